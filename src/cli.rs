@@ -1,0 +1,141 @@
+//! The command line: what can be typed, and its help. Each subcommand is a file in cli/; what they do is core's.
+
+mod account;
+mod console;
+mod keys;
+mod logs;
+mod migrate;
+mod serve;
+mod session;
+mod settings;
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::core::refusal::{Error, Refusal};
+use crate::core::{Core, OpenError};
+use crate::settings::{Faults, Settings, describe};
+use crate::web::{ServeError, dialects};
+
+/// Sign-in for apps: sessions in HttpOnly cookies, and a logout that is a logout, at once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "doorward",
+    version,
+    after_help = "Without a command it serves. Settings come from the environment and from .env: `doorward serve --help` lists them."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer requests until SIGTERM or SIGINT.
+    Serve(serve::Serve),
+    /// Bring the database to this version's tables.
+    Migrate,
+    /// Add, look at and change accounts.
+    #[command(subcommand)]
+    Account(account::Command),
+    /// Look at and end sessions.
+    #[command(subcommand)]
+    Session(session::Command),
+    /// List every setting with its meaning and default.
+    Settings(settings::List),
+    /// Signing keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
+}
+
+/// Why a command failed, in words for the person who typed it.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Settings(#[from] Faults),
+    #[error("{0}")]
+    Open(#[from] OpenError),
+    #[error("{0}")]
+    Serve(#[from] ServeError),
+    #[error("{}", explain(.0))]
+    Core(#[from] Error),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Runs what was typed.
+pub fn run() -> ExitCode {
+    let matches = Cli::command().mut_subcommand("serve", |serve| serve.after_long_help(settings_help())).get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match obey(cli.command.unwrap_or(Command::Serve(serve::Serve::default()))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console::complain(&failure.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(command: Command) -> Result<(), Failure> {
+    if let Command::Settings(list) = &command {
+        list.run();
+        return Ok(());
+    }
+    let settings = Settings::from_environment(&dialects::known())?;
+    logs::start(&settings, matches!(command, Command::Serve(_)));
+    match command {
+        Command::Serve(serve) => serve.run(&settings),
+        Command::Migrate => migrate::run(&settings),
+        Command::Settings(_) => Ok(()),
+        Command::Account(command) => command.run(&open(&settings)?),
+        Command::Session(command) => command.run(&open(&settings)?),
+        Command::Keys(command) => command.run(&open(&settings)?),
+    }
+}
+
+fn open(settings: &Settings) -> Result<Core, Failure> {
+    Ok(Core::open(settings, Clock::system())?.0)
+}
+
+/// Refusals in an operator's words.
+fn explain(error: &Error) -> String {
+    match error {
+        Error::Refusal(Refusal::InvalidFields(faults)) => {
+            let told = faults.iter().map(|fault| format!("{} {}", fault.field, fault.rule.says()));
+            told.collect::<Vec<_>>().join("\n")
+        }
+        Error::Refusal(Refusal::IdentifierTaken(taken)) => {
+            let names = [(taken.email, "email"), (taken.username, "username"), (taken.name, "name")];
+            let names: Vec<_> = names.into_iter().filter_map(|(taken, name)| taken.then_some(name)).collect();
+            format!("another account has this {}", names.join(" and this "))
+        }
+        Error::Refusal(Refusal::AccountNotFound) => {
+            "there is no such account; `doorward account list` shows them".into()
+        }
+        Error::Refusal(Refusal::SessionNotFound) => {
+            "there is no such live session; `doorward session list ACCOUNT` shows them".into()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Every setting, as `serve --help` shows it.
+fn settings_help() -> String {
+    let mut help = "Settings, from the environment or .env:".to_owned();
+    let mut heading = String::new();
+    for setting in describe() {
+        if setting.heading != heading {
+            heading = setting.heading;
+            let _ = write!(help, "\n\n{heading}:");
+        }
+        let default = setting.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
+        let _ = write!(help, "\n  {}\n      {}{default}", setting.name, setting.help);
+    }
+    help
+}

@@ -1,0 +1,225 @@
+//! `doorward account`: add, look at and change accounts. Secrets come from standard input or a prompt, never from
+//! arguments. A running service hears of a change within REVOCATION_MAX_STALE.
+
+use clap::{Args, Subcommand};
+
+use super::Failure;
+use super::console::{read_secret, say, table};
+use crate::clock::Timestamp;
+use crate::core::account::{Account, Profile};
+use crate::core::caller::Client;
+use crate::core::password::GivenSecret;
+use crate::core::sign_up::{NewPerson, Privileges};
+use crate::core::{AccountId, AccountStatus, Core};
+use crate::settings::values::role;
+
+const PAGE: i64 = 200;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Add an account. Asks for a password unless --password-stdin, --pin-stdin or --no-password says otherwise.
+    Add(Box<Add>),
+    /// List accounts, oldest first.
+    List,
+    /// Show one account.
+    Show(Which),
+    /// Change the role; every session of the account ends.
+    SetRole {
+        #[command(flatten)]
+        which: Which,
+        /// The new role: ADMIN, USER, …
+        #[arg(value_parser = role)]
+        role: String,
+    },
+    /// Change the status; every session of the account ends.
+    SetStatus {
+        #[command(flatten)]
+        which: Which,
+        /// active, inactive, locked or suspended.
+        status: AccountStatus,
+    },
+    /// Set the password; every session of the account ends.
+    SetPassword {
+        #[command(flatten)]
+        which: Which,
+        /// Read it from standard input.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Set the PIN; every session of the account ends.
+    SetPin {
+        #[command(flatten)]
+        which: Which,
+        /// Read it from standard input.
+        #[arg(long)]
+        pin_stdin: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The account's number, email, username or name.
+    account: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Add {
+    /// Email to sign in with.
+    #[arg(long)]
+    email: Option<String>,
+    /// Username to sign in with.
+    #[arg(long)]
+    username: Option<String>,
+    /// Name to sign in with, where a PIN is the secret.
+    #[arg(long)]
+    name: Option<String>,
+    /// First name.
+    #[arg(long)]
+    first_name: Option<String>,
+    /// Last name.
+    #[arg(long)]
+    last_name: Option<String>,
+    /// Role. Default: SIGNUP_ROLE.
+    #[arg(long, value_parser = role)]
+    role: Option<String>,
+    /// A permission; may be repeated.
+    #[arg(long = "permission", value_parser = permission)]
+    permissions: Vec<String>,
+    /// Read the password from standard input.
+    #[arg(long, conflicts_with_all = ["pin_stdin", "no_password"])]
+    password_stdin: bool,
+    /// Read a PIN from standard input; no password then.
+    #[arg(long)]
+    pin_stdin: bool,
+    /// Neither password nor PIN: nobody signs in until one is set.
+    #[arg(long, conflicts_with = "pin_stdin")]
+    no_password: bool,
+}
+
+/// A permission stands in a header and in a list of lines, so it has no white space.
+fn permission(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_graphic() && c != ',';
+    if text.is_empty() || text.len() > 100 || !text.chars().all(fits) {
+        return Err(format!("{text:?} is no permission; use letters, digits and signs like : . _ -"));
+    }
+    Ok(text.to_owned())
+}
+
+impl Command {
+    pub fn run(self, core: &Core) -> Result<(), Failure> {
+        match self {
+            Self::Add(add) => add.run(core),
+            Self::List => list(core),
+            Self::Show(which) => {
+                show(&which.find(core)?);
+                Ok(())
+            }
+            Self::SetRole { which, role } => {
+                let account = which.find(core)?;
+                core.set_role(account.id, &role)?;
+                say(&format!("account {} has the role {role}; its sessions have ended", account.id));
+                Ok(())
+            }
+            Self::SetStatus { which, status } => {
+                let account = which.find(core)?;
+                core.set_status(account.id, status)?;
+                say(&format!("account {} is {}; its sessions have ended", account.id, status.as_str()));
+                Ok(())
+            }
+            Self::SetPassword { which, password_stdin } => {
+                set_secret(core, &which, "password", password_stdin, GivenSecret::Password)
+            }
+            Self::SetPin { which, pin_stdin } => set_secret(core, &which, "pin", pin_stdin, GivenSecret::Pin),
+        }
+    }
+}
+
+impl Which {
+    fn find(&self, core: &Core) -> Result<Account, Failure> {
+        Ok(core.find_account_by(&self.account)?)
+    }
+}
+
+fn set_secret(
+    core: &Core,
+    which: &Which,
+    what: &str,
+    from_stdin: bool,
+    given: fn(crate::secret::Secret) -> GivenSecret,
+) -> Result<(), Failure> {
+    let account = which.find(core)?;
+    let secret = read_secret(what, from_stdin)?;
+    core.set_secret(&account, &given(secret))?;
+    say(&format!("account {} has a new {what}; its sessions have ended", account.id));
+    Ok(())
+}
+
+impl Add {
+    fn run(self, core: &Core) -> Result<(), Failure> {
+        let pin = self.pin_stdin.then(|| read_secret("pin", true)).transpose()?;
+        let wants_password = !self.pin_stdin && !self.no_password;
+        let password = wants_password.then(|| read_secret("password", self.password_stdin)).transpose()?;
+        let profile = Profile {
+            first_name: self.first_name.map(Some),
+            last_name: self.last_name.map(Some),
+            ..Profile::default()
+        };
+        let person = NewPerson { email: self.email, username: self.username, name: self.name, password, pin, profile };
+        let privileges = Privileges { role: self.role, permissions: self.permissions, ..Privileges::default() };
+        let validated = core.validate_account(person, privileges)?;
+        let hashed = validated.hash(core.hasher()).map_err(crate::core::refusal::Error::from)?;
+        let account = core.add_account(&hashed, &Client::operator())?;
+        say(&format!("account {} added", account.id));
+        Ok(())
+    }
+}
+
+fn list(core: &Core) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    let mut after = AccountId(0);
+    loop {
+        let page = core.list_accounts(after, PAGE)?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        rows.extend(page.into_iter().map(row));
+    }
+    table(&["ID", "EMAIL", "USERNAME", "NAME", "ROLE", "STATUS", "LAST SIGN-IN"], &rows);
+    Ok(())
+}
+
+fn row(account: Account) -> Vec<String> {
+    let shown = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    vec![
+        account.id.to_string(),
+        shown(account.email),
+        shown(account.username),
+        shown(account.name),
+        account.role,
+        account.status.as_str().to_owned(),
+        shown(account.last_sign_in_at.map(Timestamp::rfc3339)),
+    ]
+}
+
+fn show(account: &Account) {
+    let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let has = |has: bool| if has { "set" } else { "none" }.to_owned();
+    for (name, value) in [
+        ("id", account.id.to_string()),
+        ("uuid", account.uuid.to_string()),
+        ("email", format!("{}{}", shown(&account.email), if account.email_verified { " (verified)" } else { "" })),
+        ("username", shown(&account.username)),
+        ("name", shown(&account.name)),
+        ("first name", shown(&account.first_name)),
+        ("last name", shown(&account.last_name)),
+        ("role", account.role.clone()),
+        ("permissions", account.permissions.join(" ")),
+        ("status", account.status.as_str().to_owned()),
+        ("password", has(account.has_password)),
+        ("PIN", has(account.has_pin)),
+        ("last sign-in", shown(&account.last_sign_in_at.map(Timestamp::rfc3339))),
+        ("created", account.created_at.rfc3339()),
+        ("updated", account.updated_at.rfc3339()),
+    ] {
+        say(format!("{name:13} {value}").trim_end());
+    }
+}

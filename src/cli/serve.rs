@@ -1,0 +1,70 @@
+//! `doorward serve`: opens, says where it listens and what is unsafe about it, answers until it is told to stop.
+
+use super::Failure;
+use super::console::say;
+use crate::core::{Opened, demo};
+use crate::settings::Settings;
+use crate::web::{Doorward, Server};
+
+/// Answer requests until SIGTERM or SIGINT.
+#[derive(Debug, Default, clap::Args)]
+pub struct Serve {
+    /// Add the sample accounts emilys (password emilyspass) and cooluser1 (PIN 0000), both ADMIN. Refused with an https
+    /// `PUBLIC_URL`: everybody knows their secrets.
+    #[arg(long)]
+    demo: bool,
+}
+
+impl Serve {
+    pub fn run(self, settings: &Settings) -> Result<(), Failure> {
+        if self.demo && settings.is_https() {
+            return Err(Failure::Other(
+                "--demo: everybody knows the sample accounts' secrets; leave it out with an https PUBLIC_URL".into(),
+            ));
+        }
+        let (door, opened) = Doorward::open(settings)?;
+        if self.demo {
+            demo::load(door.core())?;
+        }
+        let system = actix_web::rt::System::new();
+        let outcome = system.block_on(async {
+            let server = Server::bind(&door, settings, |_| {})?;
+            announce(&server, settings, &door, &opened, self.demo);
+            server.run_until_signal(cut).await
+        });
+        Ok(outcome?)
+    }
+}
+
+/// A client that holds a request open must not hold the service.
+fn cut() {
+    log::warn!("requests were still running; they are cut");
+    std::process::exit(0);
+}
+
+fn announce(server: &Server, settings: &Settings, door: &Doorward, opened: &Opened, demo: bool) {
+    say(&format!("doorward {}", env!("CARGO_PKG_VERSION")));
+    say(&format!("listening on http://{}", server.address()));
+    let migrated = match opened.migrations.len() {
+        0 => String::new(),
+        1 => " (1 migration ran)".to_owned(),
+        some => format!(" ({some} migrations ran)"),
+    };
+    say(&format!("  database  {}{migrated}", settings.database.database_url));
+    let made = if opened.keys_created { " (made now, keep it safe)" } else { "" };
+    let keys = settings.keys_file().display().to_string();
+    let keys = if settings.keys.jwt_secret.is_some() && settings.keys.pepper.is_some() {
+        "JWT_SECRET, PEPPER".into()
+    } else {
+        keys
+    };
+    say(&format!("  keys      {keys}{made}"));
+    let mounts = door.mounts().iter().map(|mounted| format!("{} at {}", mounted.dialect.name, mounted.prefix));
+    say(&format!("  mounts    {}", mounts.collect::<Vec<_>>().join(", ")));
+    if demo {
+        say("  demo      emilys / emilyspass, cooluser1 / PIN 0000: everybody knows them");
+    }
+    for point in settings.unsafe_points() {
+        say(&format!("  unsafe    {point}"));
+    }
+}

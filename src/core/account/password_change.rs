@@ -1,0 +1,161 @@
+//! A person's change of password, in three steps as a sign-in: look up, hash, write. Every other session ends in the same
+//! transaction; the one that asked goes on with new tokens, and its old ones are dead without grace (ASVS 7.4.3).
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::core::audit::{Event, Kind};
+use crate::core::caller::{Caller, Client};
+use crate::core::password::{Hasher, NewSecret, SecretCheck};
+use crate::core::refresh::ROUNDS;
+use crate::core::refusal::{Error, Fault, FieldFault, Refusal};
+use crate::core::session::{Issued, TokenPolicy};
+use crate::core::sign_out::{EndReason, revoke_ended};
+use crate::core::throttle::{Target, Tried};
+use crate::core::{Core, revocation};
+use crate::secret::Secret;
+use crate::store::accounts::{self, AccountRow};
+use crate::store::revocations::RevocationRow;
+use crate::store::sessions::{self, AccountState, SessionRow, Which};
+use crate::store::{self, Db};
+
+/// The caller wants another password.
+#[derive(Debug, Clone)]
+pub struct PasswordChange {
+    /// The session that stays.
+    pub caller: Caller,
+    /// What the password is now.
+    pub current: Secret,
+    /// What it shall be.
+    pub new: Secret,
+    /// Whether the session keeps the tokens it has: for a wire whose answer has no room for new ones.
+    pub keeps_tokens: bool,
+}
+
+/// Step one done: the new password fits the policy.
+#[derive(Debug)]
+pub struct PreparedChange {
+    wish: PasswordChange,
+    account: AccountRow,
+    new: NewSecret,
+    tried: Tried,
+}
+
+/// Step two done: the current one was checked, the new one hashed.
+#[derive(Debug)]
+pub struct CheckedChange {
+    wish: PasswordChange,
+    account: AccountRow,
+    /// The new stored form, unless the current password was wrong.
+    stored: Option<String>,
+    unchanged: bool,
+    tried: Tried,
+}
+
+impl Core {
+    /// Step one: the throttle, which counts a wrong current password as it does a failed sign-in, and the policy.
+    pub fn prepare_password_change(&self, wish: PasswordChange, client: &Client) -> Result<PreparedChange, Error> {
+        let tried = Tried::new(self.hasher.digest_key(), &Target::Account(wish.caller.account), client);
+        let (found, blocked) =
+            self.store.read(|db| Ok((accounts::find(db, wish.caller.account)?, self.refuse_blocked(db, &tried)?)))?;
+        let account = found.ok_or(Refusal::SessionEnded)?;
+        blocked.map_or(Ok(()), Err)?;
+        let names = [&account.email, &account.username, &account.name].map(|name| name.as_deref().unwrap_or_default());
+        let judged = self.judge_password(&wish.new, &names);
+        let new = judged.map_err(|rule| Refusal::InvalidFields(vec![FieldFault::new("newPassword", rule)]))?;
+        Ok(PreparedChange { wish, account, new, tried })
+    }
+
+    /// Step three: the change, and the new tokens of the session that goes on, unless it keeps those it has.
+    pub fn change_password(
+        &self,
+        checked: &CheckedChange,
+        policy: &TokenPolicy,
+        client: &Client,
+    ) -> Result<Option<Issued>, Error> {
+        let (caller, now) = (&checked.wish.caller, self.now());
+        let event = |kind| Event::new(kind, client).account(caller.account).session(caller.session);
+        let Some(stored) = &checked.stored else {
+            let refused = event(Kind::SecretChangeRefused);
+            let wait = self.record_failure(|db| {
+                refused.write(db, now)?;
+                self.count_failure(db, &checked.tried)
+            })?;
+            refused.log();
+            return Err(wait.map_or(Refusal::CurrentPasswordWrong, Refusal::Throttled).into());
+        };
+        if checked.unchanged {
+            return Err(Refusal::PasswordUnchanged.into());
+        }
+        let changed = event(Kind::SecretChange);
+        let written = self.store.write(|db| {
+            let old = checked.account.password.as_deref();
+            if !accounts::replace_password(db, caller.account, old, stored, now)? {
+                return Err(store::Error::Abandoned);
+            }
+            changed.write(db, now)?;
+            self.forget_failures(db, &checked.tried)?;
+            let mut revoked = end_other_sessions(db, caller, now)?;
+            if checked.wish.keeps_tokens {
+                let alive = sessions::touch_live(db, caller.session, now)?;
+                return if alive { Ok((None, revoked)) } else { Err(store::Error::Abandoned) };
+            }
+            let (row, state, barred) = self.go_on(db, caller, policy, now)?;
+            revoked.push(barred);
+            Ok((Some((row, state)), revoked))
+        });
+        let (gone_on, revoked) = match written {
+            Err(store::Error::Abandoned) => return Err(self.why_abandoned(caller)?.into()),
+            other => other?,
+        };
+        revoked.iter().for_each(|row| self.view.apply(row));
+        changed.log();
+        gone_on.map(|(row, state)| self.issue_of_rotation(&row, &state, policy)).transpose()
+    }
+
+    /// Somebody ended the session, or changed the password, while the old one was checked.
+    fn why_abandoned(&self, caller: &Caller) -> Result<Refusal, Error> {
+        let found = self.store.read(|db| sessions::find(db, caller.session))?;
+        let lives = found.is_some_and(|(row, _)| row.ended_at.is_none());
+        Ok(if lives { Refusal::Busy(Duration::from_secs(1)) } else { Refusal::SessionEnded })
+    }
+
+    /// Moves the caller's session on and bars what it had before.
+    fn go_on(
+        &self,
+        db: &mut Db,
+        caller: &Caller,
+        policy: &TokenPolicy,
+        now: Timestamp,
+    ) -> Result<(SessionRow, AccountState, RevocationRow), store::Error> {
+        // A refresh from another tab may move the row between the two statements; then the next look decides.
+        for _ in 0..ROUNDS {
+            let Some((row, state)) = sessions::find(db, caller.session)? else { break };
+            let to = self.rotation(&row, policy, now);
+            if let Some(rotated) = sessions::rotate(db, row.id, row.generation, &to)? {
+                self.note_opaque(db, &rotated, policy)?;
+                sessions::bar_older_generations(db, row.id, rotated.generation)?;
+                let barred = Some(rotated.generation);
+                let barred = revocation::revoke_session(db, row.id, barred, now, rotated.access_expires_at)?;
+                return Ok((rotated, state, barred));
+            }
+        }
+        Err(store::Error::Abandoned)
+    }
+}
+
+fn end_other_sessions(db: &mut Db, caller: &Caller, now: Timestamp) -> Result<Vec<RevocationRow>, store::Error> {
+    let why = EndReason::SecretChange.as_str();
+    let others = sessions::end_many(db, caller.account, Which::AllBut(caller.session), now, why)?;
+    revoke_ended(db, &others, now)
+}
+
+impl PreparedChange {
+    /// Step two: takes two bcrypts; run it on a hashing thread.
+    pub fn check(self, hasher: &Hasher) -> Result<CheckedChange, Fault> {
+        let unchanged = self.new.is(&self.wish.current);
+        let right = hasher.check(&self.wish.current, self.account.password.as_deref()) != SecretCheck::Wrong;
+        let stored = if right { Some(hasher.hash(&self.new)?) } else { None };
+        Ok(CheckedChange { wish: self.wish, account: self.account, stored, unchanged, tried: self.tried })
+    }
+}

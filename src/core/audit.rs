@@ -1,0 +1,131 @@
+//! What is worth an event, and that it is told twice: in the table, in the transaction of the act itself, and as a log
+//! line once that is committed. Neither ever holds a secret, a token or an identifier as somebody typed it (people type
+//! passwords into user name fields).
+
+use super::caller::Client;
+use super::session::cut_agent;
+use crate::clock::Timestamp;
+use crate::store::audit_events::{self, AuditRow};
+use crate::store::{self, AccountId, Db, SessionId};
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An account was made.
+    SignUp,
+    /// A session began.
+    SignIn,
+    /// A sign-in was refused.
+    SignInRefused,
+    /// A session was ended by its owner.
+    SignOut,
+    /// All sessions of an account were ended.
+    SignOutEverywhere,
+    /// One session was ended by other means.
+    SessionEnded,
+    /// A spent refresh token came back.
+    RefreshReuse,
+    /// A password or PIN was changed.
+    SecretChange,
+    /// A change of a secret was refused.
+    SecretChangeRefused,
+    /// The profile was changed.
+    ProfileChange,
+    /// The role was changed.
+    RoleChange,
+    /// The status was changed.
+    StatusChange,
+}
+
+impl Kind {
+    /// The word in the table and the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignUp => "sign_up",
+            Self::SignIn => "sign_in",
+            Self::SignInRefused => "sign_in_refused",
+            Self::SignOut => "sign_out",
+            Self::SignOutEverywhere => "sign_out_everywhere",
+            Self::SessionEnded => "session_ended",
+            Self::RefreshReuse => "refresh_reuse",
+            Self::SecretChange => "secret_change",
+            Self::SecretChangeRefused => "secret_change_refused",
+            Self::ProfileChange => "profile_change",
+            Self::RoleChange => "role_change",
+            Self::StatusChange => "status_change",
+        }
+    }
+
+    const fn alarms(self) -> bool {
+        matches!(self, Self::RefreshReuse)
+    }
+}
+
+/// One event, from where it came.
+#[derive(Debug, Clone)]
+pub struct Event {
+    kind: Kind,
+    account: Option<AccountId>,
+    session: Option<SessionId>,
+    detail: Option<String>,
+    client: Client,
+}
+
+impl Event {
+    /// An event about nobody yet.
+    pub fn new(kind: Kind, client: &Client) -> Self {
+        Self { kind, account: None, session: None, detail: None, client: client.clone() }
+    }
+
+    /// About this account.
+    #[must_use]
+    pub fn account(mut self, account: AccountId) -> Self {
+        self.account = Some(account);
+        self
+    }
+
+    /// About this session.
+    #[must_use]
+    pub fn session(mut self, session: SessionId) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    /// With words of ours.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Writes the row, in the transaction of the act.
+    pub fn write(&self, db: &mut Db, at: Timestamp) -> Result<(), store::Error> {
+        let row = AuditRow {
+            at,
+            kind: self.kind.as_str().to_owned(),
+            account_id: self.account,
+            session_id: self.session,
+            address: self.client.address.map(|address| address.to_string()),
+            user_agent: cut_agent(self.client.user_agent.as_deref()),
+            request_id: self.client.request_id.clone(),
+            detail: self.detail.clone(),
+        };
+        audit_events::insert(db, &row)
+    }
+
+    /// Writes the log line, after the act is committed.
+    pub fn log(&self) {
+        let fields = [
+            ("account", self.account.map(|id| id.to_string())),
+            ("session", self.session.map(|id| id.to_string())),
+            ("address", self.client.address.map(|address| address.to_string())),
+            ("request", self.client.request_id.clone()),
+            ("detail", self.detail.clone()),
+        ];
+        let known: Vec<(&str, String)> = fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let level = if self.kind.alarms() { log::Level::Warn } else { log::Level::Info };
+        let mut record = log::Record::builder();
+        record.target("doorward::audit").level(level).key_values(&known);
+        log::logger().log(&record.args(format_args!("{}", self.kind.as_str())).build());
+    }
+}

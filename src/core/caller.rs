@@ -1,0 +1,39 @@
+//! Who asks, and from where. How a request names its caller (cookie, bearer, proxy headers) is web's to read.
+
+use std::net::IpAddr;
+
+use crate::clock::Timestamp;
+use crate::store::{AccountId, SessionId};
+
+/// A signed-in caller: what a live access token says, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The account.
+    pub account: AccountId,
+    /// The session.
+    pub session: SessionId,
+    /// The session's generation when the token was made.
+    pub generation: i64,
+    /// The account's role when the token was made; a change of role kills the token.
+    pub role: String,
+    /// When the token ends.
+    pub expires_at: Timestamp,
+}
+
+/// Where a request comes from, for sessions lists and audit.
+#[derive(Debug, Clone, Default)]
+pub struct Client {
+    /// The client's address; proxies in front are already looked through.
+    pub address: Option<IpAddr>,
+    /// What it calls itself.
+    pub user_agent: Option<String>,
+    /// The request's id, the same in the log.
+    pub request_id: Option<String>,
+}
+
+impl Client {
+    /// The command line.
+    pub fn operator() -> Self {
+        Self { address: None, user_agent: Some("command line".to_owned()), request_id: None }
+    }
+}

@@ -1,0 +1,140 @@
+//! What a node does in the background: hear of revocations, write receipts, follow the keys file, remove what is over.
+//! Each step is a function that a test calls itself; the thread only calls them in time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::refusal::{Error, Fault};
+use super::{Core, revocation};
+use crate::store::{revocations, sessions, throttles};
+
+/// Rows removed in one transaction: few enough that no writer waits long behind it.
+const BATCH: i64 = 500;
+
+/// How often the tables are looked through for what is over.
+const PURGE_EVERY: Duration = Duration::from_mins(1);
+
+impl Core {
+    /// One round: revocations in, receipts out, keys as the file has them.
+    pub fn keep_up(&self) -> Result<(), Error> {
+        let polled = self.view.poll(&self.store);
+        self.follow_keys();
+        polled?;
+        self.write_receipts()
+    }
+
+    /// Writes down which generations have arrived; at most one write a generation.
+    pub fn write_receipts(&self) -> Result<(), Error> {
+        let marks = self.receipts.unwritten();
+        for batch in marks.chunks(256) {
+            self.store.write(|db| {
+                batch.iter().try_for_each(|(id, generation, at)| sessions::confirm(db, *id, *generation, *at))
+            })?;
+            self.receipts.note_written(batch);
+        }
+        Ok(())
+    }
+
+    /// Removes what nobody can need any more: sessions and revocations a day past their end. How many rows went.
+    pub fn purge(&self) -> Result<usize, Error> {
+        let mut gone = 0;
+        loop {
+            match self.purge_some()? {
+                0 => return Ok(gone),
+                batch => gone += batch,
+            }
+        }
+    }
+
+    /// One batch of it.
+    fn purge_some(&self) -> Result<usize, Error> {
+        let before = self.now().minus(revocation::SLACK);
+        let gone = self.store.write(|db| {
+            let revocations = revocations::purge(db, before, BATCH)?;
+            Ok(revocations + sessions::purge(db, before, BATCH)? + throttles::purge(db, before, BATCH)?)
+        })?;
+        self.view.forget(before);
+        Ok(gone)
+    }
+
+    fn follow_keys(&self) {
+        match self.reload_keys_if_changed() {
+            Ok(changed) => {
+                self.keys_unusable.store(false, Ordering::Relaxed);
+                if let Some(key) = changed {
+                    log::info!(key; "signing key changed");
+                }
+            }
+            Err(error) if !self.keys_unusable.swap(true, Ordering::Relaxed) => {
+                log::error!(error:%; "the keys file cannot be used; the keys in memory go on");
+            }
+            Err(_said_before) => {}
+        }
+    }
+}
+
+/// The background thread of a node. Ends when it is dropped.
+#[derive(Debug)]
+pub struct Housekeeper {
+    stop: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Housekeeper {
+    /// Starts the thread.
+    pub fn start(core: Core) -> Result<Self, Fault> {
+        let stop = Arc::new((Mutex::new(false), Condvar::new()));
+        let theirs = Arc::clone(&stop);
+        let thread = std::thread::Builder::new().name("housekeeping".to_owned()).spawn(move || run(&core, &theirs));
+        let thread = thread.map_err(|cause| Fault::Broken(format!("no thread for housekeeping: {cause}")))?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Housekeeper {
+    fn drop(&mut self) {
+        *self.stop.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stop.1.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(core: &Core, stop: &(Mutex<bool>, Condvar)) {
+    let every = (core.rules.revocation_max_stale / 4).min(Duration::from_millis(500));
+    let troubled = AtomicBool::new(false);
+    let mut purged = Instant::now();
+    loop {
+        tell_once(&troubled, core.keep_up());
+        if purged.elapsed() >= PURGE_EVERY {
+            // One batch a round, however much is over: the next poll must not wait for a long clean-up.
+            let gone = core.purge_some();
+            if !matches!(gone, Ok(1..)) {
+                purged = Instant::now();
+            }
+            tell_once(&troubled, gone.map(|_| ()));
+        }
+        let stopped = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stopped, _) = stop.1.wait_timeout(stopped, every).unwrap_or_else(PoisonError::into_inner);
+        if *stopped {
+            break;
+        }
+    }
+    // Receipts of the last moments; without them a client whose answer was lost would merely be believed longer.
+    let _ = core.write_receipts();
+}
+
+/// One line when trouble begins and one when it is over, not two a second while a database is away.
+fn tell_once(troubled: &AtomicBool, outcome: Result<(), Error>) {
+    let was = troubled.swap(outcome.is_err(), Ordering::Relaxed);
+    match outcome {
+        Err(error) if !was => {
+            log::error!(error:%; "housekeeping cannot reach the table; checks ask it once memory is too old");
+        }
+        Ok(()) if was => log::info!("housekeeping reaches the table again"),
+        _ => {}
+    }
+}

@@ -1,0 +1,63 @@
+//! Refresh tokens in the shape of a UUID, for a wire whose clients expect one. Each is derived from key, session and
+//! generation, as a JWT of ours is, so that repeated refreshes agree; the table holds its digest only.
+//! When one may be spent is refresh.rs's to decide, as for a JWT.
+
+use uuid::{Builder, Uuid};
+
+use super::Core;
+use super::refusal::{Error, Fault, Refusal};
+use super::session::TokenPolicy;
+use crate::secret::{RefreshToken, sha256};
+use crate::store::sessions::SessionRow;
+use crate::store::{self, AccountId, Db, SessionId, opaque_tokens, sessions};
+
+/// What a refresh token of either shape names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named {
+    /// The session.
+    pub session: SessionId,
+    /// Its account.
+    pub account: AccountId,
+    /// The generation that the token opens.
+    pub generation: i64,
+}
+
+impl Core {
+    /// What a genuine refresh token names, whatever its shape. `strictly` refuses one past its end; a sign-out takes it.
+    pub(super) fn named_by(&self, token: &RefreshToken, strictly: bool) -> Result<Named, Error> {
+        let text = token.expose();
+        if !is_opaque(text) {
+            let (gate, now) = (self.gate(), self.now());
+            let claims = if strictly { gate.check_refresh(text, now)? } else { gate.read_refresh(text, now)? };
+            return Ok(Named { session: claims.session, account: claims.account, generation: claims.generation });
+        }
+        let digest = sha256(text.to_ascii_lowercase().as_bytes());
+        let found = self.store.read(|db| {
+            let Some((session, generation)) = opaque_tokens::find(db, &digest)? else { return Ok(None) };
+            let row = sessions::find(db, session)?;
+            Ok(row.map(|(row, _)| Named { session, account: row.account_id, generation }))
+        })?;
+        found.ok_or_else(|| Refusal::TokenInvalid.into())
+    }
+
+    /// The row's current refresh token in this shape.
+    pub(super) fn opaque_refresh(&self, row: &SessionRow) -> Result<RefreshToken, Fault> {
+        let mac = self.gate().derive(&self.believed_key_id(row), &format!("opaque {} {}", row.id, row.generation))?;
+        let bytes = mac.first_chunk::<16>().copied().unwrap_or_default();
+        Ok(RefreshToken::new(Builder::from_random_bytes(bytes).into_uuid().to_string()))
+    }
+
+    /// Notes the current refresh token if its mount speaks this shape, in the transaction that makes it current.
+    pub(super) fn note_opaque(&self, db: &mut Db, row: &SessionRow, policy: &TokenPolicy) -> Result<(), store::Error> {
+        if !policy.opaque_refresh {
+            return Ok(());
+        }
+        let token = self.opaque_refresh(row).map_err(|fault| store::Error::Broken(fault.to_string()))?;
+        opaque_tokens::note(db, &sha256(token.expose().as_bytes()), row.id, row.generation)
+    }
+}
+
+/// The hyphenated form and no other; a JWT has dots.
+fn is_opaque(text: &str) -> bool {
+    text.len() == 36 && Uuid::try_parse(text).is_ok()
+}

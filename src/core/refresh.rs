@@ -1,0 +1,258 @@
+//! Rotation of refresh tokens: the verdict on a presented one (a pure function), and the act that follows it.
+//!
+//! A refresh token of a generation is a pure function of key, session row and generation. So a lost answer, two tabs or
+//! fifty retries all get the same successor, and nobody is signed out by a race; a token that comes back after its
+//! successor has been used was stolen from somebody, and ends the session (RFC 9700 section 4.14.2).
+
+use std::time::Duration;
+
+use super::audit::{Event, Kind};
+use super::caller::Client;
+use super::opaque_token::Named;
+use super::refusal::{Error, Refusal};
+use super::session::{Issued, TokenPolicy};
+use super::sign_out::EndReason;
+use super::{Core, revocation, session};
+use crate::clock::Timestamp;
+use crate::secret::RefreshToken;
+use crate::store::AccountStatus;
+use crate::store::sessions::{self, AccountState, Rotation, SessionRow};
+
+/// How often a lost compare-and-set is decided anew; each loss means that somebody else's rotation won.
+pub(super) const ROUNDS: usize = 8;
+
+/// What follows from a presented refresh token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the current one: make the next generation.
+    Rotate,
+    /// It is the current one and the mount keeps it: make an access token.
+    Keep,
+    /// It was spent a moment ago, or its successor never arrived: answer the successor again.
+    Replay,
+    /// It was spent and its successor was used: it has leaked.
+    Reuse,
+    /// No.
+    Refuse(Refusal),
+}
+
+/// Decides over a genuine, unexpired refresh token. `confirmed` is when the current generation was first seen anywhere.
+pub fn decide(
+    now: Timestamp,
+    presented: i64,
+    row: &SessionRow,
+    account: &AccountState,
+    confirmed: Option<Timestamp>,
+    rules: &RotationRules,
+) -> Verdict {
+    if row.end_reason.as_deref() == Some(EndReason::Replaced.as_str()) {
+        // A tab that refreshes while another signs in: the browser holds the new session's cookies, which must stay.
+        return Verdict::Refuse(Refusal::TokenInvalid);
+    }
+    if row.ended_at.is_some() || row.epoch < account.epoch {
+        return Verdict::Refuse(Refusal::SessionEnded);
+    }
+    if account.status != AccountStatus::Active {
+        return Verdict::Refuse(Refusal::AccountNotActive(account.status));
+    }
+    if row.expires_at <= now || row.idle_expires_at <= now {
+        return Verdict::Refuse(Refusal::TokenExpired);
+    }
+    // Above the current generation: a token from before a restore of the table. Below the bar: a secret change replaced it.
+    if presented > row.generation || presented < row.min_generation {
+        return Verdict::Refuse(Refusal::TokenInvalid);
+    }
+    if presented == row.generation {
+        return if rules.rotates { Verdict::Rotate } else { Verdict::Keep };
+    }
+    let in_grace = confirmed.is_none_or(|at| now <= at.plus(rules.grace));
+    if presented == row.generation - 1 && in_grace { Verdict::Replay } else { Verdict::Reuse }
+}
+
+/// What of the settings and the mount the verdict depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RotationRules {
+    /// Whether the mount rotates.
+    pub rotates: bool,
+    /// `REFRESH_GRACE`.
+    pub grace: Duration,
+}
+
+impl Core {
+    /// Spends a refresh token: new tokens, or the same ones again, or a no. Whichever node is asked, the session's row
+    /// decides, by compare-and-set.
+    pub fn rotate_refresh_token(
+        &self,
+        token: &RefreshToken,
+        policy: &TokenPolicy,
+        client: &Client,
+    ) -> Result<Issued, Error> {
+        self.spend(token, policy, client).map_err(|error| match error {
+            Error::Refusal(refusal) => refusal.of_refresh().into(),
+            fault @ Error::Fault(_) => fault,
+        })
+    }
+
+    fn spend(&self, token: &RefreshToken, policy: &TokenPolicy, client: &Client) -> Result<Issued, Error> {
+        let named = self.named_by(token, true)?;
+        for _ in 0..ROUNDS {
+            let found = self.store.read(|db| sessions::find(db, named.session))?;
+            let (row, account) =
+                found.filter(|(row, _)| row.account_id == named.account).ok_or(Refusal::SessionEnded)?;
+            if let Some(issued) = self.act_on_refresh(&named, &row, &account, policy, client)? {
+                return Ok(issued);
+            }
+        }
+        Err(Refusal::Busy(Duration::from_secs(1)).into())
+    }
+
+    /// One round; `None` when the row moved between reading and writing.
+    fn act_on_refresh(
+        &self,
+        named: &Named,
+        row: &SessionRow,
+        account: &AccountState,
+        policy: &TokenPolicy,
+        client: &Client,
+    ) -> Result<Option<Issued>, Error> {
+        let now = self.now();
+        let confirmed = row.confirmed_at.or_else(|| self.receipts.seen(row.id, row.generation));
+        let rules = RotationRules { rotates: policy.rotates, grace: self.rules.refresh_grace };
+        match decide(now, named.generation, row, account, confirmed, &rules) {
+            Verdict::Rotate => self.rotate(row, account, policy, now),
+            Verdict::Replay if self.repeats(row, policy, now) => self.replay(row, account, policy),
+            Verdict::Replay | Verdict::Keep => self.reissue(row, account, policy, now),
+            Verdict::Reuse => {
+                self.end_reused(named, row, confirmed, now, client)?;
+                Err(Refusal::RefreshTokenReused.into())
+            }
+            Verdict::Refuse(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Whether a repeated answer has the same access token too: a moment after the rotation, while that token lives.
+    fn repeats(&self, row: &SessionRow, policy: &TokenPolicy, now: Timestamp) -> bool {
+        let lives = session::access_end(row.rotated_at, policy, row.expires_at) > now;
+        lives && now <= row.rotated_at.plus(self.rules.refresh_grace)
+    }
+
+    fn rotate(
+        &self,
+        row: &SessionRow,
+        account: &AccountState,
+        policy: &TokenPolicy,
+        now: Timestamp,
+    ) -> Result<Option<Issued>, Error> {
+        let to = self.rotation(row, policy, now);
+        let revokes = policy.revokes_on_rotation;
+        let won = self.store.write(|db| {
+            let Some(rotated) = sessions::rotate(db, row.id, row.generation, &to)? else { return Ok(None) };
+            self.note_opaque(db, &rotated, policy)?;
+            let dead = revokes.then(|| {
+                revocation::revoke_session(db, row.id, Some(rotated.generation), now, rotated.access_expires_at)
+            });
+            let dead = dead.transpose()?;
+            Ok(Some((rotated, dead)))
+        })?;
+        let Some((rotated, dead)) = won else { return Ok(None) };
+        dead.iter().for_each(|dead| self.view.apply(dead));
+        self.issue_of_rotation(&rotated, account, policy).map(Some)
+    }
+
+    /// What a rotation at `now` writes into the row.
+    pub(super) fn rotation(&self, row: &SessionRow, policy: &TokenPolicy, now: Timestamp) -> Rotation {
+        let idle = session::whole_seconds(now.plus(policy.refresh_ttl)).min(row.expires_at);
+        let access = session::access_end(now, policy, row.expires_at);
+        Rotation {
+            at: now,
+            key_id: self.gate().active_key_id().to_owned(),
+            idle_expires_at: idle,
+            access_expires_at: access.max(row.access_expires_at),
+        }
+    }
+
+    /// The tokens of the row's current generation as its rotation made them, octet for octet.
+    pub(super) fn issue_of_rotation(
+        &self,
+        row: &SessionRow,
+        account: &AccountState,
+        policy: &TokenPolicy,
+    ) -> Result<Issued, Error> {
+        let key_id = self.believed_key_id(row);
+        let id = self.gate().rotation_token_id(row.id, row.generation, &key_id)?;
+        self.issue(row, account, policy, row.rotated_at, id)
+    }
+
+    /// Answers the same tokens again, unless their longer life must be noted first.
+    fn replay(&self, row: &SessionRow, account: &AccountState, policy: &TokenPolicy) -> Result<Option<Issued>, Error> {
+        let access = session::access_end(row.rotated_at, policy, row.expires_at);
+        let noted = access <= row.access_expires_at && !policy.opaque_refresh;
+        if !noted && !self.note_access(row, policy, access)? {
+            return Ok(None);
+        }
+        self.issue_of_rotation(row, account, policy).map(Some)
+    }
+
+    /// The current refresh token with a new access token.
+    fn reissue(
+        &self,
+        row: &SessionRow,
+        account: &AccountState,
+        policy: &TokenPolicy,
+        now: Timestamp,
+    ) -> Result<Option<Issued>, Error> {
+        let access = session::access_end(now, policy, row.expires_at);
+        if !self.note_access(row, policy, access)? {
+            return Ok(None);
+        }
+        self.issue(row, account, policy, now, session::random_token_id()?).map(Some)
+    }
+
+    /// Notes how long an access token made without a rotation will live; whether the row is still the one decided on.
+    fn note_access(&self, row: &SessionRow, policy: &TokenPolicy, access: Timestamp) -> Result<bool, Error> {
+        let (now, access) = (self.now(), access.max(row.access_expires_at));
+        Ok(self.store.write(|db| {
+            self.note_opaque(db, row, policy)?;
+            sessions::touch(db, row.id, row.generation, now, access)
+        })?)
+    }
+
+    fn end_reused(
+        &self,
+        named: &Named,
+        row: &SessionRow,
+        confirmed: Option<Timestamp>,
+        now: Timestamp,
+        client: &Client,
+    ) -> Result<(), Error> {
+        let event = Event::new(Kind::RefreshReuse, client)
+            .account(row.account_id)
+            .session(row.id)
+            .detail(reuse_detail(named, row, confirmed, now, client));
+        self.end_one(row.id, row.account_id, EndReason::RefreshReuse, &event)?;
+        Ok(())
+    }
+}
+
+/// What tells theft from a race: how far behind, how long after, and whether it came from where the session lives.
+fn reuse_detail(
+    named: &Named,
+    row: &SessionRow,
+    confirmed: Option<Timestamp>,
+    now: Timestamp,
+    client: &Client,
+) -> String {
+    let address = client.address.map(|address| address.to_string());
+    format!(
+        "presented={} current={} ms_since_rotation={} ms_since_receipt={} same_address={} same_agent={}",
+        named.generation,
+        row.generation,
+        now.since(row.rotated_at).as_millis(),
+        confirmed.map_or_else(|| "none".to_owned(), |at| now.since(at).as_millis().to_string()),
+        address == row.address,
+        session::cut_agent(client.user_agent.as_deref()) == row.user_agent,
+    )
+}
+
+#[cfg(test)]
+mod tests;

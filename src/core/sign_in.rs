@@ -1,0 +1,217 @@
+//! The decision to let somebody in: throttle, secret, status, in that order, and only then a session. In three steps,
+//! because the middle one takes a quarter of a second of processor and must run neither on a web worker nor in a
+//! transaction. A step cannot be left out: each takes what only the one before it makes.
+
+use super::Core;
+use super::account::{Account, find_one};
+use super::audit::{Event, Kind};
+use super::caller::Client;
+use super::identifier::{IdentifierKind, canonical};
+use super::password::{GivenSecret, Hasher, SecretCheck, unjudged};
+use super::refusal::{Error, Fault, Refusal};
+use super::session::{Device, Issued, TokenPolicy, random_token_id};
+use super::sign_out::{EndReason, revoke_ended};
+use super::throttle::{Target, Tried};
+use crate::store::accounts::{self, AccountRow, SecretColumn};
+use crate::store::revocations::RevocationRow;
+use crate::store::sessions::{self, AccountState, SessionRow, Which};
+use crate::store::{self, AccountId, AccountStatus, Db, SessionId};
+
+/// A wish to sign in.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    /// What names the account; several must all name the same one.
+    pub identifiers: Vec<(IdentifierKind, String)>,
+    /// What proves it.
+    pub secret: GivenSecret,
+    /// From which device.
+    pub device: Device,
+    /// Sessions that the same browser held until now: they end when this one begins (ASVS 7.2.4).
+    pub replaces: Vec<SessionId>,
+}
+
+impl SignIn {
+    /// From a device that says nothing of itself and keeps its cookies.
+    pub fn new(identifiers: Vec<(IdentifierKind, String)>, secret: GivenSecret) -> Self {
+        let device = Device { id: None, name: None, persistent: true };
+        Self { identifiers, secret, device, replaces: Vec::new() }
+    }
+}
+
+/// Step one done: looked up, found or not.
+#[derive(Debug)]
+pub struct LookedUp {
+    wish: SignIn,
+    account: Option<AccountRow>,
+    tried: Tried,
+}
+
+/// Step two done: the secret was checked, or as much time was spent.
+#[derive(Debug)]
+pub struct Checked {
+    wish: SignIn,
+    account: Option<AccountRow>,
+    right: bool,
+    upgraded: Option<String>,
+    tried: Tried,
+}
+
+/// A sign-in that happened.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// Who.
+    pub account: Account,
+    /// The tokens.
+    pub issued: Issued,
+}
+
+impl Core {
+    /// Step one: who it may be, and whether it may be tried at all.
+    pub fn look_up(&self, wish: SignIn, client: &Client) -> Result<LookedUp, Error> {
+        let (account, tried, blocked) = self.store.read(|db| {
+            let account = find_all_agree(db, &wish.identifiers)?;
+            let tried = self.tried(account.as_ref(), &wish, client);
+            let blocked = self.refuse_blocked(db, &tried)?;
+            Ok((account, tried, blocked))
+        })?;
+        match blocked {
+            None => Ok(LookedUp { wish, account, tried }),
+            Some(refusal) => {
+                let event = refused(account.as_ref(), &refusal, client);
+                self.store.write(|db| event.write(db, self.now()))?;
+                event.log();
+                Err(refusal.into())
+            }
+        }
+    }
+
+    fn tried(&self, account: Option<&AccountRow>, wish: &SignIn, client: &Client) -> Tried {
+        let named: Vec<String> = wish.identifiers.iter().map(|(_, text)| canonical(text)).collect();
+        let nobody = named.join(" ");
+        let target = account.map_or(Target::Nobody(&nobody), |account| Target::Account(account.id));
+        Tried::new(self.hasher.digest_key(), &target, client)
+    }
+
+    /// Step three: a session, if the secret was right and the account may. `None` when the account's secret or status
+    /// changed while the secret was checked (another sign-in may have raised its hash's cost): begin again.
+    pub fn sign_in(&self, checked: &Checked, policy: &TokenPolicy, client: &Client) -> Result<Option<SignedIn>, Error> {
+        let Some(account) = checked.account.as_ref().filter(|_| checked.right) else {
+            return Err(self.refuse_wrong(checked, client)?.into());
+        };
+        let why = match account.status {
+            AccountStatus::Active => return self.begin_session(account, checked, policy, client),
+            status => Refusal::AccountNotActive(status),
+        };
+        let event = refused(Some(account), &why, client);
+        self.store.write(|db| event.write(db, self.now()))?;
+        event.log();
+        Err(why.into())
+    }
+
+    /// Counts the failure; the same for a wrong secret and for an identifier that names nobody.
+    fn refuse_wrong(&self, checked: &Checked, client: &Client) -> Result<Refusal, Error> {
+        let (why, event) = self.record_failure(|db| {
+            let wait = self.count_failure(db, &checked.tried)?;
+            let why = wait.map_or(Refusal::InvalidCredentials, Refusal::Throttled);
+            let event = refused(checked.account.as_ref(), &why, client);
+            event.write(db, self.now())?;
+            Ok((why, event))
+        })?;
+        event.log();
+        Ok(why)
+    }
+
+    fn begin_session(
+        &self,
+        account: &AccountRow,
+        checked: &Checked,
+        policy: &TokenPolicy,
+        client: &Client,
+    ) -> Result<Option<SignedIn>, Error> {
+        let (wish, now) = (&checked.wish, self.now());
+        let stored = stored_secret(account, wish.secret.column());
+        let session = self.new_session_row(account, &wish.device, policy, client)?;
+        let event = Event::new(Kind::SignIn, client).account(account.id).session(session.id).detail(&policy.dialect);
+        let begun = self.store.write(|db| {
+            let column = wish.secret.column();
+            let Some(account) = accounts::touch_sign_in(db, account.id, column, stored, now)? else { return Ok(None) };
+            if let Some(upgraded) = &checked.upgraded {
+                accounts::set_secret(db, account.id, column, upgraded, account.updated_at)?;
+            }
+            let session = SessionRow { epoch: account.epoch, ..session.clone() };
+            self.forget_failures(db, &checked.tried)?;
+            let revoked = self.make_room(db, wish, account.id)?;
+            sessions::insert(db, &session)?;
+            self.note_opaque(db, &session, policy)?;
+            event.write(db, now)?;
+            Ok(Some((account, session, revoked)))
+        })?;
+        let Some((account, session, revoked)) = begun else { return Ok(None) };
+        revoked.iter().for_each(|row| self.view.apply(row));
+        event.log();
+        let state = AccountState { epoch: account.epoch, status: account.status, role: account.role.clone() };
+        let issued = self.issue(&session, &state, policy, session.rotated_at, random_token_id()?)?;
+        Ok(Some(SignedIn { account: account.into(), issued }))
+    }
+
+    /// Ends what the new session replaces: the device's, and those that the same browser held.
+    pub(super) fn make_room(
+        &self,
+        db: &mut Db,
+        wish: &SignIn,
+        owner: AccountId,
+    ) -> Result<Vec<RevocationRow>, store::Error> {
+        let (now, why) = (self.now(), EndReason::Replaced.as_str());
+        let mut ended = match &wish.device.id {
+            Some(device) => sessions::end_many(db, owner, Which::OnDevice(device), now, why)?,
+            None => Vec::new(),
+        };
+        for held in &wish.replaces {
+            ended.extend(sessions::end_whoever_owns(db, *held, now, why)?);
+        }
+        revoke_ended(db, &ended, now)
+    }
+}
+
+fn refused(account: Option<&AccountRow>, why: &Refusal, client: &Client) -> Event {
+    let event = Event::new(Kind::SignInRefused, client).detail(why.code());
+    match account {
+        Some(account) => event.account(account.id),
+        None => event,
+    }
+}
+
+impl LookedUp {
+    /// Step two: the secret. Takes one bcrypt whatever was found; run it on a hashing thread.
+    pub fn check(self, hasher: &Hasher) -> Result<Checked, Fault> {
+        let secret = self.wish.secret.secret();
+        let stored = self.account.as_ref().and_then(|account| stored_secret(account, self.wish.secret.column()));
+        let check = hasher.check(secret, stored);
+        let upgraded = match check {
+            SecretCheck::RightButOutdated => Some(hasher.hash(&unjudged(secret))?),
+            SecretCheck::Right | SecretCheck::Wrong => None,
+        };
+        let right = check != SecretCheck::Wrong;
+        Ok(Checked { wish: self.wish, account: self.account, right, upgraded, tried: self.tried })
+    }
+}
+
+fn stored_secret(account: &AccountRow, column: SecretColumn) -> Option<&str> {
+    match column {
+        SecretColumn::Password => account.password.as_deref(),
+        SecretColumn::Pin => account.pin.as_deref(),
+    }
+}
+
+/// The account that every identifier names; `None` when one names none or another.
+fn find_all_agree(db: &mut Db, identifiers: &[(IdentifierKind, String)]) -> Result<Option<AccountRow>, store::Error> {
+    let mut found: Option<AccountRow> = None;
+    for (kind, text) in identifiers {
+        let Some(account) = find_one(db, *kind, text)? else { return Ok(None) };
+        if found.as_ref().is_some_and(|other| other.id != account.id) {
+            return Ok(None);
+        }
+        found = Some(account);
+    }
+    Ok(found)
+}

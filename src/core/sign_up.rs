@@ -1,0 +1,237 @@
+//! Sign-up, by a person or by an operator: every field's rule, then the hash, then the row; in three steps as a sign-in.
+//! What may be changed later is account.rs's.
+
+use super::Core;
+use super::account::{Account, Profile, profile_faults};
+use super::audit::{Event, Kind};
+use super::caller::Client;
+use super::identifier::{self, Identifier};
+use super::password::{Hasher, NewSecret, new_pin, unjudged};
+use super::refusal::{Error, Fault, FieldFault, FieldRule, Refusal, Taken};
+use super::session::{TokenPolicy, random_token_id};
+use super::sign_in::{SignIn, SignedIn};
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+use crate::store::accounts::{self, AccountRow, IdentifierColumn, NewAccount};
+use crate::store::sessions::{self, AccountState};
+use crate::store::{self, AccountStatus, Db, Id128};
+
+/// An account to be.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "as in Account")]
+pub struct NewPerson {
+    pub email: Option<String>,
+    pub username: Option<String>,
+    pub name: Option<String>,
+    pub password: Option<Secret>,
+    pub pin: Option<Secret>,
+    pub profile: Profile,
+}
+
+/// What an operator may set beyond what a person may.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "as in Account")]
+pub struct Privileges {
+    pub role: Option<String>,
+    pub permissions: Vec<String>,
+    pub email_verified: bool,
+    /// Takes secrets that the policy would refuse: for sample accounts.
+    pub any_secret: bool,
+}
+
+/// Step one of a sign-up done: every rule but uniqueness holds.
+#[derive(Debug, Clone)]
+pub struct Validated {
+    row: NewAccountText,
+    password: Option<NewSecret>,
+    pin: Option<NewSecret>,
+}
+
+#[derive(Debug, Clone)]
+struct NewAccountText {
+    email: Option<Identifier>,
+    username: Option<Identifier>,
+    name: Option<Identifier>,
+    profile: Profile,
+    privileges: Privileges,
+}
+
+/// Step two done: hashed.
+#[derive(Debug, Clone)]
+pub struct Hashed {
+    row: NewAccountText,
+    password: Option<String>,
+    pin: Option<String>,
+}
+
+impl Validated {
+    /// Step two: takes one bcrypt for each secret; run it on a hashing thread.
+    pub fn hash(self, hasher: &Hasher) -> Result<Hashed, Fault> {
+        let hash = |secret: Option<NewSecret>| secret.map(|secret| hasher.hash(&secret)).transpose();
+        Ok(Hashed { password: hash(self.password)?, pin: hash(self.pin)?, row: self.row })
+    }
+}
+
+impl Core {
+    /// Step one of a person's sign-up: every field's rule, all faults at once. `role` is what the mount gives to those who
+    /// register there, if it has a word of its own.
+    pub fn validate_sign_up(&self, person: NewPerson, role: Option<&str>) -> Result<Validated, Error> {
+        if !self.rules.signup {
+            return Err(Refusal::SignUpClosed.into());
+        }
+        let role = Some(role.unwrap_or(&self.rules.signup_role).to_owned());
+        let validated = self.validate(person, Privileges { role, ..Privileges::default() })?;
+        self.refuse_taken(&validated.row)?;
+        Ok(validated)
+    }
+
+    /// Step one of an account that an operator adds.
+    pub fn validate_account(&self, person: NewPerson, privileges: Privileges) -> Result<Validated, Error> {
+        let validated = self.validate(person, privileges)?;
+        self.refuse_taken(&validated.row)?;
+        Ok(validated)
+    }
+
+    fn validate(&self, person: NewPerson, privileges: Privileges) -> Result<Validated, Error> {
+        let mut faults = Vec::new();
+        let mut read = |field: &str, text: Option<&str>, rule: fn(&str) -> Result<Identifier, FieldRule>| {
+            let read = text.map(rule).transpose();
+            read.map_err(|rule| faults.push(FieldFault::new(field, rule))).ok().flatten()
+        };
+        let email = read("email", person.email.as_deref(), identifier::email);
+        let username = read("username", person.username.as_deref(), identifier::username);
+        let name = person.name.clone().or_else(|| person.profile.name.clone().flatten());
+        let name = read("name", name.as_deref(), identifier::name);
+        if person.email.is_none() && person.username.is_none() && name.is_none() {
+            faults.push(FieldFault::new("email", FieldRule::OneOf("email, username")));
+        }
+        let names = [&person.email, &person.username, &person.name].map(|name| name.as_deref().unwrap_or_default());
+        let password = judge(&mut faults, "password", person.password.as_ref(), |secret| {
+            if privileges.any_secret { Ok(unjudged(secret)) } else { self.judge_password(secret, &names) }
+        });
+        let pin = judge(&mut faults, "pin", person.pin.as_ref(), new_pin);
+        faults.extend(profile_faults(&person.profile));
+        if !faults.is_empty() {
+            return Err(Refusal::InvalidFields(faults).into());
+        }
+        let row = NewAccountText { email, username, name, profile: person.profile, privileges };
+        Ok(Validated { row, password, pin })
+    }
+
+    /// Before hashing, so that a taken name costs no bcrypt; the unique columns decide in the end.
+    fn refuse_taken(&self, row: &NewAccountText) -> Result<(), Error> {
+        let taken = self.store.read(|db| taken(db, row))?;
+        if taken.any() { Err(Refusal::IdentifierTaken(taken).into()) } else { Ok(()) }
+    }
+
+    /// Step three of a sign-up: the account and its first session.
+    pub fn sign_up(
+        &self,
+        hashed: &Hashed,
+        wish: &SignIn,
+        policy: &TokenPolicy,
+        client: &Client,
+    ) -> Result<SignedIn, Error> {
+        let (account, issued) = self.insert_account(hashed, true, client, |account, db| {
+            let row = self.new_session_row(account, &wish.device, policy, client);
+            let Ok(row) = row else { return Err(store::Error::Broken("no session could be made".to_owned())) };
+            let revoked = self.make_room(db, wish, account.id)?;
+            sessions::insert(db, &row)?;
+            self.note_opaque(db, &row, policy)?;
+            Ok((row, revoked))
+        })?;
+        let (session, revoked) = issued;
+        revoked.iter().for_each(|row| self.view.apply(row));
+        let state = AccountState { epoch: account.epoch, status: account.status, role: account.role.clone() };
+        let issued = self.issue(&session, &state, policy, session.rotated_at, random_token_id()?)?;
+        Ok(SignedIn { account: account.into(), issued })
+    }
+
+    /// Step three of an account that an operator adds: no session.
+    pub fn add_account(&self, hashed: &Hashed, client: &Client) -> Result<Account, Error> {
+        self.insert_account(hashed, false, client, |_, _| Ok(())).map(|(account, ())| account.into())
+    }
+
+    fn insert_account<T>(
+        &self,
+        hashed: &Hashed,
+        signs_in: bool,
+        client: &Client,
+        also: impl Fn(&AccountRow, &mut Db) -> Result<T, store::Error>,
+    ) -> Result<(AccountRow, T), Error> {
+        let now = self.now();
+        let new = self.new_row(hashed, signs_in, now)?;
+        let inserted = self.store.write(|db| {
+            let account = accounts::insert(db, &new)?;
+            let value = also(&account, db)?;
+            let event = Event::new(Kind::SignUp, client).account(account.id);
+            event.write(db, now)?;
+            Ok((account, value, event))
+        });
+        match inserted {
+            Ok((account, value, event)) => {
+                event.log();
+                Ok((account, value))
+            }
+            Err(store::Error::Taken) => {
+                let taken = self.store.read(|db| taken(db, &hashed.row))?;
+                Err(Refusal::IdentifierTaken(taken).into())
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    fn new_row(&self, hashed: &Hashed, signs_in: bool, now: Timestamp) -> Result<NewAccount, Error> {
+        let row = hashed.row.clone();
+        let split =
+            |identifier: Option<Identifier>| identifier.map_or((None, None), |i| (Some(i.shown), Some(i.canonical)));
+        let ((email, email_canonical), (username, username_canonical)) = (split(row.email), split(row.username));
+        let (name, name_canonical) = split(row.name);
+        Ok(NewAccount {
+            uuid: Id128(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<16>()?).into_uuid()),
+            email,
+            email_canonical,
+            email_verified: row.privileges.email_verified,
+            username,
+            username_canonical,
+            name,
+            name_canonical,
+            first_name: row.profile.first_name.flatten(),
+            last_name: row.profile.last_name.flatten(),
+            gender: row.profile.gender.flatten(),
+            image: row.profile.image.flatten(),
+            phone: row.profile.phone.flatten(),
+            role: row.privileges.role.unwrap_or_else(|| self.rules.signup_role.clone()),
+            permissions: row.privileges.permissions.join("\n"),
+            stats: "{}".to_owned(),
+            profile: row.profile.further.unwrap_or_else(|| "{}".to_owned()),
+            status: AccountStatus::Active,
+            password: hashed.password.clone(),
+            pin: hashed.pin.clone(),
+            last_sign_in_at: signs_in.then_some(now),
+            created_at: now,
+            updated_at: now,
+        })
+    }
+}
+
+fn judge(
+    faults: &mut Vec<FieldFault>,
+    field: &str,
+    secret: Option<&Secret>,
+    rule: impl Fn(&Secret) -> Result<NewSecret, FieldRule>,
+) -> Option<NewSecret> {
+    secret.map(rule).transpose().map_err(|rule| faults.push(FieldFault::new(field, rule))).ok().flatten()
+}
+
+/// Which identifiers of a new account are somebody's. A username may not be another's name, nor the other way round.
+fn taken(db: &mut Db, row: &NewAccountText) -> Result<Taken, store::Error> {
+    let mut held = |column: IdentifierColumn, identifier: &Option<Identifier>| match identifier {
+        Some(identifier) => Ok::<_, store::Error>(accounts::find_by(db, column, &identifier.canonical)?.is_some()),
+        None => Ok(false),
+    };
+    let email = held(IdentifierColumn::Email, &row.email)?;
+    let username = held(IdentifierColumn::Username, &row.username)? || held(IdentifierColumn::Name, &row.username)?;
+    let name = held(IdentifierColumn::Name, &row.name)? || held(IdentifierColumn::Username, &row.name)?;
+    Ok(Taken { email, username, name })
+}

@@ -1,0 +1,333 @@
+//! Mint and check: what stands in the two tokens, and when one is believed. Whether its session still lives is
+//! revocation.rs's (access) and refresh.rs's (refresh) to say.
+//!
+//! A token's header must be, octet for octet, one that this service writes: so `alg`, `typ`, `kid`, `crit`, `jwk`, `jku`,
+//! `x5u` and whatever else a header can carry are never interpreted (RFC 8725 sections 3.1, 3.10 and 3.11).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, Header, Validation, decode, encode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use uuid::Uuid;
+
+use super::refusal::{Fault, Refusal};
+use super::signing_key::{KeyRing, SigningKey};
+use crate::clock::Timestamp;
+use crate::secret::{AccessToken, RefreshToken};
+use crate::store::{AccountId, Id128, SessionId};
+
+/// The longest token looked at; ours have under 700 octets.
+const TOKEN_MAX: usize = 4096;
+
+/// No token of ours lives for a hundred years, in seconds.
+const LIFE_MAX: i64 = 100 * 366 * 86_400;
+
+const ACCESS: &str = "access";
+const REFRESH: &str = "refresh";
+
+/// What an access token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessClaims {
+    /// Whose.
+    pub account: AccountId,
+    /// Of which session.
+    pub session: SessionId,
+    /// The session's generation at minting.
+    pub generation: i64,
+    /// The account's epoch at minting.
+    pub epoch: i64,
+    /// The account's role at minting.
+    pub role: String,
+    /// `iat`, whole seconds.
+    pub issued_at: Timestamp,
+    /// `exp`, whole seconds: dead from then on.
+    pub expires_at: Timestamp,
+    /// Makes it unlike every other.
+    pub id: String,
+}
+
+/// What a refresh token says. All of it comes from the session's row, so that one generation has one text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshClaims {
+    /// Whose.
+    pub account: AccountId,
+    /// Of which session.
+    pub session: SessionId,
+    /// The generation it opens.
+    pub generation: i64,
+    /// `iat`, whole seconds.
+    pub issued_at: Timestamp,
+    /// `exp`, whole seconds.
+    pub expires_at: Timestamp,
+}
+
+/// The claims as the payload holds them (RFC 7519 section 4). Every one is required and typed: a claim of the wrong type
+/// must not count as absent (CVE-2026-25537).
+#[derive(Serialize, Deserialize)]
+struct AccessPayload {
+    iss: String,
+    aud: String,
+    sub: String,
+    sid: String,
+    #[serde(rename = "gen")]
+    generation: i64,
+    epoch: i64,
+    role: String,
+    iat: i64,
+    exp: i64,
+    #[serde(default, skip_serializing, deserialize_with = "number_if_present")]
+    nbf: Option<i64>,
+    jti: String,
+    #[serde(rename = "use")]
+    token_use: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RefreshPayload {
+    iss: String,
+    sub: String,
+    sid: String,
+    #[serde(rename = "gen")]
+    generation: i64,
+    iat: i64,
+    exp: i64,
+    #[serde(default, skip_serializing, deserialize_with = "number_if_present")]
+    nbf: Option<i64>,
+    #[serde(rename = "use")]
+    token_use: String,
+}
+
+/// A present `nbf` is a number; serde's own `Option` would take `null` for absent.
+fn number_if_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    i64::deserialize(deserializer).map(Some)
+}
+
+/// Who tokens are from and for, and how far clocks may differ.
+#[derive(Debug, Clone)]
+pub struct TokenRules {
+    /// `iss`.
+    pub issuer: String,
+    /// `aud` of access tokens.
+    pub audience: String,
+    /// Slack for `iat` and `nbf`; `exp` has none.
+    pub clock_skew: Duration,
+}
+
+/// A key with the two header texts that it is used under.
+#[derive(Debug)]
+struct Prepared {
+    key: Arc<SigningKey>,
+    access_header: Header,
+    refresh_header: Header,
+}
+
+/// Mints and checks with one set of keys; made anew when the keys change.
+#[derive(Debug)]
+pub struct TokenGate {
+    rules: TokenRules,
+    ring: KeyRing,
+    prepared: HashMap<String, Prepared>,
+    access_by_header: HashMap<String, Arc<SigningKey>>,
+    refresh_by_header: HashMap<String, Arc<SigningKey>>,
+}
+
+impl TokenGate {
+    /// Prepares the headers of every believed key.
+    pub fn new(rules: TokenRules, ring: &KeyRing) -> Result<Self, Fault> {
+        let mut gate = Self {
+            rules,
+            ring: ring.clone(),
+            prepared: HashMap::new(),
+            access_by_header: HashMap::new(),
+            refresh_by_header: HashMap::new(),
+        };
+        for key in ring.all() {
+            let prepared = Prepared {
+                access_header: header(key, "at+jwt"),
+                refresh_header: header(key, "rt+jwt"),
+                key: Arc::clone(key),
+            };
+            gate.access_by_header.insert(header_text(&prepared.access_header, key)?, Arc::clone(key));
+            gate.refresh_by_header.insert(header_text(&prepared.refresh_header, key)?, Arc::clone(key));
+            gate.prepared.insert(key.id.clone(), prepared);
+        }
+        Ok(gate)
+    }
+
+    /// The id of the key that signs now.
+    pub fn active_key_id(&self) -> &str {
+        &self.ring.active().id
+    }
+
+    /// Whether tokens under this key are still believed.
+    pub fn believes(&self, key_id: &str) -> bool {
+        self.prepared.contains_key(key_id)
+    }
+
+    /// Signs an access token with this key.
+    pub fn mint_access(&self, claims: &AccessClaims, key_id: &str) -> Result<AccessToken, Fault> {
+        let payload = AccessPayload {
+            iss: self.rules.issuer.clone(),
+            aud: self.rules.audience.clone(),
+            sub: claims.account.to_string(),
+            sid: claims.session.to_string(),
+            generation: claims.generation,
+            epoch: claims.epoch,
+            role: claims.role.clone(),
+            iat: claims.issued_at.seconds(),
+            exp: claims.expires_at.seconds(),
+            nbf: None,
+            jti: claims.id.clone(),
+            token_use: ACCESS.to_owned(),
+        };
+        let prepared = self.prepared(key_id)?;
+        sign(&prepared.access_header, &payload, &prepared.key).map(AccessToken::new)
+    }
+
+    /// Signs the refresh token of a generation with the key that the session's row names.
+    pub fn mint_refresh(&self, claims: &RefreshClaims, key_id: &str) -> Result<RefreshToken, Fault> {
+        let payload = RefreshPayload {
+            iss: self.rules.issuer.clone(),
+            sub: claims.account.to_string(),
+            sid: claims.session.to_string(),
+            generation: claims.generation,
+            iat: claims.issued_at.seconds(),
+            exp: claims.expires_at.seconds(),
+            nbf: None,
+            token_use: REFRESH.to_owned(),
+        };
+        let prepared = self.prepared(key_id)?;
+        sign(&prepared.refresh_header, &payload, &prepared.key).map(RefreshToken::new)
+    }
+
+    /// The id of the access token that a rotation makes: the same on every node and at every try.
+    pub fn rotation_token_id(&self, session: SessionId, generation: i64, key_id: &str) -> Result<String, Fault> {
+        let mac = self.derive(key_id, &format!("jti {session} {generation}"))?;
+        Ok(crate::secret::base64url(mac.first_chunk::<16>().map_or(&[], |first| first)))
+    }
+
+    /// Octets that every node derives alike from the key and the label, and nobody else can.
+    pub fn derive(&self, key_id: &str, label: &str) -> Result<Vec<u8>, Fault> {
+        Ok(self.prepared(key_id)?.key.derive.sign(label.as_bytes()))
+    }
+
+    /// Believes an access token, or says why not. `TokenExpired` is said of genuine ones only.
+    pub fn check_access(&self, token: &str, now: Timestamp) -> Result<AccessClaims, Refusal> {
+        let claims = self.read_access(token, now)?;
+        if claims.expires_at <= now { Err(Refusal::TokenExpired) } else { Ok(claims) }
+    }
+
+    /// As `check_access` for a token whose end may be past.
+    pub fn read_access(&self, token: &str, now: Timestamp) -> Result<AccessClaims, Refusal> {
+        let payload: AccessPayload = verify(token, &self.access_by_header)?;
+        let genuine = payload.iss == self.rules.issuer
+            && payload.aud == self.rules.audience
+            && payload.token_use == ACCESS
+            && payload.generation >= 0
+            && payload.epoch >= 0
+            && self.times_fit(payload.iat, payload.exp, payload.nbf, now);
+        let (account, session) = subject(&payload.sub, &payload.sid)?;
+        if !genuine {
+            return Err(Refusal::TokenInvalid);
+        }
+        Ok(AccessClaims {
+            account,
+            session,
+            generation: payload.generation,
+            epoch: payload.epoch,
+            role: payload.role,
+            issued_at: Timestamp::from_seconds(payload.iat),
+            expires_at: Timestamp::from_seconds(payload.exp),
+            id: payload.jti,
+        })
+    }
+
+    /// Believes a refresh token, or says why not.
+    pub fn check_refresh(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, Refusal> {
+        let claims = self.read_refresh(token, now)?;
+        if claims.expires_at <= now { Err(Refusal::TokenExpired) } else { Ok(claims) }
+    }
+
+    /// As `check_refresh` for a token whose end may be past.
+    pub fn read_refresh(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, Refusal> {
+        let payload: RefreshPayload = verify(token, &self.refresh_by_header)?;
+        let genuine = payload.iss == self.rules.issuer
+            && payload.token_use == REFRESH
+            && payload.generation >= 0
+            && self.times_fit(payload.iat, payload.exp, payload.nbf, now);
+        let (account, session) = subject(&payload.sub, &payload.sid)?;
+        if !genuine {
+            return Err(Refusal::TokenInvalid);
+        }
+        Ok(RefreshClaims {
+            account,
+            session,
+            generation: payload.generation,
+            issued_at: Timestamp::from_seconds(payload.iat),
+            expires_at: Timestamp::from_seconds(payload.exp),
+        })
+    }
+
+    fn prepared(&self, key_id: &str) -> Result<&Prepared, Fault> {
+        self.prepared.get(key_id).ok_or_else(|| Fault::Broken(format!("there is no signing key {key_id}")))
+    }
+
+    /// `iat` and `nbf` may lie ahead by the skew; `exp` must come after `iat`.
+    fn times_fit(&self, iat: i64, exp: i64, nbf: Option<i64>, now: Timestamp) -> bool {
+        let latest = now.plus(self.rules.clock_skew);
+        let sane = iat >= 0 && nbf.is_none_or(|nbf| nbf >= 0) && exp.saturating_sub(iat) <= LIFE_MAX;
+        sane && exp > iat
+            && Timestamp::from_seconds(iat) <= latest
+            && nbf.is_none_or(|nbf| Timestamp::from_seconds(nbf) <= latest)
+    }
+}
+
+fn header(key: &SigningKey, typ: &str) -> Header {
+    let mut header = Header::new(key.algorithm);
+    header.typ = Some(typ.to_owned());
+    header.kid = Some(key.id.clone());
+    header
+}
+
+/// The first segment of every token with this header.
+fn header_text(header: &Header, key: &SigningKey) -> Result<String, Fault> {
+    let sample = sign(header, &(), key)?;
+    Ok(sample.split('.').next().unwrap_or_default().to_owned())
+}
+
+fn sign<T: Serialize>(header: &Header, payload: &T, key: &SigningKey) -> Result<String, Fault> {
+    encode(header, payload, &key.encoding).map_err(|cause| Fault::Broken(format!("signing failed: {cause}")))
+}
+
+/// Signature first, by the key that the exact header text belongs to; only then the payload.
+fn verify<T: DeserializeOwned>(token: &str, by_header: &HashMap<String, Arc<SigningKey>>) -> Result<T, Refusal> {
+    if token.len() > TOKEN_MAX {
+        return Err(Refusal::TokenInvalid);
+    }
+    let (header, _) = token.split_once('.').ok_or(Refusal::TokenInvalid)?;
+    let key = by_header.get(header).ok_or(Refusal::TokenInvalid)?;
+    let decoded = decode::<T>(token, &key.decoding, &signature_only(key.algorithm));
+    decoded.map(|data| data.claims).map_err(|_forged_or_torn| Refusal::TokenInvalid)
+}
+
+/// The library checks the signature; the claims are checked here, where there is no hidden leeway and no claim is optional.
+fn signature_only(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation
+}
+
+/// The canonical text of both ids: one account has one `sub`.
+fn subject(sub: &str, sid: &str) -> Result<(AccountId, SessionId), Refusal> {
+    let account = sub.parse::<i64>().ok().filter(|id| id.to_string() == sub).ok_or(Refusal::TokenInvalid)?;
+    let session = Uuid::try_parse(sid).map_err(|_not_ours| Refusal::TokenInvalid)?;
+    Ok((AccountId(account), Id128(session)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Secrets and what is made of them: types that never print themselves, random bytes, keyed digests.
+//! Which key is used for what is decided in core/signing_key.rs and core/password.rs.
+
+use std::fmt;
+
+use aws_lc_rs::{digest, hmac, rand};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+macro_rules! never_printed {
+    ($name:ident) => {
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(hidden)"))
+            }
+        }
+    };
+}
+
+/// A password, a PIN or a configured key as somebody typed it. Wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+never_printed!(Secret);
+
+impl Secret {
+    /// Takes the text in.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    /// The text itself, for hashing and nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A signed access token: a JWT that opens the routes of its session until it expires or is revoked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken(String);
+never_printed!(AccessToken);
+
+/// A signed refresh token: good for one rotation, a pure function of key, session row and generation.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefreshToken(String);
+never_printed!(RefreshToken);
+
+impl AccessToken {
+    /// Takes the compact form in.
+    pub fn new(compact: impl Into<String>) -> Self {
+        Self(compact.into())
+    }
+
+    /// The compact form, for the client it is meant for.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl RefreshToken {
+    /// Takes the compact form in.
+    pub fn new(compact: impl Into<String>) -> Self {
+        Self(compact.into())
+    }
+
+    /// The compact form, for the client it is meant for.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The system's source of randomness failed: nothing secret can be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random bytes")]
+pub struct NoRandomness;
+
+/// `N` random bytes.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    match rand::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(_unspecified) => Err(NoRandomness),
+    }
+}
+
+/// Unpadded base64url of bytes.
+pub fn base64url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The bytes of unpadded base64url; `None` for anything else.
+pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// SHA-256.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    for (to, from) in out.iter_mut().zip(digest::digest(&digest::SHA256, bytes).as_ref()) {
+        *to = *from;
+    }
+    out
+}
+
+/// A key for HMAC-SHA-256.
+#[derive(Clone)]
+pub struct MacKey(hmac::Key);
+never_printed!(MacKey);
+
+impl MacKey {
+    /// From key bytes.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// HMAC-SHA-256 of a message (RFC 2104).
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        hmac::sign(&self.0, message).as_ref().to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_print_themselves() {
+        let shown = format!("{:?} {:?} {:?}", Secret::new("hunter2"), AccessToken::new("ey"), RefreshToken::new("ey"));
+        assert_eq!(shown, "Secret(hidden) AccessToken(hidden) RefreshToken(hidden)");
+    }
+
+    #[test]
+    fn the_mac_is_that_of_rfc_4231() {
+        let mac = MacKey::new(b"Jefe").sign(b"what do ya want for nothing?");
+        assert_eq!(mac.first_chunk::<4>(), Some(&[0x5b, 0xdc, 0xc1, 0x46]));
+    }
+
+    #[test]
+    fn random_bytes_differ() {
+        assert_ne!(random_bytes::<16>().unwrap(), random_bytes::<16>().unwrap());
+    }
+}

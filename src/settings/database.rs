@@ -1,0 +1,22 @@
+//! Where the rows are.
+
+use crate::store::DatabaseUrl;
+
+use super::values::switch;
+
+/// Settings of the database.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Database")]
+pub struct Database {
+    /// Where accounts and sessions are kept: sqlite://PATH (created when missing) or postgres://USER:PASSWORD@HOST/NAME.
+    #[arg(long, default_value = "sqlite://doorward.db")]
+    pub database_url: DatabaseUrl,
+
+    /// Connections to the database a node keeps at most, and threads that use them.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub database_connections: u32,
+
+    /// Bring the tables to this version at start; false leaves it to `doorward migrate`.
+    #[arg(long, default_value = "true", action = clap::ArgAction::Set, value_parser = switch)]
+    pub auto_migrate: bool,
+}

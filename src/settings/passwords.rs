@@ -1,0 +1,34 @@
+//! What a password must be and what hashing it costs.
+
+/// Settings of passwords and their hashing.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Passwords")]
+pub struct Passwords {
+    /// The cost of bcrypt: each step doubles the time of a sign-in, and of a guess. 4 to 9 only with TEST_MODE=true.
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=31))]
+    pub bcrypt_cost: u32,
+
+    /// The fewest characters of a new password. 15 is recommended where a password is the only factor; never under 8.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(8..=64))]
+    pub password_min_length: u16,
+
+    /// Threads that hash secrets. Default: one a processor core.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub hash_threads: Option<u16>,
+
+    /// Sign-ins that may wait for a hashing thread; more are told to come back (503).
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=10000))]
+    pub hash_queue: u16,
+
+    /// Whether people may register themselves; false leaves accounts to `doorward account add`.
+    #[arg(long, default_value = "true", action = clap::ArgAction::Set, value_parser = super::values::switch)]
+    pub signup: bool,
+
+    /// The role of an account that registers itself.
+    #[arg(long, default_value = "USER", value_parser = super::values::role)]
+    pub signup_role: String,
+
+    /// For test suites only: allows a cheap BCRYPT_COST. Refused with an https PUBLIC_URL.
+    #[arg(long, default_value = "false", action = clap::ArgAction::Set, value_parser = super::values::switch)]
+    pub test_mode: bool,
+}

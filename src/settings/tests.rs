@@ -1,0 +1,83 @@
+//! What stops a start, and with which words.
+
+use super::*;
+
+const KNOWN: &[KnownDialect] =
+    &[KnownDialect { name: "native", prefix: "/" }, KnownDialect { name: "pin", prefix: "/pin" }];
+
+fn load(vars: &[(&str, &str)]) -> Result<Settings, String> {
+    let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Settings::from_vars(&vars, KNOWN).map_err(|faults| faults.to_string())
+}
+
+#[test]
+fn nothing_set_is_a_development_start() {
+    let settings = load(&[]).unwrap();
+    assert_eq!(settings.web.bind.to_string(), "127.0.0.1:9154");
+    assert_eq!(settings.keys_file(), PathBuf::from("doorward.keys"));
+    assert_eq!(settings.issuer(), "doorward");
+    assert_eq!(settings.mounts.len(), 2);
+    assert_eq!(settings.unsafe_points().len(), 1);
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let told = load(&[("BIND", "here"), ("ACCESS_TTL", "soon"), ("JWT_SECRET", "short")]).unwrap_err();
+    let names: Vec<&str> = told.lines().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(names, ["BIND", "ACCESS_TTL", "JWT_SECRET"], "{told}");
+    assert!(told.contains("write seconds (90) or units"), "{told}");
+    assert!(!told.contains("error:"), "{told}");
+}
+
+#[test]
+fn each_contradiction_names_its_setting_and_a_way_out() {
+    let https = ("PUBLIC_URL", "https://auth.example.com");
+    for (vars, name) in [
+        (vec![("COOKIE_PREFIX", "__Host-"), ("COOKIE_DOMAIN", "example.com"), https], "COOKIE_PREFIX"),
+        (vec![("COOKIE_PREFIX", "__Host-")], "COOKIE_PREFIX"),
+        (vec![("COOKIE_SAME_SITE", "None")], "COOKIE_SAME_SITE"),
+        (vec![("COOKIE_DOMAIN", "other.example"), https], "COOKIE_DOMAIN"),
+        (vec![("COOKIE_REFRESH_NAME", "accessToken")], "COOKIE_REFRESH_NAME"),
+        (vec![("BCRYPT_COST", "4")], "BCRYPT_COST"),
+        (vec![("TEST_MODE", "true"), https], "TEST_MODE"),
+        (vec![("ACCESS_TTL", "40d")], "ACCESS_TTL"),
+        (vec![("REFRESH_GRACE", "5m")], "REFRESH_GRACE"),
+        (vec![("DIALECTS", "native=/,pin=/")], "DIALECTS"),
+        (vec![("DIALECTS", "nativ")], "DIALECTS"),
+        (vec![("DIALECTS", "native=x")], "DIALECTS"),
+        (vec![("PIN_ACCESS_TTL", "0")], "PIN_ACCESS_TTL"),
+        (vec![("CORS_ORIGINS", "*")], "CORS_ORIGINS"),
+        (vec![("DATABASE_URL", "postgres:x")], "DATABASE_URL"),
+        (vec![("PASSWORD_MIN_LENGTH", "7")], "PASSWORD_MIN_LENGTH"),
+    ] {
+        let told = load(&vars).map(|_| ()).unwrap_err();
+        assert!(told.starts_with(&format!("{name}: ")) && told.lines().count() == 1, "{vars:?}: {told}");
+    }
+}
+
+#[test]
+fn a_misspelt_setting_is_not_silently_the_default() {
+    assert!(load(&[("REFRESH_TLL", "1d")]).unwrap_err().contains("did you mean REFRESH_TTL?"));
+    assert!(load(&[("DOORWARD_BIND", "x")]).unwrap_err().contains("write BIND"));
+    assert!(load(&[("DOORWARD_COLOUR", "x")]).unwrap_err().contains("no such setting"));
+    assert!(load(&[("HOME", "/root"), ("LANG", "C"), ("PATH", "/bin"), ("XDG_DATA", "x"), ("BAND", "x")]).is_ok());
+}
+
+#[test]
+fn a_mount_has_its_own_lifetimes() {
+    let settings = load(&[("DIALECTS", "native=/,pin=/pos/"), ("PIN_ACCESS_TTL", "5")]).unwrap();
+    let pin = settings.mounts.iter().find(|mount| mount.dialect == "pin").unwrap();
+    assert_eq!((pin.prefix.as_str(), pin.access_ttl), ("/pos", Some(Duration::from_secs(5))));
+}
+
+#[test]
+fn an_empty_value_is_no_value() {
+    assert!(load(&[("PUBLIC_URL", ""), ("JWT_SECRET", " ")]).is_ok());
+}
+
+#[test]
+fn no_secret_shows_in_debug() {
+    let key = "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
+    let shown = format!("{:?}", load(&[("JWT_SECRET", key), ("DATABASE_URL", "postgres://u:pw123@h/d")]).unwrap());
+    assert!(!shown.contains(key) && !shown.contains("pw123"), "{shown}");
+}

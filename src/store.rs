@@ -1,0 +1,325 @@
+//! Rows: the pool, and the only two doors to it, `read` and `write`. What a row means is decided in `core`.
+//!
+//! SQLite gets one writing connection, since it has one writer anyway and connections that queue for its lock stall for
+//! seconds, beside several readers; PostgreSQL gets one pool. Query functions take a connection and never begin a transaction.
+
+pub mod accounts;
+pub mod audit_events;
+mod columns;
+mod connection;
+mod migrate;
+pub mod opaque_tokens;
+pub mod revocations;
+#[expect(missing_docs, reason = "diesel's macro documents nothing that it makes")]
+pub mod schema;
+pub mod sessions;
+pub mod throttles;
+
+use std::time::{Duration, Instant};
+
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+pub use columns::{AccountId, AccountStatus, Id128, SessionId};
+pub use connection::{DatabaseUrl, Db};
+
+use connection::{Manager, Pooled};
+
+/// How long a caller waits for a free connection: with the work after it, under the 2 s a request has.
+const POOL_WAIT: Duration = Duration::from_millis(1500);
+
+/// No transaction is committed that was open longer. The poll of revocations relies on it: a row may become visible that
+/// much later than one with a higher id, and no more.
+pub const LONGEST_TRANSACTION: Duration = Duration::from_secs(8);
+
+/// How long a start waits for other nodes that start.
+const START_WAIT: Duration = Duration::from_secs(60);
+
+/// How often a PostgreSQL transaction that lost a deadlock or a serialisation race is tried again.
+const TRIES: usize = 4;
+
+/// What went wrong with the rows, in the three ways a caller can tell apart.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A unique column already holds the value.
+    #[error("a unique value is taken")]
+    Taken,
+    /// The change gave itself up; nothing of it was written.
+    #[error("the change was given up")]
+    Abandoned,
+    /// The database cannot be asked now; the same call may work later.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// A defect: a query that does not fit its table, a row that does not fit its type, a failed migration.
+    #[error("the database refused: {0}")]
+    Broken(String),
+}
+
+impl Error {
+    /// libpq's message goes over several lines.
+    fn no_connection(cause: &diesel::ConnectionError) -> Self {
+        Self::Unavailable(cause.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    fn migration(source: &(dyn std::error::Error + Send + Sync)) -> Self {
+        Self::Broken(format!("a migration failed: {source}"))
+    }
+}
+
+impl From<DieselError> for Error {
+    fn from(error: DieselError) -> Self {
+        match error {
+            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Taken,
+            DieselError::DatabaseError(
+                DatabaseErrorKind::ForeignKeyViolation
+                | DatabaseErrorKind::NotNullViolation
+                | DatabaseErrorKind::CheckViolation,
+                about,
+            ) => Self::Broken(about.message().to_owned()),
+            DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => {
+                Self::Unavailable(LOST_A_RACE.to_owned())
+            }
+            DieselError::DatabaseError(_, about) => Self::Unavailable(about.message().to_owned()),
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+/// The rows of one database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    readers: r2d2::Pool<Manager>,
+    writers: r2d2::Pool<Manager>,
+    url: DatabaseUrl,
+}
+
+impl Store {
+    /// Opens the pool: fails when the database cannot be reached now.
+    pub fn open(url: &DatabaseUrl, connections: u32) -> Result<Self, Error> {
+        let build = |size: u32, idle: u32| {
+            r2d2::Pool::builder()
+                .max_size(size)
+                .min_idle(Some(idle))
+                .connection_timeout(POOL_WAIT)
+                .error_handler(Box::new(r2d2::NopErrorHandler))
+                .build_unchecked(Manager(url.clone()))
+        };
+        connection::create_private(url).map_err(|cause| Error::Unavailable(cause.to_string()))?;
+        when_unlocked(|| connect(url))?;
+        // One more than there are threads for requests, for housekeeping.
+        let readers = build(connections.max(1) + 1, 1);
+        let writers = if url.file().is_some() { build(1, 1) } else { readers.clone() };
+        Ok(Self { readers, writers, url: url.clone() })
+    }
+
+    /// Where the rows are.
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    /// Whether rows become visible in the order of their ids: with one writer they do.
+    pub fn commits_in_order(&self) -> bool {
+        self.url.file().is_some()
+    }
+
+    /// Brings the tables to this version; names what it ran.
+    pub fn migrate(&self) -> Result<Vec<String>, Error> {
+        when_unlocked(|| migrate::run(&mut connect(&self.url)?))
+    }
+
+    /// Whether anybody is registered.
+    pub fn has_accounts(&self) -> Result<bool, Error> {
+        self.read(|db| Ok(!accounts::list(db, AccountId(i64::MIN), 1)?.is_empty()))
+    }
+
+    /// How many migrations are missing.
+    pub fn pending_migrations(&self) -> Result<usize, Error> {
+        when_unlocked(|| migrate::pending(&mut connect(&self.url)?))
+    }
+
+    /// Asks with one or more statements that change nothing and need no common snapshot.
+    pub fn read<T>(&self, mut ask: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+        let mut answer = with(&self.readers, &mut ask);
+        if matches!(answer, Err(Error::Unavailable(_))) {
+            // A connection that a restarted server cut says so only when used; asking twice does no harm.
+            answer = with(&self.readers, &mut ask);
+        }
+        answer
+    }
+
+    /// Changes rows in one transaction: all of it is there when this returns `Ok`, none of it otherwise. Run again
+    /// from its beginning when PostgreSQL made it lose a race, so it must have no effect but on rows.
+    pub fn write<T>(&self, mut change: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+        let mut outcome = with(&self.writers, |db| transaction(db, &mut change));
+        for _ in 1..TRIES {
+            match outcome {
+                Err(Error::Unavailable(ref cause)) if lost_a_race(cause) => {
+                    outcome = with(&self.writers, |db| transaction(db, &mut change));
+                }
+                _ => break,
+            }
+        }
+        outcome
+    }
+}
+
+fn connect(url: &DatabaseUrl) -> Result<Db, Error> {
+    connection::open_patiently(url).map_err(|cause| Error::no_connection(&cause))
+}
+
+/// What a start asks, again while another node that starts beside it holds SQLite's lock: where two connections change a
+/// new file's journal mode, SQLite says so at once, whatever the busy timeout.
+pub fn when_unlocked<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Err(Error::Unavailable(cause)) if cause.contains("database is locked") && began.elapsed() < START_WAIT => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Stands for 40001, which diesel has a kind for.
+const LOST_A_RACE: &str = "could not serialize access";
+
+/// 40P01 comes as PostgreSQL's own words only.
+fn lost_a_race(cause: &str) -> bool {
+    cause == LOST_A_RACE || cause.contains("deadlock detected")
+}
+
+fn with<T>(pool: &r2d2::Pool<Manager>, work: impl FnOnce(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+    let mut pooled = pool.get().map_err(|cause| Error::Unavailable(format!("no connection: {cause}")))?;
+    let pooled: &mut Pooled = &mut pooled;
+    let outcome = work(&mut pooled.db);
+    pooled.suspect = matches!(outcome, Err(Error::Unavailable(_)));
+    outcome
+}
+
+/// Begins by hand to keep the enum (diesel's own immediate transaction hands out the SQLite connection), and immediately:
+/// a SQLite transaction that starts as a reader fails at once when it wants to write beside another writer.
+fn transaction<T>(db: &mut Db, change: &mut impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+    match db {
+        Db::Sqlite(db) => AnsiTransactionManager::begin_transaction_sql(db, "BEGIN IMMEDIATE")?,
+        Db::Postgres(db) => AnsiTransactionManager::begin_transaction_sql(db, "BEGIN")?,
+    }
+    let began = Instant::now();
+    match change(db) {
+        Ok(_) if began.elapsed() > LONGEST_TRANSACTION => {
+            roll_back(db);
+            Err(Error::Unavailable("the transaction took too long and was given up".to_owned()))
+        }
+        Ok(value) => commit(db).map(|()| value),
+        Err(error) => {
+            roll_back(db);
+            Err(error)
+        }
+    }
+}
+
+fn commit(db: &mut Db) -> Result<(), Error> {
+    let outcome = match db {
+        Db::Sqlite(db) => AnsiTransactionManager::commit_transaction(db),
+        Db::Postgres(db) => AnsiTransactionManager::commit_transaction(db),
+    };
+    if outcome.is_err() {
+        roll_back(db);
+    }
+    outcome.map_err(Error::from)
+}
+
+fn roll_back(db: &mut Db) {
+    let outcome = match db {
+        Db::Sqlite(db) => AnsiTransactionManager::rollback_transaction(db),
+        Db::Postgres(db) => AnsiTransactionManager::rollback_transaction(db),
+    };
+    if let Err(error) = outcome {
+        log::debug!(error:%; "rollback failed; the connection is dropped");
+        let _ = db.batch_execute("ROLLBACK");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diesel::prelude::*;
+    use diesel::sql_types::{BigInt, Text};
+
+    #[derive(QueryableByName)]
+    struct Number {
+        #[diesel(sql_type = BigInt)]
+        value: i64,
+    }
+
+    #[derive(QueryableByName)]
+    struct Word {
+        #[diesel(sql_type = Text)]
+        value: String,
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("a.db").display()).parse().unwrap();
+        let store = Store::open(&url, 3).unwrap();
+        store.migrate().unwrap();
+        (folder, store)
+    }
+
+    fn number(db: &mut Db, pragma: &str) -> i64 {
+        let query = format!("SELECT {pragma} AS value FROM pragma_{pragma}");
+        diesel::sql_query(query).get_result::<Number>(db).unwrap().value
+    }
+
+    #[test]
+    fn every_sqlite_connection_is_durable_and_patient() {
+        let (_folder, store) = store();
+        for pool in [&store.readers, &store.writers] {
+            let mut pooled = pool.get().unwrap();
+            assert_eq!(number(&mut pooled.db, "synchronous"), 2, "FULL");
+            assert_eq!(number(&mut pooled.db, "foreign_keys"), 1);
+            let wait = diesel::sql_query("SELECT timeout AS value FROM pragma_busy_timeout");
+            assert_eq!(wait.get_result::<Number>(&mut pooled.db).unwrap().value, 1500);
+            let mode = diesel::sql_query("SELECT journal_mode AS value FROM pragma_journal_mode");
+            assert_eq!(mode.get_result::<Word>(&mut pooled.db).unwrap().value, "wal");
+        }
+    }
+
+    #[test]
+    fn the_database_file_is_its_owners_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let (folder, _store) = store();
+        let mode = std::fs::metadata(folder.path().join("a.db")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn eight_writers_lose_nothing() {
+        let (_folder, store) = store();
+        let key = "k";
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let at = crate::clock::Timestamp::from_seconds(1);
+                        store.write(|db| throttles::count_failure(db, key, at)).unwrap();
+                    }
+                });
+            }
+        });
+        let rows = store.read(|db| throttles::find(db, &[key.to_owned()])).unwrap();
+        assert_eq!(rows.first().map(|row| row.failures), Some(800));
+    }
+
+    #[test]
+    fn a_change_that_fails_leaves_nothing() {
+        let (_folder, store) = store();
+        let at = crate::clock::Timestamp::from_seconds(1);
+        let failed: Result<(), Error> = store.write(|db| {
+            throttles::count_failure(db, "k", at)?;
+            Err(Error::Abandoned)
+        });
+        assert!(matches!(failed, Err(Error::Abandoned)));
+        assert_eq!(store.read(|db| throttles::find(db, &["k".to_owned()])).unwrap(), []);
+    }
+}

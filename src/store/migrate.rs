@@ -1,0 +1,65 @@
+//! Brings a database to this version's tables. Nodes start together, so it happens under a lock.
+//! Whether it happens at start is a setting; what the tables mean is for the files beside this one.
+
+use diesel::connection::SimpleConnection;
+use diesel::migration::MigrationSource;
+use diesel::{Connection, PgConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::{Db, Error};
+
+const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// "doorward" in hexadecimal ASCII: the advisory lock under which nodes migrate one after the other.
+const LOCK: i64 = 0x646f_6f72_7761_7264;
+
+/// Runs what is missing and names it, oldest first.
+pub fn run(db: &mut Db) -> Result<Vec<String>, Error> {
+    match db {
+        Db::Sqlite(db) => db.exclusive_transaction(|db| apply(db, SQLITE)),
+        Db::Postgres(db) => {
+            // Waiting for another node's migration is not a hang: it may take longer than a request may.
+            db.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0;")?;
+            db.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))?;
+            let outcome = apply_postgres(db);
+            db.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"))?;
+            outcome
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "store's own transaction, on a connection that the pool never sees")]
+fn apply_postgres(db: &mut PgConnection) -> Result<Vec<String>, Error> {
+    db.transaction(|db| apply(db, POSTGRES))
+}
+
+/// How many migrations this version has that the database lacks.
+pub fn pending(db: &mut Db) -> Result<usize, Error> {
+    let pending = match db {
+        Db::Sqlite(db) => count_pending::<_, diesel::sqlite::Sqlite>(db, SQLITE),
+        Db::Postgres(db) => count_pending::<_, diesel::pg::Pg>(db, POSTGRES),
+    };
+    pending.map_err(|why| Error::migration(&*why))
+}
+
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+
+fn count_pending<C, B>(db: &mut C, source: EmbeddedMigrations) -> Result<usize, BoxedError>
+where
+    B: diesel::backend::Backend,
+    C: MigrationHarness<B>,
+    EmbeddedMigrations: MigrationSource<B>,
+{
+    db.pending_migrations(source).map(|pending| pending.len())
+}
+
+fn apply<C, B>(db: &mut C, source: EmbeddedMigrations) -> Result<Vec<String>, Error>
+where
+    B: diesel::backend::Backend,
+    C: MigrationHarness<B>,
+    EmbeddedMigrations: MigrationSource<B>,
+{
+    let versions = db.run_pending_migrations(source).map_err(|why| Error::migration(&*why))?;
+    Ok(versions.iter().map(ToString::to_string).collect())
+}

@@ -1,0 +1,177 @@
+//! What is mounted where, and the handle that ties a service together: `Doorward`. How requests become answers is in the
+//! files beside; nothing here knows a rule of sessions.
+
+pub mod answer;
+pub mod body;
+pub mod call;
+pub mod caller;
+mod client_address;
+pub mod dialects;
+mod health;
+mod origin;
+pub mod problem;
+mod run;
+mod serve;
+mod session_cookie;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpRequest, Resource};
+
+use crate::clock::Clock;
+use crate::core::housekeeping::Housekeeper;
+use crate::core::refusal::{Fault, Refusal};
+use crate::core::{Core, OpenError, Opened};
+use crate::settings::Settings;
+use answer::{WebError, in_the_dialects_shape};
+use client_address::TrustedProxies;
+use dialects::{Dialect, Mounted};
+use origin::Origins;
+use run::Pool;
+use session_cookie::SessionCookies;
+
+pub use caller::require_session;
+pub use serve::{ServeError, Server};
+
+/// Questions to the database that may wait for each of its threads.
+const QUEUE_PER_CONNECTION: usize = 128;
+
+/// An opened service: core, pools and the settings of the wire. Cheap to clone; give it to an actix app as `web::Data`.
+#[derive(Clone)]
+pub struct Doorward(Arc<Inner>);
+
+struct Inner {
+    core: Core,
+    rows: Pool,
+    hashes: Pool,
+    mounts: Vec<Mounted>,
+    cookies: SessionCookies,
+    origins: Origins,
+    proxies: TrustedProxies,
+    https: bool,
+    draining: AtomicBool,
+    _housekeeper: Housekeeper,
+}
+
+impl std::fmt::Debug for Doorward {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Doorward").field("core", &self.0.core).finish_non_exhaustive()
+    }
+}
+
+impl Doorward {
+    /// Opens database and keys with the system's clock and the dialects that come with doorward.
+    pub fn open(settings: &Settings) -> Result<(Self, Opened), OpenError> {
+        Self::open_with(settings, Clock::system(), dialects::ALL)
+    }
+
+    /// As `open`, with another clock and other dialects.
+    pub fn open_with(settings: &Settings, clock: Clock, dialects: &[Dialect]) -> Result<(Self, Opened), OpenError> {
+        let (core, opened) = Core::open(settings, clock)?;
+        let connections = settings.database.database_connections as usize;
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let hash_threads = settings.passwords.hash_threads.map_or(cores, usize::from);
+        let inner = Inner {
+            rows: Pool::start("rows", connections, connections * QUEUE_PER_CONNECTION)?,
+            hashes: Pool::start("hash", hash_threads, usize::from(settings.passwords.hash_queue))?,
+            mounts: settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect(),
+            cookies: SessionCookies::new(settings),
+            origins: Origins::new(settings),
+            proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
+            https: settings.is_https(),
+            draining: AtomicBool::new(false),
+            _housekeeper: Housekeeper::start(core.clone())?,
+            core,
+        };
+        Ok((Self(Arc::new(inner)), opened))
+    }
+
+    /// The rules behind the wire.
+    pub fn core(&self) -> &Core {
+        &self.0.core
+    }
+
+    /// Adds health and every mount to an actix app, the longest prefix first, so that the root takes what is left.
+    pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+        let door = self.clone();
+        move |app: &mut ServiceConfig| {
+            app.app_data(Data::new(door.clone())).configure(health::routes);
+            let mut mounts: Vec<&Mounted> = door.0.mounts.iter().collect();
+            mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
+            for mounted in mounts {
+                app.service(mount(mounted));
+            }
+        }
+    }
+
+    /// CORS for the origins of the settings: an embedding service wraps its app in it.
+    pub fn cors(&self) -> actix_cors::Cors {
+        self.0.origins.cors()
+    }
+
+    /// The mounts.
+    pub fn mounts(&self) -> &[Mounted] {
+        &self.0.mounts
+    }
+
+    /// From now on `/readyz` says 503 and connections are closed after their answer.
+    pub fn begin_to_drain(&self) {
+        self.0.draining.store(true, Ordering::Release);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire)
+    }
+
+    fn is_https(&self) -> bool {
+        self.0.https
+    }
+
+    fn cookies(&self) -> &SessionCookies {
+        &self.0.cookies
+    }
+
+    fn origins(&self) -> &Origins {
+        &self.0.origins
+    }
+
+    fn proxies(&self) -> &TrustedProxies {
+        &self.0.proxies
+    }
+
+    fn rows_pool(&self) -> &Pool {
+        &self.0.rows
+    }
+
+    fn hash_pool(&self) -> &Pool {
+        &self.0.hashes
+    }
+}
+
+fn mount(mounted: &Mounted) -> impl actix_web::dev::HttpServiceFactory + use<> {
+    web::scope(mounted.scope())
+        .app_data(Data::new(mounted.clone()))
+        .wrap(from_fn(in_the_dialects_shape))
+        .configure(mounted.dialect.routes)
+        .default_service(web::to(no_such_route))
+}
+
+/// A path that knows which methods it takes: another one is 405 with `Allow`, where actix alone would say 404.
+pub fn resource(path: &str, allow: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || async move { method_not_allowed(allow) }))
+}
+
+fn method_not_allowed(allow: &'static str) -> Result<&'static str, WebError> {
+    Err(Refusal::MethodNotAllowed(allow).into())
+}
+
+async fn no_such_route(_: HttpRequest) -> Result<&'static str, WebError> {
+    Err(Refusal::RouteNotFound.into())
+}
+
+fn missing_doorward() -> Fault {
+    Fault::Broken("the app has no web::Data<Doorward>; add it with .configure(door.configure())".to_owned())
+}

@@ -1,0 +1,77 @@
+//! Cookie or bearer to `Caller`: the extractor and the middleware, for our own routes and for other actix services.
+
+use std::pin::Pin;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+
+use super::answer::WebError;
+use super::call::{access_token, request_id_of};
+use super::{Doorward, missing_doorward, problem};
+use crate::core::caller::Caller;
+use crate::core::refusal::{Error, Refusal};
+use crate::core::session::Resolved;
+
+impl Doorward {
+    /// Who a request's access token speaks for. Reads memory only, unless memory is too old to be believed.
+    pub async fn caller(&self, request: &HttpRequest) -> Result<Caller, Error> {
+        if let Some(caller) = request.extensions().get::<Caller>() {
+            return Ok(caller.clone());
+        }
+        let presented = access_token(self, request.headers())?.ok_or(Refusal::TokenMissing)?;
+        self.resolve(presented.expose()).await
+    }
+
+    /// Who an access token speaks for.
+    pub async fn resolve(&self, token: &str) -> Result<Caller, Error> {
+        match self.core().resolve_session(token)? {
+            Resolved::Live(caller) => Ok(caller),
+            Resolved::AskTable(claims) => self.ask(|core| core.resolve_session_from_table(claims)).await,
+        }
+    }
+}
+
+/// A signed-in caller, or the refusal: write `caller: Caller` into a handler's arguments.
+impl FromRequest for Caller {
+    type Error = WebError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, WebError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let door = request.app_data::<Data<Doorward>>().ok_or_else(|| Error::from(missing_doorward()))?;
+            Ok(door.caller(&request).await?)
+        })
+    }
+}
+
+/// Middleware for routes that only the signed-in may reach: `.wrap(from_fn(require_session))`. A request that changes
+/// state must also come from an allowed origin, since a cookie may be what authenticates it.
+pub async fn require_session(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse, actix_web::Error> {
+    match admit(&request).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+        }
+        Err(error) => {
+            let id = request_id_of(&request);
+            if let Error::Fault(fault) = &error {
+                log::error!(request = &*id.0; "{fault}");
+            }
+            let answer = problem::of(&error).answer(Some(&id));
+            Ok(request.into_response(answer))
+        }
+    }
+}
+
+async fn admit(request: &ServiceRequest) -> Result<Caller, Error> {
+    let door = request.app_data::<Data<Doorward>>().cloned().ok_or_else(missing_doorward)?;
+    door.origins().check(request.request(), door.cookies().any(request.headers()))?;
+    door.caller(request.request()).await
+}

@@ -1,0 +1,78 @@
+//! The client's address and scheme behind proxies. `X-Forwarded-For` and `X-Forwarded-Proto` count only when the peer is
+//! a trusted proxy; the client is the rightmost address that is not one. Nothing else reads a forwarded header: what
+//! actix offers takes the leftmost address from anybody.
+
+use std::net::IpAddr;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The proxies that may speak for a client.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(pub Vec<IpNet>);
+
+impl TrustedProxies {
+    /// The client's address.
+    pub fn client_address(&self, request: &HttpRequest) -> Option<IpAddr> {
+        let peer = request.peer_addr()?.ip().to_canonical();
+        Some(self.look_through(peer, request.headers()))
+    }
+
+    /// Whether the client came over https to a trusted proxy, by that proxy's word.
+    pub fn says_https(&self, request: &HttpRequest) -> bool {
+        let trusted = request.peer_addr().is_some_and(|peer| self.trusts(peer.ip().to_canonical()));
+        let last = request.headers().get_all(&FORWARDED_PROTO).last().and_then(|value| value.to_str().ok());
+        trusted && last.is_some_and(|value| value.rsplit(',').next().is_some_and(|proto| proto.trim() == "https"))
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|net| net.contains(&address))
+    }
+
+    /// Walks from the peer outwards and stops at the first address that nobody vouches for. A proxy whose entry cannot
+    /// be read is as far as the walk gets.
+    fn look_through(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let lines: Vec<&str> = headers.get_all(&FORWARDED_FOR).filter_map(|line| line.to_str().ok()).collect();
+        let mut client = peer;
+        for entry in lines.iter().flat_map(|line| line.split(',')).rev() {
+            if !self.trusts(client) {
+                break;
+            }
+            let Ok(address) = entry.trim().parse::<IpAddr>() else { break };
+            client = address.to_canonical();
+        }
+        client
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    fn seen(peer: &str, lines: &[&str]) -> String {
+        let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+        let mut headers = HeaderMap::new();
+        lines.iter().for_each(|line| headers.append(FORWARDED_FOR, HeaderValue::from_str(line).unwrap()));
+        proxies.look_through(peer.parse().unwrap(), &headers).to_string()
+    }
+
+    #[test]
+    fn the_rightmost_untrusted_address_is_the_client() {
+        assert_eq!(seen("10.0.0.1", &["6.6.6.6, 1.2.3.4, 10.0.0.2"]), "1.2.3.4");
+        assert_eq!(seen("10.0.0.1", &["6.6.6.6", "1.2.3.4", "10.0.0.2"]), "1.2.3.4");
+        assert_eq!(seen("::1", &["2001:db8::7"]), "2001:db8::7");
+    }
+
+    #[test]
+    fn a_stranger_speaks_for_nobody() {
+        assert_eq!(seen("9.9.9.9", &["1.2.3.4"]), "9.9.9.9");
+        assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", &["1.2.3.4, unknown"]), "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", &["::ffff:1.2.3.4"]), "1.2.3.4");
+    }
+}

@@ -1,0 +1,91 @@
+//! flat: username and password, a flat user, tokens in the body and in cookies, a lifetime that the client chooses.
+//! Shapes stand in wire.rs, refusals in refusals.rs.
+
+mod refusals;
+mod wire;
+
+use std::time::Duration;
+
+use actix_web::web::{self, Payload, ServiceConfig};
+
+use super::Dialect;
+use crate::core::refusal::{Error, Refusal};
+use crate::core::session::TokenPolicy;
+use crate::secret::AccessToken;
+use crate::web::answer::Answered;
+use crate::web::body::Fields;
+use crate::web::call::{Authorization, Call};
+use crate::web::resource;
+
+/// The dialect.
+pub const DIALECT: Dialect = Dialect {
+    access_ttl: Some(Duration::from_hours(1)),
+    refresh_ttl: Some(Duration::from_hours(30 * 24)),
+    ..Dialect::new("flat", "/flat", routes, refusals::refuse)
+};
+
+fn routes(mount: &mut ServiceConfig) {
+    for path in ["/auth/login", "/user/login", "/users/login"] {
+        mount.service(resource(path, "POST").route(web::post().to(login)));
+    }
+    for path in ["/auth/me", "/user/me", "/users/me"] {
+        mount.service(resource(path, "GET, HEAD").route(web::get().to(me)).route(web::head().to(me)));
+    }
+    mount.service(resource("/auth/refresh", "POST").route(web::post().to(refresh)));
+    mount.service(resource("/auth/logout", "POST").route(web::post().to(logout)));
+}
+
+async fn login(call: Call, mut payload: Payload) -> Answered {
+    let asked = wire::login(Fields::json_or_form(&call.request, &mut payload).await?)?;
+    let policy = with_ttl(&call, asked.access_ttl);
+    let mut wish = asked.wish;
+    wish.replaces = call.door.core().sessions_named_by(&call.presented_cookies()?);
+    let signed_in = call.door.sign_in(wish, policy, call.client()).await?;
+    wire::logged_in(&call, &signed_in)
+}
+
+async fn me(call: Call) -> Answered {
+    let caller = call.resolve(access_token(&call)?).await?;
+    Ok(wire::me(&call.account_of(&caller).await?))
+}
+
+async fn refresh(call: Call, mut payload: Payload) -> Answered {
+    let fields = match Fields::optional(&call.request, &mut payload).await {
+        // A body that is no object says nothing, as an absent one.
+        Err(Error::Refusal(Refusal::InvalidFields(_))) => Fields::default(),
+        other => other?,
+    };
+    let asked = wire::refresh(fields);
+    let cookie = if asked.token.is_none() { call.refresh_cookie()? } else { None };
+    if asked.token.is_none() && cookie.is_none() {
+        return Err(Refusal::RefreshTokenMissing.into());
+    }
+    let policy = with_ttl(&call, asked.access_ttl?);
+    let issued = match (asked.token, cookie) {
+        (Some(token), _) => call.refresh(token, policy).await?,
+        (None, Some(token)) => call.refresh_by_cookie(token, policy).await?,
+        (None, None) => return Err(Refusal::RefreshTokenMissing.into()),
+    };
+    wire::refreshed(&call, &issued)
+}
+
+async fn logout(call: Call) -> Answered {
+    let mut presented = call.presented_cookies()?;
+    presented.access = access_token(&call)?;
+    call.sign_out_live(presented).await?;
+    call.clear_cookies(wire::message("Logged out successfully"))
+}
+
+fn with_ttl(call: &Call, access_ttl: Option<Duration>) -> TokenPolicy {
+    let policy = call.policy();
+    TokenPolicy { access_ttl: access_ttl.unwrap_or(policy.access_ttl), ..policy }
+}
+
+/// The header first, with `Bearer ` before the token or without; a bad one is not rescued by a good cookie.
+fn access_token(call: &Call) -> Result<Option<AccessToken>, Refusal> {
+    match call.authorization() {
+        Authorization::Absent => call.access_cookie(),
+        Authorization::Bearer(token) | Authorization::Other(token) => Ok(Some(AccessToken::new(token))),
+        Authorization::BearerAlone | Authorization::Malformed => Err(Refusal::TokenInvalid),
+    }
+}

@@ -1,0 +1,304 @@
+//! The shapes of native's requests and answers. Requests are closed: a field that is not listed here is refused, so that
+//! no key of a request can set a role, a status or an id.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::clock::Timestamp;
+use crate::core::SessionId;
+use crate::core::account::{Account, Profile};
+use crate::core::identifier::IdentifierKind;
+use crate::core::password::GivenSecret;
+use crate::core::refusal::{FieldRule, Refusal};
+use crate::core::session::{DEVICE_TEXT_MAX, Device, Issued, Session};
+use crate::core::sign_in::{SignIn, SignedIn};
+use crate::core::sign_up::NewPerson;
+use crate::secret::{RefreshToken, Secret};
+use crate::web::answer::Answered;
+use crate::web::body::Fields;
+use crate::web::call::Call;
+
+/// Where the client wants its tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tokens {
+    /// In HttpOnly cookies.
+    Cookies,
+    /// In the body: for clients that are not browsers.
+    Body,
+}
+
+/// `POST /auth/login`
+pub struct Login {
+    pub wish: SignIn,
+    pub tokens: Tokens,
+}
+
+/// `POST /auth/register`
+pub struct Register {
+    pub person: NewPerson,
+    pub wish: SignIn,
+    pub tokens: Tokens,
+}
+
+/// `POST /auth/refresh`, `POST /auth/logout`: all optional.
+pub struct Refresh {
+    pub token: Option<RefreshToken>,
+    pub tokens: Option<Tokens>,
+}
+
+/// `POST /auth/change-password`
+pub struct ChangePassword {
+    pub current: Secret,
+    pub new: Secret,
+    pub tokens: Option<Tokens>,
+}
+
+pub fn login(mut fields: Fields) -> Result<Login, Refusal> {
+    let kinds = [
+        ("identifier", IdentifierKind::Any),
+        ("email", IdentifierKind::Email),
+        ("username", IdentifierKind::Username),
+        ("name", IdentifierKind::Name),
+    ];
+    let given = kinds.into_iter().filter_map(|(field, kind)| Some((kind, fields.text(field)?)));
+    let identifiers: Vec<_> = given.filter(|(_, text)| !text.is_empty()).collect();
+    if identifiers.is_empty() {
+        fields.fault::<()>("identifier", FieldRule::OneOf("identifier, email, username, name"));
+    }
+    let secret = match (fields.secret("password"), fields.secret("pin")) {
+        (Some(password), None) => Some(GivenSecret::Password(password)),
+        (None, Some(pin)) => Some(GivenSecret::Pin(pin)),
+        (Some(_), Some(_)) => fields.fault("pin", FieldRule::Unknown),
+        (None, None) => fields.fault("password", FieldRule::OneOf("password, pin")),
+    };
+    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
+    fields.end_strictly()?;
+    let secret = secret.unwrap_or_else(|| GivenSecret::Password(Secret::new("")));
+    Ok(Login { wish: SignIn { identifiers, secret, device, replaces: Vec::new() }, tokens })
+}
+
+pub fn register(mut fields: Fields) -> Result<Register, Refusal> {
+    let (email, username) = (fields.text("email"), fields.text("username"));
+    let password = fields.required_secret("password");
+    let profile = profile_fields(&mut fields);
+    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
+    fields.end_strictly()?;
+    let secret = GivenSecret::Password(password.clone());
+    let name = profile.name.clone().flatten();
+    let person = NewPerson { email, username, name, password: Some(password), pin: None, profile };
+    let wish = SignIn { identifiers: Vec::new(), secret, device, replaces: Vec::new() };
+    Ok(Register { person, wish, tokens })
+}
+
+pub fn refresh(mut fields: Fields) -> Result<Refresh, Refusal> {
+    let token = fields.text("refreshToken").filter(|token| !token.is_empty()).map(RefreshToken::new);
+    let tokens = tokens(&mut fields);
+    fields.end_strictly()?;
+    Ok(Refresh { token, tokens })
+}
+
+pub fn change_password(mut fields: Fields) -> Result<ChangePassword, Refusal> {
+    let (current, new) = (fields.required_secret("currentPassword"), fields.required_secret("newPassword"));
+    let tokens = tokens(&mut fields);
+    fields.end_strictly()?;
+    Ok(ChangePassword { current, new, tokens })
+}
+
+pub fn profile(mut fields: Fields) -> Result<Profile, Refusal> {
+    let profile = profile_fields(&mut fields);
+    fields.end_strictly()?;
+    Ok(profile)
+}
+
+fn profile_fields(fields: &mut Fields) -> Profile {
+    Profile {
+        name: fields.text_or_null("name"),
+        first_name: fields.text_or_null("firstName"),
+        last_name: fields.text_or_null("lastName"),
+        gender: fields.text_or_null("gender"),
+        image: fields.text_or_null("image"),
+        phone: fields.text_or_null("phone"),
+        further: fields.object("profile"),
+    }
+}
+
+fn device(fields: &mut Fields) -> Device {
+    Device {
+        id: fields.short_text("deviceId", DEVICE_TEXT_MAX),
+        name: fields.short_text("deviceName", DEVICE_TEXT_MAX),
+        persistent: fields.switch("remember").unwrap_or(true),
+    }
+}
+
+fn tokens(fields: &mut Fields) -> Option<Tokens> {
+    match fields.text("tokens")?.as_str() {
+        "body" => Some(Tokens::Body),
+        "cookies" => Some(Tokens::Cookies),
+        _ => fields.fault("tokens", FieldRule::Type("\"cookies\" or \"body\"")),
+    }
+}
+
+/// The account as it is shown to its owner: every key always there, never a secret.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User<'a> {
+    id: i64,
+    uuid: String,
+    email: Option<&'a str>,
+    email_verified: bool,
+    username: Option<&'a str>,
+    name: Option<&'a str>,
+    first_name: Option<&'a str>,
+    last_name: Option<&'a str>,
+    gender: Option<&'a str>,
+    image: Option<&'a str>,
+    phone: Option<&'a str>,
+    role: &'a str,
+    permissions: &'a [String],
+    stats: &'a RawValue,
+    profile: &'a RawValue,
+    status: &'static str,
+    last_sign_in: Option<String>,
+    created_at: String,
+    updated_at: String,
+}
+
+impl<'a> From<&'a Account> for User<'a> {
+    fn from(account: &'a Account) -> Self {
+        Self {
+            id: account.id.0,
+            uuid: account.uuid.to_string(),
+            email: account.email.as_deref(),
+            email_verified: account.email_verified,
+            username: account.username.as_deref(),
+            name: account.name.as_deref(),
+            first_name: account.first_name.as_deref(),
+            last_name: account.last_name.as_deref(),
+            gender: account.gender.as_deref(),
+            image: account.image.as_deref(),
+            phone: account.phone.as_deref(),
+            role: &account.role,
+            permissions: &account.permissions,
+            stats: object(&account.stats),
+            profile: object(&account.profile),
+            status: account.status.as_str(),
+            last_sign_in: account.last_sign_in_at.map(Timestamp::rfc3339),
+            created_at: account.created_at.rfc3339(),
+            updated_at: account.updated_at.rfc3339(),
+        }
+    }
+}
+
+/// The stored text as it stands; it was an object when it was written.
+fn object(text: &str) -> &RawValue {
+    serde_json::from_str(text).unwrap_or(RawValue::NULL)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entered<'a> {
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<User<'a>>,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'a str>,
+}
+
+/// A session that began: cookies, or tokens in the body and no cookie.
+pub fn entered(call: &Call, status: StatusCode, message: &str, signed_in: &SignedIn, tokens: Tokens) -> Answered {
+    let user = Some(User::from(&signed_in.account));
+    issued(call, status, message, user, &signed_in.issued, tokens)
+}
+
+/// New tokens for a session that goes on. Over cookies the access token is in the body too, for clients that read it there.
+pub fn refreshed(call: &Call, tokens_made: &Issued, tokens: Tokens) -> Answered {
+    let message = "Access token refreshed successfully";
+    match tokens {
+        Tokens::Body => issued(call, StatusCode::OK, message, None, tokens_made, tokens),
+        Tokens::Cookies => {
+            let body = Entered {
+                message,
+                user: None,
+                expires_in: tokens_made.access_lives.as_secs(),
+                access_token: Some(tokens_made.access.expose()),
+                refresh_token: None,
+                token_type: None,
+            };
+            call.set_cookies(HttpResponse::Ok().json(body), tokens_made)
+        }
+    }
+}
+
+/// New tokens after a change of password.
+pub fn password_changed(call: &Call, tokens_made: Option<&Issued>, tokens: Tokens) -> Answered {
+    match tokens_made {
+        Some(made) => issued(call, StatusCode::OK, "Password changed", None, made, tokens),
+        None => Ok(message("Password changed")),
+    }
+}
+
+fn issued(
+    call: &Call,
+    status: StatusCode,
+    message: &str,
+    user: Option<User<'_>>,
+    tokens_made: &Issued,
+    tokens: Tokens,
+) -> Answered {
+    let in_body = tokens == Tokens::Body;
+    let body = Entered {
+        message,
+        user,
+        expires_in: tokens_made.access_lives.as_secs(),
+        access_token: in_body.then(|| tokens_made.access.expose()),
+        refresh_token: in_body.then(|| tokens_made.refresh.expose()),
+        token_type: in_body.then_some("Bearer"),
+    };
+    let answer = HttpResponse::build(status).json(body);
+    if in_body { Ok(answer) } else { call.set_cookies(answer, tokens_made) }
+}
+
+/// A plain `{"message": …}`.
+pub fn message(text: &str) -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({ "message": text }))
+}
+
+/// One device of the list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionShown<'a> {
+    id: String,
+    current: bool,
+    dialect: &'a str,
+    device_id: Option<&'a str>,
+    device_name: Option<&'a str>,
+    user_agent: Option<&'a str>,
+    address: Option<&'a str>,
+    created_at: String,
+    last_seen_at: String,
+    expires_at: String,
+}
+
+/// The list of devices; `current` marks the one that asks.
+pub fn sessions(list: &[Session], current: SessionId) -> HttpResponse {
+    let shown = list.iter().map(|session| SessionShown {
+        id: session.id.to_string(),
+        current: session.id == current,
+        dialect: &session.dialect,
+        device_id: session.device_id.as_deref(),
+        device_name: session.device_name.as_deref(),
+        user_agent: session.user_agent.as_deref(),
+        address: session.address.as_deref(),
+        created_at: session.created_at.rfc3339(),
+        last_seen_at: session.last_seen_at.rfc3339(),
+        expires_at: session.expires_at.rfc3339(),
+    });
+    HttpResponse::Ok().json(serde_json::json!({ "sessions": shown.collect::<Vec<_>>() }))
+}

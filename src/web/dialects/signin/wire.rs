@@ -1,0 +1,123 @@
+//! The shapes of signin's requests and answers.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::clock::Timestamp;
+use crate::core::AccountStatus;
+use crate::core::account::{Account, Profile};
+use crate::core::identifier::IdentifierKind;
+use crate::core::password::GivenSecret;
+use crate::core::refusal::{FieldRule, Refusal};
+use crate::core::session::Issued;
+use crate::core::sign_in::SignIn;
+use crate::core::sign_up::NewPerson;
+use crate::secret::{RefreshToken, Secret};
+use crate::web::body::Fields;
+
+/// The fewest characters of a password that this wire looks at.
+const PASSWORD_MIN: usize = 6;
+
+pub fn sign_in(mut fields: Fields) -> Result<SignIn, Refusal> {
+    let given = [("email", IdentifierKind::Email), ("username", IdentifierKind::Username)];
+    let given = given.map(|(field, kind)| (kind, fields.text(field).filter(|text| !text.is_empty())));
+    let identifiers: Vec<_> = given.into_iter().filter_map(|(kind, text)| Some((kind, text?))).collect();
+    if identifiers.is_empty() && !fields.has_faults() {
+        fields.fault::<()>("email", FieldRule::OneOf("email, username"));
+    }
+    let secret = password(&mut fields);
+    fields.end()?;
+    Ok(wish(identifiers, secret))
+}
+
+pub fn sign_up(mut fields: Fields) -> Result<(NewPerson, SignIn), Refusal> {
+    let email = required(&mut fields, "email");
+    let secret = password(&mut fields);
+    let (first_name, last_name) = (required(&mut fields, "first_name"), required(&mut fields, "last_name"));
+    let username = fields.text("username").filter(|text| !text.is_empty());
+    let phone = fields.text("phone").filter(|text| !text.is_empty());
+    fields.end()?;
+    let profile = Profile {
+        first_name: Some(Some(first_name)),
+        last_name: Some(Some(last_name)),
+        phone: phone.map(Some),
+        ..Profile::default()
+    };
+    let identifiers = vec![(IdentifierKind::Email, email.clone())];
+    let person =
+        NewPerson { email: Some(email), username, password: Some(secret.clone()), profile, ..NewPerson::default() };
+    Ok((person, wish(identifiers, secret)))
+}
+
+pub fn refresh(mut fields: Fields) -> Result<RefreshToken, Refusal> {
+    let token = fields.text("refreshToken").filter(|token| !token.is_empty());
+    fields.end()?;
+    token.map(RefreshToken::new).ok_or(Refusal::RefreshTokenMissing)
+}
+
+pub fn sign_out(mut fields: Fields) -> Option<RefreshToken> {
+    match fields.value("refreshToken") {
+        Some(Value::String(token)) if !token.is_empty() => Some(RefreshToken::new(token)),
+        _ => None,
+    }
+}
+
+fn required(fields: &mut Fields, field: &str) -> String {
+    let faults = fields.has_faults();
+    let text = fields.text(field).filter(|text| !text.is_empty());
+    if text.is_none() && faults == fields.has_faults() {
+        fields.fault::<()>(field, FieldRule::Missing);
+    }
+    text.unwrap_or_default()
+}
+
+fn password(fields: &mut Fields) -> Secret {
+    let password = fields.text("password").unwrap_or_default();
+    if password.chars().count() < PASSWORD_MIN {
+        fields.fault::<()>("password", FieldRule::TooShort(PASSWORD_MIN));
+    }
+    Secret::new(password)
+}
+
+fn wish(identifiers: Vec<(IdentifierKind, String)>, secret: Secret) -> SignIn {
+    SignIn::new(identifiers, GivenSecret::Password(secret))
+}
+
+/// Tokens and the user. `rol` is the role under its Spanish key; what is unset is "".
+pub fn entered(status: StatusCode, account: &Account, issued: &Issued, now: Timestamp) -> HttpResponse {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let figures: &RawValue = serde_json::from_str(&account.stats).unwrap_or(RawValue::NULL);
+    HttpResponse::build(status).json(json!({
+        "accessToken": issued.access.expose(),
+        "refreshToken": issued.refresh.expose(),
+        "user": {
+            "id": account.id.0,
+            "username": text(&account.username),
+            "email": text(&account.email),
+            "firstName": text(&account.first_name),
+            "lastName": text(&account.last_name),
+            "rol": account.role,
+            "avatar": text(&account.image),
+            "status": shown_status(account.status),
+            "lastLogin": account.last_sign_in_at.unwrap_or(now).rfc3339(),
+            "createdAt": account.created_at.rfc3339(),
+            "permissions": account.permissions,
+            "stats": figures,
+        },
+    }))
+}
+
+/// This wire knows three.
+const fn shown_status(status: AccountStatus) -> &'static str {
+    match status {
+        AccountStatus::Active => "active",
+        AccountStatus::Inactive => "inactive",
+        AccountStatus::Locked | AccountStatus::Suspended => "suspended",
+    }
+}
+
+pub fn success() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "success": true }))
+}

@@ -1,0 +1,53 @@
+//! store: sign-up and sign-in by login, snake_case tokens in the body, a refresh token in the query, no cookies.
+//! Shapes stand in wire.rs, refusals in refusals.rs.
+
+mod refusals;
+mod wire;
+
+use std::time::Duration;
+
+use actix_web::web::{self, Payload, Query, ServiceConfig};
+
+use super::Dialect;
+use crate::core::refusal::Refusal;
+use crate::secret::RefreshToken;
+use crate::web::answer::Answered;
+use crate::web::body::Fields;
+use crate::web::call::Call;
+use crate::web::resource;
+
+/// The dialect.
+pub const DIALECT: Dialect = Dialect {
+    access_ttl: Some(Duration::from_mins(20)),
+    refresh_ttl: Some(Duration::from_hours(30 * 24)),
+    ..Dialect::new("store", "/store", routes, refusals::refuse)
+};
+
+fn routes(mount: &mut ServiceConfig) {
+    mount
+        .service(resource("/auth/signup", "POST").route(web::post().to(sign_up)))
+        .service(resource("/auth/signin", "POST").route(web::post().to(sign_in)))
+        .service(resource("/auth/refresh", "POST").route(web::post().to(refresh)))
+        .service(resource("/user", "GET, HEAD").route(web::get().to(user)).route(web::head().to(user)));
+}
+
+async fn sign_up(call: Call, mut payload: Payload) -> Answered {
+    let (person, wish) = wire::sign_up(Fields::json_or_form(&call.request, &mut payload).await?)?;
+    Ok(wire::tokens(&call.sign_up(person, wish).await?.issued))
+}
+
+async fn sign_in(call: Call, mut payload: Payload) -> Answered {
+    let wish = wire::sign_in(Fields::json_or_form(&call.request, &mut payload).await?)?;
+    Ok(wire::tokens(&call.sign_in(wish).await?.issued))
+}
+
+async fn refresh(call: Call, query: Query<Vec<(String, String)>>) -> Answered {
+    let token = query.iter().find(|(name, _)| name == "rt").map(|(_, token)| token.trim());
+    let token = token.filter(|token| !token.is_empty()).ok_or(Refusal::RefreshTokenMissing)?;
+    Ok(wire::tokens(&call.refresh(RefreshToken::new(token), call.policy()).await?))
+}
+
+async fn user(call: Call) -> Answered {
+    let caller = call.resolve(call.bearer_only()?).await?;
+    Ok(wire::user(&call.account_of(&caller).await?))
+}

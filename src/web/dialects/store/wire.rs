@@ -1,0 +1,109 @@
+//! The shapes of store's requests and answers.
+
+use actix_web::HttpResponse;
+use serde_json::{Value, json};
+
+use crate::core::account::{Account, Profile};
+use crate::core::identifier::{self, IdentifierKind};
+use crate::core::password::GivenSecret;
+use crate::core::refusal::{FieldFault, FieldRule, Refusal};
+use crate::core::session::Issued;
+use crate::core::sign_in::SignIn;
+use crate::core::sign_up::NewPerson;
+use crate::secret::Secret;
+use crate::web::body::Fields;
+
+/// A field's bounds and whether its emptiness has a text of its own.
+struct Bounds {
+    least: usize,
+    most: usize,
+    not_empty: bool,
+}
+
+const NAME: Bounds = Bounds { least: 1, most: 20, not_empty: true };
+const LOGIN: Bounds = Bounds { least: 3, most: 24, not_empty: false };
+const PASSWORD: Bounds = Bounds { least: 8, most: 32, not_empty: false };
+
+pub fn sign_up(mut fields: Fields) -> Result<(NewPerson, SignIn), Refusal> {
+    let mut faults = Vec::new();
+    let first_name = bounded(&mut fields, &mut faults, "firstName", &NAME);
+    let last_name = bounded(&mut fields, &mut faults, "lastName", &NAME);
+    let login = bounded(&mut fields, &mut faults, "login", &LOGIN);
+    let email = trimmed(&mut fields, "email").unwrap_or_default();
+    if identifier::email(&email).is_err() {
+        faults.push(FieldFault::new("email", FieldRule::NotAnEmail));
+    }
+    let password = bounded(&mut fields, &mut faults, "password", &PASSWORD);
+    if !faults.is_empty() {
+        return Err(Refusal::InvalidFields(faults));
+    }
+    let profile =
+        Profile { first_name: Some(Some(first_name)), last_name: Some(Some(last_name)), ..Profile::default() };
+    let secret = Secret::new(password);
+    let person = NewPerson {
+        email: Some(email),
+        username: Some(login.clone()),
+        password: Some(secret.clone()),
+        profile,
+        ..NewPerson::default()
+    };
+    Ok((person, wish(login, secret)))
+}
+
+pub fn sign_in(mut fields: Fields) -> Result<SignIn, Refusal> {
+    let mut faults = Vec::new();
+    let login = bounded(&mut fields, &mut faults, "login", &LOGIN);
+    let password = bounded(&mut fields, &mut faults, "password", &PASSWORD);
+    if faults.is_empty() { Ok(wish(login, Secret::new(password))) } else { Err(Refusal::InvalidFields(faults)) }
+}
+
+fn wish(login: String, secret: Secret) -> SignIn {
+    SignIn::new(vec![(IdentifierKind::Username, login)], GivenSecret::Password(secret))
+}
+
+fn trimmed(fields: &mut Fields, field: &str) -> Option<String> {
+    match fields.value(field) {
+        Some(Value::String(text)) => Some(text.trim().to_owned()),
+        _ => None,
+    }
+}
+
+/// Every rule that the value breaks, length first, then emptiness, then type: a value that is absent breaks all.
+fn bounded(fields: &mut Fields, faults: &mut Vec<FieldFault>, field: &str, bounds: &Bounds) -> String {
+    let value = fields.value(field).filter(|value| !value.is_null());
+    let text = match &value {
+        Some(Value::String(text)) => Some(text.trim().to_owned()),
+        _ => None,
+    };
+    let length = text.as_ref().map_or(0, |text| text.chars().count());
+    let mut breaks = |rule| faults.push(FieldFault::new(field, rule));
+    if length < bounds.least {
+        breaks(FieldRule::TooShort(bounds.least));
+    }
+    if length > bounds.most {
+        breaks(FieldRule::TooLong(bounds.most));
+    }
+    if bounds.not_empty && (value.is_none() || text.as_deref() == Some("")) {
+        breaks(FieldRule::Missing);
+    }
+    if text.is_none() {
+        breaks(FieldRule::Type("a string"));
+    }
+    text.unwrap_or_default()
+}
+
+pub fn tokens(issued: &Issued) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "access_token": issued.access.expose(), "refresh_token": issued.refresh.expose() }))
+}
+
+pub fn user(account: &Account) -> HttpResponse {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    HttpResponse::Ok().json(json!({
+        "_uuid": account.uuid.to_string(),
+        "firstName": text(&account.first_name),
+        "lastName": text(&account.last_name),
+        "login": text(&account.username),
+        "email": text(&account.email),
+        "avatarURL": account.image,
+    }))
+}

@@ -1,0 +1,248 @@
+//! The one bridge from async to core. Rows are asked on a bounded pool of threads, secrets are hashed on another, and
+//! no web worker ever blocks. A full queue is a refusal at once; work whose client has gone is not begun.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::Doorward;
+use crate::core::Core;
+use crate::core::account::PasswordChange;
+use crate::core::caller::Client;
+use crate::core::refusal::{Error, Fault, Refusal};
+use crate::core::session::{Issued, TokenPolicy};
+use crate::core::sign_in::{SignIn, SignedIn};
+use crate::core::sign_up::NewPerson;
+
+/// A request is answered within 2 s even if the database is not; the thread finishes by itself.
+const ROWS_PATIENCE: Duration = Duration::from_millis(1900);
+
+/// What a refused client is told to wait.
+const COME_BACK: Duration = Duration::from_secs(1);
+
+/// How often a sign-in begins again because the account changed while its secret was checked.
+const SIGN_IN_TRIES: usize = 3;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A fixed number of threads behind a queue of fixed length.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// Starts the threads.
+    pub fn start(name: &str, threads: usize, capacity: usize) -> Result<Self, Fault> {
+        let queue = Mutex::new(Queue::default());
+        let shared = Arc::new(Shared { queue, wake: Condvar::new(), capacity });
+        for number in 0..threads.max(1) {
+            let theirs = Arc::clone(&shared);
+            let thread = std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || theirs.work());
+            thread.map_err(|cause| Fault::Broken(format!("no thread for {name}: {cause}")))?;
+        }
+        Ok(Self { shared })
+    }
+
+    /// Runs `work` on a thread of the pool.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, waiting) = oneshot::channel();
+        let job = move || {
+            if answer.is_closed() {
+                return;
+            }
+            let outcome = catch_unwind(AssertUnwindSafe(work));
+            let _ = answer.send(outcome.unwrap_or_else(|_panic| Err(Fault::Broken("a job panicked".into()).into())));
+        };
+        if !self.shared.push(Box::new(job)) {
+            return Err(Refusal::Busy(COME_BACK).into());
+        }
+        waiting.await.unwrap_or_else(|_gone| Err(Fault::Unavailable("the service is stopping".into()).into()))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.wake.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there was room.
+    fn push(&self, job: Job) -> bool {
+        let mut queue = self.lock();
+        if queue.closed || queue.jobs.len() >= self.capacity {
+            return false;
+        }
+        queue.jobs.push_back(job);
+        drop(queue);
+        self.wake.notify_one();
+        true
+    }
+
+    fn work(&self) {
+        loop {
+            let mut queue = self.lock();
+            let job = loop {
+                if let Some(job) = queue.jobs.pop_front() {
+                    break job;
+                }
+                if queue.closed {
+                    return;
+                }
+                queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            };
+            drop(queue);
+            job();
+        }
+    }
+}
+
+impl Doorward {
+    /// Asks the core something that reads or changes rows.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Core) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let core = self.core().clone();
+        let asked = self.rows_pool().run(move || question(&core));
+        match tokio::time::timeout(ROWS_PATIENCE, asked).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(Fault::Unavailable("the database did not answer in time".into()).into()),
+        }
+    }
+
+    /// Runs what hashes or checks a secret.
+    async fn hash<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Core) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        let core = self.core().clone();
+        self.hash_pool().run(move || Ok(work(&core)?)).await
+    }
+
+    /// Signs in: rows, hash, rows; again from the beginning when the account changed in between.
+    pub async fn sign_in(&self, wish: SignIn, policy: TokenPolicy, client: Client) -> Result<SignedIn, Error> {
+        for _ in 0..SIGN_IN_TRIES {
+            let (wish, asking) = (wish.clone(), client.clone());
+            let looked_up = self.ask(move |core| core.look_up(wish, &asking)).await?;
+            let checked = self.hash(|core| looked_up.check(core.hasher())).await?;
+            let (policy, asking) = (policy.clone(), client.clone());
+            if let Some(signed_in) = self.ask(move |core| core.sign_in(&checked, &policy, &asking)).await? {
+                return Ok(signed_in);
+            }
+        }
+        Err(Refusal::Busy(COME_BACK).into())
+    }
+
+    /// Signs up: rules, hash, rows. `wish` says how the first session begins.
+    pub async fn sign_up(
+        &self,
+        person: NewPerson,
+        role: Option<&'static str>,
+        wish: SignIn,
+        policy: TokenPolicy,
+        client: Client,
+    ) -> Result<SignedIn, Error> {
+        let validated = self.ask(move |core| core.validate_sign_up(person, role)).await?;
+        let hashed = self.hash(|core| validated.hash(core.hasher())).await?;
+        self.ask(move |core| core.sign_up(&hashed, &wish, &policy, &client)).await
+    }
+
+    /// Changes a password: rules, two hashes, rows.
+    pub async fn change_password(
+        &self,
+        wish: PasswordChange,
+        policy: TokenPolicy,
+        client: Client,
+    ) -> Result<Option<Issued>, Error> {
+        let asking = client.clone();
+        let prepared = self.ask(move |core| core.prepare_password_change(wish, &asking)).await?;
+        let checked = self.hash(|core| prepared.check(core.hasher())).await?;
+        self.ask(move |core| core.change_password(&checked, &policy, &client)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn a_full_queue_refuses_at_once_and_a_panic_is_a_fault() {
+        let pool = Pool::start("test", 1, 1).unwrap();
+        let (release, held) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel::<()>();
+        wait(async {
+            let first = pool.run(move || {
+                tell.send(()).unwrap();
+                held.recv().unwrap();
+                Ok(1)
+            });
+            let mut first = Box::pin(first);
+            assert!(futures_util::poll!(&mut first).is_pending());
+            told.recv().unwrap();
+            let mut second = Box::pin(pool.run(|| Ok(2)));
+            assert!(futures_util::poll!(&mut second).is_pending());
+            assert!(matches!(pool.run(|| Ok(3)).await, Err(Error::Refusal(Refusal::Busy(_)))));
+            release.send(()).unwrap();
+            assert!(matches!((first.await, second.await), (Ok(1), Ok(2))));
+            let panicked = pool.run::<()>(|| std::panic::panic_any("on purpose")).await;
+            assert!(matches!(panicked, Err(Error::Fault(Fault::Broken(_)))));
+            assert!(matches!(pool.run(|| Ok(4)).await, Ok(4)), "the thread lives on");
+        });
+    }
+
+    #[test]
+    fn work_whose_client_has_gone_is_not_begun() {
+        let pool = Pool::start("test", 1, 8).unwrap();
+        let (release, held) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel::<&str>();
+        let second = tell.clone();
+        wait(async {
+            let mut first =
+                Box::pin(pool.run(move || held.recv().map_err(|gone| Fault::Broken(gone.to_string()).into())));
+            let _ = futures_util::poll!(&mut first);
+            let mut gone = Box::pin(pool.run(move || Ok(tell.send("gone").is_ok())));
+            let _ = futures_util::poll!(&mut gone);
+            drop(gone);
+            release.send(()).unwrap();
+            first.await.unwrap();
+            pool.run(move || Ok(second.send("stayed").is_ok())).await.unwrap();
+        });
+        assert_eq!(told.recv(), Ok("stayed"));
+    }
+}

@@ -1,0 +1,229 @@
+//! Accounts: which identifiers open one, that a name is one person's, and that nobody learns which exist.
+
+use doorward::core::AccountStatus;
+use doorward::core::caller::Client;
+use doorward::core::sign_up::{NewPerson, Privileges};
+use doorward::secret::Secret;
+use doorward::testing::TestService;
+use serde_json::{Value, json};
+
+use crate::support::http::{Request, Response};
+use crate::support::{
+    Backend, PASSWORD, Tables, Tokens, assert_refused, on_both_backends, post, race, register, registered,
+};
+
+on_both_backends!(
+    an_account_is_registered_with_an_email_a_username_or_both,
+    every_identifier_opens_the_account,
+    a_name_and_a_pin_open_an_account,
+    variants_of_a_name_are_one_account,
+    letters_that_fold_to_the_same_do_not_make_two_accounts,
+    a_taken_identifier_is_a_conflict,
+    of_fifty_registrations_of_a_name_at_once_one_wins,
+    an_unknown_identifier_is_answered_as_a_wrong_secret,
+);
+
+/// An account as an operator adds it, with a PIN and without a password.
+fn add_with_pin(service: &TestService, name: &str, pin: &str) {
+    let (name, pin) = (Some(name.to_owned()), Some(Secret::new(pin)));
+    let person = NewPerson { name, pin, ..NewPerson::default() };
+    let core = service.core();
+    let validated = core.validate_account(person, Privileges::default()).unwrap();
+    core.add_account(&validated.hash(core.hasher()).unwrap(), &Client::operator()).unwrap();
+}
+
+fn an_account_is_registered_with_an_email_a_username_or_both(backend: Backend) {
+    let service = backend.service().start();
+    let rows = [
+        json!({ "email": "emily@example.com" }),
+        json!({ "username": "bob" }),
+        json!({ "email": "carol@example.com", "username": "carol" }),
+    ];
+    for identifiers in rows {
+        let answer = registered(&service, identifiers.clone());
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        for field in ["email", "username"] {
+            assert_eq!(answer.json()["user"][field], identifiers[field]);
+        }
+        assert_eq!(answer.set_cookies().len(), 2, "signed in");
+        assert_eq!(answer.json()["expiresIn"], 900);
+    }
+    let bad = [
+        json!({}),
+        json!({ "email": "" }),
+        json!({ "username": "" }),
+        json!({ "email": "no-address" }),
+        json!({ "email": "two@at@example.com" }),
+        json!({ "username": "two words" }),
+        json!({ "username": "emily@example.com" }),
+        json!({ "username": "line\nbreak" }),
+        json!({ "username": "zero\u{200b}width" }),
+        json!({ "username": "m\u{0456}xed" }),
+        json!({ "username": 7 }),
+        json!({ "username": ["dan"] }),
+    ];
+    for identifiers in bad {
+        assert_refused(&registered(&service, identifiers), 422, "invalid_fields");
+    }
+    let nameless = post(&service, "/auth/register", &json!({ "username": "dan" }));
+    assert_refused(&nameless, 422, "invalid_fields");
+}
+
+fn every_identifier_opens_the_account(backend: Backend) {
+    let service = backend.service().start();
+    let body = json!({ "email": "emily@example.com", "username": "emily", "name": "emilia" });
+    let id = registered(&service, body).json()["user"]["id"].clone();
+    let opens = [
+        ("identifier", "emily@example.com"),
+        ("identifier", "emily"),
+        ("identifier", "emilia"),
+        ("email", "emily@example.com"),
+        ("username", "emily"),
+        ("name", "emilia"),
+    ];
+    for (field, value) in opens {
+        let answer = post(&service, "/auth/login", &json!({ field: value, "password": PASSWORD }));
+        assert_eq!(answer.status, 200, "{field} {value}: {}", answer.text());
+        assert_eq!((&answer.json()["user"]["id"], &answer.json()["message"]), (&id, &"Login successful".into()));
+    }
+    for (field, value) in [("email", "emily"), ("name", "emily"), ("username", "emilia")] {
+        let refused = post(&service, "/auth/login", &json!({ field: value, "password": PASSWORD }));
+        assert_refused(&refused, 401, "invalid_credentials");
+    }
+    for body in [json!({ "password": PASSWORD }), json!({ "username": "emily" }), json!({})] {
+        assert_refused(&post(&service, "/auth/login", &body), 422, "invalid_fields");
+    }
+}
+
+fn a_name_and_a_pin_open_an_account(backend: Backend) {
+    let service = backend.service().start();
+    add_with_pin(&service, "cooluser1", "0000");
+    for field in ["name", "identifier"] {
+        let answer = post(&service, "/auth/login", &json!({ field: "cooluser1", "pin": "0000" }));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.json()["user"]["name"], "cooluser1");
+        Tokens::set_by(&answer).assert_alive(&service);
+    }
+    register(&service, "emily");
+    let refused = [
+        json!({ "name": "cooluser1", "pin": "0001" }),
+        json!({ "name": "cooluser1", "pin": "00000" }),
+        json!({ "name": "cooluser1", "password": "0000" }),
+        json!({ "username": "emily", "pin": "0000" }),
+    ];
+    for body in refused {
+        assert_refused(&post(&service, "/auth/login", &body), 401, "invalid_credentials");
+    }
+}
+
+fn variants_of_a_name_are_one_account(backend: Backend) {
+    let service = backend.service().start();
+    let first = registered(&service, json!({ "username": "Emily-K", "email": "Emily@Example.com" }));
+    assert_eq!(first.status, 201, "{}", first.text());
+    let id = first.json()["user"]["id"].clone();
+    for (field, variants) in [
+        ("username", ["emily-k", "EMILY-K", "eMiLy-K"]),
+        ("email", ["emily@example.com", "EMILY@EXAMPLE.COM", "eMily@exAmple.com"]),
+    ] {
+        for variant in variants {
+            assert_refused(&registered(&service, json!({ field: variant })), 409, "identifier_taken");
+            for field in [field, "identifier"] {
+                let answer = post(&service, "/auth/login", &json!({ field: variant, "password": PASSWORD }));
+                assert_eq!((answer.status, &answer.json()["user"]["id"]), (200, &id), "{field} {variant}");
+            }
+        }
+    }
+}
+
+fn letters_that_fold_to_the_same_do_not_make_two_accounts(backend: Backend) {
+    let service = backend.service().start();
+    for plain in ["emily-k", "strasse", "office"] {
+        assert_eq!(registered(&service, json!({ "username": plain })).status, 201);
+    }
+    // Fullwidth letters, the Kelvin sign, a ligature, a sharp s small and capital.
+    for variant in ["ｅｍｉｌｙ-k", "emily-\u{212a}", "o\u{fb03}ce", "stra\u{df}e", "STRA\u{1e9e}E"] {
+        let refused = registered(&service, json!({ "username": variant }));
+        assert!([409, 422].contains(&refused.status), "{variant}: {}", refused.text());
+    }
+}
+
+fn a_taken_identifier_is_a_conflict(backend: Backend) {
+    let service = backend.service().start();
+    registered(&service, json!({ "username": "emily", "email": "emily@example.com", "name": "emilia" }));
+    let rows = [
+        json!({ "username": "emily" }),
+        json!({ "email": "emily@example.com" }),
+        json!({ "username": "emily", "email": "free@example.com" }),
+        json!({ "username": "free", "email": "emily@example.com" }),
+        json!({ "username": "free", "name": "emilia" }),
+    ];
+    for body in rows {
+        assert_refused(&registered(&service, body), 409, "identifier_taken");
+    }
+    let free = registered(&service, json!({ "username": "free", "email": "free@example.com" }));
+    assert_eq!(free.status, 201, "a refused registration takes nothing: {}", free.text());
+}
+
+fn of_fifty_registrations_of_a_name_at_once_one_wins(backend: Backend) {
+    // All may hash at once: a full queue's 503 is another promise.
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.set("HASH_QUEUE", "64").start();
+    let address = service.address();
+    let answers = race(50, move |number| {
+        let username = if number % 2 == 0 { "emily" } else { "EMILY" };
+        let body = json!({ "username": username, "password": PASSWORD }).to_string();
+        Request::new("POST", "/auth/register").json(&body).send(address)
+    });
+    let won = answers.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(won, 1, "{:?}", answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
+    for answer in answers.iter().filter(|answer| answer.status != 201) {
+        assert_refused(answer, 409, "identifier_taken");
+    }
+    assert_eq!(count(&tables, &service, "accounts"), 1);
+    assert_eq!(count(&tables, &service, "sessions"), 1);
+}
+
+fn count(tables: &Tables, service: &TestService, table: &str) -> i64 {
+    tables.number(service, &format!("SELECT count(*) FROM {table}"))
+}
+
+/// An answer without what is new in every answer.
+fn bare(answer: &Response) -> (u16, Vec<(String, String)>, Value) {
+    let mut body = answer.json();
+    body["requestId"] = Value::Null;
+    let mut headers = answer.headers.clone();
+    headers.retain(|(name, _)| !["x-request-id", "date"].contains(&name.to_lowercase().as_str()));
+    // The server writes them in an order that is random for each answer.
+    headers.sort_unstable();
+    (answer.status, headers, body)
+}
+
+fn an_unknown_identifier_is_answered_as_a_wrong_secret(backend: Backend) {
+    let service = backend.service().start();
+    let first = registered(&service, json!({ "username": "emily", "email": "emily@example.com", "name": "emilia" }));
+    assert_eq!(first.status, 201);
+    add_with_pin(&service, "cooluser1", "0000");
+    let locked = registered(&service, json!({ "username": "locked" }));
+    let id = doorward::core::AccountId(locked.json()["user"]["id"].as_i64().unwrap());
+    service.core().set_status(id, AccountStatus::Locked).unwrap();
+    let wrong = json!({ "username": "emily", "password": "not-this-lantern" });
+    let expected = bare(&post(&service, "/auth/login", &wrong));
+    assert_eq!((expected.0, &expected.2["code"]), (401, &"invalid_credentials".into()));
+    let same = [
+        json!({ "username": "nobody", "password": PASSWORD }),
+        json!({ "email": "nobody@example.com", "password": PASSWORD }),
+        json!({ "identifier": "not even a name", "password": PASSWORD }),
+        json!({ "email": "no-address", "password": PASSWORD }),
+        json!({ "name": "emilia", "pin": "0000" }),
+        json!({ "name": "cooluser1", "password": "0000" }),
+        json!({ "name": "nobody", "pin": "0000" }),
+        json!({ "username": "locked", "password": "not-this-lantern" }),
+        json!({ "username": "emily", "password": "short" }),
+    ];
+    let emily = json!({ "username": "emily", "password": PASSWORD });
+    for body in same {
+        assert_eq!(bare(&post(&service, "/auth/login", &body)), expected, "{body}");
+        // A success between them keeps the throttle, another promise, out of this one.
+        assert_eq!(post(&service, "/auth/login", &emily).status, 200);
+    }
+}

@@ -1,0 +1,118 @@
+//! Help: every command has one, `serve --help` has every setting, and no help shows a secret.
+
+use super::process::Place;
+
+const COMMANDS: [&[&str]; 18] = [
+    &[],
+    &["serve"],
+    &["migrate"],
+    &["account"],
+    &["account", "add"],
+    &["account", "list"],
+    &["account", "show"],
+    &["account", "set-role"],
+    &["account", "set-status"],
+    &["account", "set-password"],
+    &["account", "set-pin"],
+    &["session"],
+    &["session", "list"],
+    &["session", "revoke"],
+    &["session", "revoke-all"],
+    &["keys"],
+    &["keys", "rotate"],
+    &["settings"],
+];
+
+#[test]
+fn every_command_has_a_help() {
+    let place = Place::new();
+    for command in COMMANDS {
+        for flag in ["--help", "-h"] {
+            let ran = place.run(&[command, &[flag]].concat());
+            assert!(ran.status.success() && ran.stderr.is_empty(), "{command:?} {flag}: {ran:?}");
+            assert!(ran.stdout.contains("Usage: doorward"), "{command:?} {flag}: {}", ran.stdout);
+        }
+    }
+    let top = words(&place.run(&["--help"]).stdout);
+    for command in COMMANDS.iter().filter_map(|command| command.first()) {
+        assert!(top.contains(command), "{command}: {top}");
+    }
+    assert!(top.contains("serve --help"), "it says where the settings are: {top}");
+    assert_eq!(place.run(&["--version"]).stdout, format!("doorward {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "asking for help makes no file");
+}
+
+#[test]
+fn the_help_of_serve_has_every_setting_with_its_default() {
+    let key = "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
+    let place = Place::new().set("JWT_SECRET", key).set("DATABASE_URL", "postgres://me:canary-hunter2@h/d");
+    let help = place.run(&["serve", "--help"]).stdout;
+    let entries = entries(&help);
+    for setting in doorward::settings::describe() {
+        let about = entries.iter().find(|(name, _)| *name == setting.name).map(|(_, about)| about.as_str());
+        let about = about.unwrap_or_else(|| panic!("{} is missing: {help}", setting.name));
+        assert!(about.len() > 10, "{} says nothing: {help}", setting.name);
+        if let Some(default) = setting.default {
+            assert!(about.ends_with(&format!("[default: {default}]")), "{}: {about}", setting.name);
+        }
+    }
+    assert!(!help.contains(key) && !help.contains("hunter2"));
+}
+
+/// Names at two spaces, and what stands under each at six, without the breaks of its lines.
+fn entries(help: &str) -> Vec<(String, String)> {
+    let mut entries: Vec<(String, String)> = vec![];
+    for line in help.lines() {
+        match (line.strip_prefix("      "), line.strip_prefix("  "), entries.last_mut()) {
+            (Some(about), _, Some((_, text))) => *text = words(&format!("{text} {about}")),
+            (None, Some(name), _) => entries.push((name.to_owned(), String::new())),
+            _ => {}
+        }
+    }
+    entries
+}
+
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_slip_is_told_with_a_way_on() {
+    let place = Place::new();
+    for (typed, told) in [
+        (&["serv"][..], "serve"),
+        (&["account", "ad"], "add"),
+        (&["account"], "add"),
+        (&["serve", "--demos"], "--demo"),
+        (&["account", "show"], "ACCOUNT"),
+        (&["account", "set-status", "1", "asleep"], "suspended"),
+        (&["account", "set-role", "1", "a b"], "letters"),
+        (&["session", "revoke", "no-uuid"], "no-uuid"),
+        (&["account", "add", "--permission", "a b"], "permission"),
+    ] {
+        let ran = place.run(typed);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!ran.status.success() && said.contains(told), "{typed:?}: {ran:?}");
+    }
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "a slip makes no file");
+}
+
+/// Every user of the machine can read arguments.
+#[test]
+fn no_command_takes_a_secret_as_an_argument() {
+    let place = Place::new();
+    for typed in [
+        &["account", "add", "--username", "emily", "--password", "canary-hunter2"][..],
+        &["account", "add", "--username", "emily", "--pin", "4711"],
+        &["account", "set-password", "emily", "canary-hunter2"],
+        &["account", "set-pin", "emily", "4711"],
+        &["serve", "--jwt-secret", "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6"],
+    ] {
+        let ran = place.run(typed);
+        assert_eq!(ran.status.code(), Some(2), "{typed:?}: {ran:?}");
+    }
+    for command in COMMANDS {
+        let help = place.run(&[command, &["--help"]].concat()).stdout;
+        assert!(!help.contains("--password <") && !help.contains("--pin <"), "{command:?}");
+    }
+}

@@ -1,0 +1,244 @@
+//! The real binary as a child process: a working folder of its own, a clean environment, output line by line, and an end
+//! to every wait.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::http::{Request, Response};
+use crate::support::{Backend, postgres};
+
+/// How long a start, a command or an exit may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder to run in, and the variables to run with.
+pub struct Place {
+    folder: tempfile::TempDir,
+    vars: Vec<(String, String)>,
+}
+
+/// What a command that ended said.
+#[derive(Debug)]
+pub struct Ran {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Place {
+    /// As an operator's first folder, but for the port: a free one.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, vars: vec![] }.set("BIND", "127.0.0.1:0")
+    }
+
+    /// On this backend, with cheap hashes and a short stop.
+    pub fn on(backend: Backend) -> Self {
+        let quick = Self::new().set("TEST_MODE", "true").set("BCRYPT_COST", "4").set("WORKERS", "2");
+        let quick = quick.set("DRAIN_DELAY", "0");
+        match backend {
+            Backend::Sqlite => quick,
+            Backend::Postgres => quick.set("DATABASE_URL", postgres::new_database()),
+        }
+    }
+
+    pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.vars.retain(|(known, _)| known != name);
+        self.vars.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, "")
+    }
+
+    /// Runs a command to its end, with this on its standard input.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut node = self.spawn(arguments, Stdio::piped());
+        // A command that does not read may be gone before it is written to.
+        let _ = node.child.stdin.take().unwrap().write_all(input.as_bytes());
+        let status = node.wait();
+        Ran { status, stdout: node.stdout(), stderr: node.stderr() }
+    }
+
+    /// Runs a command that must succeed; what it printed.
+    pub fn succeed(&self, arguments: &[&str], input: &str) -> String {
+        let ran = self.run_with(arguments, input);
+        assert!(ran.status.success(), "{arguments:?}: {ran:?}");
+        ran.stdout
+    }
+
+    /// Starts a service and waits until it listens.
+    pub fn serve(&self, arguments: &[&str]) -> Node {
+        let mut node = self.begin(arguments);
+        node.wait_until_it_listens();
+        node
+    }
+
+    /// Starts a service and waits for nothing.
+    pub fn begin(&self, arguments: &[&str]) -> Node {
+        self.spawn(arguments, Stdio::null())
+    }
+
+    fn spawn(&self, arguments: &[&str], stdin: Stdio) -> Node {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        command.args(arguments).current_dir(self.path()).env_clear().env("PATH", search_path());
+        command.envs(self.vars.iter().map(|(name, value)| (name, value)));
+        let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = Output::of(child.stdout.take().unwrap());
+        let stderr = Output::of(child.stderr.take().unwrap());
+        Node { child, stdout, stderr, address: None }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a shell finds its tools there")]
+pub fn search_path() -> String {
+    std::env::var("PATH").unwrap_or_else(|_unset| "/usr/local/bin:/usr/bin:/bin".to_owned())
+}
+
+/// What a child has written so far.
+struct Output {
+    text: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Output {
+    fn of(pipe: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let theirs = Arc::clone(&text);
+        let reader = std::thread::spawn(move || {
+            let mut pipe = BufReader::new(pipe);
+            let mut line = vec![];
+            while pipe.read_until(b'\n', &mut line).is_ok_and(|octets| octets > 0) {
+                theirs.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        });
+        Self { text, reader: Some(reader) }
+    }
+
+    fn text(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+}
+
+/// A running child; killed when dropped.
+pub struct Node {
+    child: Child,
+    stdout: Output,
+    stderr: Output,
+    address: Option<SocketAddr>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Node {
+    pub fn wait_until_it_listens(&mut self) {
+        let outcome = until(PATIENCE, "listening on", || {
+            let stdout = self.stdout();
+            let line = stdout.lines().find_map(|line| line.strip_prefix("listening on http://"));
+            let address = line.and_then(|line| line.trim().parse::<SocketAddr>().ok());
+            (address.is_some() || !self.is_running()).then_some(address)
+        });
+        let address = outcome.unwrap_or_else(|| {
+            let status = self.wait();
+            panic!("it ended with {status}: {}{}", self.stdout(), self.stderr())
+        });
+        self.address = Some(address);
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address.unwrap()
+    }
+
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
+    }
+
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    pub fn send(&self, request: &Request) -> Response {
+        request.send(self.address())
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        self.send(&Request::new("GET", path))
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Response {
+        self.send(&Request::new("POST", path).json(&body.to_string()))
+    }
+
+    /// Signs in and gives access and refresh token.
+    pub fn sign_in(&self, username: &str, password: &str) -> (String, String) {
+        let body = json!({ "username": username, "password": password, "tokens": "body" });
+        let answer = self.post("/auth/login", &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let token = |name: &str| answer.json()[name].as_str().unwrap().to_owned();
+        (token("accessToken"), token("refreshToken"))
+    }
+
+    pub fn believes(&self, access: &str) -> bool {
+        let answer = self.send(&Request::new("GET", "/auth/me").bearer(access));
+        assert!([200, 401].contains(&answer.status), "{} {}", answer.status, answer.text());
+        answer.status == 200
+    }
+
+    /// Sends a signal to this child and to nobody else.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("sh")
+            .args(["-c", "kill -s \"$1\" \"$2\"", "kill", name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success(), "no signal {name}");
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end, and for the last of what it wrote.
+    pub fn wait(&mut self) -> ExitStatus {
+        let status = until(PATIENCE, "the end of the process", || self.child.try_wait().unwrap());
+        for output in [&mut self.stdout, &mut self.stderr] {
+            if let Some(reader) = output.reader.take() {
+                reader.join().unwrap();
+            }
+        }
+        status
+    }
+}
+
+/// Asks again and again until there is an answer, but not for ever.
+pub fn until<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < patience, "waited {patience:?} for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

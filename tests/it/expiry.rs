@@ -1,0 +1,276 @@
+//! Time: what ends by itself ends on the second, settings say when, and neither a clock set back nor a clean-up
+//! revives what was ended.
+
+use std::time::Duration;
+
+use doorward::clock::Timestamp;
+use doorward::testing::TestService;
+
+use crate::support::http::{Request, Response};
+use crate::support::{
+    Backend, Tables, Tokens, code, end_of, is_believed, on_both_backends, refresh_with, register, sign_in,
+};
+
+on_both_backends!(
+    an_access_token_ends_at_its_exp_and_a_refresh_brings_another,
+    a_session_that_is_not_refreshed_ends,
+    a_session_ends_however_often_it_is_refreshed,
+    lifetimes_are_settings,
+    a_clock_set_back_revives_no_session_that_was_signed_out,
+    a_clean_up_and_a_clock_set_back_revive_nothing,
+    revocations_go_a_day_after_the_last_token_they_concern,
+    sessions_go_a_day_after_their_end,
+    a_session_that_is_kept_up_is_never_cleaned_up,
+    a_restart_forgets_no_logout,
+    a_restart_revives_nothing_that_was_ended_in_another_way,
+);
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+fn me(service: &TestService, access: &str) -> Response {
+    Request::new("GET", "/auth/me").bearer(access).send(service.address())
+}
+
+fn logout(service: &TestService, tokens: &Tokens) {
+    let answer = Request::new("POST", "/auth/logout").bearer(&tokens.access).send(service.address());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+fn tokens_of(service: &TestService, username: &str) -> Tokens {
+    Tokens::held_by(&sign_in(service, username))
+}
+
+fn assert_expired(answer: &Response) {
+    assert_eq!((answer.status, code(answer).as_str()), (401, "token_expired"));
+    assert!(answer.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
+}
+
+fn an_access_token_ends_at_its_exp_and_a_refresh_brings_another(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = register(&service, "emily");
+    for _ in 0..3 {
+        let access = Tokens::held_by(&browser).access;
+        let end = end_of(&access);
+        assert_eq!(end - service.clock().now().seconds(), 900, "a quarter of an hour");
+        service.clock().set(Timestamp::from_millis(end * 1000 - 1));
+        assert_eq!(browser.get("/auth/me").status, 200);
+        service.clock().set(Timestamp::from_seconds(end));
+        assert_expired(&me(&service, &access));
+        assert_expired(&browser.get("/auth/me"));
+        assert_eq!(browser.post_empty("/auth/refresh").status, 200);
+        assert_eq!(browser.get("/auth/me").status, 200);
+        assert_expired(&me(&service, &access));
+    }
+}
+
+fn a_session_that_is_not_refreshed_ends(backend: Backend) {
+    let service = backend.service().set("REFRESH_TTL", "1h").start();
+    let mut browser = register(&service, "emily");
+    for _ in 0..3 {
+        service.advance(HOUR.checked_sub(SECOND).unwrap());
+        assert_eq!(browser.post_empty("/auth/refresh").status, 200, "each refresh begins the hour anew");
+    }
+    let refresh = Tokens::held_by(&browser).refresh;
+    service.advance(HOUR);
+    let refused = browser.post_empty("/auth/refresh");
+    assert_eq!(refused.status, 401, "{}", refused.text());
+    let cleared = refused.set_cookies().iter().filter(|cookie| cookie.is_cleared()).count();
+    assert_eq!(cleared, 2, "a session that is over for good takes its cookies with it");
+    assert_eq!(refresh_with(&service, &refresh).status, 401);
+}
+
+fn a_session_ends_however_often_it_is_refreshed(backend: Backend) {
+    let service = backend.service().set("REFRESH_TTL", "1h").set("SESSION_MAX_AGE", "2h").start();
+    let mut browser = register(&service, "emily");
+    let end = service.clock().now().plus(2 * HOUR).seconds();
+    for step in 1..12 {
+        service.advance(10 * MINUTE);
+        assert_eq!(browser.post_empty("/auth/refresh").status, 200, "after {step}0 minutes");
+        let Tokens { access, refresh } = Tokens::held_by(&browser);
+        assert!(end_of(&access) <= end && end_of(&refresh) <= end, "no token outlives its session");
+        assert_eq!(browser.get("/auth/me").status, 200);
+    }
+    service.advance((10 * MINUTE).checked_sub(SECOND).unwrap());
+    assert_eq!(browser.get("/auth/me").status, 200);
+    assert_eq!(browser.post_empty("/auth/refresh").status, 200);
+    let last = Tokens::held_by(&browser);
+    service.advance(SECOND);
+    assert_eq!(me(&service, &last.access).status, 401);
+    assert_eq!(browser.post_empty("/auth/refresh").status, 401);
+    assert_eq!(refresh_with(&service, &last.refresh).status, 401);
+}
+
+type Settings = &'static [(&'static str, &'static str)];
+
+fn lifetimes_are_settings(backend: Backend) {
+    let rows: [(Settings, i64, i64); 7] = [
+        (&[], 15 * 60, 30 * 86_400),
+        (&[("ACCESS_TTL", "2m")], 120, 30 * 86_400),
+        (&[("ACCESS_TTL", "2m"), ("NATIVE_ACCESS_TTL", "3m")], 180, 30 * 86_400),
+        (&[("REFRESH_TTL", "7d")], 900, 7 * 86_400),
+        (&[("REFRESH_TTL", "7d"), ("NATIVE_REFRESH_TTL", "8d")], 900, 8 * 86_400),
+        (&[("SESSION_MAX_AGE", "1d")], 900, 86_400),
+        (&[("SESSION_MAX_AGE", "5m")], 300, 300),
+    ];
+    for (settings, access, refresh) in rows {
+        let service = settings.iter().fold(backend.service(), |all, (name, value)| all.set(name, *value)).start();
+        let now = service.clock().now().seconds();
+        let mut browser = register(&service, "emily");
+        for _ in 0..2 {
+            let tokens = Tokens::held_by(&browser);
+            assert_eq!(
+                (end_of(&tokens.access) - now, end_of(&tokens.refresh) - now),
+                (access, refresh),
+                "{settings:?}"
+            );
+            let answer = browser.post_empty("/auth/refresh");
+            assert_eq!(answer.json()["expiresIn"], access, "{settings:?}");
+        }
+        service.clock().set(Timestamp::from_millis((now + access) * 1000 - 1));
+        let last = Tokens::held_by(&browser);
+        assert!(is_believed(&service, &last.access), "{settings:?}");
+        service.advance(Duration::from_millis(1));
+        assert_expired(&me(&service, &last.access));
+        service.clock().set(Timestamp::from_seconds(now + refresh));
+        assert_eq!(refresh_with(&service, &last.refresh).status, 401, "{settings:?}");
+    }
+}
+
+fn a_clock_set_back_revives_no_session_that_was_signed_out(backend: Backend) {
+    let mut service = backend.service().start();
+    register(&service, "emily");
+    service.advance(12 * HOUR);
+    let noon = service.clock().now();
+    for back in [SECOND, MINUTE, HOUR, 10 * HOUR] {
+        service.clock().set(noon);
+        let parent = tokens_of(&service, "emily");
+        let child = Tokens::set_by(&refresh_with(&service, &parent.refresh));
+        service.advance(MINUTE);
+        logout(&service, &child);
+        service.clock().set(service.clock().now().minus(back));
+        for tokens in [&parent, &child] {
+            tokens.assert_dead(&service);
+        }
+        service.restart();
+        for tokens in [&parent, &child] {
+            tokens.assert_dead(&service);
+        }
+    }
+}
+
+fn a_clean_up_and_a_clock_set_back_revive_nothing(backend: Backend) {
+    let mut service = backend.service().set("REFRESH_TTL", "2h").set("SESSION_MAX_AGE", "4h").start();
+    register(&service, "emily");
+    let start = service.clock().now();
+    // Before every end that these tokens have: of the access token, of the idle session, of the session.
+    for past in [15 * MINUTE, 2 * HOUR, 4 * HOUR] {
+        service.clock().set(start);
+        let (one, everywhere) = (tokens_of(&service, "emily"), tokens_of(&service, "emily"));
+        logout(&service, &one);
+        let answer = Request::new("POST", "/auth/logout-all").bearer(&everywhere.access).send(service.address());
+        assert_eq!(answer.status, 200);
+        service.clock().set(start.plus(past + 23 * HOUR));
+        service.core().purge().unwrap();
+        service.clock().set(start.plus(past).minus(MINUTE));
+        for tokens in [&one, &everywhere] {
+            tokens.assert_dead(&service);
+        }
+        service.restart();
+        for tokens in [&one, &everywhere] {
+            tokens.assert_dead(&service);
+        }
+    }
+}
+
+/// How many rows a table has, after a clean-up.
+fn left(tables: &Tables, service: &TestService, table: &str) -> i64 {
+    service.core().purge().unwrap();
+    tables.number(service, &format!("SELECT count(*) FROM {table}"))
+}
+
+fn revocations_go_a_day_after_the_last_token_they_concern(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.set("ACCESS_TTL", "15m").start();
+    register(&service, "emily");
+    let start = service.clock().now();
+    let tokens = tokens_of(&service, "emily");
+    logout(&service, &tokens);
+    let everywhere = tokens_of(&service, "emily");
+    Request::new("POST", "/auth/logout-all").bearer(&everywhere.access).send(service.address());
+    assert_eq!(left(&tables, &service, "revocations"), 2);
+    service.clock().set(start.plus(15 * MINUTE + DAY).minus(SECOND));
+    assert_eq!(left(&tables, &service, "revocations"), 2);
+    // Memory and table are bounded by the access tokens' life, not by the sessions'.
+    service.clock().set(start.plus(16 * MINUTE + DAY));
+    assert_eq!(left(&tables, &service, "revocations"), 0);
+    for tokens in [&tokens, &everywhere] {
+        tokens.assert_dead(&service);
+    }
+}
+
+fn sessions_go_a_day_after_their_end(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.set("REFRESH_TTL", "1h").set("SESSION_MAX_AGE", "2h").start();
+    let start = service.clock().now();
+    let idle = Tokens::held_by(&register(&service, "emily"));
+    let ended = tokens_of(&service, "emily");
+    logout(&service, &ended);
+    service.clock().set(start.plus(DAY).minus(SECOND));
+    assert_eq!(left(&tables, &service, "sessions"), 2);
+    service.clock().set(start.plus(HOUR + DAY).minus(SECOND));
+    assert_eq!(left(&tables, &service, "sessions WHERE ended_at IS NULL"), 1, "its end is an hour later");
+    // A step back by no more than the day that clean-ups wait.
+    service.clock().set(start.plus(HOUR).minus(SECOND));
+    ended.assert_dead(&service);
+    Tokens::set_by(&refresh_with(&service, &idle.refresh));
+    service.clock().set(start.plus(2 * HOUR + DAY + SECOND));
+    let alive = tokens_of(&service, "emily");
+    assert_eq!(left(&tables, &service, "sessions"), 1);
+    alive.assert_alive(&service);
+    idle.assert_dead(&service);
+}
+
+fn a_session_that_is_kept_up_is_never_cleaned_up(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.set("REFRESH_TTL", "1h").set("SESSION_MAX_AGE", "90d").start();
+    let mut browser = register(&service, "emily");
+    for _ in 0..60 {
+        service.advance(HOUR.checked_sub(SECOND).unwrap());
+        assert_eq!(left(&tables, &service, "sessions"), 1);
+        assert_eq!(browser.post_empty("/auth/refresh").status, 200);
+    }
+    Tokens::held_by(&browser).assert_alive(&service);
+}
+
+fn a_restart_forgets_no_logout(backend: Backend) {
+    let mut service = backend.service().start();
+    let ended = Tokens::held_by(&register(&service, "emily"));
+    let stays = tokens_of(&service, "emily");
+    logout(&service, &ended);
+    for _ in 0..2 {
+        service.restart();
+        ended.assert_dead(&service);
+        assert!(is_believed(&service, &stays.access), "a session survives a restart");
+    }
+    stays.assert_alive(&service);
+}
+
+fn a_restart_revives_nothing_that_was_ended_in_another_way(backend: Backend) {
+    let mut service = backend.service().start();
+    let first = Tokens::held_by(&register(&service, "emily"));
+    let everywhere = Request::new("POST", "/auth/logout-all").bearer(&first.access).send(service.address());
+    assert_eq!(everywhere.status, 200);
+    let stolen = tokens_of(&service, "emily");
+    let second = Tokens::set_by(&refresh_with(&service, &stolen.refresh));
+    let third = Tokens::set_by(&refresh_with(&service, &second.refresh));
+    let reuse = refresh_with(&service, &stolen.refresh);
+    assert_eq!((reuse.status, code(&reuse).as_str()), (401, "refresh_token_reused"));
+    service.restart();
+    for tokens in [&first, &stolen, &second, &third] {
+        tokens.assert_dead(&service);
+    }
+    tokens_of(&service, "emily").assert_alive(&service);
+}

@@ -1,0 +1,33 @@
+//! Black-box tests: HTTP against the real server, on both backends, with a clock that tests move. One file a promise;
+//! support/ has the client, the throwaway PostgreSQL and the service under test.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod accounts;
+mod command_line;
+mod conformance;
+mod cookies;
+mod devices;
+mod embedded;
+mod expiry;
+mod forged_tokens;
+mod hostile_input;
+mod house;
+mod mounts;
+mod nodes;
+mod panics;
+mod passwords;
+mod profiles;
+mod races;
+mod refresh;
+mod sign_out;
+mod sixth_dialect;
+mod source_003;
+mod source_samples;
+mod staleness;
+mod support;
+mod throttle;

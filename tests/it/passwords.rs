@@ -1,0 +1,335 @@
+//! Passwords: what a good one is, that every character of it counts, and what changing it, a role or a status ends.
+
+use doorward::core::{AccountId, AccountStatus};
+use doorward::testing::TestService;
+use serde_json::{Value, json};
+
+use crate::support::http::{Browser, Request, Response};
+use crate::support::{
+    Backend, PASSWORD, Tokens, code, is_believed, on_both_backends, race, refresh_with, register, sign_in,
+};
+
+on_both_backends!(
+    a_bad_change_of_password_is_refused_and_changes_nothing,
+    a_change_of_password_ends_every_other_session,
+    a_change_of_password_voids_the_grace,
+    a_client_without_cookies_gets_its_new_tokens_in_the_body,
+    after_two_changes_at_once_exactly_one_password_works,
+    passwords_that_differ_in_any_octet_differ,
+    a_password_counts_as_it_was_typed,
+    sixty_four_emoji_are_a_password,
+    composed_and_decomposed_letters_are_the_same_password,
+    the_same_password_in_another_form_is_no_change,
+    the_policy_holds_at_registration,
+    the_least_length_is_a_setting,
+    a_change_of_role_ends_every_session_at_once,
+    a_change_of_status_ends_every_session_at_once,
+    an_account_that_is_not_active_says_so_only_to_the_right_password,
+);
+
+const OTHER: &str = "another-harbour-lantern";
+
+fn post(service: &TestService, path: &str, body: &Value) -> Response {
+    Request::new("POST", path).json(&body.to_string()).send(service.address())
+}
+
+/// The status of a registration.
+fn registered(service: &TestService, username: &str, password: &str) -> u16 {
+    post(service, "/auth/register", &json!({ "username": username, "password": password })).status
+}
+
+/// The status of a sign-in.
+fn signed_in(service: &TestService, username: &str, password: &str) -> u16 {
+    post(service, "/auth/login", &json!({ "username": username, "password": password })).status
+}
+
+fn change(browser: &mut Browser, current: &str, new: &str) -> Response {
+    let body = json!({ "currentPassword": current, "newPassword": new }).to_string();
+    browser.post("/auth/change-password", &body)
+}
+
+fn account_of(browser: &mut Browser) -> AccountId {
+    AccountId(browser.get("/auth/me").json()["id"].as_i64().unwrap())
+}
+
+fn a_bad_change_of_password_is_refused_and_changes_nothing(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = register(&service, "emily-harbour");
+    let too_long = "long-enough-to-be-too-long ".repeat(5);
+    let rows = [
+        ("not-the-current-one", OTHER, 403, "current_password_wrong"),
+        (PASSWORD, "short-1", 422, "invalid_fields"),
+        (PASSWORD, &too_long, 422, "invalid_fields"),
+        (PASSWORD, "password123", 422, "invalid_fields"),
+        (PASSWORD, "emily-harbour", 422, "invalid_fields"),
+        (PASSWORD, "Emily-Harbour", 422, "invalid_fields"),
+        (PASSWORD, PASSWORD, 422, "password_unchanged"),
+    ];
+    for (current, new, status, expected) in rows {
+        let refused = change(&mut browser, current, new);
+        assert_eq!((refused.status, code(&refused).as_str()), (status, expected), "{new}");
+        assert!(refused.set_cookies().is_empty());
+    }
+    for body in [json!({ "newPassword": OTHER }), json!({ "currentPassword": PASSWORD })] {
+        let refused = browser.post("/auth/change-password", &body.to_string());
+        assert_eq!((refused.status, code(&refused).as_str()), (422, "invalid_fields"), "{body}");
+    }
+    let unasked =
+        post(&service, "/auth/change-password", &json!({ "currentPassword": PASSWORD, "newPassword": OTHER }));
+    assert_eq!((unasked.status, code(&unasked).as_str()), (401, "token_missing"));
+    Tokens::held_by(&browser).assert_alive(&service);
+    assert_eq!(signed_in(&service, "emily-harbour", PASSWORD), 200);
+}
+
+fn a_change_of_password_ends_every_other_session(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = register(&service, "emily");
+    let others: Vec<Tokens> = (0..3).map(|_| Tokens::held_by(&sign_in(&service, "emily"))).collect();
+    let renewed = Tokens::set_by(&refresh_with(&service, &others[2].refresh));
+    let stranger = Tokens::held_by(&register(&service, "bob"));
+    let answer = change(&mut browser, PASSWORD, OTHER);
+    let new = Tokens::set_by(&answer);
+    for tokens in others.iter().chain([&renewed]) {
+        tokens.assert_dead(&service);
+    }
+    assert_eq!(signed_in(&service, "emily", PASSWORD), 401);
+    assert_eq!(signed_in(&service, "emily", OTHER), 200);
+    new.assert_alive(&service);
+    stranger.assert_alive(&service);
+}
+
+fn a_change_of_password_voids_the_grace(backend: Backend) {
+    let service = backend.service().start();
+    register(&service, "emily");
+    let mut password = (PASSWORD, OTHER);
+    for child_in_use in [false, true] {
+        let mut browser = Browser::new(service.address());
+        browser.post("/auth/login", &json!({ "username": "emily", "password": password.0 }).to_string());
+        let old = Tokens::held_by(&browser);
+        let new = Tokens::set_by(&change(&mut browser, password.0, password.1));
+        assert_ne!(new.refresh, old.refresh);
+        if child_in_use {
+            assert!(is_believed(&service, &new.access));
+        }
+        assert!(!is_believed(&service, &old.access), "the own old access token is dead");
+        let refused = refresh_with(&service, &old.refresh);
+        assert_eq!(refused.status, 401, "the own old refresh token was rescued: {}", refused.text());
+        // It may be a tab that asked at the same moment: it must not cost the browser its new cookies.
+        assert!(refused.set_cookies().is_empty());
+        new.assert_alive(&service);
+        password = (password.1, password.0);
+    }
+}
+
+fn a_client_without_cookies_gets_its_new_tokens_in_the_body(backend: Backend) {
+    let service = backend.service().start();
+    let old = Tokens::held_by(&register(&service, "emily"));
+    let body = json!({ "currentPassword": PASSWORD, "newPassword": OTHER }).to_string();
+    let request = Request::new("POST", "/auth/change-password").bearer(&old.access).json(&body);
+    let answer = request.send(service.address());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let token = |name: &str| answer.json()[name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned();
+    let new = Tokens { access: token("accessToken"), refresh: token("refreshToken") };
+    assert!(answer.set_cookies().is_empty());
+    assert!(!is_believed(&service, &old.access));
+    new.assert_alive(&service);
+}
+
+fn after_two_changes_at_once_exactly_one_password_works(backend: Backend) {
+    let service = backend.service().start();
+    for round in 0..10 {
+        let name = format!("emily{round}");
+        let first = register(&service, &name);
+        // From one session, and from two.
+        let second = if round % 2 == 0 { first.clone() } else { sign_in(&service, &name) };
+        let browsers = [first, second];
+        let new = ["first-harbour-lantern", "second-harbour-lantern"];
+        let answers = race(2, move |number| change(&mut browsers[number].clone(), PASSWORD, new[number]));
+        let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+        assert!(statuses.contains(&200), "round {round}: {statuses:?}");
+        // The loser may be told that its session or its password is over, or to come back and hear so then.
+        assert!(
+            statuses.iter().all(|status| [200, 401, 403, 409, 503].contains(status)),
+            "round {round}: {statuses:?}"
+        );
+        let mut to_come_back = answers.iter().filter(|answer| answer.status == 503);
+        assert!(to_come_back.all(|answer| answer.header("retry-after").is_some()), "round {round}");
+        let works = new.map(|password| signed_in(&service, &name, password) == 200);
+        assert_eq!(works.iter().filter(|works| **works).count(), 1, "round {round}: {statuses:?} {works:?}");
+        let winner = works.iter().position(|works| *works).unwrap();
+        assert_eq!(statuses[winner], 200, "round {round}: a refused change took effect");
+        assert_eq!(signed_in(&service, &name, PASSWORD), 401);
+        assert_eq!(signed_in(&service, &name, new[winner]), 200);
+    }
+}
+
+/// 128 octets in which no octet repeats its neighbour.
+fn longest() -> String {
+    (0..128).filter_map(|at| char::from_u32(48 + at * 7 % 75)).collect()
+}
+
+fn passwords_that_differ_in_any_octet_differ(backend: Backend) {
+    let service = backend.service().start();
+    let password = longest();
+    assert_eq!(registered(&service, "emily", &password), 201);
+    for rows in [[1, 71, 72], [73, 100, 128]] {
+        for at in rows {
+            let mut other = password.clone();
+            other.replace_range(at - 1..at, "~");
+            assert_eq!(signed_in(&service, "emily", &other), 401, "octet {at} does not count");
+        }
+        assert_eq!(signed_in(&service, "emily", &password), 200);
+    }
+    for length in [71, 72, 73, 127] {
+        assert_eq!(signed_in(&service, "emily", &password[..length]), 401, "{length} octets are enough");
+    }
+    assert_eq!(signed_in(&service, "emily", &password), 200);
+}
+
+fn a_password_counts_as_it_was_typed(backend: Backend) {
+    let service = backend.service().start();
+    let rows = [
+        ("trailing", "quiet-harbour-lantern ", "quiet-harbour-lantern"),
+        ("added", "quiet-harbour-lantern", "quiet-harbour-lantern "),
+        ("leading", " quiet-harbour-lantern", "quiet-harbour-lantern"),
+        ("case", "Quiet-harbour-lantern", "quiet-harbour-lantern"),
+        ("nul", "quiet-harb\0our-lantern", "quiet-harb\0ELSE"),
+        ("nul-end", "quiet-harbour-lantern\0", "quiet-harbour-lantern"),
+        ("newline", "quiet-harbour-lantern\n", "quiet-harbour-lantern"),
+        ("fullwidth", "ｑuiet-harbour-lantern", "quiet-harbour-lantern"),
+    ];
+    for (name, password, other) in rows {
+        assert_eq!(registered(&service, name, password), 201, "{name}");
+        assert_eq!(signed_in(&service, name, other), 401, "{name}");
+        assert_eq!(signed_in(&service, name, password), 200, "{name}");
+    }
+}
+
+fn sixty_four_emoji_are_a_password(backend: Backend) {
+    let service = backend.service().start();
+    let emoji = |last: &str| "🦀".repeat(63) + last;
+    assert_eq!(registered(&service, "emily", &emoji("🦀")), 201);
+    assert_eq!(signed_in(&service, "emily", &emoji("🦞")), 401);
+    assert_eq!(signed_in(&service, "emily", &emoji("")), 401);
+    assert_eq!(signed_in(&service, "emily", &emoji("🦀")), 200);
+    assert_eq!(registered(&service, "bob", &"🦀".repeat(128)), 201, "characters are counted, not octets");
+    assert_eq!(signed_in(&service, "bob", &"🦀".repeat(128)), 200);
+}
+
+fn composed_and_decomposed_letters_are_the_same_password(backend: Backend) {
+    let service = backend.service().start();
+    let (composed, decomposed) = ("caf\u{e9}-harbour-lantern", "cafe\u{301}-harbour-lantern");
+    for (name, typed, retyped) in [("emily", composed, decomposed), ("bob", decomposed, composed)] {
+        assert_eq!(registered(&service, name, typed), 201);
+        assert_eq!(signed_in(&service, name, retyped), 200, "{name}");
+        assert_eq!(signed_in(&service, name, "cafe-harbour-lantern"), 401, "{name}");
+    }
+}
+
+fn the_same_password_in_another_form_is_no_change(backend: Backend) {
+    let service = backend.service().start();
+    let (composed, decomposed) = ("caf\u{e9}-harbour-lantern", "cafe\u{301}-harbour-lantern");
+    let mut browser = Browser::new(service.address());
+    let body = json!({ "username": "emily", "password": decomposed }).to_string();
+    assert_eq!(browser.post("/auth/register", &body).status, 201);
+    for (current, new) in [(decomposed, composed), (composed, composed), (composed, decomposed)] {
+        let same = change(&mut browser, current, new);
+        assert_eq!(same.status, 422, "{}", same.text());
+        assert_eq!(code(&same), "password_unchanged");
+    }
+}
+
+fn the_policy_holds_at_registration(backend: Backend) {
+    let service = backend.service().start();
+    let longest = longest();
+    let rows = [
+        ("a1", "zq7-xw", 422),
+        ("a2", "zq7-xwv", 422),
+        ("a3", "zq7-xwvk", 201),
+        ("a4", longest.as_str(), 201),
+        ("a5", &format!("{longest}x"), 422),
+        ("a6", "password", 422),
+        ("a7", "12345678", 422),
+        ("a8", "PASSWORD", 422),
+        ("a9", "iloveyou1", 422),
+        ("b1", "", 422),
+        ("b2", "🦀🦀🦀🦀🦀🦀🦀", 422),
+        ("b3", "привет мир", 201),
+        ("b4", "   zq  x   ", 201),
+        ("emily-harbour", "emily-harbour", 422),
+        ("emily-lantern", "EMILY-lantern", 422),
+    ];
+    for (name, password, status) in rows {
+        let answer = post(&service, "/auth/register", &json!({ "username": name, "password": password }));
+        assert_eq!(answer.status, status, "{name} {password:?}: {}", answer.text());
+        if status == 422 {
+            assert_eq!(code(&answer), "invalid_fields");
+            assert_eq!(registered(&service, name, "quite-another-lantern"), 201, "nothing is left of a refused one");
+        }
+    }
+}
+
+fn the_least_length_is_a_setting(backend: Backend) {
+    let service = backend.service().set("PASSWORD_MIN_LENGTH", "15").start();
+    assert_eq!(registered(&service, "emily", "harbour-lanter"), 422);
+    assert_eq!(registered(&service, "emily", "harbour-lantern"), 201);
+    assert!(backend.service().set("PASSWORD_MIN_LENGTH", "7").try_start().is_err(), "never under 8");
+}
+
+/// Fails unless every token of the list is dead, and so would be a repeated refresh.
+fn assert_all_dead(service: &TestService, tokens: &[Tokens]) {
+    tokens.iter().for_each(|tokens| tokens.assert_dead(service));
+}
+
+fn a_change_of_role_ends_every_session_at_once(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = register(&service, "emily");
+    let id = account_of(&mut browser);
+    let parent = Tokens::held_by(&sign_in(&service, "emily"));
+    let child = Tokens::set_by(&refresh_with(&service, &parent.refresh));
+    let bystander = Tokens::held_by(&register(&service, "bob"));
+    assert_eq!(browser.get("/auth/me").json()["role"], "USER");
+    service.core().set_role(id, "ADMIN").unwrap();
+    assert_all_dead(&service, &[Tokens::held_by(&browser), parent, child]);
+    let mut again = sign_in(&service, "emily");
+    assert_eq!(again.get("/auth/me").json()["role"], "ADMIN");
+    assert_eq!(crate::support::parts_of(&Tokens::held_by(&again).access).1["role"], "ADMIN");
+    Tokens::held_by(&again).assert_alive(&service);
+    bystander.assert_alive(&service);
+}
+
+fn a_change_of_status_ends_every_session_at_once(backend: Backend) {
+    let service = backend.service().start();
+    let id = account_of(&mut register(&service, "emily"));
+    for status in [AccountStatus::Inactive, AccountStatus::Locked, AccountStatus::Suspended] {
+        let parent = Tokens::held_by(&sign_in(&service, "emily"));
+        let child = Tokens::set_by(&refresh_with(&service, &parent.refresh));
+        service.core().set_status(id, status).unwrap();
+        let all = [parent, child];
+        assert!(all.iter().all(|tokens| !is_believed(&service, &tokens.access)), "{status:?}");
+        for tokens in &all {
+            let refused = refresh_with(&service, &tokens.refresh);
+            assert!([401, 403].contains(&refused.status), "{status:?}: {}", refused.text());
+        }
+        service.core().set_status(id, AccountStatus::Active).unwrap();
+        assert_all_dead(&service, &all);
+    }
+    Tokens::held_by(&sign_in(&service, "emily")).assert_alive(&service);
+}
+
+fn an_account_that_is_not_active_says_so_only_to_the_right_password(backend: Backend) {
+    let service = backend.service().start();
+    let id = account_of(&mut register(&service, "emily"));
+    let login = |password: &str| {
+        let answer = post(&service, "/auth/login", &json!({ "username": "emily", "password": password }));
+        assert!(answer.set_cookies().is_empty());
+        (answer.status, code(&answer))
+    };
+    for status in [AccountStatus::Inactive, AccountStatus::Locked, AccountStatus::Suspended] {
+        service.core().set_status(id, status).unwrap();
+        assert_eq!(login(OTHER), (401, "invalid_credentials".to_owned()), "{status:?}");
+        assert_eq!(login(PASSWORD), (403, "account_not_active".to_owned()), "{status:?}");
+    }
+    service.core().set_status(id, AccountStatus::Active).unwrap();
+    assert_eq!(signed_in(&service, "emily", PASSWORD), 200);
+}

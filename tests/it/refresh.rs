@@ -1,0 +1,367 @@
+//! Refresh: the same token always gets the same successor, a lost answer logs nobody out, and a stolen token ends its
+//! session as soon as its owner has moved on.
+
+use std::time::Duration;
+
+use doorward::testing::TestService;
+use serde_json::json;
+
+use crate::support::http::{Request, Response};
+use crate::support::{
+    Backend, Tokens, code, is_believed, on_both_backends, parts_of, race, refresh_with, register, sign_in,
+};
+
+on_both_backends!(
+    fifty_refreshes_at_once_get_the_same_bytes_and_kill_nothing,
+    tabs_that_refresh_together_stay_signed_in,
+    a_repeated_refresh_within_the_grace_gets_the_same_bytes,
+    a_lost_answer_logs_nobody_out,
+    a_stolen_token_ends_the_session_once_its_owner_moved_on,
+    a_thief_who_comes_first_is_thrown_out_when_the_owner_comes,
+    the_grace_begins_with_the_first_use_of_the_child,
+    the_grace_is_a_setting,
+    a_child_is_confirmed_by_any_use_of_its_tokens,
+    proof_of_receipt_survives_a_restart,
+    a_grandparent_is_reuse_at_once,
+    a_token_in_the_body_comes_before_the_cookie,
+    access_and_refresh_tokens_never_stand_in_for_each_other,
+    a_repeated_refresh_after_a_restart_gets_the_same_bytes,
+    a_rotation_of_the_signing_key_logs_nobody_out,
+    forged_refresh_tokens_are_refused_and_end_nothing,
+);
+
+const REUSES: &str = "SELECT count(*) FROM audit_events WHERE kind = 'refresh_reuse'";
+
+/// A grace and a moment.
+const PAST_THE_GRACE: Duration = Duration::from_millis(10_001);
+
+fn refreshed(service: &TestService, token: &str) -> Tokens {
+    let answer = refresh_with(service, token);
+    let tokens = Tokens::set_by(&answer);
+    assert_eq!(answer.json()["accessToken"], tokens.access.as_str(), "body and cookie agree");
+    tokens
+}
+
+fn generation(tokens: &Tokens) -> i64 {
+    let of = |token: &str| parts_of(token).1["gen"].as_i64().unwrap();
+    assert_eq!(of(&tokens.access), of(&tokens.refresh), "both tokens are of one generation");
+    of(&tokens.refresh)
+}
+
+/// Fails unless the answer says that the token was used before, and drops the cookies.
+fn assert_reuse(answer: &Response) {
+    assert_eq!(answer.status, 401, "{}", answer.text());
+    assert_eq!(code(answer), "refresh_token_reused");
+    let cleared: Vec<String> = answer.set_cookies().iter().filter(|c| c.is_cleared()).map(|c| c.name.clone()).collect();
+    assert_eq!(cleared, ["accessToken", "refreshToken"], "{:?}", answer.headers_named("Set-Cookie"));
+}
+
+fn fifty_refreshes_at_once_get_the_same_bytes_and_kill_nothing(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.start();
+    let mut tokens = Tokens::held_by(&register(&service, "emily"));
+    for round in 1..=3 {
+        let request = Request::new("POST", "/auth/refresh").cookie_header(&format!("refreshToken={}", tokens.refresh));
+        let address = service.address();
+        let answers = race(50, move |_| request.send(address));
+        let all: Vec<Tokens> = answers.iter().map(Tokens::set_by).collect();
+        let first = all[0].clone();
+        assert!(all.iter().all(|tokens| *tokens == first), "round {round}: {all:?}");
+        assert_ne!(first.refresh, tokens.refresh);
+        assert_eq!(generation(&first), round, "fifty refreshes are one rotation");
+        assert!(is_believed(&service, &first.access));
+        tokens = first;
+    }
+    tokens.assert_alive(&service);
+    assert_eq!(tables.number(&service, REUSES), 0);
+}
+
+fn tabs_that_refresh_together_stay_signed_in(backend: Backend) {
+    let service = backend.service().start();
+    let mut jar = Tokens::held_by(&register(&service, "emily"));
+    for round in 0..25 {
+        service.advance(Duration::from_mins(14));
+        let (address, token) = (service.address(), jar.refresh.clone());
+        // Some tabs use what they got at once, so that the child is confirmed while others still come with the parent.
+        let answers = race(6, move |tab| {
+            let cookie = format!("refreshToken={token}");
+            let answer = Request::new("POST", "/auth/refresh").cookie_header(&cookie).send(address);
+            let tokens = Tokens::set_by(&answer);
+            let used = tab % 2 == 0;
+            let me = Request::new("GET", "/auth/me").bearer(&tokens.access);
+            (tokens, if used { me.send(address).status } else { 200 })
+        });
+        assert!(answers.iter().all(|answer| *answer == (answers[0].0.clone(), 200)), "round {round}: {answers:?}");
+        jar = answers[0].0.clone();
+    }
+    jar.assert_alive(&service);
+}
+
+fn a_repeated_refresh_within_the_grace_gets_the_same_bytes(backend: Backend) {
+    let service = backend.service().start();
+    let first = Tokens::held_by(&register(&service, "emily"));
+    let second = refreshed(&service, &first.refresh);
+    for step in [0, 1, 3_000, 4_500] {
+        service.advance(Duration::from_millis(step));
+        assert_eq!(refreshed(&service, &first.refresh), second, "{step} ms later");
+    }
+    assert!(is_believed(&service, &second.access));
+    for step in [0, 1, 2_000] {
+        service.advance(Duration::from_millis(step));
+        assert_eq!(refreshed(&service, &first.refresh), second, "{step} ms later, the child in use");
+    }
+    // The child may have been made long before it was used; then its access token has aged, and a younger one comes.
+    service.advance(Duration::from_millis(7_500));
+    let late = refreshed(&service, &first.refresh);
+    assert_eq!(late.refresh, second.refresh);
+    assert_eq!(generation(&late), 1);
+    assert!(is_believed(&service, &late.access));
+    second.assert_alive(&service);
+}
+
+fn a_lost_answer_logs_nobody_out(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.start();
+    let first = Tokens::held_by(&register(&service, "emily"));
+    let lost = refreshed(&service, &first.refresh);
+    for _ in 0..3 {
+        service.advance(Duration::from_hours(1));
+        let again = refreshed(&service, &first.refresh);
+        assert_eq!(again.refresh, lost.refresh);
+        assert_eq!(generation(&again), 1);
+    }
+    let again = refreshed(&service, &first.refresh);
+    let next = again.assert_alive(&service);
+    assert_eq!(generation(&next), 2);
+    next.assert_alive(&service);
+    assert_eq!(tables.number(&service, REUSES), 0);
+}
+
+fn a_stolen_token_ends_the_session_once_its_owner_moved_on(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.start();
+    let stolen = Tokens::held_by(&register(&service, "emily"));
+    let elsewhere = Tokens::held_by(&sign_in(&service, "emily"));
+    let newest = refreshed(&service, &stolen.refresh);
+    assert!(is_believed(&service, &newest.access), "the owner moves on");
+    service.advance(PAST_THE_GRACE);
+    assert_eq!(tables.number(&service, REUSES), 0);
+    assert_reuse(&refresh_with(&service, &stolen.refresh));
+    assert_eq!(tables.number(&service, REUSES), 1);
+    newest.assert_dead(&service);
+    assert!(!is_believed(&service, &stolen.access));
+    assert_eq!(refresh_with(&service, &stolen.refresh).status, 401, "no second chance");
+    elsewhere.assert_alive(&service);
+}
+
+fn a_thief_who_comes_first_is_thrown_out_when_the_owner_comes(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.start();
+    let mut owner = register(&service, "emily");
+    let mut thief = owner.clone();
+    assert_eq!(thief.post_empty("/auth/refresh").status, 200);
+    assert_eq!(thief.get("/auth/me").status, 200);
+    service.advance(Duration::from_mins(10));
+    assert_eq!(thief.post_empty("/auth/refresh").status, 200);
+    let taken = Tokens::held_by(&thief);
+    assert!(is_believed(&service, &taken.access));
+    assert_reuse(&owner.post_empty("/auth/refresh"));
+    assert_eq!(owner.cookie("refreshToken"), None);
+    taken.assert_dead(&service);
+    assert_eq!(thief.post_empty("/auth/refresh").status, 401);
+    assert_eq!(tables.number(&service, REUSES), 1);
+}
+
+fn the_grace_begins_with_the_first_use_of_the_child(backend: Backend) {
+    let service = backend.service().start();
+    let first = Tokens::held_by(&register(&service, "emily"));
+    refreshed(&service, &first.refresh);
+    service.advance(Duration::from_mins(30));
+    let child = refreshed(&service, &first.refresh);
+    assert!(is_believed(&service, &child.access), "confirmed now, half an hour after it was made");
+    service.advance(Duration::from_secs(5));
+    assert!(is_believed(&service, &child.access), "a second use begins nothing anew");
+    service.advance(Duration::from_millis(4_999));
+    assert_eq!(refreshed(&service, &first.refresh).refresh, child.refresh);
+    service.advance(Duration::from_millis(2));
+    assert_reuse(&refresh_with(&service, &first.refresh));
+}
+
+fn the_grace_is_a_setting(backend: Backend) {
+    let service = backend.service().set("REFRESH_GRACE", "2s").start();
+    let first = Tokens::held_by(&register(&service, "emily"));
+    let child = refreshed(&service, &first.refresh);
+    assert!(is_believed(&service, &child.access));
+    service.advance(Duration::from_millis(1_999));
+    assert_eq!(refreshed(&service, &first.refresh), child);
+    service.advance(Duration::from_millis(2));
+    assert_reuse(&refresh_with(&service, &first.refresh));
+}
+
+fn a_child_is_confirmed_by_any_use_of_its_tokens(backend: Backend) {
+    type Use = fn(&TestService, &Tokens) -> u16;
+    let service = backend.service().start();
+    register(&service, "emily");
+    let uses: [(&str, Use); 3] = [
+        ("bearer", |service, child| {
+            Request::new("GET", "/auth/me").bearer(&child.access).send(service.address()).status
+        }),
+        ("cookie", |service, child| {
+            let cookie = format!("accessToken={}", child.access);
+            Request::new("GET", "/auth/sessions").cookie_header(&cookie).send(service.address()).status
+        }),
+        ("refresh", |service, child| refresh_with(service, &child.refresh).status),
+    ];
+    for (name, use_child) in uses {
+        let first = Tokens::held_by(&sign_in(&service, "emily"));
+        let child = refreshed(&service, &first.refresh);
+        assert_eq!(use_child(&service, &child), 200, "{name}");
+        service.advance(PAST_THE_GRACE);
+        assert_reuse(&refresh_with(&service, &first.refresh));
+        child.assert_dead(&service);
+    }
+}
+
+fn proof_of_receipt_survives_a_restart(backend: Backend) {
+    let mut service = backend.service().start();
+    let first = Tokens::held_by(&register(&service, "emily"));
+    let child = refreshed(&service, &first.refresh);
+    assert!(is_believed(&service, &child.access));
+    service.core().write_receipts().unwrap();
+    service.restart();
+    service.advance(PAST_THE_GRACE);
+    assert_reuse(&refresh_with(&service, &first.refresh));
+    child.assert_dead(&service);
+}
+
+fn a_grandparent_is_reuse_at_once(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.start();
+    let first = Tokens::held_by(&register(&service, "emily"));
+    let second = refreshed(&service, &first.refresh);
+    let third = refreshed(&service, &second.refresh);
+    assert_reuse(&refresh_with(&service, &first.refresh));
+    third.assert_dead(&service);
+    second.assert_dead(&service);
+    assert_eq!(tables.number(&service, REUSES), 1);
+    // A client that sends it in the body has no cookies that could be its own.
+    let body = json!({ "refreshToken": first.refresh }).to_string();
+    let in_body = Request::new("POST", "/auth/refresh").json(&body).send(service.address());
+    assert_eq!(in_body.status, 401, "{}", in_body.text());
+    assert!(in_body.set_cookies().is_empty());
+}
+
+fn a_token_in_the_body_comes_before_the_cookie(backend: Backend) {
+    let service = backend.service().start();
+    let emily = Tokens::held_by(&register(&service, "emily"));
+    let bob = Tokens::held_by(&register(&service, "bob"));
+    let both = |body: &str, cookie: &Tokens| {
+        let request = Request::new("POST", "/auth/refresh").json(&json!({ "refreshToken": body }).to_string());
+        request.cookie_header(&format!("refreshToken={}", cookie.refresh)).send(service.address())
+    };
+    for bad in ["rubbish", "a.b.c", &emily.access] {
+        let refused = both(bad, &emily);
+        assert_eq!(refused.status, 401, "{bad:?} was rescued by a good cookie");
+        assert!(refused.set_cookies().is_empty(), "the cookie was not the question");
+    }
+    let answer = both(&bob.refresh, &emily);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let access = answer.json()["accessToken"].as_str().unwrap().to_owned();
+    let me = Request::new("GET", "/auth/me").bearer(&access).send(service.address());
+    assert_eq!(me.json()["username"], "bob");
+    assert_eq!(generation(&refreshed(&service, &emily.refresh)), 1, "the cookie's session was left alone");
+}
+
+fn access_and_refresh_tokens_never_stand_in_for_each_other(backend: Backend) {
+    let service = backend.service().start();
+    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let access_cookie = format!("accessToken={}", tokens.refresh);
+    let body = json!({ "refreshToken": tokens.access }).to_string();
+    let refused = [
+        Request::new("GET", "/auth/me").bearer(&tokens.refresh),
+        Request::new("GET", "/auth/me").cookie_header(&access_cookie),
+        Request::new("GET", "/auth/sessions").cookie_header(&access_cookie),
+        Request::new("POST", "/auth/refresh").json(&body),
+        Request::new("POST", "/auth/refresh").cookie_header(&format!("refreshToken={}", tokens.access)),
+    ];
+    for request in refused {
+        let answer = request.send(service.address());
+        assert_eq!((answer.status, code(&answer).as_str()), (401, "token_invalid"), "{request:?}");
+        assert_eq!(answer.header("www-authenticate").map(|value| value.starts_with("Bearer")), Some(true));
+        assert!(answer.set_cookies().is_empty());
+    }
+    tokens.assert_alive(&service);
+}
+
+fn a_repeated_refresh_after_a_restart_gets_the_same_bytes(backend: Backend) {
+    let mut service = backend.service().start();
+    let first = Tokens::held_by(&register(&service, "emily"));
+    let second = refreshed(&service, &first.refresh);
+    service.restart();
+    assert_eq!(refreshed(&service, &first.refresh), second);
+    service.advance(Duration::from_hours(1));
+    service.restart();
+    assert_eq!(refreshed(&service, &first.refresh).refresh, second.refresh);
+    let third = refreshed(&service, &second.refresh);
+    service.restart();
+    third.assert_alive(&service);
+    assert_reuse(&refresh_with(&service, &first.refresh));
+}
+
+fn a_rotation_of_the_signing_key_logs_nobody_out(backend: Backend) {
+    let service = backend.service().start();
+    let old = Tokens::held_by(&register(&service, "emily"));
+    let parent = Tokens::held_by(&sign_in(&service, "emily"));
+    let child = refreshed(&service, &parent.refresh);
+    let kid = |token: &str| parts_of(token).0["kid"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        let key = service.core().rotate_signing_key().unwrap();
+        service.core().keep_up().unwrap();
+        // A new key signs once every node has had time to read it.
+        service.advance(Duration::from_secs(2));
+        service.core().keep_up().unwrap();
+        assert!(is_believed(&service, &old.access), "an access token outlives the change of keys");
+        assert_eq!(
+            refreshed(&service, &parent.refresh).refresh,
+            child.refresh,
+            "a repeat gets the bytes it got before"
+        );
+        let new = Tokens::held_by(&sign_in(&service, "emily"));
+        assert_eq!((kid(&new.access), kid(&new.refresh)), (key.clone(), key.clone()), "new sessions use the new key");
+        assert_ne!(kid(&old.access), key);
+    }
+    let next = refreshed(&service, &old.refresh);
+    assert_eq!(refreshed(&service, &old.refresh), next);
+    next.assert_alive(&service);
+    child.assert_alive(&service);
+}
+
+fn forged_refresh_tokens_are_refused_and_end_nothing(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.start();
+    let ours = Tokens::held_by(&register(&service, "emily"));
+    let foreign = Tokens::held_by(&register(&TestService::start(), "emily"));
+    let [header, claims, signature]: [&str; 3] =
+        ours.refresh.split('.').collect::<Vec<_>>().try_into().unwrap_or_else(|_| panic!("no JWT"));
+    let [_, newer, _]: [&str; 3] =
+        foreign.refresh.split('.').collect::<Vec<_>>().try_into().unwrap_or_else(|_| panic!("no JWT"));
+    let forged = [
+        foreign.refresh.clone(),
+        format!("{header}.{newer}.{signature}"),
+        format!("{header}.{claims}."),
+        format!("{header}.{claims}"),
+        format!("{header}.{claims}.{signature}A"),
+        format!("{header}.{claims}.{signature}.{signature}"),
+        format!("eyJhbGciOiJub25lIn0.{claims}."),
+        String::new(),
+        "a".repeat(3000),
+    ];
+    for token in forged {
+        let body = json!({ "refreshToken": token }).to_string();
+        let refused = Request::new("POST", "/auth/refresh").json(&body).send(service.address());
+        assert_eq!(refused.status, 401, "{token}: {}", refused.text());
+        assert_eq!(refresh_with(&service, &token).status, 401, "{token}");
+    }
+    ours.assert_alive(&service);
+    assert_eq!(tables.number(&service, REUSES), 0);
+}

@@ -1,0 +1,5 @@
+// Usage with username
+const result = await login({
+username: 'johndoe',
+password: 'password123'
+});

@@ -1,0 +1,226 @@
+//! What tests stand on: the backends, and shorthands for what nearly every test does.
+
+pub mod http;
+pub mod postgres;
+
+use std::sync::{Arc, Barrier};
+
+use doorward::testing::{Builder, TestService};
+use http::{Browser, Request, Response};
+use serde_json::json;
+
+/// A password that fits the policy and stands on no list.
+pub const PASSWORD: &str = "quiet-harbour-lantern";
+
+/// A database that a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+impl Backend {
+    /// Whether the run is meant to cover it: `DOORWARD_TEST_BACKENDS=sqlite` leaves PostgreSQL out, explicitly.
+    pub fn is_wanted(self) -> bool {
+        #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
+        let wanted = std::env::var("DOORWARD_TEST_BACKENDS").unwrap_or_else(|_unset| "sqlite,postgres".to_owned());
+        let name = if self == Self::Sqlite { "sqlite" } else { "postgres" };
+        wanted.split(',').any(|word| word.trim() == name)
+    }
+
+    /// A service on it, not yet started.
+    pub fn service(self) -> Builder {
+        match self {
+            Self::Sqlite => TestService::builder(),
+            Self::Postgres => TestService::builder().set("DATABASE_URL", postgres::new_database()),
+        }
+    }
+}
+
+/// Makes each named function a test on each backend: `fn(Backend)`. One that is not named is dead code, which clippy finds.
+macro_rules! on_both_backends {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $name() { crate::support::run_on(crate::support::Backend::Sqlite, super::$name); })+
+        }
+        mod postgres {
+            $(#[test] fn $name() { crate::support::run_on(crate::support::Backend::Postgres, super::$name); })+
+        }
+    };
+}
+pub(crate) use on_both_backends;
+
+/// Runs a test on a backend, unless the run leaves that out.
+pub fn run_on(backend: Backend, test: fn(Backend)) {
+    if backend.is_wanted() {
+        test(backend);
+    }
+}
+
+/// Registers an account and gives the browser that is signed in to it.
+pub fn register(service: &TestService, username: &str) -> Browser {
+    let mut browser = Browser::new(service.address());
+    let body = json!({ "username": username, "password": PASSWORD }).to_string();
+    let answer = browser.post("/auth/register", &body);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    browser
+}
+
+/// Signs in from another browser.
+pub fn sign_in(service: &TestService, username: &str) -> Browser {
+    let mut browser = Browser::new(service.address());
+    let body = json!({ "username": username, "password": PASSWORD }).to_string();
+    let answer = browser.post("/auth/login", &body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    browser
+}
+
+/// The problem's code, after a look at its shape (RFC 9457).
+pub fn code(answer: &Response) -> String {
+    let problem = answer.json();
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{problem}");
+    assert_eq!(problem["status"], answer.status, "{problem}");
+    assert_eq!(problem["requestId"].as_str(), answer.header("x-request-id"), "{problem}");
+    let code = problem["code"].as_str().unwrap_or_else(|| panic!("no code in {problem}")).to_owned();
+    assert_eq!(problem["type"], format!("urn:doorward:problem:{code}"));
+    code
+}
+
+/// Refreshes with this refresh token in the cookie.
+pub fn refresh_with(service: &TestService, token: &str) -> Response {
+    let request = Request::new("POST", "/auth/refresh").cookie_header(&format!("refreshToken={token}"));
+    request.send(service.address())
+}
+
+/// Whether an access token is believed.
+pub fn is_believed(service: &TestService, access: &str) -> bool {
+    let answer = Request::new("GET", "/auth/me").bearer(access).send(service.address());
+    assert!([200, 401].contains(&answer.status), "{}", answer.text());
+    answer.status == 200
+}
+
+/// Runs `task` at the same moment on so many threads; what each returned.
+pub fn race<T: Send + 'static>(threads: usize, task: impl Fn(usize) -> T + Send + Sync + 'static) -> Vec<T> {
+    let (task, start) = (Arc::new(task), Arc::new(Barrier::new(threads)));
+    let run = |number: usize| {
+        let (task, start) = (Arc::clone(&task), Arc::clone(&start));
+        std::thread::spawn(move || {
+            start.wait();
+            task(number)
+        })
+    };
+    let running: Vec<_> = (0..threads).map(run).collect();
+    running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| panic!("a racing thread panicked"))).collect()
+}
+
+/// A session's two tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    pub access: String,
+    pub refresh: String,
+}
+
+impl Tokens {
+    /// Those in a browser's jar.
+    pub fn held_by(browser: &Browser) -> Self {
+        let held = |name: &str| browser.cookie(name).unwrap_or_else(|| panic!("the browser holds no {name}"));
+        Self { access: held("accessToken"), refresh: held("refreshToken") }
+    }
+
+    /// Those that an answer sets as cookies.
+    pub fn set_by(answer: &Response) -> Self {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let cookies = answer.set_cookies();
+        let set = |name: &str| cookies.iter().find(|cookie| cookie.name == name).map(|cookie| cookie.value.clone());
+        let set = |name: &str| set(name).unwrap_or_else(|| panic!("no {name} is set"));
+        Self { access: set("accessToken"), refresh: set("refreshToken") }
+    }
+
+    /// Fails unless the access token is refused, and so is the refresh token.
+    pub fn assert_dead(&self, service: &TestService) {
+        assert!(!is_believed(service, &self.access), "the access token lives");
+        let refused = refresh_with(service, &self.refresh);
+        assert_eq!(refused.status, 401, "the refresh token lives: {}", refused.text());
+    }
+
+    /// Fails unless the access token is believed, and the refresh token gives new tokens: those it returns.
+    pub fn assert_alive(&self, service: &TestService) -> Self {
+        assert!(is_believed(service, &self.access), "the access token is dead");
+        Self::set_by(&refresh_with(service, &self.refresh))
+    }
+}
+
+/// What a JWT says, unchecked: header and claims.
+pub fn parts_of(token: &str) -> (serde_json::Value, serde_json::Value) {
+    let part = |number: usize| {
+        let part = token.split('.').nth(number).unwrap_or_default();
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, part);
+        let bytes = bytes.unwrap_or_else(|why| panic!("{token}: {why}"));
+        serde_json::from_slice(&bytes).unwrap_or_else(|why| panic!("{token}: {why}"))
+    };
+    (part(0), part(1))
+}
+
+/// The seconds since 1970 at which a JWT ends.
+pub fn end_of(token: &str) -> i64 {
+    parts_of(token).1["exp"].as_i64().unwrap_or_else(|| panic!("no exp in {token}"))
+}
+
+/// The way to the tables behind a service, for what no wire shows.
+pub enum Tables {
+    Sqlite,
+    Postgres(String),
+}
+
+impl Tables {
+    /// The number that a query answers.
+    pub fn number(&self, service: &TestService, query: &str) -> i64 {
+        match self {
+            Self::Sqlite => number_in_sqlite(service, query),
+            Self::Postgres(url) => {
+                let answer = postgres::psql(url, query);
+                answer.parse().unwrap_or_else(|why| panic!("{query} answers {answer:?}: {why}"))
+            }
+        }
+    }
+}
+
+fn number_in_sqlite(service: &TestService, query: &str) -> i64 {
+    use diesel::{Connection, RunQueryDsl, SqliteConnection, dsl::sql, select, sql_types::BigInt};
+
+    let file = service.folder().join("doorward.db");
+    let connection = SqliteConnection::establish(&file.display().to_string());
+    let mut connection = connection.unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+    let answer = select(sql::<BigInt>(&format!("({query})"))).get_result(&mut connection);
+    answer.unwrap_or_else(|why| panic!("{query}: {why}"))
+}
+
+impl Backend {
+    /// A service on it, not yet started, and the way to its tables.
+    pub fn service_and_tables(self) -> (Builder, Tables) {
+        match self {
+            Self::Sqlite => (TestService::builder(), Tables::Sqlite),
+            Self::Postgres => {
+                let url = postgres::new_database();
+                (TestService::builder().set("DATABASE_URL", url.clone()), Tables::Postgres(url))
+            }
+        }
+    }
+}
+
+/// Posts a JSON body.
+pub fn post(service: &TestService, path: &str, body: &serde_json::Value) -> Response {
+    Request::new("POST", path).json(&body.to_string()).send(service.address())
+}
+
+/// Registers what the body says, with the usual password.
+pub fn registered(service: &TestService, mut body: serde_json::Value) -> Response {
+    body["password"] = PASSWORD.into();
+    post(service, "/auth/register", &body)
+}
+
+/// Refused so, and no cookie set.
+pub fn assert_refused(answer: &Response, status: u16, expected: &str) {
+    assert_eq!((answer.status, code(answer).as_str()), (status, expected), "{}", answer.text());
+    assert!(answer.set_cookies().is_empty());
+}
