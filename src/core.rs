@@ -122,7 +122,8 @@ impl std::ops::Deref for Core {
 impl Core {
     /// Opens database and keys, brings the tables up to date if the settings say so, and reads every revocation.
     pub fn open(settings: &Settings, clock: Clock) -> Result<(Self, Opened), OpenError> {
-        let store = Store::open(&settings.database.database_url, settings.database.database_connections);
+        let database = &settings.database;
+        let store = Store::open(&database.database_url, database.database_connections, database.database_timeout);
         let store = store.map_err(OpenError::Database)?;
         let migrations = if settings.database.auto_migrate {
             store.migrate().map_err(OpenError::Database)?
@@ -218,7 +219,7 @@ impl Core {
 
 /// Brings a database to this version's tables, without keys; names what ran.
 pub fn migrate(url: &store::DatabaseUrl) -> Result<Vec<String>, store::Error> {
-    Store::open(url, 1)?.migrate()
+    Store::open(url, 1, Duration::from_secs(2))?.migrate()
 }
 
 impl Rules {

@@ -25,9 +25,6 @@ pub use connection::{DatabaseUrl, Db};
 
 use connection::{Manager, Pooled};
 
-/// How long a caller waits for a free connection: with the work after it, under the 2 s a request has.
-const POOL_WAIT: Duration = Duration::from_millis(1500);
-
 /// No transaction is committed that was open longer. The poll of revocations relies on it: a row may become visible that
 /// much later than one with a higher id, and no more.
 pub const LONGEST_TRANSACTION: Duration = Duration::from_secs(8);
@@ -94,15 +91,17 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the pool: fails when the database cannot be reached now.
-    pub fn open(url: &DatabaseUrl, connections: u32) -> Result<Self, Error> {
+    /// Opens the pool: fails when the database cannot be reached now. A request has `timeout` for all it asks here.
+    pub fn open(url: &DatabaseUrl, connections: u32, timeout: Duration) -> Result<Self, Error> {
+        // Waiting for a connection or for a lock leaves some of it for the work.
+        let wait = timeout.mul_f32(0.75);
         let build = |size: u32, idle: u32| {
             r2d2::Pool::builder()
                 .max_size(size)
                 .min_idle(Some(idle))
-                .connection_timeout(POOL_WAIT)
+                .connection_timeout(wait)
                 .error_handler(Box::new(r2d2::NopErrorHandler))
-                .build_unchecked(Manager(url.clone()))
+                .build_unchecked(Manager { url: url.clone(), lock_wait: wait })
         };
         connection::create_private(url).map_err(|cause| Error::Unavailable(cause.to_string()))?;
         when_unlocked(|| connect(url))?;
@@ -261,7 +260,7 @@ mod tests {
     fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("a.db").display()).parse().unwrap();
-        let store = Store::open(&url, 3).unwrap();
+        let store = Store::open(&url, 3, Duration::from_secs(2)).unwrap();
         store.migrate().unwrap();
         (folder, store)
     }

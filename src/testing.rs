@@ -111,6 +111,8 @@ impl Builder {
             ("DRAIN_DELAY", "0".to_owned()),
             ("THROTTLE_FREE_FAILURES", "off".to_owned()),
             ("DATABASE_CONNECTIONS", "4".to_owned()),
+            // A machine that stalls is no database that is away; a test of the latter says so.
+            ("DATABASE_TIMEOUT", "20s".to_owned()),
             ("DATABASE_URL", format!("sqlite://{}", at("doorward.db"))),
             ("KEYS_FILE", at("doorward.keys")),
         ]

@@ -16,6 +16,7 @@ mod session_cookie;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
@@ -51,6 +52,7 @@ struct Inner {
     cookies: SessionCookies,
     origins: Origins,
     proxies: TrustedProxies,
+    database_patience: Duration,
     https: bool,
     draining: AtomicBool,
     _housekeeper: Housekeeper,
@@ -81,6 +83,7 @@ impl Doorward {
             cookies: SessionCookies::new(settings),
             origins: Origins::new(settings),
             proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
+            database_patience: settings.database.database_timeout.mul_f32(0.95),
             https: settings.is_https(),
             draining: AtomicBool::new(false),
             _housekeeper: Housekeeper::start(core.clone())?,
@@ -140,6 +143,10 @@ impl Doorward {
 
     fn proxies(&self) -> &TrustedProxies {
         &self.0.proxies
+    }
+
+    fn database_patience(&self) -> Duration {
+        self.0.database_patience
     }
 
     fn rows_pool(&self) -> &Pool {

@@ -1,8 +1,10 @@
 //! Where the rows are.
 
+use std::time::Duration;
+
 use crate::store::DatabaseUrl;
 
-use super::values::switch;
+use super::values::{lifetime, switch};
 
 /// Settings of the database.
 #[derive(Debug, Clone, clap::Args)]
@@ -16,7 +18,18 @@ pub struct Database {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub database_connections: u32,
 
+    /// How long a request waits for the database before it is answered 503: at most 30s.
+    #[arg(long, default_value = "2s", value_parser = patience)]
+    pub database_timeout: Duration,
+
     /// Bring the tables to this version at start; false leaves it to `doorward migrate`.
     #[arg(long, default_value = "true", action = clap::ArgAction::Set, value_parser = switch)]
     pub auto_migrate: bool,
+}
+
+fn patience(text: &str) -> Result<Duration, String> {
+    match lifetime(text)? {
+        long if long > Duration::from_secs(30) => Err("nobody waits that long for a page; use at most 30s".to_owned()),
+        short => Ok(short),
+    }
 }

@@ -14,10 +14,6 @@ use diesel::{Connection, PgConnection, SqliteConnection};
 
 pub use multi::Db;
 
-/// How long a statement may wait for another writer's lock before the caller is told to come back: under the 2 s within
-/// which a request must be answered.
-const LOCK_WAIT: Duration = Duration::from_millis(1500);
-
 /// How long a start waits for a lock.
 const MIGRATION_WAIT: Duration = Duration::from_secs(60);
 
@@ -114,17 +110,13 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Opens one connection and sets it up for requests.
-pub fn open(url: &DatabaseUrl) -> Result<Db, diesel::ConnectionError> {
-    open_for(url, LOCK_WAIT)
-}
-
 /// Opens one connection for a start, which waits for another node's migration to end.
 pub fn open_patiently(url: &DatabaseUrl) -> Result<Db, diesel::ConnectionError> {
-    open_for(url, MIGRATION_WAIT)
+    open(url, MIGRATION_WAIT)
 }
 
-fn open_for(url: &DatabaseUrl, lock_wait: Duration) -> Result<Db, diesel::ConnectionError> {
+/// Opens one connection, none of whose statements waits longer than `lock_wait` for another writer's lock.
+pub fn open(url: &DatabaseUrl, lock_wait: Duration) -> Result<Db, diesel::ConnectionError> {
     let configured =
         |result: diesel::QueryResult<()>| result.map_err(diesel::ConnectionError::CouldntSetupConfiguration);
     match url {
@@ -135,7 +127,7 @@ fn open_for(url: &DatabaseUrl, lock_wait: Duration) -> Result<Db, diesel::Connec
         }
         DatabaseUrl::Postgres(url) => {
             let mut db = PgConnection::establish(&with_timeouts(url))?;
-            configured(db.batch_execute(&postgres_settings()))?;
+            configured(db.batch_execute(&postgres_settings(lock_wait)))?;
             Ok(Db::Postgres(db))
         }
     }
@@ -159,8 +151,8 @@ fn sqlite_pragmas(lock_wait: Duration) -> String {
 }
 
 /// Bounds every statement and every open transaction: the revocation poll relies on no transaction being longer.
-fn postgres_settings() -> String {
-    let wait = LOCK_WAIT.as_millis();
+fn postgres_settings(lock_wait: Duration) -> String {
+    let wait = lock_wait.as_millis();
     format!(
         "SET application_name = 'doorward'; SET lock_timeout = {wait}; SET statement_timeout = {wait}; \
          SET idle_in_transaction_session_timeout = 5000;"
@@ -194,14 +186,19 @@ pub struct Pooled {
 
 /// Opens connections for r2d2. Unlike the derived `establish` it reports the true cause.
 #[derive(Debug)]
-pub struct Manager(pub DatabaseUrl);
+pub struct Manager {
+    /// Where to.
+    pub url: DatabaseUrl,
+    /// How long a statement may wait for another writer's lock.
+    pub lock_wait: Duration,
+}
 
 impl r2d2::ManageConnection for Manager {
     type Connection = Pooled;
     type Error = diesel::r2d2::Error;
 
     fn connect(&self) -> Result<Pooled, Self::Error> {
-        let db = open(&self.0).map_err(diesel::r2d2::Error::ConnectionError)?;
+        let db = open(&self.url, self.lock_wait).map_err(diesel::r2d2::Error::ConnectionError)?;
         Ok(Pooled { db, suspect: false, used_at: Instant::now() })
     }
 

@@ -17,9 +17,6 @@ use crate::core::session::{Issued, TokenPolicy};
 use crate::core::sign_in::{SignIn, SignedIn};
 use crate::core::sign_up::NewPerson;
 
-/// A request is answered within 2 s even if the database is not; the thread finishes by itself.
-const ROWS_PATIENCE: Duration = Duration::from_millis(1900);
-
 /// What a refused client is told to wait.
 const COME_BACK: Duration = Duration::from_secs(1);
 
@@ -135,7 +132,8 @@ impl Doorward {
     ) -> Result<T, Error> {
         let core = self.core().clone();
         let asked = self.rows_pool().run(move || question(&core));
-        match tokio::time::timeout(ROWS_PATIENCE, asked).await {
+        // The client gets its answer in time even if we do not get ours; the thread finishes by itself.
+        match tokio::time::timeout(self.database_patience(), asked).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(Fault::Unavailable("the database did not answer in time".into()).into()),
         }

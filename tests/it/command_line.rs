@@ -4,7 +4,6 @@
 mod help;
 mod logging;
 mod operating;
-pub mod process;
 mod settings;
 mod starting;
 mod stopping;

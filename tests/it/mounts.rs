@@ -101,7 +101,7 @@ impl Away {
 
 fn every_mount_says_in_its_own_shape_that_the_database_is_away_and_recovers(backend: Backend) {
     let (service, tables) = backend.service_and_tables();
-    let service = service.demo().start();
+    let service = service.set("DATABASE_TIMEOUT", "2s").demo().start();
     let away = Away::take(&tables, service.folder());
     for (path, json, key) in SIGN_INS {
         let answer = post(&service, path, json);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::command_line::process::{Node, Place, search_path};
+use crate::support::process::{Node, Place, search_path};
 
 const BASE: &str = "http://127.0.0.1:9154";
 

@@ -14,8 +14,8 @@ use client::{Seen, bash, node, parsed};
 use serde_json::Value;
 use shown::{ORIGINS, Placeholders, assert_like, sample, shown};
 
-use crate::command_line::process::{Node, Place};
 use crate::support::http::Request;
+use crate::support::process::{Node, Place};
 use crate::support::{Backend, PASSWORD, on_both_backends};
 
 on_both_backends!(

@@ -38,7 +38,7 @@ fn a_check_without_the_table_is_right_or_refused(backend: Backend) {
     let routes = |app: &mut web::ServiceConfig| {
         app.route("/who", web::get().to(|caller: Caller| async move { caller.account.to_string() }));
     };
-    let service = builder.routes(routes).start();
+    let service = builder.set("DATABASE_TIMEOUT", "2s").routes(routes).start();
     let access = Tokens::held_by(&register(&service, "emily")).access;
     assert_eq!(who(&service, &access).status, 200);
     let away = Away::take(&tables, service.folder());

@@ -1,6 +1,6 @@
 //! Help: every command has one, `serve --help` has every setting, and no help shows a secret.
 
-use super::process::Place;
+use crate::support::process::Place;
 
 const COMMANDS: [&[&str]; 18] = [
     &[],

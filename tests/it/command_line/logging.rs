@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::process::{Node, Place};
 use crate::support::http::Request;
+use crate::support::process::{Node, Place};
 use crate::support::{Backend, on_both_backends};
 
 on_both_backends!(every_log_line_is_one_json_object, no_log_holds_a_secret, each_act_is_told_once);

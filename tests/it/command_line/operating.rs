@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::process::{Node, Place, until};
 use crate::support::http::Request;
+use crate::support::process::{Node, Place, until};
 use crate::support::{Backend, on_both_backends};
 
 on_both_backends!(
@@ -21,7 +21,7 @@ on_both_backends!(
 const PASSWORD: &str = "quiet-harbour-lantern";
 
 /// REVOCATION_MAX_STALE is 2 s; the rest is for a busy machine.
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(10);
 
 fn add(place: &Place, arguments: &[&str], secret: &str) -> String {
     let said = place.succeed(&[&["account", "add"], arguments].concat(), secret);

@@ -1,7 +1,7 @@
 //! Settings: every wrong one stops the start in a sentence that names it, none is silently something else, and none
 //! shows a secret.
 
-use super::process::Place;
+use crate::support::process::Place;
 
 const GOOD_KEY: &str = "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
 const HTTPS: (&str, &str) = ("PUBLIC_URL", "https://auth.example");
@@ -90,7 +90,7 @@ fn complaint(name: &str, vars: &[(&str, &str)]) -> Option<String> {
     let place = vars.iter().fold(Place::new(), |place, (name, value)| place.set(name, *value));
     let mut node = place.begin(&["serve"]);
     // A start that should have been stopped must not hold the test: it is asked whether it listens.
-    let ended = super::process::until(super::process::PATIENCE, "a start or its end", || {
+    let ended = crate::support::process::until(crate::support::process::PATIENCE, "a start or its end", || {
         let listens = node.stdout().contains("listening on");
         (listens || !node.is_running()).then_some(!listens)
     });

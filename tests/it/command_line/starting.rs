@@ -7,7 +7,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use serde_json::json;
 
-use super::process::{Node, Place};
+use crate::support::process::{Node, Place};
 use crate::support::{Backend, on_both_backends};
 
 on_both_backends!(

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::command_line::process::search_path;
+use crate::support::process::search_path;
 
 const BROWSER: &str = include_str!("browser.mjs");
 

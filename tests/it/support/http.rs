@@ -5,7 +5,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than a service waits for anything, so that its own answer is seen.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request that is built up and can be sent as often as one likes.
 #[derive(Clone, Debug)]

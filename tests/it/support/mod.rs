@@ -2,6 +2,7 @@
 
 pub mod http;
 pub mod postgres;
+pub mod process;
 
 use std::sync::{Arc, Barrier};
 
