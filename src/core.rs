@@ -80,6 +80,7 @@ struct Rules {
     signup_role: String,
     throttle: ThrottleRules,
     rates: RateRules,
+    audit_retention: Duration,
     tokens: TokenRules,
 }
 
@@ -288,6 +289,7 @@ impl Rules {
                 first_wait: settings.throttle.throttle_first_wait,
                 longest_wait: settings.throttle.throttle_longest_wait,
             },
+            audit_retention: settings.database.audit_retention,
             rates: RateRules {
                 sign_ups: settings.throttle.throttle_sign_ups,
                 refreshes: settings.throttle.throttle_refreshes,

@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod audit;
 mod command_line;
 mod conformance;
 mod cookies;
