@@ -29,5 +29,6 @@ mod sixth_dialect;
 mod source_003;
 mod source_samples;
 mod staleness;
+mod state_machine;
 mod support;
 mod throttle;
