@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod clock_steps;
 mod command_line;
 mod conformance;
 mod cookies;

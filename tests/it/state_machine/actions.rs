@@ -137,7 +137,7 @@ fn with() -> impl Strategy<Value = With> {
 fn by_strangers() -> impl Strategy<Value = Action> {
     prop_oneof![
         6 => (0..20_usize).prop_map(|pick| Action::Check { pick }),
-        4 => (0..6_usize).prop_map(|pick| Action::Respend { pick }),
+        8 => (0..6_usize).prop_map(|pick| Action::Respend { pick }),
         1 => Just(Action::Forge),
         2 => Just(Action::Sweep),
     ]
@@ -159,6 +159,6 @@ fn clock() -> impl Strategy<Value = i64> {
     let near = prop::sample::select(&[1_i64, 3, 5, 6, 9, 10, 11, 60][..]);
     let far = prop::sample::select(&[890_i64, 899, 900, 901, 3600, 4 * 3600, 8 * 3600, 13 * 3600][..]);
     let signed =
-        |by: BoxedStrategy<i64>| (by, prop::bool::weighted(0.3)).prop_map(|(by, back)| if back { -by } else { by });
-    prop_oneof![6 => signed(near.boxed()), 4 => signed(far.boxed())]
+        |by: BoxedStrategy<i64>| (by, prop::bool::weighted(0.2)).prop_map(|(by, back)| if back { -by } else { by });
+    prop_oneof![8 => signed(near.boxed()), 2 => signed(far.boxed())]
 }

@@ -133,9 +133,9 @@ impl Machine {
 
     /// The token's account, with name and role, or nobody.
     fn is_who(&mut self, access: Option<usize>, now: Seconds, answer: &Response) -> Verdict {
-        let Some(access) = access.filter(|access| self.model.is_live(*access, now)) else {
-            return answered(answer, 401, Cookies::Kept);
-        };
+        let live = access.filter(|access| self.model.is_live(*access, now));
+        self.count(if live.is_some() { "believed" } else { "not believed" });
+        let Some(access) = live else { return answered(answer, 401, Cookies::Kept) };
         answered(answer, 200, Cookies::Kept)?;
         let user = answer.json();
         let account = &self.model.accounts[self.model.sessions[self.model.access[access].session].account];
@@ -177,6 +177,7 @@ impl Machine {
     ) -> Result<(Cookies, Jar), String> {
         let session = self.model.refresh[refresh].session;
         let verdict = self.model.spend(refresh, now);
+        self.count(&format!("{verdict:?}"));
         let cookies = match verdict {
             _ if in_body => Cookies::Kept,
             Spent::Rotates | Spent::Repeats => Cookies::Set,
@@ -187,9 +188,8 @@ impl Machine {
         answered(answer, status, cookies).map_err(|why| format!("{verdict:?}: {why}"))?;
         match verdict {
             Spent::Rotates => self.model.rotate(session, now),
-            Spent::Repeats => {}
             Spent::Reuse => self.model.end(session, End::Ended, now),
-            Spent::Over | Spent::Refused | Spent::Replaced => {}
+            Spent::Repeats | Spent::Over | Spent::Refused | Spent::Replaced => {}
         }
         if status == 401 {
             return Ok((cookies, Jar::default()));
@@ -242,7 +242,8 @@ impl Machine {
     fn sign_out_everywhere(&mut self, turn: Turn, with: With) -> Verdict {
         let jar = part_of(self.model.jars[turn.client], with);
         let answer = self.ask(turn.node, "POST", "/auth/logout-all", jar, None);
-        let ends = match self.model.everywhere(jar, turn.now) {
+        let verdict = self.model.everywhere(jar, turn.now);
+        let ends = match verdict {
             Everywhere::Ends(session) => Some(session),
             Everywhere::Open(session) if answer.status == 200 => Some(session),
             Everywhere::Done => None,

@@ -1,7 +1,7 @@
 //! The nodes under test and what passes between them and the model: requests, clocks, cookies, tokens. Each says in words
 //! where the two disagree. Which request an action makes is acts.rs's.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use doorward::clock::Timestamp;
 use doorward::testing::TestService;
@@ -38,6 +38,8 @@ pub struct Machine {
     pub foreign: Tokens,
     pub model: Model,
     pub steps: usize,
+    /// What was expected of tokens, how often.
+    pub tally: BTreeMap<String, usize>,
 }
 
 impl Machine {
@@ -53,7 +55,7 @@ impl Machine {
         nodes.push(first);
         let foreign = Tokens::held_by(&register(&TestService::start(), "emily"));
         let model = Model::new(Self::names(0), now);
-        Self { nodes, now, cases: 0, foreign, model, steps: 0 }
+        Self { nodes, now, cases: 0, foreign, model, steps: 0, tally: BTreeMap::new() }
     }
 
     fn names(case: usize) -> [String; 2] {
@@ -79,6 +81,10 @@ impl Machine {
                 .map_err(|why| format!("the last spending of refresh token {refresh}: {why}"))?;
         }
         self.sweep().map_err(|why| format!("access tokens after that: {why}"))
+    }
+
+    pub fn count(&mut self, expected: &str) {
+        *self.tally.entry(expected.to_owned()).or_default() += 1;
     }
 
     /// Every token by itself, at every node.
@@ -197,6 +203,7 @@ fn note(known: &mut Vec<Token>, token: Token) -> usize {
     known.len() - 1
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what is compared is mostly made for it")]
 pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, model: T, service: T) -> Verdict {
     if model == service { Ok(()) } else { Err(format!("{what}: the model says {model:?}, the service {service:?}")) }
 }
@@ -214,6 +221,3 @@ pub fn answered(answer: &Response, status: u16, cookies: Cookies) -> Verdict {
     let says = || if answer.status < 400 { answer.text() } else { code(answer) };
     same("the answer", (status, cookies), (answer.status, done)).map_err(|why| format!("{why}: {}", says()))
 }
-
-/// Longer than any sequence takes on a machine that stalls.
-pub const PATIENCE: Duration = Duration::from_mins(2);
