@@ -14,6 +14,9 @@ use crate::secret::{MacKey, base64url};
 use crate::store::throttles::{self, ThrottleRow};
 use crate::store::{self, AccountId, Db};
 
+/// More than the clocks of nodes differ by; what is further ahead was written by a clock that was wrong.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(1);
+
 /// The settings of the throttle.
 #[derive(Debug, Clone, Copy)]
 pub struct ThrottleRules {
@@ -36,8 +39,10 @@ impl ThrottleRules {
     /// What is left of a block.
     fn block_left(&self, rows: &[ThrottleRow], now: Timestamp) -> Option<Duration> {
         self.free?;
-        let until = rows.iter().filter_map(|row| row.blocked_until).max()?;
-        // A clock set back far must not lock a person out for longer than any wait is.
+        // A block from ahead was made under a clock that has been set back since. Until that time comes once more it would
+        // lock a person out for longer than any wait is; the failures stay counted, so it frees one try, not many.
+        let begun = rows.iter().filter(|row| row.updated_at <= now.plus(CLOCKS_DIFFER));
+        let until = begun.filter_map(|row| row.blocked_until).max()?;
         (until > now).then(|| until.since(now).min(self.longest_wait))
     }
 }
@@ -152,7 +157,10 @@ mod tests {
         let left = |now| RULES.block_left(&[row(until(100)), row(None)], Timestamp::from_seconds(now));
         assert_eq!(left(40), Some(Duration::from_secs(60)));
         assert_eq!(left(100), None);
-        assert_eq!(left(-100_000), Some(Duration::from_secs(3600)));
+        assert_eq!(left(-60), Some(Duration::from_secs(160)), "clocks of nodes differ");
+        assert_eq!((left(-61), left(-100_000)), (None, None), "a clock was set back");
+        let far = RULES.block_left(&[row(until(100_000))], Timestamp::from_seconds(0));
+        assert_eq!(far, Some(Duration::from_secs(3600)));
     }
 
     #[test]
