@@ -9,6 +9,7 @@
 
 mod accounts;
 mod audit;
+mod clock_steps;
 mod command_line;
 mod conformance;
 mod cookies;
@@ -32,5 +33,6 @@ mod soak;
 mod source_003;
 mod source_samples;
 mod staleness;
+mod state_machine;
 mod support;
 mod throttle;
