@@ -179,6 +179,7 @@ impl Core {
         };
         let core = Self(Arc::new(inner));
         store::when_unlocked(|| core.read_revocations()).map_err(OpenError::Database)?;
+        core.tidy_view().map_err(OpenError::Database)?;
         Ok((core, Opened { migrations, keys_created: loaded.created }))
     }
 

@@ -25,6 +25,7 @@ impl Core {
     /// as the file has them.
     pub fn keep_up(&self) -> Result<(), Error> {
         self.read_revocations()?;
+        self.tidy_view()?;
         self.follow_keys();
         self.write_receipts()
     }
@@ -68,7 +69,7 @@ impl Core {
             let audit = audit_events::purge(db, self.now().minus(self.rules.audit_retention), BATCH)?;
             Ok(audit + revocations + sessions::purge(db, before, BATCH)? + throttles::purge(db, before, BATCH)?)
         })?;
-        self.view.forget(before);
+        self.tidy_view()?;
         self.metrics.purged_rows.inc_by(gone as u64);
         Ok(gone)
     }
