@@ -8,6 +8,7 @@ pub mod caller;
 mod client_address;
 pub mod dialects;
 mod health;
+mod jwks;
 mod origin;
 pub mod problem;
 mod run;
@@ -97,11 +98,11 @@ impl Doorward {
         &self.0.core
     }
 
-    /// Adds health and every mount to an actix app, the longest prefix first, so that the root takes what is left.
+    /// Adds health, the public keys and every mount to an actix app, the longest prefix first, so that the root takes what is left.
     pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
         let door = self.clone();
         move |app: &mut ServiceConfig| {
-            app.app_data(Data::new(door.clone())).configure(health::routes);
+            app.app_data(Data::new(door.clone())).configure(health::routes).configure(jwks::routes);
             let mut mounts: Vec<&Mounted> = door.0.mounts.iter().collect();
             mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
             for mounted in mounts {

@@ -35,6 +35,8 @@ pub enum Kind {
     RoleChange,
     /// The status was changed.
     StatusChange,
+    /// A signing key or a pepper was made or retired.
+    KeysChange,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
             Self::ProfileChange => "profile_change",
             Self::RoleChange => "role_change",
             Self::StatusChange => "status_change",
+            Self::KeysChange => "keys_change",
         }
     }
 

@@ -25,6 +25,7 @@ mod profiles;
 mod races;
 mod refresh;
 mod sign_out;
+mod signing_keys;
 mod sixth_dialect;
 mod source_003;
 mod source_samples;
