@@ -99,7 +99,8 @@ impl Line {
     /// keep the JWKS. A line without a time is as old as the file.
     pub(super) fn known_from(&self, settle: Duration) -> Timestamp {
         let public = matches!(self.kind, Kind::Signing(algorithm) if algorithm.has_public_key());
-        let wait = if public { settle.max(PUBLIC_KEYS_MAX_AGE) } else { settle };
+        // A node that had not read it yet may have answered without it until then, and that answer is kept.
+        let wait = if public { settle + PUBLIC_KEYS_MAX_AGE } else { settle };
         self.made.map_or(Timestamp::from_millis(0), |made| made.plus(wait))
     }
 

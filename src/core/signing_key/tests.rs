@@ -84,7 +84,7 @@ fn a_key_with_a_public_half_signs_when_those_who_keep_the_jwks_have_it_too() {
         source(&folder).load_or_create(at(0)).unwrap();
         let id = add(&folder, algorithm, at(1));
         let signs = |seconds| source(&folder).load(at(seconds)).unwrap().ring.active().id == id;
-        assert_eq!([60, 61].map(signs), [false, true]);
+        assert_eq!([61, 62].map(signs), [false, true]);
     }
 }
 

@@ -11,7 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 pub use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use doorward::settings::TokenAlgorithm;
 use doorward::testing::TestService;
-use serde_json::Value;
 
 use super::offline::jwks;
 use super::{key_id, rotate, with};
@@ -117,8 +116,8 @@ fn spellings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> 
         ("PEM with CR LF", format!("{pem}\n").replace('\n', "\r\n").into_bytes()),
         ("nothing", vec![]),
     ];
-    let hex: String = point.iter().map(|octet| format!("{octet:02x}")).collect();
-    spellings.push(("the point in hex", hex.into_bytes()));
+    let hex: Vec<String> = point.iter().map(|octet| format!("{octet:02x}")).collect();
+    spellings.push(("the point in hex", hex.concat().into_bytes()));
     spellings
 }
 

@@ -91,7 +91,7 @@ fn every_believed_key_is_out_before_its_first_token_and_until_its_last(backend: 
     assert_eq!(jwks(&service).json(), json!({ "keys": [] }), "a shared secret is nobody else's");
     let eddsa = rotate(&service, TokenAlgorithm::EdDsa);
     let old = Tokens::held_by(&sign_in(&service, "emily"));
-    assert_eq!(key_ids(&service), [eddsa.clone()]);
+    assert_eq!(key_ids(&service).join(" "), eddsa);
     let es256 = service.core().rotate_signing_key(Some(TokenAlgorithm::Es256)).unwrap().id;
     service.core().keep_up().unwrap();
     assert_eq!(key_ids(&service), [es256.clone(), eddsa.clone()], "before its first token");
