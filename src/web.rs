@@ -8,6 +8,7 @@ pub mod caller;
 mod client_address;
 pub mod dialects;
 mod health;
+mod jwks;
 mod metrics;
 mod origin;
 pub mod problem;
@@ -104,11 +105,11 @@ impl Doorward {
         &self.0.core
     }
 
-    /// Adds health and every mount to an actix app, the longest prefix first, so that the root takes what is left.
+    /// Adds health, the public keys and every mount to an actix app, the longest prefix first, so that the root takes what is left.
     pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
         let door = self.clone();
         move |app: &mut ServiceConfig| {
-            app.app_data(Data::new(door.clone())).configure(health::routes);
+            app.app_data(Data::new(door.clone())).configure(health::routes).configure(jwks::routes);
             if let Some(token) = &door.0.metrics_token {
                 app.configure(metrics::guarded(token.clone()));
             }

@@ -67,6 +67,10 @@ fn announce(server: &Server, settings: &Settings, door: &Doorward, opened: &Open
     if demo {
         say("  demo      emilys / emilyspass, cooluser1 / PIN 0000: everybody knows them");
     }
+    if let Some(wanted) = door.core().algorithm_in_waiting() {
+        let wanted = wanted.as_str();
+        say(&format!("  tokens    the signing key is not of TOKEN_ALGORITHM={wanted}; make one: doorward keys rotate"));
+    }
     for point in settings.unsafe_points() {
         say(&format!("  unsafe    {point}"));
     }

@@ -28,6 +28,7 @@ mod profiles;
 mod races;
 mod refresh;
 mod sign_out;
+mod signing_keys;
 mod sixth_dialect;
 mod soak;
 mod source_003;
