@@ -6,8 +6,10 @@ pub mod body;
 pub mod call;
 pub mod caller;
 mod client_address;
+mod connection;
 pub mod dialects;
 mod health;
+mod limits;
 mod origin;
 pub mod problem;
 mod run;
@@ -35,6 +37,7 @@ use run::Pool;
 use session_cookie::SessionCookies;
 
 pub use caller::require_session;
+pub use limits::{raise_open_files, too_few_open_files};
 pub use serve::{ServeError, Server};
 
 /// Questions to the database that may wait for each of its threads.

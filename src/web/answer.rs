@@ -20,8 +20,9 @@ use futures_util::FutureExt;
 
 use super::Doorward;
 use super::call::{REQUEST_ID, RequestId, request_id_of};
+use super::connection::{AnswerBody, Requests};
 use super::dialects::Mounted;
-use super::problem;
+use super::{limits, problem};
 use crate::clock::Timestamp;
 use crate::core::refusal::{Error, Fault, Refusal};
 
@@ -92,7 +93,7 @@ struct Shaper {
     uri: Uri,
 }
 
-/// Around every mount: guards the origin, catches panics, gives errors the dialect's shape.
+/// Around every mount: guards head and origin, catches panics, gives errors the dialect's shape.
 pub async fn in_the_dialects_shape(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -103,8 +104,7 @@ pub async fn in_the_dialects_shape(
     };
     let (id, method, uri) = (request_id_of(&request), request.method().clone(), request.uri().clone());
     let shaper = Shaper { door, mounted, id, method, uri };
-    let brings_cookies = shaper.door.cookies().any(request.headers());
-    if let Err(refusal) = shaper.door.origins().check(request.request(), brings_cookies) {
+    if let Err(refusal) = limits::check(&request).and_then(|()| shaper.check_origin(&request)) {
         return Ok(shaper.fence(request.into_response(shaper.shape(&Said::Ours(&refusal.into())))));
     }
     match AssertUnwindSafe(next.call(request)).catch_unwind().await {
@@ -118,6 +118,11 @@ pub async fn in_the_dialects_shape(
 }
 
 impl Shaper {
+    fn check_origin(&self, request: &ServiceRequest) -> Result<(), Refusal> {
+        let brings_cookies = self.door.cookies().any(request.headers());
+        self.door.origins().check(request.request(), brings_cookies)
+    }
+
     /// The fencing headers, also for a mount inside another service's app.
     fn fence(&self, mut response: ServiceResponse) -> ServiceResponse {
         fence(response.headers_mut(), &self.id, self.door.is_https());
@@ -186,6 +191,7 @@ pub async fn fenced(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let (id, began) = (request_id_of(&request), Instant::now());
+    let answering = request.conn_data::<Requests>().map(Requests::begin);
     let door = request.app_data::<Data<Doorward>>().cloned();
     let https = door.as_ref().is_some_and(|door| door.is_https());
     let draining = door.as_ref().is_some_and(|door| door.is_draining());
@@ -215,7 +221,7 @@ pub async fn fenced(
         response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
     log_request(&response, &id, began);
-    Ok(response)
+    Ok(response.map_body(|_, body| AnswerBody::new(body, answering)))
 }
 
 /// An error from outside every mount, with its id.
