@@ -104,6 +104,20 @@ pub async fn in_the_dialects_shape(
     };
     let (id, method, uri) = (request_id_of(&request), request.method().clone(), request.uri().clone());
     let shaper = Shaper { door, mounted, id, method, uri };
+    let answered = shaped(&shaper, request, next).await;
+    let status = match &answered {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    shaper.count(status);
+    answered
+}
+
+async fn shaped(
+    shaper: &Shaper,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse, actix_web::Error> {
     if let Err(refusal) = limits::check(&request).and_then(|()| shaper.check_origin(&request)) {
         return Ok(shaper.fence(request.into_response(shaper.shape(&Said::Ours(&refusal.into())))));
     }
@@ -121,6 +135,11 @@ impl Shaper {
     fn check_origin(&self, request: &ServiceRequest) -> Result<(), Refusal> {
         let brings_cookies = self.door.cookies().any(request.headers());
         self.door.origins().check(request.request(), brings_cookies)
+    }
+
+    fn count(&self, status: StatusCode) {
+        let responses = &self.door.core().metrics().responses;
+        responses.with_label_values(&[self.mounted.dialect.name, status.as_str()]).inc();
     }
 
     /// The fencing headers, also for a mount inside another service's app.
