@@ -168,11 +168,19 @@ impl Shaper {
             Said::Frameworks(_) => &Error::Fault(Fault::Broken("the framework gave up".to_owned())),
         };
         if let Error::Fault(fault) = error {
-            log::error!(request = &*self.id.0; "{fault}");
+            tell(fault, &self.id);
         }
         let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
         let at = self.door.core().now();
         (self.mounted.dialect.refuse)(&Refused { error, id: &self.id, method: &self.method, target, at })
+    }
+}
+
+/// A defect is told with each request that meets it. That the database is away is told by the store, once an outage.
+pub fn tell(fault: &Fault, id: &RequestId) {
+    match fault {
+        Fault::Broken(_) => log::error!(request = &*id.0; "{fault}"),
+        Fault::Unavailable(_) => log::debug!(request = &*id.0; "{fault}"),
     }
 }
 

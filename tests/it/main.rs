@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod bad_days;
 mod command_line;
 mod conformance;
 mod cookies;
@@ -17,6 +18,7 @@ mod expiry;
 mod forged_tokens;
 mod hostile_input;
 mod house;
+mod limits;
 mod mounts;
 mod nodes;
 mod panics;
