@@ -10,7 +10,7 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
     CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
@@ -218,7 +218,10 @@ pub async fn fenced(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let (id, began) = (request_id_of(&request), Instant::now());
-    let answering = request.conn_data::<Requests>().map(Requests::begin);
+    let requests = request.conn_data::<Requests>().cloned();
+    let answering = requests.as_ref().map(Requests::begin);
+    // actix reads such a body to its end even when nobody wants it, however long that takes.
+    let endless = request.headers().contains_key(TRANSFER_ENCODING);
     let door = request.app_data::<Data<Doorward>>().cloned();
     let https = door.as_ref().is_some_and(|door| door.is_https());
     let draining = door.as_ref().is_some_and(|door| door.is_draining());
@@ -238,17 +241,24 @@ pub async fn fenced(
         }
     };
     fence(response.headers_mut(), &id, https);
-    let headers = response.headers_mut();
-    // actix-cors says a part of its word to every origin; one that is not listed gets none of it.
-    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
-        headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);
-        headers.remove(ACCESS_CONTROL_EXPOSE_HEADERS);
+    say_nothing_to_unlisted_origins(response.headers_mut());
+    let cut = endless && !response.status().is_success();
+    if cut && let Some(requests) = requests {
+        requests.end();
     }
-    if draining {
+    if draining || cut {
         response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
     log_request(&response, &id, began);
     Ok(response.map_body(|_, body| AnswerBody::new(body, answering)))
+}
+
+/// actix-cors says a part of its word to every origin; one that is not listed gets none of it.
+fn say_nothing_to_unlisted_origins(headers: &mut HeaderMap) {
+    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);
+        headers.remove(ACCESS_CONTROL_EXPOSE_HEADERS);
+    }
 }
 
 /// An error from outside every mount, with its id.
@@ -270,7 +280,7 @@ fn fence(headers: &mut HeaderMap, id: &RequestId, https: bool) {
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
-    let hsts = https.then_some((STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"));
+    let hsts = https.then_some((STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, "max-age=31536000; includeSubDomains"));
     for (name, value) in fixed.into_iter().chain(hsts) {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));

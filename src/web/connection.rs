@@ -20,6 +20,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// How long a connection may go from its beginning, or from its last answer, to its next whole head.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(9);
 
+/// The same after a refusal whose body may still be on its way: the client gets to see the refusal, and no more.
+pub const LINGER: Duration = Duration::from_secs(1);
+
 /// How long a client may leave answers untaken.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(8);
 
@@ -35,9 +38,17 @@ pub struct Connection {
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
-/// How many requests of a connection are being answered: one or none. Goes into the connection's data.
+/// What a connection is told about its requests. Goes into the connection's data.
 #[derive(Debug, Clone, Default)]
-pub struct Requests(Rc<Cell<usize>>);
+pub struct Requests(Rc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    /// How many are being answered: one or none.
+    running: Cell<usize>,
+    /// No further one is wanted.
+    over: Cell<bool>,
+}
 
 /// A request that is being answered, until it is dropped.
 #[derive(Debug)]
@@ -53,19 +64,29 @@ pub struct AnswerBody {
 impl Requests {
     /// Notes that one has arrived.
     pub fn begin(&self) -> Answering {
-        self.0.set(self.0.get() + 1);
+        self.0.running.set(self.0.running.get() + 1);
         Answering(self.clone())
     }
 
+    /// Notes that the answer to the current one is the connection's last.
+    pub fn end(&self) {
+        self.0.over.set(true);
+    }
+
     fn none(&self) -> bool {
-        self.0.get() == 0
+        self.0.running.get() == 0
+    }
+
+    /// How long the next one may take to arrive.
+    fn patience(&self) -> Duration {
+        if self.0.over.get() { LINGER } else { REQUEST_PATIENCE }
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        let cell = &self.0.0;
-        cell.set(cell.get().saturating_sub(1));
+        let running = &self.0.0.running;
+        running.set(running.get().saturating_sub(1));
     }
 }
 
@@ -112,7 +133,7 @@ impl Connection {
     }
 
     fn client_is_late(&mut self, context: &mut Context<'_>) -> bool {
-        self.requests.none() && self.has_come(self.due_since + REQUEST_PATIENCE, context)
+        self.requests.none() && self.has_come(self.due_since + self.requests.patience(), context)
     }
 
     /// What a write came to, unless nothing has been taken for too long.
@@ -120,6 +141,8 @@ impl Connection {
         let now = Instant::now();
         if outcome.is_ready() {
             self.due_since = now;
+            // Nobody may call again before the client says something: the alarm must stand.
+            let _ = self.has_come(now + self.requests.patience(), context);
             return outcome;
         }
         let since = *self.stuck_since.get_or_insert(now);

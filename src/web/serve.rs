@@ -16,7 +16,7 @@ use actix_web::{App, HttpServer, web};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::answer::fenced;
-use super::connection::Connection;
+use super::connection::{Connection, LINGER};
 use super::{Doorward, metrics, no_such_route};
 use crate::settings::Settings;
 
@@ -31,9 +31,6 @@ const HEADERS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a connection may be silent between two requests.
 const SILENCE: Duration = Duration::from_secs(5);
-
-/// How long a client may go on sending what nobody reads, so that it sees its answer before the connection closes.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Connections that the kernel holds while none is accepted.
 const BACKLOG: u32 = 2048;

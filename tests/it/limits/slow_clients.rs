@@ -40,6 +40,7 @@ fn body(what: &'static str, start: &str, framing: &str, trickles: &'static str, 
 fn every_kind() -> Vec<Slow> {
     let whole = format!("{HEAD}\r\n");
     let whole = whole.as_str();
+    let late = "POST /auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     let (sized, chunked) = ("Content-Length: 1000", "Transfer-Encoding: chunked");
     vec![
         slow("nothing at all", &[""], "", "408"),
@@ -47,6 +48,7 @@ fn every_kind() -> Vec<Slow> {
         slow("a head that trickles", &[&format!("{HEAD}X: ")], "a", "408"),
         slow("silence after an answer", &[whole], "", "200"),
         slow("half a second head", &[whole, HEAD], "", "200"),
+        slow("no chunk to a second head", &[whole, late], "", "408"),
         slow("a second head that trickles", &[whole, &format!("{HEAD}X: ")], "a", "200"),
         body("no body", "POST /auth/login", sized, "", "408"),
         body("a body that trickles", "POST /auth/login", sized, " ", "408"),
