@@ -36,6 +36,8 @@ pub enum Kind {
     RoleChange,
     /// The status was changed.
     StatusChange,
+    /// What failed sign-ins had cost an account was forgotten.
+    ThrottleLifted,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
             Self::ProfileChange => "profile_change",
             Self::RoleChange => "role_change",
             Self::StatusChange => "status_change",
+            Self::ThrottleLifted => "throttle_lifted",
         }
     }
 
