@@ -280,7 +280,7 @@ fn fence(headers: &mut HeaderMap, id: &RequestId, https: bool) {
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
-    let hsts = https.then_some((STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, "max-age=31536000; includeSubDomains"));
+    let hsts = https.then_some((STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"));
     for (name, value) in fixed.into_iter().chain(hsts) {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -85,16 +86,32 @@ fn more_sign_ins_than_fit_are_refused_at_once_and_checks_stay_fast(backend: Back
     assert!(percentile(&mut checks, 50) < Duration::from_millis(200), "checks do not wait for hashes");
 }
 
+/// The first hashing thread, where the system shows threads.
+fn hashing_thread(node: &Node) -> Option<PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", node.id())).into_iter().flatten().flatten();
+    let is_it = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "hash-0");
+    tasks.map(|task| task.path()).find(is_it)
+}
+
 /// The processor time of the only hashing thread, where the system tells it; else the time on the wall.
 fn hashing_time(node: &Node, began: Instant) -> Duration {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", node.id())).into_iter().flatten().flatten();
-    let hashing = tasks
-        .map(|task| task.path())
-        .find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "hash-0"));
-    let Some(task) = hashing else { return began.elapsed() };
+    let Some(task) = hashing_thread(node) else { return began.elapsed() };
     let spent = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
     let nanoseconds = spent.split(' ').next().and_then(|first| first.parse().ok());
     nanoseconds.map_or_else(|| began.elapsed(), Duration::from_nanos)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_hash_stand_back_behind_those_that_answer() {
+    let node = Place::on(Backend::Sqlite).serve(&[]);
+    let thread = until(PATIENCE, "the thread", || hashing_thread(&node));
+    let nice = || {
+        let stat = std::fs::read_to_string(thread.join("stat")).unwrap();
+        // The name may hold anything, so count from behind it (proc_pid_stat(5)).
+        stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(16)).and_then(|nice| nice.parse::<i32>().ok())
+    };
+    until(PATIENCE, "the thread's priority", || nice().filter(|nice| *nice >= 10));
 }
 
 /// Sends a whole sign-in and is ready to leave.
