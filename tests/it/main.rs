@@ -8,10 +8,13 @@
 )]
 
 mod accounts;
+mod audit;
 mod bad_days;
+mod clock_steps;
 mod command_line;
 mod conformance;
 mod cookies;
+mod crash;
 mod devices;
 mod embedded;
 mod expiry;
@@ -28,8 +31,10 @@ mod races;
 mod refresh;
 mod sign_out;
 mod sixth_dialect;
+mod soak;
 mod source_003;
 mod source_samples;
 mod staleness;
+mod state_machine;
 mod support;
 mod throttle;
