@@ -6,9 +6,11 @@ pub mod body;
 pub mod call;
 pub mod caller;
 mod client_address;
+mod connection;
 pub mod dialects;
 mod health;
 mod jwks;
+mod limits;
 mod metrics;
 mod origin;
 pub mod problem;
@@ -39,6 +41,7 @@ use run::Pool;
 use session_cookie::SessionCookies;
 
 pub use caller::require_session;
+pub use limits::{raise_open_files, too_few_open_files};
 pub use serve::{ServeError, Server};
 
 /// Questions to the database that may wait for each of its threads.
@@ -82,9 +85,10 @@ impl Doorward {
         let connections = settings.database.database_connections as usize;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let hash_threads = settings.passwords.hash_threads.map_or(cores, usize::from);
+        let hash_queue = usize::from(settings.passwords.hash_queue);
         let inner = Inner {
-            rows: Pool::start("rows", connections, connections * QUEUE_PER_CONNECTION, core.metrics())?,
-            hashes: Pool::start("hash", hash_threads, usize::from(settings.passwords.hash_queue), core.metrics())?,
+            rows: Pool::start("rows", connections, connections * QUEUE_PER_CONNECTION, core.metrics(), || {})?,
+            hashes: Pool::start("hash", hash_threads, hash_queue, core.metrics(), run::stand_back)?,
             mounts: settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect(),
             cookies: SessionCookies::new(settings),
             origins: Origins::new(settings),

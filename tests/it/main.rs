@@ -9,6 +9,7 @@
 
 mod accounts;
 mod audit;
+mod bad_days;
 mod clock_steps;
 mod command_line;
 mod conformance;
@@ -20,6 +21,7 @@ mod expiry;
 mod forged_tokens;
 mod hostile_input;
 mod house;
+mod limits;
 mod mounts;
 mod nodes;
 mod panics;

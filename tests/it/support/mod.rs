@@ -6,6 +6,7 @@ pub mod postgres;
 pub mod process;
 
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use doorward::testing::{Builder, TestService};
 use http::{Browser, Request, Response};
@@ -239,4 +240,16 @@ pub fn registered(service: &TestService, mut body: serde_json::Value) -> Respons
 pub fn assert_refused(answer: &Response, status: u16, expected: &str) {
     assert_eq!((answer.status, code(answer).as_str()), (status, expected), "{}", answer.text());
     assert!(answer.set_cookies().is_empty());
+}
+
+/// Whether this is the long run: the same promises, in greater numbers.
+#[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
+pub fn is_soak() -> bool {
+    std::env::var("DOORWARD_SOAK").is_ok_and(|value| value == "1")
+}
+
+/// The time that this percentage of them did not exceed.
+pub fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort();
+    times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
 }
