@@ -198,20 +198,20 @@ fn slow_clients_in_hundreds_leave_checks_fast() {
     let (access, _) = node.sign_in("emily", crate::support::PASSWORD);
     let (address, kinds) = (node.address(), every_kind());
     let kinds: Vec<&Slow> = kinds.iter().filter(|slow| slow.sends.len() == 1 && !slow.trickles.is_empty()).collect();
-    let begin = |number: usize| {
+    let hold = |number: usize| {
         let kind = kinds[number % kinds.len()];
         let mut stream = connect(address);
         stream.set_nonblocking(true).unwrap();
         let _ = stream.write_all(kind.sends[0].as_bytes());
         (stream, kind.trickles)
     };
-    let mut held: Vec<_> = (0..usize::try_from(clients).unwrap()).map(begin).collect();
+    let mut held: Vec<_> = (0..usize::try_from(clients).unwrap()).map(hold).collect();
     let check = Request::new("GET", "/auth/me").bearer(&access);
     let (mut times, mut begun_again) = (vec![], 0);
     for _ in 0..rounds {
         for (number, (stream, trickles)) in held.iter_mut().enumerate() {
             if stream.write_all(trickles.as_bytes()).is_err() {
-                (*stream, *trickles) = begin(number);
+                (*stream, *trickles) = hold(number);
                 begun_again += 1;
             }
         }

@@ -242,12 +242,6 @@ pub fn assert_refused(answer: &Response, status: u16, expected: &str) {
     assert!(answer.set_cookies().is_empty());
 }
 
-/// Whether this is the long run: the same promises, in greater numbers.
-#[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
-pub fn is_soak() -> bool {
-    std::env::var("DOORWARD_SOAK").is_ok_and(|value| value == "1")
-}
-
 /// The time that this percentage of them did not exceed.
 pub fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times.sort();

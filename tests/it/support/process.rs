@@ -186,10 +186,6 @@ impl Node {
         self.address = Some(address);
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn address(&self) -> SocketAddr {
         self.address.unwrap()
     }
