@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod cluster;
 mod command_line;
 mod conformance;
 mod cookies;
@@ -24,6 +25,7 @@ mod passwords;
 mod profiles;
 mod races;
 mod refresh;
+mod rolling;
 mod sign_out;
 mod sixth_dialect;
 mod source_003;

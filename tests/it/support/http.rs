@@ -53,11 +53,14 @@ impl Request {
     }
 
     pub fn send(&self, address: SocketAddr) -> Response {
-        let answer = write_to(address, &self.to_bytes(address)).and_then(|stream| {
-            let mut reader = BufReader::new(stream);
-            Response::read(&mut reader, self.method == "HEAD")
-        });
+        let answer = self.try_send(address);
         answer.unwrap_or_else(|fault| panic!("{} {} to {address}: {fault}", self.method, self.path))
+    }
+
+    /// As `send`, to a server that may be gone: an answer counts only if it came whole.
+    pub fn try_send(&self, address: SocketAddr) -> io::Result<Response> {
+        let stream = write_to(address, &self.to_bytes(address))?;
+        Response::read(&mut BufReader::new(stream), self.method == "HEAD")
     }
 
     fn has_header(&self, name: &str) -> bool {

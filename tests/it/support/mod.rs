@@ -1,6 +1,7 @@
 //! What tests stand on: the backends, and shorthands for what nearly every test does.
 
 pub mod http;
+pub mod link;
 pub mod postgres;
 pub mod process;
 
@@ -37,6 +38,31 @@ impl Backend {
         }
     }
 }
+
+/// Whether this is the long job, `./scripts/soak`, and not the ordinary run.
+pub fn is_soak() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
+    let soak = std::env::var("DOORWARD_SOAK");
+    soak.is_ok_and(|value| value == "1")
+}
+
+/// Says what was measured, also when the test passes.
+pub fn print_figure(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "figure: {text}");
+}
+
+/// Makes each named function a test on PostgreSQL: what only several machines need.
+macro_rules! on_postgres {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            $(#[test] fn $name() {
+                crate::support::run_on(crate::support::Backend::Postgres, |_| super::$name());
+            })+
+        }
+    };
+}
+pub(crate) use on_postgres;
 
 /// Makes each named function a test on each backend: `fn(Backend)`. One that is not named is dead code, which clippy finds.
 macro_rules! on_both_backends {
