@@ -4,6 +4,7 @@
 mod cookies;
 mod database;
 mod keys;
+mod metrics;
 mod names;
 mod passwords;
 mod throttle;
@@ -24,6 +25,7 @@ use names::unknown_names;
 pub use cookies::{Cookies, Prefix, SameSite};
 pub use database::Database;
 pub use keys::Keys;
+pub use metrics::MetricsSettings;
 pub use passwords::Passwords;
 pub use throttle::{Free, Throttle};
 pub use tokens::Tokens;
@@ -51,6 +53,9 @@ pub struct Settings {
     /// How often a secret may be tried.
     #[command(flatten)]
     pub throttle: Throttle,
+    /// Who may read the counters.
+    #[command(flatten)]
+    pub metrics: MetricsSettings,
     /// Names and reach of cookies.
     #[command(flatten)]
     pub cookies: Cookies,

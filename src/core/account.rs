@@ -150,7 +150,7 @@ impl Core {
         match changed {
             Ok(row) => {
                 let row = row?;
-                event.log();
+                self.tell(&event);
                 Ok(row.into())
             }
             Err(store::Error::Taken) => Err(Refusal::IdentifierTaken(Taken { name: true, ..Taken::default() }).into()),

@@ -2,6 +2,7 @@
 //! line once that is committed. Neither ever holds a secret, a token or an identifier as somebody typed it (people type
 //! passwords into user name fields).
 
+use super::Core;
 use super::caller::Client;
 use super::session::cut_agent;
 use crate::clock::Timestamp;
@@ -61,6 +62,14 @@ impl Kind {
     }
 }
 
+impl Core {
+    /// Tells the log and the metrics, after the act is committed.
+    pub(super) fn tell(&self, event: &Event) {
+        self.metrics.events.with_label_values(&[event.kind.as_str()]).inc();
+        event.log();
+    }
+}
+
 /// One event, from where it came.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -113,8 +122,8 @@ impl Event {
         audit_events::insert(db, &row)
     }
 
-    /// Writes the log line, after the act is committed.
-    pub fn log(&self) {
+    /// Writes the log line.
+    fn log(&self) {
         let fields = [
             ("account", self.account.map(|id| id.to_string())),
             ("session", self.session.map(|id| id.to_string())),

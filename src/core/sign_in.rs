@@ -79,7 +79,7 @@ impl Core {
             Some(refusal) => {
                 let event = refused(account.as_ref(), &refusal, client);
                 self.store.write(|db| event.write(db, self.now()))?;
-                event.log();
+                self.tell(&event);
                 Err(refusal.into())
             }
         }
@@ -104,7 +104,7 @@ impl Core {
         };
         let event = refused(Some(account), &why, client);
         self.store.write(|db| event.write(db, self.now()))?;
-        event.log();
+        self.tell(&event);
         Err(why.into())
     }
 
@@ -117,7 +117,7 @@ impl Core {
             event.write(db, self.now())?;
             Ok((why, event))
         })?;
-        event.log();
+        self.tell(&event);
         Ok(why)
     }
 
@@ -148,7 +148,7 @@ impl Core {
         })?;
         let Some((account, session, revoked)) = begun else { return Ok(None) };
         revoked.iter().for_each(|row| self.view.apply(row));
-        event.log();
+        self.tell(&event);
         let state = AccountState { epoch: account.epoch, status: account.status, role: account.role.clone() };
         let issued = self.issue(&session, &state, policy, session.rotated_at, random_token_id()?)?;
         Ok(Some(SignedIn { account: account.into(), issued }))

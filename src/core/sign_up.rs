@@ -170,7 +170,7 @@ impl Core {
         });
         match inserted {
             Ok((account, value, event)) => {
-                event.log();
+                self.tell(&event);
                 Ok((account, value))
             }
             Err(store::Error::Taken) => {

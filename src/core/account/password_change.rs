@@ -81,7 +81,7 @@ impl Core {
                 refused.write(db, now)?;
                 self.count_failure(db, &checked.tried)
             })?;
-            refused.log();
+            self.tell(&refused);
             return Err(wait.map_or(Refusal::CurrentPasswordWrong, Refusal::Throttled).into());
         };
         if checked.unchanged {
@@ -109,7 +109,7 @@ impl Core {
             other => other?,
         };
         revoked.iter().for_each(|row| self.view.apply(row));
-        changed.log();
+        self.tell(&changed);
         gone_on.map(|(row, state)| self.issue_of_rotation(&row, &state, policy)).transpose()
     }
 
