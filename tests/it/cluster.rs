@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::support::http::{Request, Response};
 use crate::support::process::until;
-use crate::support::{PASSWORD, Tokens, refresh_with};
+use crate::support::{PASSWORD, Tokens, is_soak, print_figure, refresh_with};
 
 /// REVOCATION_MAX_STALE of the nodes: the longest that a check may be wrong, in real time, on any machine.
 const MAX_STALE: Duration = Duration::from_secs(2);
@@ -29,12 +29,19 @@ const MAX_STALE: Duration = Duration::from_secs(2);
 /// How long a node may take to be right again on a machine that stalls; 5 s is the promise, and what it took is printed.
 const SOON: Duration = Duration::from_secs(30);
 
+const METRICS_TOKEN: &str = "for-the-eyes-of-the-test";
+
+/// DATABASE_TIMEOUT where the database goes away: the default in the long job, less in the ordinary run.
+fn patience() -> &'static str {
+    if is_soak() { "2s" } else { "1s" }
+}
+
 /// A node on this database.
 fn node(database: &str) -> Builder {
     let routes = |app: &mut web::ServiceConfig| {
         app.route("/who", web::get().to(|caller: Caller| async move { caller.account.to_string() }));
     };
-    TestService::builder().set("DATABASE_URL", database).routes(routes)
+    TestService::builder().set("DATABASE_URL", database).set("METRICS_TOKEN", METRICS_TOKEN).routes(routes)
 }
 
 /// As `node`, with another node's keys.
@@ -65,6 +72,19 @@ fn logged_out(node: &TestService, session: &Tokens) -> Instant {
     let answer = log_out(node, session);
     assert_eq!(answer.status, 200, "{}", answer.text());
     Instant::now()
+}
+
+/// What a node shows of itself; 0 for what it does not show.
+fn metric(node: &TestService, name: &str) -> f64 {
+    let shown = Request::new("GET", "/metrics").bearer(METRICS_TOKEN).send(node.address());
+    assert_eq!(shown.status, 200, "{}", shown.text());
+    let text = shown.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0.0, |value| value.parse().unwrap())
+}
+
+fn until_shown(node: &TestService, name: &str, fits: impl Fn(f64) -> bool) {
+    until(SOON, name, || fits(metric(node, name)).then_some(()));
 }
 
 /// Checks until the token is refused; how long after `ended` the last check was sent that still believed it. One that was
@@ -104,17 +124,17 @@ fn until_refused(node: &TestService, session: &Tokens, ended: Instant) -> Durati
 
 /// Checks until the answer is 503; how long after `since` the last check was sent that was answered 200. A refusal in between
 /// would cost a client its session.
-fn unavailable(node: &TestService, access: &str, since: Instant) -> (Duration, Response) {
+fn unavailable(node: &TestService, alive: &Tokens, since: Instant) -> Duration {
     let mut last = Duration::ZERO;
     until(SOON, "503", || {
         let sent = since.elapsed();
-        let answer = who(node, access);
+        let answer = who(node, &alive.access);
         assert!([200, 503].contains(&answer.status), "{} {}", answer.status, answer.text());
         if answer.status == 200 {
             last = sent;
             return None;
         }
-        Some((last, answer))
+        Some(last)
     })
 }
 
@@ -144,7 +164,12 @@ fn assert_cut_off(node: &TestService, alive: &Tokens, to_be_ended: &Tokens) {
         assert_eq!(get("/healthz").status, 200);
         asked.into_iter().map(|asked| asked.join().unwrap()).max()
     });
-    crate::support::print_figure(&format!("without the table: refused after {:?} at most", slowest.unwrap()));
+    print_figure(&format!("without the table: refused after {:?} at most", slowest.unwrap()));
+    until_shown(node, "doorward_database_available", |available| available < 1.0);
+    until_shown(node, "doorward_revocation_view_age_seconds", |age| age > MAX_STALE.as_secs_f64());
+    assert!(metric(node, "doorward_table_checks_total{outcome=\"failed\"}") > 0.0);
+    let age = get("/readyz").json()["revocationViewAgeMs"].as_u64();
+    assert!(age.is_some_and(|age| u128::from(age) > MAX_STALE.as_millis()), "{age:?}");
 }
 
 /// Waits until the node is right about all of it: the living are believed, and the dead at no moment on the way. How
@@ -163,6 +188,8 @@ fn recovered(node: &TestService, alive: &Tokens, dead: &[&Tokens], since: Instan
         assert_eq!(who(node, &token.access).status, 401, "what counts as fresh knows what happened meanwhile");
         assert_eq!(refresh_with(node, &token.refresh).status, 401);
     }
+    until_shown(node, "doorward_database_available", |available| available > 0.0);
+    until_shown(node, "doorward_revocation_view_age_seconds", |age| age < MAX_STALE.as_secs_f64());
     until(SOON, "readyz", || (Request::new("GET", "/readyz").send(node.address()).status == 200).then_some(()));
     took
 }

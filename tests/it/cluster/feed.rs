@@ -81,7 +81,7 @@ const ACTS: [(&str, Act); 5] = [
         assert_eq!(answer.status, 200, "{}", answer.text());
     }),
     ("an operator's end of all sessions", |node, account, _| {
-        node.core().end_all_sessions_as_operator(account).unwrap()
+        node.core().end_all_sessions_as_operator(account).unwrap();
     }),
 ];
 

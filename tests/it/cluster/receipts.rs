@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{SOON, beside, new_session, node, who};
+use super::{SOON, beside, metric, new_session, node, who};
 use crate::support::postgres::psql;
 use crate::support::process::until;
 use crate::support::{Tokens, on_postgres, postgres, print_figure, refresh_with, register};
@@ -54,4 +54,6 @@ fn receipts_of_every_node_reach_the_table_in_batches_and_once() {
     print_figure(&format!("{written} receipts of {SESSIONS} sessions in {transactions} transactions"));
     assert_eq!((written, distinct), (2 * SESSIONS, 2 * SESSIONS), "each generation once");
     assert!(transactions < written / 2, "many in one");
+    let shown = [&first, &second].map(|node| metric(node, "doorward_receipts_written_total"));
+    assert!(shown.iter().sum::<f64>() >= 80.0, "{shown:?}");
 }

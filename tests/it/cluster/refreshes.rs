@@ -35,7 +35,7 @@ fn fifty_refreshes_over_two_nodes_agree_on_one_successor() {
             assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
             let said = answer.json();
             successors.insert(said["refreshToken"].as_str().unwrap().to_owned());
-            tokens.access = said["accessToken"].as_str().unwrap().to_owned();
+            said["accessToken"].as_str().unwrap().clone_into(&mut tokens.access);
         }
         assert_eq!(successors.len(), 1, "round {round}: every node makes the same bytes");
         tokens.refresh = successors.pop_first().unwrap();

@@ -82,11 +82,6 @@ pub fn new_database() -> String {
     shared().new_database()
 }
 
-/// The folder of the server's socket, for `host=`.
-pub fn socket_dir() -> &'static Path {
-    &shared().folder
-}
-
 /// Runs SQL in a database, named by its name or its URL. Answers the rows, one a line, columns divided by `|`.
 pub fn psql(database: &str, sql: &str) -> String {
     shared().psql(database, sql)
@@ -205,7 +200,8 @@ impl Watchdog {
 
     fn await_word(&self, word: &str) -> io::Result<()> {
         let mut said = String::new();
-        let mut pipe = self.said.lock().map_err(|_| io::Error::other("another thread gave up on the watchdog"))?;
+        let mut pipe =
+            self.said.lock().map_err(|_poisoned| io::Error::other("another thread gave up on the watchdog"))?;
         pipe.read_line(&mut said)?;
         if said.trim_end() == word { Ok(()) } else { Err(io::Error::other(said)) }
     }
