@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and its help. Each subcommand is a file in cli/; what they do is core's.
 
 mod account;
+mod audit;
 mod console;
 mod keys;
 mod logs;
@@ -44,6 +45,8 @@ enum Command {
     /// Look at and end sessions.
     #[command(subcommand)]
     Session(session::Command),
+    /// Show what happened to accounts and sessions.
+    Audit(audit::Audit),
     /// List every setting with its meaning and default.
     Settings(settings::List),
     /// Signing keys.
@@ -95,6 +98,7 @@ fn obey(command: Command) -> Result<(), Failure> {
         Command::Settings(_) => Ok(()),
         Command::Account(command) => command.run(&open(&settings)?),
         Command::Session(command) => command.run(&open(&settings)?),
+        Command::Audit(audit) => audit.run(&open(&settings)?),
         Command::Keys(command) => command.run(&open(&settings)?),
     }
 }

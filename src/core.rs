@@ -8,8 +8,10 @@ pub mod demo;
 pub mod feed;
 pub mod housekeeping;
 pub mod identifier;
+pub mod known_device;
 pub mod opaque_token;
 pub mod password;
+pub mod rate;
 pub mod receipt;
 pub mod refresh;
 pub mod refusal;
@@ -34,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::settings::{Free, Settings};
 use crate::store::{self, Store};
 use password::Hasher;
+use rate::{RateRules, Rates};
 use receipt::Receipts;
 use refusal::Fault;
 use signing_key::{KeySource, KeysError};
@@ -62,6 +65,7 @@ pub struct Inner {
     keys_unusable: AtomicBool,
     view: revocation::View,
     receipts: Receipts,
+    rates: Rates,
     probed: Mutex<Option<Instant>>,
 }
 
@@ -75,6 +79,8 @@ struct Rules {
     signup: bool,
     signup_role: String,
     throttle: ThrottleRules,
+    rates: RateRules,
+    audit_retention: Duration,
     tokens: TokenRules,
 }
 
@@ -164,6 +170,7 @@ impl Core {
             keys,
             view: revocation::View::default(),
             receipts: Receipts::default(),
+            rates: Rates::default(),
             probed: Mutex::new(None),
             store,
             clock,
@@ -281,6 +288,11 @@ impl Rules {
                 },
                 first_wait: settings.throttle.throttle_first_wait,
                 longest_wait: settings.throttle.throttle_longest_wait,
+            },
+            audit_retention: settings.database.audit_retention,
+            rates: RateRules {
+                sign_ups: settings.throttle.throttle_sign_ups,
+                refreshes: settings.throttle.throttle_refreshes,
             },
             tokens: TokenRules {
                 audience: settings.tokens.audience.clone().unwrap_or_else(|| issuer.clone()),

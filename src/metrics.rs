@@ -23,6 +23,8 @@ pub struct Metrics {
     pub refreshes: IntCounterVec,
     /// Audit events by kind.
     pub events: IntCounterVec,
+    /// Tries refused unseen while a block lasts.
+    pub throttled: IntCounter,
     /// Answers by mount and status.
     pub responses: IntCounterVec,
     /// Requests turned away at a full queue, by pool.
@@ -74,6 +76,7 @@ impl Metrics {
             table_checks_failed: table.with_label_values(&["failed"]),
             refreshes: counters(&r, "refreshes_total", "Refreshes, by verdict.", &["outcome"])?,
             events: counters(&r, "events_total", "Audit events, by kind.", &["kind"])?,
+            throttled: counter(&r, "throttled_total", "Tries of a secret refused unseen.")?,
             responses: counters(&r, "responses_total", "Answers, by mount and status.", &["mount", "status"])?,
             turned_away: counters(&r, "turned_away_total", "Requests refused at a full queue.", &["pool"])?,
             queue_length: {

@@ -50,6 +50,23 @@ never_printed!(AccessToken);
 pub struct RefreshToken(String);
 never_printed!(RefreshToken);
 
+/// What a browser shows to be known as a device that has signed in before. Opens nothing by itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeviceToken(String);
+never_printed!(DeviceToken);
+
+impl DeviceToken {
+    /// Takes the text in.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for the browser that it is meant for.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
 impl AccessToken {
     /// Takes the compact form in.
     pub fn new(compact: impl Into<String>) -> Self {

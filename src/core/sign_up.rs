@@ -8,12 +8,12 @@ use super::caller::Client;
 use super::identifier::{self, Identifier};
 use super::password::{Hasher, NewSecret, new_pin, unjudged};
 use super::refusal::{Error, Fault, FieldFault, FieldRule, Refusal, Taken};
-use super::session::{TokenPolicy, random_token_id};
+use super::session::TokenPolicy;
 use super::sign_in::{SignIn, SignedIn};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::store::accounts::{self, AccountRow, IdentifierColumn, NewAccount};
-use crate::store::sessions::{self, AccountState};
+use crate::store::sessions;
 use crate::store::{self, AccountStatus, Db, Id128};
 
 /// An account to be.
@@ -135,15 +135,14 @@ impl Core {
         let (account, issued) = self.insert_account(hashed, true, client, |account, db| {
             let row = self.new_session_row(account, &wish.device, policy, client);
             let Ok(row) = row else { return Err(store::Error::Broken("no session could be made".to_owned())) };
-            let revoked = self.make_room(db, wish, account.id)?;
+            let revoked = self.make_room(db, wish, account.id, client)?;
             sessions::insert(db, &row)?;
             self.note_opaque(db, &row, policy)?;
             Ok((row, revoked))
         })?;
         let (session, revoked) = issued;
         revoked.iter().for_each(|row| self.view.apply(row));
-        let state = AccountState { epoch: account.epoch, status: account.status, role: account.role.clone() };
-        let issued = self.issue(&session, &state, policy, session.rotated_at, random_token_id()?)?;
+        let issued = self.issue_first(&session, &account, policy, client)?;
         Ok(SignedIn { account: account.into(), issued })
     }
 

@@ -13,6 +13,7 @@ use super::Doorward;
 use crate::core::Core;
 use crate::core::account::PasswordChange;
 use crate::core::caller::Client;
+use crate::core::rate::Counted;
 use crate::core::refusal::{Error, Fault, Refusal};
 use crate::core::session::{Issued, TokenPolicy};
 use crate::core::sign_in::{SignIn, SignedIn};
@@ -157,12 +158,12 @@ impl Doorward {
     /// Runs what hashes or checks a secret.
     async fn hash<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Core) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&Core) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let core = self.core().clone();
         let work = move || {
             let _timed = core.metrics().hash_seconds.start_timer();
-            Ok(work(&core)?)
+            work(&core)
         };
         self.hash_pool().run(work).await
     }
@@ -172,7 +173,8 @@ impl Doorward {
         for _ in 0..SIGN_IN_TRIES {
             let (wish, asking) = (wish.clone(), client.clone());
             let looked_up = self.ask(move |core| core.look_up(wish, &asking)).await?;
-            let checked = self.hash(|core| looked_up.check(core.hasher())).await?;
+            let asking = client.clone();
+            let checked = self.hash(move |core| core.check_secret(looked_up, &asking)).await?;
             let (policy, asking) = (policy.clone(), client.clone());
             if let Some(signed_in) = self.ask(move |core| core.sign_in(&checked, &policy, &asking)).await? {
                 return Ok(signed_in);
@@ -190,8 +192,9 @@ impl Doorward {
         policy: TokenPolicy,
         client: Client,
     ) -> Result<SignedIn, Error> {
+        self.core().keep_rate(Counted::SignUp, &client)?;
         let validated = self.ask(move |core| core.validate_sign_up(person, role)).await?;
-        let hashed = self.hash(|core| validated.hash(core.hasher())).await?;
+        let hashed = self.hash(move |core| Ok(validated.hash(core.hasher())?)).await?;
         self.ask(move |core| core.sign_up(&hashed, &wish, &policy, &client)).await
     }
 
@@ -204,7 +207,8 @@ impl Doorward {
     ) -> Result<Option<Issued>, Error> {
         let asking = client.clone();
         let prepared = self.ask(move |core| core.prepare_password_change(wish, &asking)).await?;
-        let checked = self.hash(|core| prepared.check(core.hasher())).await?;
+        let asking = client.clone();
+        let checked = self.hash(move |core| core.check_password_change(prepared, &asking)).await?;
         self.ask(move |core| core.change_password(&checked, &policy, &client)).await
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod audit;
 mod cluster;
 mod command_line;
 mod conformance;

@@ -43,6 +43,8 @@ fn rolling_restarts_behind_nginx_fail_no_request() {
     // The soak keeps the default delay; the short run shows that nothing hangs on it.
     let delay = if is_soak() { "1s" } else { "0" };
     let place = Place::on(Backend::Postgres).set("DRAIN_DELAY", delay).set("TRUSTED_PROXIES", "127.0.0.1/32");
+    // All clients come from one address.
+    let place = place.set("THROTTLE_REFRESHES", "off");
     let mut nodes = [place.serve(&[]), place.serve(&[])];
     let mut nginx = Nginx::start(&marked(&nodes, None));
     let body = json!({ "username": "emily", "password": PASSWORD });
