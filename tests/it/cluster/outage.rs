@@ -74,8 +74,13 @@ fn watch(
 ) {
     assert_eq!(who(nodes[0], &ended.access).status, 401, "memory knows without the table");
     // The second may not have heard before the database went; then it must have stopped believing anybody in time.
-    until_refused(nodes[1], ended, ended_at);
     std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let believed = until_refused(nodes[1], ended, ended_at);
+            print_figure(&format!(
+                "{what}: a session that was ended just before was believed for {believed:?} elsewhere"
+            ));
+        });
         for node in nodes {
             scope.spawn(move || {
                 let trusted = unavailable(node, alive, began);
