@@ -3,6 +3,7 @@
 mod account;
 mod audit;
 mod console;
+mod doctor;
 mod keys;
 mod logs;
 mod migrate;
@@ -47,6 +48,8 @@ enum Command {
     Session(session::Command),
     /// Show what happened to accounts and sessions.
     Audit(audit::Audit),
+    /// Say what will not work and why; given a URL, walk through the service there.
+    Doctor(doctor::Doctor),
     /// List every setting with its meaning and default.
     Settings(settings::List),
     /// Signing keys.
@@ -90,12 +93,15 @@ fn obey(command: Command) -> Result<(), Failure> {
         list.run();
         return Ok(());
     }
+    if let Command::Doctor(doctor) = command {
+        return doctor.run();
+    }
     let settings = Settings::from_environment(&dialects::known())?;
     logs::start(&settings, matches!(command, Command::Serve(_)));
     match command {
         Command::Serve(serve) => serve.run(&settings),
         Command::Migrate => migrate::run(&settings),
-        Command::Settings(_) => Ok(()),
+        Command::Settings(_) | Command::Doctor(_) => Ok(()),
         Command::Account(command) => command.run(&open(&settings)?),
         Command::Session(command) => command.run(&open(&settings)?),
         Command::Audit(audit) => audit.run(&open(&settings)?),

@@ -271,6 +271,12 @@ pub fn migrate(url: &store::DatabaseUrl) -> Result<Vec<String>, store::Error> {
     Store::open(url, 1, Duration::from_secs(2), metrics)?.migrate()
 }
 
+/// How many migrations a database lacks; changes nothing.
+pub fn pending_migrations(url: &store::DatabaseUrl) -> Result<usize, store::Error> {
+    let metrics = Metrics::new().map_err(|why| store::Error::Broken(why.to_string()))?;
+    Store::open(url, 1, Duration::from_secs(2), metrics)?.pending_migrations()
+}
+
 impl Rules {
     fn new(settings: &Settings) -> Self {
         let issuer = settings.issuer();

@@ -28,6 +28,9 @@ const PIN_FAILURES_MAX: i64 = 50;
 /// How often first failures may meet: each time one of them makes the row of one key, and a try has three.
 const MEETINGS: usize = 3;
 
+/// More than the clocks of nodes differ by; what is further ahead was written by a clock that was wrong.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(1);
+
 /// The settings of the throttle.
 #[derive(Debug, Clone, Copy)]
 pub struct ThrottleRules {
@@ -54,8 +57,10 @@ impl ThrottleRules {
         if rows.iter().any(spent) {
             return Some(self.longest_wait);
         }
-        let until = rows.iter().filter_map(|row| row.blocked_until).max()?;
-        // A clock set back far must not lock a person out for longer than any wait is.
+        // A block from ahead was made under a clock that has been set back since. Until that time comes once more it would
+        // lock a person out for longer than any wait is; the failures stay counted, so it frees one try, not many.
+        let begun = rows.iter().filter(|row| row.updated_at <= now.plus(CLOCKS_DIFFER));
+        let until = begun.filter_map(|row| row.blocked_until).max()?;
         (until > now).then(|| until.since(now).min(self.longest_wait))
     }
 }
@@ -229,7 +234,10 @@ mod tests {
         let left = |now| RULES.block_left(&tried, &rows, Timestamp::from_seconds(now));
         assert_eq!(left(40), Some(Duration::from_secs(60)));
         assert_eq!(left(100), None);
-        assert_eq!(left(-100_000), Some(Duration::from_secs(3600)));
+        assert_eq!(left(-60), Some(Duration::from_secs(160)), "clocks of nodes differ");
+        assert_eq!((left(-61), left(-100_000)), (None, None), "a clock was set back");
+        let far = RULES.block_left(&tried, &[row("k", 6, until(100_000))], Timestamp::from_seconds(0));
+        assert_eq!(far, Some(Duration::from_secs(3600)));
     }
 
     #[test]

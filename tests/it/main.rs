@@ -9,10 +9,12 @@
 
 mod accounts;
 mod audit;
+mod clock_steps;
 mod cluster;
 mod command_line;
 mod conformance;
 mod cookies;
+mod crash;
 mod devices;
 mod embedded;
 mod expiry;
@@ -29,8 +31,10 @@ mod refresh;
 mod rolling;
 mod sign_out;
 mod sixth_dialect;
+mod soak;
 mod source_003;
 mod source_samples;
 mod staleness;
+mod state_machine;
 mod support;
 mod throttle;

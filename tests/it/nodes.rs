@@ -21,7 +21,7 @@ on_both_backends!(
 );
 
 /// Another node on the same rows and keys.
-fn beside(first: &TestService, tables: &Tables) -> Builder {
+pub fn beside(first: &TestService, tables: &Tables) -> Builder {
     let database = match tables {
         Tables::Sqlite => format!("sqlite://{}", first.folder().join("doorward.db").display()),
         Tables::Postgres(url) => url.clone(),

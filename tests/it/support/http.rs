@@ -90,6 +90,24 @@ impl Request {
     }
 }
 
+/// A connection that is kept from request to request, as browsers and proxies keep theirs.
+pub struct KeptConnection {
+    address: SocketAddr,
+    reader: BufReader<TcpStream>,
+}
+
+impl KeptConnection {
+    pub fn open(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { address, reader: BufReader::new(write_to(address, b"")?) })
+    }
+
+    pub fn send(&mut self, request: Request) -> io::Result<Response> {
+        let request = request.header("Connection", "keep-alive");
+        self.reader.get_mut().write_all(&request.to_bytes(self.address))?;
+        Response::read(&mut self.reader, request.method == "HEAD")
+    }
+}
+
 /// Sends exactly these bytes and returns all that comes until the server hangs up; where it would keep the
 /// connection, the bytes must carry `Connection: close`.
 pub fn exchange_raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {

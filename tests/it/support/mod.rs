@@ -1,5 +1,6 @@
 //! What tests stand on: the backends, and shorthands for what nearly every test does.
 
+pub mod dice;
 pub mod http;
 pub mod link;
 pub mod postgres;
@@ -63,6 +64,13 @@ macro_rules! on_postgres {
     };
 }
 pub(crate) use on_postgres;
+
+/// A number that the long job may be told by the environment.
+pub fn soak_number(name: &str, otherwise: usize) -> usize {
+    #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
+    let given = std::env::var(name).ok().filter(|_| is_soak());
+    given.map_or(otherwise, |text| text.parse().unwrap_or_else(|why| panic!("{name}={text}: {why}")))
+}
 
 /// Makes each named function a test on each backend: `fn(Backend)`. One that is not named is dead code, which clippy finds.
 macro_rules! on_both_backends {

@@ -1,0 +1,102 @@
+//! The running service against a model in memory: random sequences of everything that clients, operators, clocks and
+//! restarts do, on one node and on two. At each step status, cookies, tokens and identity are what the model says.
+//!
+//! An ordinary run plays the same few sequences each time. `DOORWARD_SOAK=1` plays 10,000 steps, new ones each time, and
+//! prints its seed; `DOORWARD_SEED=NUMBER` plays those of that seed. What fails is made shorter before it is shown, and
+//! belongs into `KNOWN` once it is understood.
+
+mod actions;
+mod acts;
+mod driver;
+mod model;
+
+use std::cell::RefCell;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Instant;
+
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+
+use crate::support::{Backend, on_both_backends};
+use actions::{Action, Step, With};
+use driver::Machine;
+
+on_both_backends!(
+    one_node_answers_as_the_model_at_each_step,
+    two_nodes_answer_as_the_model_at_each_step,
+    known_sequences_are_answered_as_the_model_says,
+);
+
+#[expect(clippy::disallowed_methods, reason = "the test suite's own settings")]
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn one_node_answers_as_the_model_at_each_step(backend: Backend) {
+    run(backend, 1);
+}
+
+fn two_nodes_answer_as_the_model_at_each_step(backend: Backend) {
+    run(backend, 2);
+}
+
+/// Of a refresh token six, of an access token two.
+const VERDICTS: usize = 8;
+
+#[expect(clippy::print_stdout, reason = "the seed, and how much was compared")]
+fn run(backend: Backend, nodes: usize) {
+    let long = setting("DOORWARD_SOAK").is_some();
+    let seed = match setting("DOORWARD_SEED") {
+        Some(number) => number.parse().expect("DOORWARD_SEED is a number"),
+        None if long => RandomState::new().build_hasher().finish(),
+        None => 4,
+    };
+    let (cases, length) = if long { (125, 70..=90) } else { (5, 40..=50) };
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 2000,
+        max_shrink_time: 120_000,
+        rng_seed: RngSeed::Fixed(seed),
+        ..Config::default()
+    };
+    let began = Instant::now();
+    let machine = RefCell::new(Machine::start(backend, nodes));
+    let outcome = TestRunner::new(config)
+        .run(&actions::steps(nodes, length), |steps| machine.borrow_mut().play(&steps).map_err(TestCaseError::fail));
+    let Machine { steps, tally, .. } = machine.into_inner();
+    println!("{backend:?}, {nodes} nodes, seed {seed}: {steps} steps in {:.1?}, {tally:?}", began.elapsed());
+    if let Err(TestError::Fail(why, steps)) = &outcome {
+        panic!("{why}\nDOORWARD_SEED={seed}, at its shortest:\n{steps:#?}");
+    }
+    outcome.unwrap();
+    assert!(!long || (steps >= 10_000 && tally.len() == VERDICTS), "{steps} steps, {tally:?}");
+}
+
+const fn at(node: usize, action: Action) -> Step {
+    Step { node, action }
+}
+
+/// Sequences that once told the service and the model, or the model and its description, apart.
+const KNOWN: &[&[Step]] = &[
+    &[
+        at(0, Action::Refresh { client: 0, in_body: false, lost: true }),
+        at(0, Action::Clock { by: 3600 }),
+        at(0, Action::Refresh { client: 0, in_body: false, lost: false }),
+        at(1, Action::Me { client: 0 }),
+        at(1, Action::Clock { by: 11 }),
+        at(0, Action::Respend { pick: 1 }),
+    ],
+    &[
+        at(0, Action::ChangePassword { client: 0, right: true, to: 1, lost: true }),
+        at(1, Action::Me { client: 0 }),
+        at(1, Action::Refresh { client: 0, in_body: false, lost: false }),
+        at(1, Action::SignOut { client: 0, with: With::Refresh, lost: false }),
+    ],
+];
+
+fn known_sequences_are_answered_as_the_model_says(backend: Backend) {
+    let mut machine = Machine::start(backend, 2);
+    for (number, steps) in KNOWN.iter().enumerate() {
+        machine.play(steps).unwrap_or_else(|why| panic!("sequence {number}: {why}"));
+    }
+}

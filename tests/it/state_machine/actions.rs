@@ -1,0 +1,164 @@
+//! What the three clients, the operator, the clock and the machine may do next, and how often each is drawn.
+
+use proptest::prelude::*;
+
+/// One thing that happens, at one of the nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    pub node: usize,
+    pub action: Action,
+}
+
+/// What a sign-out presents of what the client holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum With {
+    Both,
+    Access,
+    Refresh,
+    Neither,
+}
+
+/// `held`: the client's cookies come along. `lost`: the answer never arrives. `pick`: counted back from the newest.
+#[derive(Debug, Clone, Copy)]
+pub enum Action {
+    Register {
+        client: usize,
+        account: usize,
+        held: bool,
+        lost: bool,
+    },
+    SignIn {
+        client: usize,
+        account: usize,
+        right: bool,
+        held: bool,
+        lost: bool,
+    },
+    /// Asks who it is, with the client's own cookies.
+    Me {
+        client: usize,
+    },
+    /// Asks who it is, with any access token that was ever given out.
+    Check {
+        pick: usize,
+    },
+    Refresh {
+        client: usize,
+        in_body: bool,
+        lost: bool,
+    },
+    /// Spends any refresh token that was ever given out; nobody keeps the answer.
+    Respend {
+        pick: usize,
+    },
+    /// Tokens that another service signed, and tokens in each other's place.
+    Forge,
+    SignOut {
+        client: usize,
+        with: With,
+        lost: bool,
+    },
+    SignOutEverywhere {
+        client: usize,
+        with: With,
+    },
+    ChangePassword {
+        client: usize,
+        right: bool,
+        to: usize,
+        lost: bool,
+    },
+    List {
+        client: usize,
+    },
+    /// Ends any session that ever was.
+    End {
+        client: usize,
+        pick: usize,
+    },
+    SetStatus {
+        account: usize,
+        status: usize,
+    },
+    SetRole {
+        account: usize,
+        role: usize,
+    },
+    CleanUp,
+    /// A step of the clock of every node, in seconds.
+    Clock {
+        by: i64,
+    },
+    Restart,
+    /// Checks the newest access tokens at every node.
+    Sweep,
+}
+
+/// A sequence of so many steps.
+pub fn steps(nodes: usize, length: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
+    let step = (0..nodes, action()).prop_map(|(node, action)| Step { node, action });
+    prop::collection::vec(step, length)
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        62 => by_clients(),
+        12 => by_strangers(),
+        9 => around_them(),
+        12 => clock().prop_map(|by| Action::Clock { by }),
+    ]
+}
+
+fn by_clients() -> impl Strategy<Value = Action> {
+    let client = || 0..3_usize;
+    let account = || 0..2_usize;
+    let (mostly, seldom) = (|| prop::bool::weighted(0.8), || prop::bool::weighted(0.25));
+    prop_oneof![
+        1 => (client(), account(), any::<bool>(), seldom())
+            .prop_map(|(client, account, held, lost)| Action::Register { client, account, held, lost }),
+        12 => (client(), account(), mostly(), any::<bool>(), seldom())
+            .prop_map(|(client, account, right, held, lost)| Action::SignIn { client, account, right, held, lost }),
+        10 => client().prop_map(|client| Action::Me { client }),
+        20 => (client(), seldom(), seldom())
+            .prop_map(|(client, in_body, lost)| Action::Refresh { client, in_body, lost }),
+        5 => (client(), with(), seldom()).prop_map(|(client, with, lost)| Action::SignOut { client, with, lost }),
+        2 => (client(), with()).prop_map(|(client, with)| Action::SignOutEverywhere { client, with }),
+        5 => (client(), mostly(), 0..3_usize, seldom())
+            .prop_map(|(client, right, to, lost)| Action::ChangePassword { client, right, to, lost }),
+        4 => client().prop_map(|client| Action::List { client }),
+        4 => (client(), 0..9_usize).prop_map(|(client, pick)| Action::End { client, pick }),
+    ]
+}
+
+fn with() -> impl Strategy<Value = With> {
+    prop_oneof![4 => Just(With::Both), 2 => Just(With::Access), 3 => Just(With::Refresh), 1 => Just(With::Neither)]
+}
+
+fn by_strangers() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        6 => (0..20_usize).prop_map(|pick| Action::Check { pick }),
+        8 => (0..6_usize).prop_map(|pick| Action::Respend { pick }),
+        1 => Just(Action::Forge),
+        2 => Just(Action::Sweep),
+    ]
+}
+
+fn around_them() -> impl Strategy<Value = Action> {
+    let account = || 0..2_usize;
+    prop_oneof![
+        2 => (account(), prop_oneof![2 => Just(0_usize), 1 => 1..4_usize])
+            .prop_map(|(account, status)| Action::SetStatus { account, status }),
+        1 => (account(), 0..2_usize).prop_map(|(account, role)| Action::SetRole { account, role }),
+        3 => Just(Action::CleanUp),
+        1 => Just(Action::Restart),
+    ]
+}
+
+/// Around the grace, the skew, an access token's life, a session's idle end and its last.
+fn clock() -> impl Strategy<Value = i64> {
+    let near = prop::sample::select(&[1_i64, 3, 5, 6, 9, 10, 11, 60][..]);
+    let far = prop::sample::select(&[890_i64, 899, 900, 901, 3600, 4 * 3600, 8 * 3600, 13 * 3600][..]);
+    let signed =
+        |by: BoxedStrategy<i64>| (by, prop::bool::weighted(0.2)).prop_map(|(by, back)| if back { -by } else { by });
+    prop_oneof![8 => signed(near.boxed()), 2 => signed(far.boxed())]
+}

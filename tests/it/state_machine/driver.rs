@@ -1,0 +1,223 @@
+//! The nodes under test and what passes between them and the model: requests, clocks, cookies, tokens. Each says in words
+//! where the two disagree. Which request an action makes is acts.rs's.
+
+use std::collections::BTreeMap;
+
+use doorward::clock::Timestamp;
+use doorward::testing::TestService;
+use serde_json::Value;
+
+use super::actions::{Action, Step};
+use super::model::{ACCESS_LIFE, Jar, Model, Seconds, Token};
+use crate::nodes::beside;
+use crate::support::http::{Request, Response};
+use crate::support::{Backend, Tokens, code, parts_of, register};
+
+/// A node's clock runs so far ahead of the one before it.
+const AHEAD: Seconds = 2;
+
+/// How many of the newest access tokens a sweep looks at.
+const SWEPT: usize = 40;
+
+pub type Verdict = Result<(), String>;
+
+/// What an answer does to the browser's cookies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cookies {
+    Kept,
+    Set,
+    Cleared,
+}
+
+pub struct Machine {
+    /// The last first: the first node's folder holds what all of them share.
+    nodes: Vec<TestService>,
+    now: Seconds,
+    cases: usize,
+    /// Tokens of another service.
+    pub foreign: Tokens,
+    pub model: Model,
+    pub steps: usize,
+    /// What was expected of tokens, how often.
+    pub tally: BTreeMap<String, usize>,
+}
+
+impl Machine {
+    pub fn start(backend: Backend, nodes: usize) -> Self {
+        let (builder, tables) = backend.service_and_tables();
+        let timed = |builder: doorward::testing::Builder| {
+            builder.set("REFRESH_TTL", "8h").set("SESSION_MAX_AGE", "20h").set("PASSWORD_MIN_LENGTH", "8")
+        };
+        let first = timed(builder).start();
+        let now = first.clock().now().seconds();
+        let others: Vec<TestService> = (1..nodes).map(|_| timed(beside(&first, &tables)).start()).collect();
+        let mut nodes = others;
+        nodes.push(first);
+        let foreign = Tokens::held_by(&register(&TestService::start(), "emily"));
+        let model = Model::new(Self::names(0), now);
+        Self { nodes, now, cases: 0, foreign, model, steps: 0, tally: BTreeMap::new() }
+    }
+
+    fn names(case: usize) -> [String; 2] {
+        [format!("emily-{case}"), format!("bob-{case}")]
+    }
+
+    /// Plays a sequence on two new accounts, then looks at every token once more.
+    pub fn play(&mut self, steps: &[Step]) -> Verdict {
+        self.cases += 1;
+        self.model = Model::new(Self::names(self.cases), self.now);
+        self.set_clocks(self.now);
+        let both_register =
+            [0, 1].map(|account| Action::Register { client: account, account, held: false, lost: false });
+        let begin = both_register.map(|action| Step { node: 0, action });
+        for (number, step) in begin.iter().chain(steps).enumerate() {
+            self.steps += 1;
+            self.act(*step).map_err(|why| format!("step {number}, {step:?}: {why}"))?;
+        }
+        self.sweep().map_err(|why| format!("the last look at access tokens: {why}"))?;
+        for refresh in 0..self.model.refresh.len() {
+            let node = refresh % self.nodes.len();
+            self.respend(node, refresh)
+                .map_err(|why| format!("the last spending of refresh token {refresh}: {why}"))?;
+        }
+        self.sweep().map_err(|why| format!("access tokens after that: {why}"))
+    }
+
+    pub fn count(&mut self, expected: &str) {
+        *self.tally.entry(expected.to_owned()).or_default() += 1;
+    }
+
+    /// Every token by itself, at every node.
+    pub fn sweep(&mut self) -> Verdict {
+        let newest = self.model.access.len().saturating_sub(SWEPT);
+        for access in newest..self.model.access.len() {
+            for node in 0..self.nodes.len() {
+                self.check(node, access)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn node(&self, node: usize) -> &TestService {
+        &self.nodes[self.nodes.len() - 1 - node]
+    }
+
+    pub fn restart(&mut self, node: usize) {
+        let at = self.nodes.len() - 1 - node;
+        self.nodes[at].restart();
+    }
+
+    /// What this node's clock shows.
+    pub fn now_at(&self, node: usize) -> Seconds {
+        self.now + AHEAD * i64::try_from(node).unwrap()
+    }
+
+    pub fn move_clocks(&mut self, by: Seconds) {
+        self.set_clocks((self.now + by).max(self.model.earliest()));
+    }
+
+    fn set_clocks(&mut self, to: Seconds) {
+        self.now = to;
+        for node in 0..self.nodes.len() {
+            self.node(node).clock().set(Timestamp::from_seconds(self.now_at(node)));
+        }
+        self.model.latest = self.model.latest.max(self.now_at(self.nodes.len() - 1));
+    }
+
+    /// The other nodes hear of what was written here, which they would by themselves a moment later.
+    pub fn spread(&self) {
+        for node in &self.nodes {
+            node.core().keep_up().unwrap();
+        }
+    }
+
+    /// A request with these of our cookies.
+    pub fn ask(&self, node: usize, method: &str, path: &str, jar: Jar, body: Option<&Value>) -> Response {
+        let access = jar.access.map(|at| format!("accessToken={}", self.model.access[at].text));
+        let refresh = jar.refresh.map(|at| format!("refreshToken={}", self.model.refresh[at].text));
+        let cookies: Vec<String> = access.into_iter().chain(refresh).collect();
+        let mut request = Request::new(method, path);
+        if !cookies.is_empty() {
+            request = request.cookie_header(&cookies.join("; "));
+        }
+        if let Some(body) = body {
+            request = request.json(&body.to_string());
+        }
+        let answer = request.send(self.node(node).address());
+        self.spread();
+        answer
+    }
+
+    /// The tokens that an answer brought, found to be what they should be: of this session, from one of these times.
+    pub fn take(&mut self, session: usize, tokens: &Tokens, from: &[Seconds]) -> Result<Jar, String> {
+        let kept = &self.model.sessions[session];
+        let account = &self.model.accounts[kept.account];
+        let access = read(&tokens.access, session)?;
+        let refresh = read(&tokens.refresh, session)?;
+        for (token, claims) in [&access, &refresh] {
+            same("the session", kept.id.as_str(), claims["sid"].as_str().unwrap_or_default())?;
+            same("the generation", kept.generation, token.generation)?;
+            same("the account", account.id.map(|id| id.to_string()).as_deref(), claims["sub"].as_str())?;
+        }
+        same("the role", Some(super::model::ROLES[account.role]), access.1["role"].as_str())?;
+        same("the refresh token's times", (kept.rotated_at, kept.idle_end), (refresh.0.from, refresh.0.until))?;
+        if !from.contains(&access.0.from) {
+            return Err(format!("an access token from {} and not from one of {from:?}", access.0.from));
+        }
+        same("the access token's end", kept.end.min(access.0.from + ACCESS_LIFE), access.0.until)?;
+        let of_generation = |token: &&Token| token.session == session && token.generation == kept.generation;
+        if let Some(before) = self.model.refresh.iter().find(of_generation) {
+            same("a generation's refresh token", &before.text, &refresh.0.text)?;
+        }
+        Ok(Jar {
+            access: Some(note(&mut self.model.access, access.0)),
+            refresh: Some(note(&mut self.model.refresh, refresh.0)),
+        })
+    }
+
+    /// The client gets the answer, unless it is lost on the way.
+    pub fn hand_over(&mut self, client: usize, lost: bool, cookies: Cookies, jar: Jar) {
+        match cookies {
+            _ if lost => {}
+            Cookies::Kept => {}
+            Cookies::Set => self.model.jars[client] = jar,
+            Cookies::Cleared => self.model.jars[client] = Jar::default(),
+        }
+    }
+}
+
+/// The times and the place of a token, and all that it claims.
+fn read(text: &str, session: usize) -> Result<(Token, Value), String> {
+    let claims = parts_of(text).1;
+    let number = |name: &str| claims[name].as_i64().ok_or_else(|| format!("no {name} in {claims}"));
+    let (generation, from, until) = (number("gen")?, number("iat")?, number("exp")?);
+    Ok((Token { session, generation, from, until, text: text.to_owned() }, claims))
+}
+
+/// Where the token stands among those given out; the same text stands there once.
+fn note(known: &mut Vec<Token>, token: Token) -> usize {
+    if let Some(at) = known.iter().position(|other| other.text == token.text) {
+        return at;
+    }
+    known.push(token);
+    known.len() - 1
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what is compared is mostly made for it")]
+pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, model: T, service: T) -> Verdict {
+    if model == service { Ok(()) } else { Err(format!("{what}: the model says {model:?}, the service {service:?}")) }
+}
+
+/// The answer has this status and does this to the cookies.
+pub fn answered(answer: &Response, status: u16, cookies: Cookies) -> Verdict {
+    let set = answer.set_cookies();
+    let cleared = set.iter().filter(|cookie| cookie.is_cleared()).count();
+    let done = match (set.len(), cleared) {
+        (0, 0) => Cookies::Kept,
+        (2, 0) => Cookies::Set,
+        (2, 2) => Cookies::Cleared,
+        other => return Err(format!("{other:?} cookies set and cleared")),
+    };
+    let says = || if answer.status < 400 { answer.text() } else { code(answer) };
+    same("the answer", (status, cookies), (answer.status, done)).map_err(|why| format!("{why}: {}", says()))
+}
