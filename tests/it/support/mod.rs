@@ -2,6 +2,7 @@
 
 pub mod dice;
 pub mod http;
+pub mod link;
 pub mod postgres;
 pub mod process;
 
@@ -46,6 +47,24 @@ pub fn is_soak() -> bool {
     let soak = std::env::var("DOORWARD_SOAK");
     soak.is_ok_and(|value| value == "1")
 }
+
+/// Says what was measured, also when the test passes.
+pub fn print_figure(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "figure: {text}");
+}
+
+/// Makes each named function a test on PostgreSQL: what only several machines need.
+macro_rules! on_postgres {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            $(#[test] fn $name() {
+                crate::support::run_on(crate::support::Backend::Postgres, |_| super::$name());
+            })+
+        }
+    };
+}
+pub(crate) use on_postgres;
 
 /// A number that the long job may be told by the environment.
 pub fn soak_number(name: &str, otherwise: usize) -> usize {
