@@ -109,7 +109,11 @@ fn what_does_not_fit_the_servers_buffer_is_refused_and_the_connection_closed() {
         let answer = String::from_utf8(exchange_raw(service.address(), &bytes)).unwrap();
         // A reset may overtake the answer where the server closes before it has read everything.
         assert!(answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {answer}");
-        println!("{what}: {} in {:?}", answer.lines().next().unwrap_or("reset"), began.elapsed());
+        crate::support::print_figure(&format!(
+            "{what}: {} in {:?}",
+            answer.lines().next().unwrap_or("reset"),
+            began.elapsed()
+        ));
     }
     let healthy: Response = Request::new("GET", "/healthz").send(service.address());
     assert_eq!(healthy.status, 200);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use diesel::{Connection, RunQueryDsl, SqliteConnection, dsl::sql, select, sql_types::BigInt};
 use serde_json::json;
 
-use crate::support::http::{Request, Response};
+use crate::support::http::{Request, Response, SetCookie};
 use crate::support::process::{Node, Place, until};
 use crate::support::{Backend, PASSWORD, percentile, postgres, race};
 
@@ -147,7 +147,7 @@ impl Day {
         }
         until(PATIENCE, "/readyz 503", || (self.status("GET", "/readyz") == 503).then_some(()));
         let checks = self.assert_checks_are_right();
-        assert_eq!(self.counter("doorward_database_available "), 0.0, "{}", self.what);
+        assert_eq!(self.counter("doorward_database_available "), 0, "{}", self.what);
         self.say(&format!("503 within {slowest:?}, checks within {checks:?}"));
     }
 
@@ -186,7 +186,7 @@ impl Day {
         assert_eq!(self.node.send(&check(&self.live)).status, 200);
         let answer = self.node.send(&logout(&self.leaving));
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert!(answer.set_cookies().len() == 2 && answer.set_cookies().iter().all(|cookie| cookie.is_cleared()));
+        assert!(answer.set_cookies().len() == 2 && answer.set_cookies().iter().all(SetCookie::is_cleared));
         for over in [&self.leaving, &self.gone] {
             assert_eq!((self.node.send(&check(over)).status, self.node.send(&refresh(over)).status), (401, 401));
         }
@@ -221,18 +221,18 @@ impl Day {
             "{} lines of log, {began} of a beginning, {ended} of an end; {failures} failures",
             log.lines().count()
         ));
-        if failures > 0.0 {
+        if failures > 0 {
             assert!(began >= 1 && began == ended, "{log}");
         }
         assert!(began <= 6 && log.lines().count() <= 30, "{log}");
-        assert_eq!(self.counter("doorward_database_available "), 1.0);
+        assert_eq!(self.counter("doorward_database_available "), 1);
     }
 
     /// The sum of the counters whose lines begin so.
-    fn counter(&self, start: &str) -> f64 {
+    fn counter(&self, start: &str) -> i64 {
         let text = self.node.send(&Request::new("GET", "/metrics").bearer(COUNTERS)).text();
         let values = text.lines().filter(|line| line.starts_with(start)).filter_map(|line| line.rsplit(' ').next());
-        values.map(|value| value.parse::<f64>().unwrap()).sum()
+        values.map(|value| value.parse::<i64>().unwrap()).sum()
     }
 
     fn number(&self, query: &str) -> i64 {
@@ -244,6 +244,11 @@ impl Day {
     }
 
     fn say(&self, what: &str) {
-        println!("{} on {:?} in {}: {what}", self.what, self.backend, self.place.path().display());
+        crate::support::print_figure(&format!(
+            "{} on {:?} in {}: {what}",
+            self.what,
+            self.backend,
+            self.place.path().display()
+        ));
     }
 }

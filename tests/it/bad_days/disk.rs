@@ -45,7 +45,7 @@ fn a_full_disk_costs_nobody_a_session() {
         let place = Place::on(backend);
         let folder = place.file("small");
         let Some(disk) = Small::mount(&folder, 4) else {
-            println!("no right to mount a small disk; the limit of the file's size stands for it");
+            crate::support::print_figure("no right to mount a small disk; the limit of the file's size stands for it");
             return a_file_that_may_not_grow(backend);
         };
         let url = format!("sqlite://{}", folder.join("doorward.db").display());

@@ -125,12 +125,12 @@ fn every_kind_of_slow_client_is_let_go_in_ten_seconds() {
         .collect();
     for slow in running {
         let (what, status, (took, told)) = slow.join().unwrap();
-        println!("{what}: {told}, closed after {:.1} s", took.as_secs_f32());
+        crate::support::print_figure(&format!("{what}: {told}, closed after {:.1} s", took.as_secs_f32()));
         assert_eq!(told, status, "{what}");
         assert!(took < AT_THE_LATEST, "{what}: still open");
     }
     let took = reader.join().unwrap();
-    println!("answers that nobody reads: closed after {:.1} s", took.as_secs_f32());
+    crate::support::print_figure(&format!("answers that nobody reads: closed after {:.1} s", took.as_secs_f32()));
     assert!(took < AT_THE_LATEST, "answers that nobody reads: still open");
     assert_eq!(Request::new("GET", "/healthz").send(address).status, 200);
 }
@@ -174,7 +174,7 @@ fn a_connection_over_the_cap_waits_until_another_closes() {
         while !heard.ends_with(b"}") {
             assert!(!listen(&mut over, &mut heard) && began.elapsed() < AT_THE_LATEST, "it has its turn");
         }
-        println!("answered {:?} after another closed", began.elapsed());
+        crate::support::print_figure(&format!("answered {:?} after another closed", began.elapsed()));
         waited
     });
     assert!(waited, "a fifth connection was served beside four");
@@ -205,11 +205,11 @@ fn slow_clients_in_hundreds_leave_checks_fast() {
         let _ = stream.write_all(kind.sends[0].as_bytes());
         (stream, kind.trickles)
     };
-    let mut held: Vec<_> = (0..usize::try_from(clients).unwrap()).map(hold).collect();
+    let mut streams: Vec<_> = (0..usize::try_from(clients).unwrap()).map(hold).collect();
     let check = Request::new("GET", "/auth/me").bearer(&access);
     let (mut times, mut begun_again) = (vec![], 0);
     for _ in 0..rounds {
-        for (number, (stream, trickles)) in held.iter_mut().enumerate() {
+        for (number, (stream, trickles)) in streams.iter_mut().enumerate() {
             if stream.write_all(trickles.as_bytes()).is_err() {
                 (*stream, *trickles) = hold(number);
                 begun_again += 1;
@@ -222,6 +222,9 @@ fn slow_clients_in_hundreds_leave_checks_fast() {
         }
     }
     let (p50, p99) = (percentile(&mut times, 50), percentile(&mut times, 99));
-    println!("{clients} slow clients, {begun_again} begun again: {} checks, p50 {p50:?}, p99 {p99:?}", times.len());
+    crate::support::print_figure(&format!(
+        "{clients} slow clients, {begun_again} begun again: {} checks, p50 {p50:?}, p99 {p99:?}",
+        times.len()
+    ));
     assert!(p50 < Duration::from_millis(100) && p99 < Duration::from_secs(2), "p50 {p50:?}, p99 {p99:?}");
 }
