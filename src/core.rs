@@ -5,10 +5,13 @@ pub mod account;
 pub mod audit;
 pub mod caller;
 pub mod demo;
+pub mod feed;
 pub mod housekeeping;
 pub mod identifier;
+pub mod known_device;
 pub mod opaque_token;
 pub mod password;
+pub mod rate;
 pub mod receipt;
 pub mod refresh;
 pub mod refusal;
@@ -24,14 +27,16 @@ pub mod token;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 
 use crate::clock::{Clock, Timestamp};
+use crate::metrics::Metrics;
 use crate::settings::{Free, Settings};
 use crate::store::{self, Store};
 use password::Hasher;
+use rate::{RateRules, Rates};
 use receipt::Receipts;
 use refusal::Fault;
 use signing_key::{KeySource, KeysError};
@@ -39,6 +44,9 @@ use throttle::ThrottleRules;
 use token::{TokenGate, TokenRules};
 
 pub use crate::store::{AccountId, AccountStatus, Id128, SessionId};
+
+/// How often a change is tried to answer `/readyz`.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// The service, cheap to clone. Two with different settings live side by side in one process.
 #[derive(Clone)]
@@ -49,6 +57,7 @@ pub struct Inner {
     store: Store,
     clock: Clock,
     rules: Rules,
+    metrics: Metrics,
     hasher: Hasher,
     gate: ArcSwap<TokenGate>,
     keys: KeySource,
@@ -56,6 +65,8 @@ pub struct Inner {
     keys_unusable: AtomicBool,
     view: revocation::View,
     receipts: Receipts,
+    rates: Rates,
+    probed: Mutex<Option<Instant>>,
 }
 
 /// The settings that rules of the core depend on.
@@ -68,6 +79,7 @@ struct Rules {
     signup: bool,
     signup_role: String,
     throttle: ThrottleRules,
+    rates: RateRules,
     tokens: TokenRules,
 }
 
@@ -123,7 +135,9 @@ impl Core {
     /// Opens database and keys, brings the tables up to date if the settings say so, and reads every revocation.
     pub fn open(settings: &Settings, clock: Clock) -> Result<(Self, Opened), OpenError> {
         let database = &settings.database;
-        let store = Store::open(&database.database_url, database.database_connections, database.database_timeout);
+        let metrics = Metrics::new().map_err(|why| Fault::Broken(format!("metrics: {why}")))?;
+        let (size, timeout) = (database.database_connections, database.database_timeout);
+        let store = Store::open(&database.database_url, size, timeout, metrics.clone());
         let store = store.map_err(OpenError::Database)?;
         let migrations = if settings.database.auto_migrate {
             store.migrate().map_err(OpenError::Database)?
@@ -155,12 +169,16 @@ impl Core {
             keys,
             view: revocation::View::default(),
             receipts: Receipts::default(),
+            rates: Rates::default(),
+            probed: Mutex::new(None),
             store,
             clock,
             rules,
+            metrics,
         };
-        store::when_unlocked(|| inner.view.poll(&inner.store)).map_err(OpenError::Database)?;
-        Ok((Self(Arc::new(inner)), Opened { migrations, keys_created: loaded.created }))
+        let core = Self(Arc::new(inner));
+        store::when_unlocked(|| core.read_revocations()).map_err(OpenError::Database)?;
+        Ok((core, Opened { migrations, keys_created: loaded.created }))
     }
 
     /// What hashes secrets; its calls take long.
@@ -178,9 +196,38 @@ impl Core {
         self.view.age()
     }
 
-    /// Whether the database answers.
-    pub fn ping(&self) -> Result<(), Fault> {
-        Ok(self.store.read(|db| store::accounts::find(db, AccountId(0)).map(|_| ()))?)
+    /// What this node counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Whether the database answers and takes changes. Asks it once a second at most, since this is for everybody to ask.
+    pub fn is_ready(&self) -> bool {
+        let due = self.probed.try_lock().is_ok_and(|mut probed| {
+            let due = probed.is_none_or(|at| at.elapsed() >= PROBE_EVERY);
+            if due {
+                *probed = Some(Instant::now());
+            }
+            due
+        });
+        if due {
+            let _ = self.store.probe();
+        }
+        !self.store.is_away()
+    }
+
+    /// Notes that a request stopped waiting for the database.
+    pub fn note_silence(&self) {
+        self.store.note_silence();
+    }
+
+    /// The counters as text, with what is known only at this moment.
+    pub fn metrics_text(&self) -> Result<String, Fault> {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.view_age.set(self.view.age().as_secs_f64());
+        self.metrics.view_entries.set(count(self.view.len()));
+        self.metrics.receipts_unwritten.set(count(self.receipts.unwritten().len()));
+        self.metrics.text().map_err(|why| Fault::Broken(format!("metrics: {why}")))
     }
 
     /// Puts a new signing key in front; running services believe it at once and sign with it within `REVOCATION_MAX_STALE`.
@@ -219,7 +266,8 @@ impl Core {
 
 /// Brings a database to this version's tables, without keys; names what ran.
 pub fn migrate(url: &store::DatabaseUrl) -> Result<Vec<String>, store::Error> {
-    Store::open(url, 1, Duration::from_secs(2))?.migrate()
+    let metrics = Metrics::new().map_err(|why| store::Error::Broken(why.to_string()))?;
+    Store::open(url, 1, Duration::from_secs(2), metrics)?.migrate()
 }
 
 impl Rules {
@@ -239,6 +287,10 @@ impl Rules {
                 },
                 first_wait: settings.throttle.throttle_first_wait,
                 longest_wait: settings.throttle.throttle_longest_wait,
+            },
+            rates: RateRules {
+                sign_ups: settings.throttle.throttle_sign_ups,
+                refreshes: settings.throttle.throttle_refreshes,
             },
             tokens: TokenRules {
                 audience: settings.tokens.audience.clone().unwrap_or_else(|| issuer.clone()),

@@ -2,7 +2,7 @@
 //!
 //! What lives where, and who may use whom:
 //!
-//! - [`clock`], [`secret`], [`settings`]: what everybody may use.
+//! - [`clock`], [`metrics`], [`secret`], [`settings`]: what everybody may use.
 //! - [`store`]: rows. Knows diesel and nothing above it.
 //! - [`core`]: rules. Knows store; knows no actix, no JSON, no cookie, no status code.
 //! - [`web`]: wires. Knows core, never store. A dialect knows core and web's helpers, never another dialect.
@@ -19,6 +19,7 @@
 pub mod cli;
 pub mod clock;
 pub mod core;
+pub mod metrics;
 pub mod secret;
 pub mod settings;
 pub mod store;

@@ -33,6 +33,11 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether somebody knows it; how long that takes tells nothing but its length.
+    pub fn is(&self, presented: &str) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_bytes(), presented.as_bytes()).is_ok()
+    }
 }
 
 /// A signed access token: a JWT that opens the routes of its session until it expires or is revoked.
@@ -44,6 +49,23 @@ never_printed!(AccessToken);
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken(String);
 never_printed!(RefreshToken);
+
+/// What a browser shows to be known as a device that has signed in before. Opens nothing by itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeviceToken(String);
+never_printed!(DeviceToken);
+
+impl DeviceToken {
+    /// Takes the text in.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for the browser that it is meant for.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
 
 impl AccessToken {
     /// Takes the compact form in.

@@ -4,6 +4,7 @@
 mod cookies;
 mod database;
 mod keys;
+mod metrics;
 mod names;
 mod passwords;
 mod throttle;
@@ -24,8 +25,9 @@ use names::unknown_names;
 pub use cookies::{Cookies, Prefix, SameSite};
 pub use database::Database;
 pub use keys::Keys;
+pub use metrics::MetricsSettings;
 pub use passwords::Passwords;
-pub use throttle::{Free, Throttle};
+pub use throttle::{Free, Rate, Throttle};
 pub use tokens::Tokens;
 pub use web::{LogFormat, MountText, Web};
 
@@ -51,6 +53,9 @@ pub struct Settings {
     /// How often a secret may be tried.
     #[command(flatten)]
     pub throttle: Throttle,
+    /// Who may read the counters.
+    #[command(flatten)]
+    pub metrics: MetricsSettings,
     /// Names and reach of cookies.
     #[command(flatten)]
     pub cookies: Cookies,
@@ -221,6 +226,25 @@ impl Settings {
         faults
     }
 
+    fn throttle_contradictions(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.throttle.throttle_free_failures == Free::All && !self.passwords.test_mode {
+            faults.push("THROTTLE_FREE_FAILURES: off lets anybody guess for ever; use a number, or TEST_MODE=true in a test suite".into());
+        }
+        for (name, rate) in [
+            ("THROTTLE_SIGN_UPS", self.throttle.throttle_sign_ups),
+            ("THROTTLE_REFRESHES", self.throttle.throttle_refreshes),
+        ] {
+            if rate == Rate::Off && !self.passwords.test_mode {
+                faults.push(format!("{name}: off bounds nothing; use a rate, or TEST_MODE=true in a test suite"));
+            }
+        }
+        if self.throttle.throttle_first_wait > self.throttle.throttle_longest_wait {
+            faults.push("THROTTLE_FIRST_WAIT: it is longer than THROTTLE_LONGEST_WAIT; make it the shorter one".into());
+        }
+        faults
+    }
+
     fn contradictions(&self) -> Vec<String> {
         let mut faults = self.cookie_contradictions();
         if self.passwords.bcrypt_cost < 10 && !self.passwords.test_mode {
@@ -229,12 +253,7 @@ impl Settings {
                 self.passwords.bcrypt_cost
             ));
         }
-        if self.throttle.throttle_free_failures == Free::All && !self.passwords.test_mode {
-            faults.push("THROTTLE_FREE_FAILURES: off lets anybody guess for ever; use a number, or TEST_MODE=true in a test suite".into());
-        }
-        if self.throttle.throttle_first_wait > self.throttle.throttle_longest_wait {
-            faults.push("THROTTLE_FIRST_WAIT: it is longer than THROTTLE_LONGEST_WAIT; make it the shorter one".into());
-        }
+        faults.extend(self.throttle_contradictions());
         if self.passwords.test_mode && self.is_https() {
             faults.push("TEST_MODE: it is on with an https PUBLIC_URL; leave it out where people sign in".to_owned());
         }
@@ -284,6 +303,9 @@ impl Settings {
         }
         if cookies.cookie_access_name == cookies.cookie_refresh_name {
             faults.push("COOKIE_REFRESH_NAME: it equals COOKIE_ACCESS_NAME; give them two names".to_owned());
+        }
+        if [&cookies.cookie_access_name, &cookies.cookie_refresh_name].contains(&&cookies.cookie_device_name) {
+            faults.push("COOKIE_DEVICE_NAME: another cookie has this name; give it one of its own".to_owned());
         }
         let host = self.web.public_url.as_ref().and_then(|url| url.host_str());
         if let (Some(domain), Some(host)) = (&cookies.cookie_domain, host)

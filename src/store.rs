@@ -7,14 +7,17 @@ pub mod accounts;
 pub mod audit_events;
 mod columns;
 mod connection;
+pub mod listen;
 mod migrate;
 pub mod opaque_tokens;
+mod outage;
 pub mod revocations;
 #[expect(missing_docs, reason = "diesel's macro documents nothing that it makes")]
 pub mod schema;
 pub mod sessions;
 pub mod throttles;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
@@ -23,7 +26,9 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 pub use columns::{AccountId, AccountStatus, Id128, SessionId};
 pub use connection::{DatabaseUrl, Db};
 
+use crate::metrics::Metrics;
 use connection::{Manager, Pooled};
+use outage::Outage;
 
 /// No transaction is committed that was open longer. The poll of revocations relies on it: a row may become visible that
 /// much later than one with a higher id, and no more.
@@ -88,11 +93,13 @@ pub struct Store {
     readers: r2d2::Pool<Manager>,
     writers: r2d2::Pool<Manager>,
     url: DatabaseUrl,
+    lock_wait: Duration,
+    outage: Arc<Outage>,
 }
 
 impl Store {
     /// Opens the pool: fails when the database cannot be reached now. A request has `timeout` for all it asks here.
-    pub fn open(url: &DatabaseUrl, connections: u32, timeout: Duration) -> Result<Self, Error> {
+    pub fn open(url: &DatabaseUrl, connections: u32, timeout: Duration, metrics: Metrics) -> Result<Self, Error> {
         // Waiting for a connection or for a lock leaves some of it for the work.
         let wait = timeout.mul_f32(0.75);
         let build = |size: u32, idle: u32| {
@@ -108,7 +115,8 @@ impl Store {
         // One more than there are threads for requests, for housekeeping.
         let readers = build(connections.max(1) + 1, 1);
         let writers = if url.file().is_some() { build(1, 1) } else { readers.clone() };
-        Ok(Self { readers, writers, url: url.clone() })
+        let outage = Arc::new(Outage::new(metrics));
+        Ok(Self { readers, writers, url: url.clone(), lock_wait: wait, outage })
     }
 
     /// Where the rows are.
@@ -136,19 +144,48 @@ impl Store {
         when_unlocked(|| migrate::pending(&mut connect(&self.url)?))
     }
 
+    /// Connects a listener of its own.
+    pub fn listen(&self) -> Result<listen::Listener, Error> {
+        listen::Listener::open(&self.url, self.lock_wait)
+    }
+
+    /// Whether the last call found nobody, or nobody who can write.
+    pub fn is_away(&self) -> bool {
+        self.outage.is_on()
+    }
+
+    /// Notes that a caller stopped waiting for an answer.
+    pub fn note_silence(&self) {
+        self.outage.note_silence();
+    }
+
+    /// Asks, and commits a transaction that changes nothing: whether the disk has room, the lock is free, the server is no
+    /// replica.
+    pub fn probe(&self) -> Result<(), Error> {
+        self.read(|db| accounts::find(db, AccountId(0)).map(|_| ()))?;
+        self.write(|db| match db {
+            // Writes the header page, to the value that it has.
+            Db::Sqlite(db) => Ok(db.batch_execute("PRAGMA user_version = 0")?),
+            Db::Postgres(db) => Ok(db.batch_execute("SELECT pg_current_xact_id()")?),
+        })
+    }
+
     /// Asks with one or more statements that change nothing and need no common snapshot.
     pub fn read<T>(&self, mut ask: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+        let began = Instant::now();
         let mut answer = with(&self.readers, &mut ask);
         if matches!(answer, Err(Error::Unavailable(_))) {
             // A connection that a restarted server cut says so only when used; asking twice does no harm.
             answer = with(&self.readers, &mut ask);
         }
+        self.outage.note_read(began, &answer);
         answer
     }
 
     /// Changes rows in one transaction: all of it is there when this returns `Ok`, none of it otherwise. Run again
     /// from its beginning when PostgreSQL made it lose a race, so it must have no effect but on rows.
     pub fn write<T>(&self, mut change: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+        let began = Instant::now();
         let mut outcome = with(&self.writers, |db| transaction(db, &mut change));
         for _ in 1..TRIES {
             match outcome {
@@ -158,6 +195,7 @@ impl Store {
                 _ => break,
             }
         }
+        self.outage.note_write(began, &outcome);
         outcome
     }
 }
@@ -260,7 +298,7 @@ mod tests {
     fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("a.db").display()).parse().unwrap();
-        let store = Store::open(&url, 3, Duration::from_secs(2)).unwrap();
+        let store = Store::open(&url, 3, Duration::from_secs(2), Metrics::new().unwrap()).unwrap();
         store.migrate().unwrap();
         (folder, store)
     }

@@ -8,6 +8,7 @@ pub mod caller;
 mod client_address;
 pub mod dialects;
 mod health;
+mod metrics;
 mod origin;
 pub mod problem;
 mod run;
@@ -23,9 +24,11 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, Resource};
 
 use crate::clock::Clock;
+use crate::core::feed::Feed;
 use crate::core::housekeeping::Housekeeper;
 use crate::core::refusal::{Fault, Refusal};
 use crate::core::{Core, OpenError, Opened};
+use crate::secret::Secret;
 use crate::settings::Settings;
 use answer::{WebError, in_the_dialects_shape};
 use client_address::TrustedProxies;
@@ -53,9 +56,11 @@ struct Inner {
     origins: Origins,
     proxies: TrustedProxies,
     database_patience: Duration,
+    metrics_token: Option<Secret>,
     https: bool,
     draining: AtomicBool,
     _housekeeper: Housekeeper,
+    _feed: Feed,
 }
 
 impl std::fmt::Debug for Doorward {
@@ -77,16 +82,18 @@ impl Doorward {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let hash_threads = settings.passwords.hash_threads.map_or(cores, usize::from);
         let inner = Inner {
-            rows: Pool::start("rows", connections, connections * QUEUE_PER_CONNECTION)?,
-            hashes: Pool::start("hash", hash_threads, usize::from(settings.passwords.hash_queue))?,
+            rows: Pool::start("rows", connections, connections * QUEUE_PER_CONNECTION, core.metrics())?,
+            hashes: Pool::start("hash", hash_threads, usize::from(settings.passwords.hash_queue), core.metrics())?,
             mounts: settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect(),
             cookies: SessionCookies::new(settings),
             origins: Origins::new(settings),
             proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
             database_patience: settings.database.database_timeout.mul_f32(0.95),
+            metrics_token: settings.metrics.metrics_token.clone(),
             https: settings.is_https(),
             draining: AtomicBool::new(false),
             _housekeeper: Housekeeper::start(core.clone())?,
+            _feed: Feed::start(core.clone())?,
             core,
         };
         Ok((Self(Arc::new(inner)), opened))
@@ -102,6 +109,9 @@ impl Doorward {
         let door = self.clone();
         move |app: &mut ServiceConfig| {
             app.app_data(Data::new(door.clone())).configure(health::routes);
+            if let Some(token) = &door.0.metrics_token {
+                app.configure(metrics::guarded(token.clone()));
+            }
             let mut mounts: Vec<&Mounted> = door.0.mounts.iter().collect();
             mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
             for mounted in mounts {

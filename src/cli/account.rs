@@ -54,6 +54,8 @@ pub enum Command {
         #[arg(long)]
         pin_stdin: bool,
     },
+    /// Forget the account's failed sign-ins: it is throttled no more. Addresses that failed wait on.
+    Unlock(Which),
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +132,12 @@ impl Command {
                 set_secret(core, &which, "password", password_stdin, GivenSecret::Password)
             }
             Self::SetPin { which, pin_stdin } => set_secret(core, &which, "pin", pin_stdin, GivenSecret::Pin),
+            Self::Unlock(which) => {
+                let account = which.find(core)?;
+                core.unlock(account.id)?;
+                say(&format!("account {} has its free tries again", account.id));
+                Ok(())
+            }
         }
     }
 }

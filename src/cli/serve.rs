@@ -61,6 +61,9 @@ fn announce(server: &Server, settings: &Settings, door: &Doorward, opened: &Open
     say(&format!("  keys      {keys}{made}"));
     let mounts = door.mounts().iter().map(|mounted| format!("{} at {}", mounted.dialect.name, mounted.prefix));
     say(&format!("  mounts    {}", mounts.collect::<Vec<_>>().join(", ")));
+    if let Some(address) = server.metrics_address() {
+        say(&format!("  metrics   http://{address}/metrics"));
+    }
     if demo {
         say("  demo      emilys / emilyspass, cooluser1 / PIN 0000: everybody knows them");
     }

@@ -150,7 +150,7 @@ impl Core {
         match changed {
             Ok(row) => {
                 let row = row?;
-                event.log();
+                self.tell(&event);
                 Ok(row.into())
             }
             Err(store::Error::Taken) => Err(Refusal::IdentifierTaken(Taken { name: true, ..Taken::default() }).into()),
@@ -185,8 +185,20 @@ impl Core {
         let event = Event::new(Kind::SecretChange, &Client::operator()).account(account.id).detail(field);
         let id = account.id;
         self.end_all_sessions(id, EndReason::SecretChange, &event, |db| {
-            accounts::set_secret(db, id, column, &stored, now)
+            accounts::set_secret(db, id, column, &stored, now)?;
+            self.lift_blocks(db, id)
         })
+    }
+
+    /// Forgets what failed sign-ins have cost the account: whoever failed has the free tries again.
+    pub fn unlock(&self, id: AccountId) -> Result<(), Error> {
+        let event = Event::new(Kind::ThrottleLifted, &Client::operator()).account(id);
+        self.store.write(|db| {
+            self.lift_blocks(db, id)?;
+            event.write(db, self.now())
+        })?;
+        self.tell(&event);
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 //! line once that is committed. Neither ever holds a secret, a token or an identifier as somebody typed it (people type
 //! passwords into user name fields).
 
+use super::Core;
 use super::caller::Client;
 use super::session::cut_agent;
 use crate::clock::Timestamp;
@@ -35,6 +36,8 @@ pub enum Kind {
     RoleChange,
     /// The status was changed.
     StatusChange,
+    /// What failed sign-ins had cost an account was forgotten.
+    ThrottleLifted,
 }
 
 impl Kind {
@@ -53,11 +56,20 @@ impl Kind {
             Self::ProfileChange => "profile_change",
             Self::RoleChange => "role_change",
             Self::StatusChange => "status_change",
+            Self::ThrottleLifted => "throttle_lifted",
         }
     }
 
     const fn alarms(self) -> bool {
         matches!(self, Self::RefreshReuse)
+    }
+}
+
+impl Core {
+    /// Tells the log and the metrics, after the act is committed.
+    pub(super) fn tell(&self, event: &Event) {
+        self.metrics.events.with_label_values(&[event.kind.as_str()]).inc();
+        event.log();
     }
 }
 
@@ -113,8 +125,8 @@ impl Event {
         audit_events::insert(db, &row)
     }
 
-    /// Writes the log line, after the act is committed.
-    pub fn log(&self) {
+    /// Writes the log line.
+    fn log(&self) {
         let fields = [
             ("account", self.account.map(|id| id.to_string())),
             ("session", self.session.map(|id| id.to_string())),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::clock::Timestamp;
+use crate::secret::DeviceToken;
 use crate::store::{AccountId, SessionId};
 
 /// A signed-in caller: what a live access token says, checked.
@@ -29,11 +30,13 @@ pub struct Client {
     pub user_agent: Option<String>,
     /// The request's id, the same in the log.
     pub request_id: Option<String>,
+    /// What it shows of sign-ins before.
+    pub device: Option<DeviceToken>,
 }
 
 impl Client {
     /// The command line.
     pub fn operator() -> Self {
-        Self { address: None, user_agent: Some("command line".to_owned()), request_id: None }
+        Self { user_agent: Some("command line".to_owned()), ..Self::default() }
     }
 }

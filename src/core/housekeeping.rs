@@ -1,5 +1,6 @@
-//! What a node does in the background: hear of revocations, write receipts, follow the keys file, remove what is over.
-//! Each step is a function that a test calls itself; the thread only calls them in time.
+//! What a node does in the background: write receipts, follow the keys file, remove what is over, ask whether a database
+//! that was away is back. Each step is a function that a test calls itself; the thread only calls them in time.
+//! Revocations are heard of in feed.rs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -8,21 +9,30 @@ use std::time::{Duration, Instant};
 
 use super::refusal::{Error, Fault};
 use super::{Core, revocation};
-use crate::store::{revocations, sessions, throttles};
+use crate::store::{self, revocations, sessions, throttles};
 
 /// Rows removed in one transaction: few enough that no writer waits long behind it.
 const BATCH: i64 = 500;
+
+/// How often it looks around.
+const ROUND: Duration = Duration::from_millis(500);
 
 /// How often the tables are looked through for what is over.
 const PURGE_EVERY: Duration = Duration::from_mins(1);
 
 impl Core {
-    /// One round: revocations in, receipts out, keys as the file has them.
+    /// All that follows from what others wrote and from what this node saw, at once: revocations in, receipts out, keys
+    /// as the file has them.
     pub fn keep_up(&self) -> Result<(), Error> {
-        let polled = self.view.poll(&self.store);
+        self.read_revocations()?;
         self.follow_keys();
-        polled?;
         self.write_receipts()
+    }
+
+    /// Reads every revocation.
+    pub(super) fn read_revocations(&self) -> Result<(), store::Error> {
+        self.view.rebuild(|after, limit| self.store.read(|db| revocations::list_after(db, after, limit)))?;
+        Ok(())
     }
 
     /// Writes down which generations have arrived; at most one write a generation.
@@ -33,6 +43,7 @@ impl Core {
                 batch.iter().try_for_each(|(id, generation, at)| sessions::confirm(db, *id, *generation, *at))
             })?;
             self.receipts.note_written(batch);
+            self.metrics.receipts_written.inc_by(batch.len() as u64);
         }
         Ok(())
     }
@@ -56,6 +67,7 @@ impl Core {
             Ok(revocations + sessions::purge(db, before, BATCH)? + throttles::purge(db, before, BATCH)?)
         })?;
         self.view.forget(before);
+        self.metrics.purged_rows.inc_by(gone as u64);
         Ok(gone)
     }
 
@@ -104,11 +116,14 @@ impl Drop for Housekeeper {
 }
 
 fn run(core: &Core, stop: &(Mutex<bool>, Condvar)) {
-    let every = (core.rules.revocation_max_stale / 4).min(Duration::from_millis(500));
     let troubled = AtomicBool::new(false);
     let mut purged = Instant::now();
     loop {
-        tell_once(&troubled, core.keep_up());
+        core.follow_keys();
+        if core.store.is_away() {
+            let _ = core.store.probe();
+        }
+        tell_once(&troubled, core.write_receipts());
         if purged.elapsed() >= PURGE_EVERY {
             // One batch a round, however much is over: the next poll must not wait for a long clean-up.
             let gone = core.purge_some();
@@ -118,7 +133,7 @@ fn run(core: &Core, stop: &(Mutex<bool>, Condvar)) {
             tell_once(&troubled, gone.map(|_| ()));
         }
         let stopped = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stopped, _) = stop.1.wait_timeout(stopped, every).unwrap_or_else(PoisonError::into_inner);
+        let (stopped, _) = stop.1.wait_timeout(stopped, ROUND).unwrap_or_else(PoisonError::into_inner);
         if *stopped {
             break;
         }
@@ -132,9 +147,9 @@ fn tell_once(troubled: &AtomicBool, outcome: Result<(), Error>) {
     let was = troubled.swap(outcome.is_err(), Ordering::Relaxed);
     match outcome {
         Err(error) if !was => {
-            log::error!(error:%; "housekeeping cannot reach the table; checks ask it once memory is too old");
+            log::error!(error:%; "housekeeping cannot write; it goes on when the database answers");
         }
-        Ok(()) if was => log::info!("housekeeping reaches the table again"),
+        Ok(()) if was => log::info!("housekeeping goes on"),
         _ => {}
     }
 }

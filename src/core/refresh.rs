@@ -36,6 +36,19 @@ pub enum Verdict {
     Refuse(Refusal),
 }
 
+impl Verdict {
+    /// The word in the metrics.
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Rotate => "rotated",
+            Self::Keep => "kept",
+            Self::Replay => "repeated",
+            Self::Reuse => "reused",
+            Self::Refuse(_) => "refused",
+        }
+    }
+}
+
 /// Decides over a genuine, unexpired refresh token. `confirmed` is when the current generation was first seen anywhere.
 pub fn decide(
     now: Timestamp,
@@ -118,7 +131,8 @@ impl Core {
         let now = self.now();
         let confirmed = row.confirmed_at.or_else(|| self.receipts.seen(row.id, row.generation));
         let rules = RotationRules { rotates: policy.rotates, grace: self.rules.refresh_grace };
-        match decide(now, named.generation, row, account, confirmed, &rules) {
+        let verdict = decide(now, named.generation, row, account, confirmed, &rules);
+        let issued = match &verdict {
             Verdict::Rotate => self.rotate(row, account, policy, now),
             Verdict::Replay if self.repeats(row, policy, now) => self.replay(row, account, policy),
             Verdict::Replay | Verdict::Keep => self.reissue(row, account, policy, now),
@@ -126,8 +140,12 @@ impl Core {
                 self.end_reused(named, row, confirmed, now, client)?;
                 Err(Refusal::RefreshTokenReused.into())
             }
-            Verdict::Refuse(refusal) => Err(refusal.into()),
+            Verdict::Refuse(refusal) => Err(refusal.clone().into()),
+        };
+        if !matches!(issued, Ok(None) | Err(Error::Fault(_))) {
+            self.metrics.refreshes.with_label_values(&[verdict.as_str()]).inc();
         }
+        issued
     }
 
     /// Whether a repeated answer has the same access token too: a moment after the rotation, while that token lives.

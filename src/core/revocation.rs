@@ -2,8 +2,8 @@
 //! Which act revokes what is decided in sign_out.rs, sign_in.rs, account/password_change.rs and refresh.rs.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use papaya::HashMap;
@@ -36,14 +36,18 @@ impl Bar {
     }
 }
 
+/// What a bar on an account belongs to besides: the rebuilding in which it was last seen.
+type Round = u32;
+
 /// The revocations in memory. Readers take no lock that a writer can hold.
 #[derive(Debug)]
 pub struct View {
     sessions: HashMap<SessionId, Bar>,
-    accounts: HashMap<AccountId, Bar>,
+    accounts: HashMap<AccountId, (Round, Bar)>,
+    round: AtomicU32,
+    rebuilding: Mutex<()>,
     started: Instant,
     fresh_at: AtomicU64,
-    marks: Mutex<VecDeque<(Instant, i64)>>,
 }
 
 impl Default for View {
@@ -51,9 +55,10 @@ impl Default for View {
         Self {
             sessions: HashMap::new(),
             accounts: HashMap::new(),
+            round: AtomicU32::new(0),
+            rebuilding: Mutex::new(()),
             started: Instant::now(),
             fresh_at: AtomicU64::new(0),
-            marks: Mutex::new(VecDeque::new()),
         }
     }
 }
@@ -62,7 +67,7 @@ impl View {
     /// Whether the token is dead, as far as memory knows.
     pub fn is_revoked(&self, claims: &AccessClaims) -> bool {
         let session = self.sessions.pin().get(&claims.session).is_some_and(|bar| claims.generation < bar.below);
-        session || self.accounts.pin().get(&claims.account).is_some_and(|bar| claims.epoch < bar.below)
+        session || self.accounts.pin().get(&claims.account).is_some_and(|(_, bar)| claims.epoch < bar.below)
     }
 
     /// Takes a row in. Taking it in twice, or late, changes nothing.
@@ -73,14 +78,16 @@ impl View {
         }
         if let (Some(account), Some(epoch)) = (row.account_id, row.epoch) {
             let bar = Bar { below: epoch, until: row.expires_at };
-            self.accounts.pin().update_or_insert(account, |old| old.and(bar), bar);
+            let now = self.round.load(Ordering::Acquire);
+            let joined = |(then, old): &(Round, Bar)| (now, if *then == now { old.and(bar) } else { bar });
+            self.accounts.pin().update_or_insert(account, joined, (now, bar));
         }
     }
 
     /// Forgets what has been of no use since `before`.
     pub fn forget(&self, before: Timestamp) {
         self.sessions.pin().retain(|_, bar| bar.until >= before);
-        self.accounts.pin().retain(|_, bar| bar.until >= before);
+        self.accounts.pin().retain(|_, (_, bar)| bar.until >= before);
     }
 
     /// How many sessions and accounts it holds.
@@ -99,42 +106,73 @@ impl View {
         now.saturating_sub(Duration::from_millis(self.fresh_at.load(Ordering::Acquire)))
     }
 
-    /// Reads what the table has that memory may lack. The first time that is everything.
+    /// Reads everything, from a database that may not be the one of before: a promoted replica can lack the last
+    /// commits, and give their numbers to others. A session's bar stays in any case, for its id is no one else's. An
+    /// account's bar stays only if the table has it, for an epoch that was lost will be reached again by a living session.
     ///
-    /// Ids do not become visible in order on PostgreSQL, so each poll begins where a poll of `OVERLAP` ago
-    /// ended: whatever had an id by then is visible by now. SQLite has one writer, so there the last poll's end will do.
-    pub fn poll(&self, store: &Store) -> Result<(), store::Error> {
+    /// Answers the greatest id, from which the next poll goes on.
+    pub fn rebuild(
+        &self,
+        mut list_after: impl FnMut(i64, i64) -> Result<Vec<RevocationRow>, store::Error>,
+    ) -> Result<i64, store::Error> {
+        // One at a time: what another one reads meanwhile belongs to another round.
+        let _alone = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
+        let round = self.round.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
+        let last = self.read_on(0, &mut list_after)?;
+        self.accounts.pin().retain(|_, (seen, _)| *seen == round);
+        Ok(last)
+    }
+
+    /// Reads what the table has after an id. Answers the greatest id, and from when on the view is fresh.
+    pub fn read_on(
+        &self,
+        mut after: i64,
+        list_after: &mut impl FnMut(i64, i64) -> Result<Vec<RevocationRow>, store::Error>,
+    ) -> Result<i64, store::Error> {
         let asked_at = Instant::now();
-        let overlap = if store.commits_in_order() { Duration::ZERO } else { OVERLAP };
-        let mut after = self.safe_mark(asked_at, overlap);
         loop {
-            let rows = store.read(|db| revocations::list_after(db, after, PAGE))?;
+            let rows = list_after(after, PAGE)?;
             rows.iter().for_each(|row| self.apply(row));
             match rows.last() {
                 Some(last) => after = last.id,
                 None => break,
             }
         }
-        self.remember(asked_at, after);
         let fresh = asked_at.saturating_duration_since(self.started).as_millis();
         self.fresh_at.fetch_max(u64::try_from(fresh).unwrap_or(u64::MAX), Ordering::AcqRel);
-        Ok(())
+        Ok(after)
+    }
+}
+
+/// From where a poll must read on. Ids do not become visible in order on PostgreSQL, so each poll begins where a poll of
+/// `OVERLAP` ago ended: whatever had an id by then is visible by now. SQLite has one writer, so there the last poll's
+/// end will do.
+#[derive(Debug)]
+pub struct Marks {
+    overlap: Duration,
+    marks: VecDeque<(Instant, i64)>,
+}
+
+impl Marks {
+    /// None yet.
+    pub fn new(commits_in_order: bool) -> Self {
+        let overlap = if commits_in_order { Duration::ZERO } else { OVERLAP };
+        Self { overlap, marks: VecDeque::new() }
     }
 
     /// The greatest id that was known long enough ago; 0 while there is none.
-    fn safe_mark(&self, now: Instant, overlap: Duration) -> i64 {
-        let Ok(mut marks) = self.marks.lock() else { return 0 };
+    pub fn safe(&mut self, now: Instant) -> i64 {
+        let overlap = self.overlap;
         let old = |(at, _): &(Instant, i64)| now.duration_since(*at) >= overlap;
-        while marks.get(1).is_some_and(old) {
-            marks.pop_front();
+        while self.marks.get(1).is_some_and(old) {
+            self.marks.pop_front();
         }
-        marks.front().filter(|mark| old(mark)).map_or(0, |(_, id)| *id)
+        self.marks.front().filter(|mark| old(mark)).map_or(0, |(_, id)| *id)
     }
 
-    fn remember(&self, at: Instant, id: i64) {
-        if let Ok(mut marks) = self.marks.lock() {
-            marks.push_back((at, id));
-        }
+    /// A poll that began then ended at this id.
+    pub fn note(&mut self, asked_at: Instant, id: i64) {
+        self.marks.push_back((asked_at, id));
     }
 }
 
@@ -236,5 +274,38 @@ mod tests {
         assert!(view.is_revoked(&token(1, 0, 7, 2)));
         view.forget(Timestamp::from_seconds(10));
         assert!(view.is_empty());
+    }
+
+    #[test]
+    fn a_rebuilding_keeps_what_is_dead_and_forgets_epochs_that_were_lost() {
+        let view = View::default();
+        view.apply(&row(Some(1), None, None, 9));
+        view.apply(&row(None, None, Some((7, 3)), 9));
+        view.apply(&row(None, None, Some((8, 5)), 9));
+        let mut pages = vec![vec![row(None, None, Some((7, 2)), 9)]];
+        view.rebuild(|_, _| {
+            // Written by this node while it reads.
+            view.apply(&row(None, None, Some((9, 1)), 9));
+            Ok(pages.pop().unwrap_or_default())
+        })
+        .unwrap();
+        assert!(view.is_revoked(&token(1, 0, 1, 0)), "a session's end is never taken back");
+        assert!(view.is_revoked(&token(2, 0, 7, 1)) && !view.is_revoked(&token(2, 0, 7, 2)), "as the table has it");
+        assert!(!view.is_revoked(&token(2, 0, 8, 4)), "the table never heard of it");
+        assert!(view.is_revoked(&token(2, 0, 9, 0)));
+    }
+
+    #[test]
+    fn a_mark_counts_only_after_the_longest_transaction() {
+        let start = Instant::now();
+        let mut marks = Marks::new(false);
+        marks.note(start, 10);
+        marks.note(start + Duration::from_secs(5), 20);
+        assert_eq!(marks.safe(start + LONGEST_TRANSACTION), 0);
+        assert_eq!(marks.safe(start + OVERLAP), 10);
+        assert_eq!(marks.safe(start + OVERLAP + Duration::from_secs(6)), 20);
+        let mut in_order = Marks::new(true);
+        in_order.note(start, 10);
+        assert_eq!(in_order.safe(start), 10);
     }
 }

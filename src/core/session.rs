@@ -8,9 +8,10 @@ use super::refusal::{Error, Refusal};
 use super::token::{AccessClaims, RefreshClaims};
 use super::{Core, revocation};
 use crate::clock::Timestamp;
-use crate::secret::{AccessToken, NoRandomness, RefreshToken, base64url, random_bytes};
+use crate::secret::{AccessToken, DeviceToken, NoRandomness, RefreshToken, base64url, random_bytes};
+use crate::store::accounts::{self, AccountRow};
 use crate::store::sessions::{self, AccountState, SessionRow};
-use crate::store::{AccountId, Id128, SessionId, accounts};
+use crate::store::{AccountId, Id128, SessionId};
 
 /// The most characters of what a client says about itself and its device.
 pub const DEVICE_TEXT_MAX: usize = 200;
@@ -60,6 +61,8 @@ pub struct Issued {
     pub refresh_lives: Duration,
     /// Whether its cookies outlive the browser.
     pub persistent: bool,
+    /// What makes the device known from now on, after a sign-in.
+    pub device: Option<DeviceToken>,
 }
 
 /// A session as its owner sees it.
@@ -126,7 +129,7 @@ impl Core {
     /// The row of a session that begins now; its tokens are made once it is written.
     pub(super) fn new_session_row(
         &self,
-        account: &accounts::AccountRow,
+        account: &AccountRow,
         device: &Device,
         policy: &TokenPolicy,
         client: &Client,
@@ -202,7 +205,24 @@ impl Core {
             },
             refresh_lives: row.idle_expires_at.since(now),
             persistent: row.persistent,
+            device: None,
         })
+    }
+
+    /// Makes the first tokens of a session, and what makes its device known.
+    pub(super) fn issue_first(
+        &self,
+        row: &SessionRow,
+        account: &AccountRow,
+        policy: &TokenPolicy,
+        client: &Client,
+    ) -> Result<Issued, Error> {
+        let state = AccountState { epoch: account.epoch, status: account.status, role: account.role.clone() };
+        let mut issued = self.issue(row, &state, policy, row.rotated_at, random_token_id()?)?;
+        if row.persistent {
+            issued.device = Some(self.remember_device(client.device.as_ref(), account.id)?);
+        }
+        Ok(issued)
     }
 
     /// The key the row names; if it was withdrawn since, its tokens are dead anyway and the active one takes its place.

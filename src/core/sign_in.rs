@@ -7,14 +7,14 @@ use super::account::{Account, find_one};
 use super::audit::{Event, Kind};
 use super::caller::Client;
 use super::identifier::{IdentifierKind, canonical};
-use super::password::{GivenSecret, Hasher, SecretCheck, unjudged};
-use super::refusal::{Error, Fault, Refusal};
-use super::session::{Device, Issued, TokenPolicy, random_token_id};
+use super::password::{GivenSecret, SecretCheck, unjudged};
+use super::refusal::{Error, Refusal};
+use super::session::{Device, Issued, TokenPolicy};
 use super::sign_out::{EndReason, revoke_ended};
 use super::throttle::{Target, Tried};
 use crate::store::accounts::{self, AccountRow, SecretColumn};
 use crate::store::revocations::RevocationRow;
-use crate::store::sessions::{self, AccountState, SessionRow, Which};
+use crate::store::sessions::{self, SessionRow, Which};
 use crate::store::{self, AccountId, AccountStatus, Db, SessionId};
 
 /// A wish to sign in.
@@ -46,12 +46,11 @@ pub struct LookedUp {
     tried: Tried,
 }
 
-/// Step two done: the secret was checked, or as much time was spent.
+/// Step two done: the secret is right.
 #[derive(Debug)]
 pub struct Checked {
     wish: SignIn,
-    account: Option<AccountRow>,
-    right: bool,
+    account: AccountRow,
     upgraded: Option<String>,
     tried: Tried,
 }
@@ -74,61 +73,80 @@ impl Core {
             let blocked = self.refuse_blocked(db, &tried)?;
             Ok((account, tried, blocked))
         })?;
-        match blocked {
-            None => Ok(LookedUp { wish, account, tried }),
-            Some(refusal) => {
-                let event = refused(account.as_ref(), &refusal, client);
-                self.store.write(|db| event.write(db, self.now()))?;
-                event.log();
-                Err(refusal.into())
-            }
-        }
+        self.refuse_if(blocked)?;
+        Ok(LookedUp { wish, account, tried })
+    }
+
+    /// A refusal while a block lasts is counted and no more: an attacker should not fill the audit table.
+    fn refuse_if(&self, blocked: Option<Refusal>) -> Result<(), Error> {
+        let Some(refusal) = blocked else { return Ok(()) };
+        self.metrics.throttled.inc();
+        Err(refusal.into())
     }
 
     fn tried(&self, account: Option<&AccountRow>, wish: &SignIn, client: &Client) -> Tried {
         let named: Vec<String> = wish.identifiers.iter().map(|(_, text)| canonical(text)).collect();
         let nobody = named.join(" ");
-        let target = account.map_or(Target::Nobody(&nobody), |account| Target::Account(account.id));
-        Tried::new(self.hasher.digest_key(), &target, client)
+        let device = account.and_then(|account| self.known_device(client.device.as_ref(), account.id));
+        let target = match (account, &device) {
+            (None, _) => Target::Nobody(&nobody),
+            (Some(account), None) => Target::Account(account.id),
+            (Some(account), Some(device)) => Target::FromDevice(account.id, device),
+        };
+        Tried::new(self.hasher.digest_key(), &target, wish.secret.column(), client)
     }
 
-    /// Step three: a session, if the secret was right and the account may. `None` when the account's secret or status
-    /// changed while the secret was checked (another sign-in may have raised its hash's cost): begin again.
-    pub fn sign_in(&self, checked: &Checked, policy: &TokenPolicy, client: &Client) -> Result<Option<SignedIn>, Error> {
-        let Some(account) = checked.account.as_ref().filter(|_| checked.right) else {
-            return Err(self.refuse_wrong(checked, client)?.into());
+    /// Step two: the secret. Takes one bcrypt whatever was found; run it on a hashing thread. A failure is counted before
+    /// it is told, and before the next job begins.
+    pub fn check_secret(&self, looked_up: LookedUp, client: &Client) -> Result<Checked, Error> {
+        let LookedUp { wish, account, tried } = looked_up;
+        // Others may have failed at the same account while this one waited for its thread.
+        self.refuse_if(self.store.read(|db| self.refuse_blocked(db, &tried))?)?;
+        let (secret, column) = (wish.secret.secret(), wish.secret.column());
+        let check = self.hasher.check(secret, account.as_ref().and_then(|account| stored_secret(account, column)));
+        let Some(account) = account.as_ref().filter(|_| check != SecretCheck::Wrong) else {
+            return Err(self.refuse_wrong(account.as_ref(), &tried, client)?.into());
         };
-        let why = match account.status {
-            AccountStatus::Active => return self.begin_session(account, checked, policy, client),
+        let upgraded = match check {
+            SecretCheck::RightButOutdated => Some(self.hasher.hash(&unjudged(secret))?),
+            SecretCheck::Right | SecretCheck::Wrong => None,
+        };
+        Ok(Checked { account: account.clone(), wish, upgraded, tried })
+    }
+
+    /// Step three: a session, if the account may. `None` when the account's secret or status changed while the secret was
+    /// checked (another sign-in may have raised its hash's cost): begin again.
+    pub fn sign_in(&self, checked: &Checked, policy: &TokenPolicy, client: &Client) -> Result<Option<SignedIn>, Error> {
+        let why = match checked.account.status {
+            AccountStatus::Active => return self.begin_session(checked, policy, client),
             status => Refusal::AccountNotActive(status),
         };
-        let event = refused(Some(account), &why, client);
+        let event = refused(Some(&checked.account), &why, client);
         self.store.write(|db| event.write(db, self.now()))?;
-        event.log();
+        self.tell(&event);
         Err(why.into())
     }
 
     /// Counts the failure; the same for a wrong secret and for an identifier that names nobody.
-    fn refuse_wrong(&self, checked: &Checked, client: &Client) -> Result<Refusal, Error> {
+    fn refuse_wrong(&self, account: Option<&AccountRow>, tried: &Tried, client: &Client) -> Result<Refusal, Error> {
         let (why, event) = self.record_failure(|db| {
-            let wait = self.count_failure(db, &checked.tried)?;
+            let wait = self.count_failure(db, tried)?;
             let why = wait.map_or(Refusal::InvalidCredentials, Refusal::Throttled);
-            let event = refused(checked.account.as_ref(), &why, client);
+            let event = refused(account, &why, client);
             event.write(db, self.now())?;
             Ok((why, event))
         })?;
-        event.log();
+        self.tell(&event);
         Ok(why)
     }
 
     fn begin_session(
         &self,
-        account: &AccountRow,
         checked: &Checked,
         policy: &TokenPolicy,
         client: &Client,
     ) -> Result<Option<SignedIn>, Error> {
-        let (wish, now) = (&checked.wish, self.now());
+        let (wish, account, now) = (&checked.wish, &checked.account, self.now());
         let stored = stored_secret(account, wish.secret.column());
         let session = self.new_session_row(account, &wish.device, policy, client)?;
         let event = Event::new(Kind::SignIn, client).account(account.id).session(session.id).detail(&policy.dialect);
@@ -148,9 +166,8 @@ impl Core {
         })?;
         let Some((account, session, revoked)) = begun else { return Ok(None) };
         revoked.iter().for_each(|row| self.view.apply(row));
-        event.log();
-        let state = AccountState { epoch: account.epoch, status: account.status, role: account.role.clone() };
-        let issued = self.issue(&session, &state, policy, session.rotated_at, random_token_id()?)?;
+        self.tell(&event);
+        let issued = self.issue_first(&session, &account, policy, client)?;
         Ok(Some(SignedIn { account: account.into(), issued }))
     }
 
@@ -178,21 +195,6 @@ fn refused(account: Option<&AccountRow>, why: &Refusal, client: &Client) -> Even
     match account {
         Some(account) => event.account(account.id),
         None => event,
-    }
-}
-
-impl LookedUp {
-    /// Step two: the secret. Takes one bcrypt whatever was found; run it on a hashing thread.
-    pub fn check(self, hasher: &Hasher) -> Result<Checked, Fault> {
-        let secret = self.wish.secret.secret();
-        let stored = self.account.as_ref().and_then(|account| stored_secret(account, self.wish.secret.column()));
-        let check = hasher.check(secret, stored);
-        let upgraded = match check {
-            SecretCheck::RightButOutdated => Some(hasher.hash(&unjudged(secret))?),
-            SecretCheck::Right | SecretCheck::Wrong => None,
-        };
-        let right = check != SecretCheck::Wrong;
-        Ok(Checked { wish: self.wish, account: self.account, right, upgraded, tried: self.tried })
     }
 }
 

@@ -175,7 +175,7 @@ impl Core {
         })?;
         let revoked = revoked.ok_or(Refusal::AccountNotFound)?;
         self.view.apply(&revoked);
-        event.log();
+        self.tell(event);
         Ok(())
     }
 
@@ -207,7 +207,7 @@ impl Core {
             return Ok(false);
         };
         revoked.iter().for_each(|row| self.view.apply(row));
-        event.log();
+        self.tell(event);
         Ok(true)
     }
 }

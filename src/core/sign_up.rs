@@ -8,12 +8,12 @@ use super::caller::Client;
 use super::identifier::{self, Identifier};
 use super::password::{Hasher, NewSecret, new_pin, unjudged};
 use super::refusal::{Error, Fault, FieldFault, FieldRule, Refusal, Taken};
-use super::session::{TokenPolicy, random_token_id};
+use super::session::TokenPolicy;
 use super::sign_in::{SignIn, SignedIn};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::store::accounts::{self, AccountRow, IdentifierColumn, NewAccount};
-use crate::store::sessions::{self, AccountState};
+use crate::store::sessions;
 use crate::store::{self, AccountStatus, Db, Id128};
 
 /// An account to be.
@@ -142,8 +142,7 @@ impl Core {
         })?;
         let (session, revoked) = issued;
         revoked.iter().for_each(|row| self.view.apply(row));
-        let state = AccountState { epoch: account.epoch, status: account.status, role: account.role.clone() };
-        let issued = self.issue(&session, &state, policy, session.rotated_at, random_token_id()?)?;
+        let issued = self.issue_first(&session, &account, policy, client)?;
         Ok(SignedIn { account: account.into(), issued })
     }
 
@@ -170,7 +169,7 @@ impl Core {
         });
         match inserted {
             Ok((account, value, event)) => {
-                event.log();
+                self.tell(&event);
                 Ok((account, value))
             }
             Err(store::Error::Taken) => {

@@ -25,6 +25,10 @@ pub struct Cookies {
     /// The refresh token's cookie, without its prefix.
     #[arg(long, default_value = "refreshToken", value_parser = cookie_name)]
     pub cookie_refresh_name: String,
+
+    /// The cookie by which a device that has signed in before is known to the throttle, without its prefix.
+    #[arg(long, default_value = "deviceToken", value_parser = cookie_name)]
+    pub cookie_device_name: String,
 }
 
 /// The name prefix that makes a browser hold a cookie to rules (RFC 6265bis section 4.1.3).

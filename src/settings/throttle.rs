@@ -19,6 +19,39 @@ pub struct Throttle {
     /// The longest wait.
     #[arg(long, default_value = "1h", value_parser = lifetime)]
     pub throttle_longest_wait: Duration,
+
+    /// Sign-ups that one client address may try: 30/1h. `off` only with TEST_MODE=true.
+    #[arg(long, default_value = "30/1h", value_parser = rate)]
+    pub throttle_sign_ups: Rate,
+
+    /// Refreshes that one client address may ask for: many people may share it. `off` only with TEST_MODE=true.
+    #[arg(long, default_value = "1200/1m", value_parser = rate)]
+    pub throttle_refreshes: Rate,
+}
+
+/// So many in a span of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rate {
+    /// At most.
+    Limit {
+        /// So many.
+        most: u32,
+        /// In this.
+        within: Duration,
+    },
+    /// No bound.
+    Off,
+}
+
+fn rate(text: &str) -> Result<Rate, String> {
+    if text == "off" {
+        return Ok(Rate::Off);
+    }
+    let read = text.split_once('/').and_then(|(most, within)| Some((most.parse().ok()?, lifetime(within).ok()?)));
+    match read {
+        Some((most, within)) if most > 0 => Ok(Rate::Limit { most, within }),
+        _ => Err(format!("{text:?} is no rate; write a number and a span of time: 30/1h")),
+    }
 }
 
 /// How many failures are free.

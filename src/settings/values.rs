@@ -1,6 +1,7 @@
 //! How the values of settings are written: durations, switches, lists, origins, networks. Each reader says in one
 //! sentence what was expected; which value is sensible is for the setting's own file.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -51,6 +52,13 @@ pub fn switch(text: &str) -> Result<bool, String> {
         "false" | "0" | "no" | "off" => Ok(false),
         other => Err(format!("{other:?} is neither true nor false")),
     }
+}
+
+/// An address to listen on; `localhost` is understood.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let localhost = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let text = localhost.as_deref().unwrap_or(text);
+    text.parse().map_err(|_why| format!("{text:?} is no address; write 127.0.0.1:9154 or [::]:9154"))
 }
 
 /// Scheme, host and port, nothing after them: the serialised origin of the WHATWG URL standard.

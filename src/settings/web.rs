@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use super::values::{network, origin, switch};
+use super::values::{address, network, origin, switch};
 
 /// Settings of the web side.
 #[derive(Debug, Clone, clap::Args)]
@@ -53,12 +53,6 @@ pub struct Web {
     /// `text`, or `json`: one object a line.
     #[arg(long, default_value = "text")]
     pub log_format: LogFormat,
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let localhost = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    let text = localhost.as_deref().unwrap_or(text);
-    text.parse().map_err(|_why| format!("{text:?} is no address; write 127.0.0.1:9154 or [::]:9154"))
 }
 
 /// The whole stop may take 10 s, so the part before it is short.

@@ -1,13 +1,17 @@
 //! The `revocations` table: what is dead before its tokens expire. How a node remembers it is core/revocation.rs's.
 
+use std::str::FromStr;
+
 use diesel::prelude::*;
+use diesel::sql_types::Text;
+use uuid::Uuid;
 
 use super::schema::revocations;
-use super::{AccountId, Db, Error, SessionId};
+use super::{AccountId, Db, Error, Id128, SessionId};
 use crate::clock::Timestamp;
 
 /// One row: a session (or its generations below one), or an account's epochs below one.
-#[derive(Debug, Clone, Queryable)]
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
 pub struct RevocationRow {
     /// Rises with insertion; commits may come in another order.
     pub id: i64,
@@ -38,9 +42,50 @@ pub struct NewRevocation {
     pub expires_at: Timestamp,
 }
 
-/// Adds a row.
+/// The channel on which PostgreSQL tells the nodes.
+pub const CHANNEL: &str = "doorward_revocations";
+
+/// Adds a row. On PostgreSQL every node that listens gets it when the transaction is committed, and not before: the
+/// revocation and the notice of it are one.
 pub fn insert(db: &mut Db, new: &NewRevocation) -> Result<RevocationRow, Error> {
-    Ok(diesel::insert_into(revocations::table).values(new).returning(revocations::all_columns).get_result(db)?)
+    let query = diesel::insert_into(revocations::table).values(new).returning(revocations::all_columns);
+    let row: RevocationRow = query.get_result(db)?;
+    if let Db::Postgres(db) = db {
+        let notice = diesel::sql_query("SELECT pg_notify($1, $2)").bind::<Text, _>(CHANNEL);
+        notice.bind::<Text, _>(row.to_notice()).execute(db)?;
+    }
+    Ok(row)
+}
+
+impl RevocationRow {
+    /// The row as the text of a notice: its columns in order, divided by colons, empty where NULL.
+    fn to_notice(&self) -> String {
+        fn text<T: ToString>(value: Option<T>) -> String {
+            value.map(|value| value.to_string()).unwrap_or_default()
+        }
+        let (session, generation) = (text(self.session_id), text(self.generation));
+        let (account, epoch) = (text(self.account_id), text(self.epoch));
+        let (created, expires) = (self.created_at.as_millis(), self.expires_at.as_millis());
+        format!("{}:{session}:{generation}:{account}:{epoch}:{created}:{expires}", self.id)
+    }
+
+    /// Reads it back; `None` for what another version of this service may have sent.
+    pub(super) fn from_notice(text: &str) -> Option<Self> {
+        fn maybe<T: FromStr>(text: &str) -> Option<Option<T>> {
+            if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+        }
+        let parts: Vec<&str> = text.split(':').collect();
+        let [id, session, generation, account, epoch, created, expires] = parts.as_slice() else { return None };
+        Some(Self {
+            id: id.parse().ok()?,
+            session_id: maybe::<Uuid>(session)?.map(Id128),
+            generation: maybe(generation)?,
+            account_id: maybe::<i64>(account)?.map(AccountId),
+            epoch: maybe(epoch)?,
+            created_at: Timestamp::from_millis(created.parse().ok()?),
+            expires_at: Timestamp::from_millis(expires.parse().ok()?),
+        })
+    }
 }
 
 /// Up to `limit` rows with an id above `after`, in order.
@@ -59,4 +104,32 @@ pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error>
     let query = revocations::table.filter(revocations::expires_at.lt(before)).order(revocations::expires_at);
     let old: Vec<i64> = query.select(revocations::id).limit(limit).load(db)?;
     Ok(diesel::delete(revocations::table.filter(revocations::id.eq_any(old))).execute(db)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_says_the_whole_row_and_nothing_else_is_one() {
+        let session = Id128(Uuid::from_u128(42));
+        let row = |session_id, generation, account_id, epoch| RevocationRow {
+            id: 7,
+            session_id,
+            generation,
+            account_id,
+            epoch,
+            created_at: Timestamp::from_millis(1),
+            expires_at: Timestamp::from_millis(-2),
+        };
+        let of_an_account = row(None, None, Some(AccountId(3)), Some(4));
+        for row in [row(Some(session), None, None, None), row(Some(session), Some(9), None, None), of_an_account] {
+            assert_eq!(RevocationRow::from_notice(&row.to_notice()), Some(row));
+        }
+        for odd in
+            ["", "7", "7::::::", "x:::::1:2", "7:::::1:2:3", "7:not-an-id::::1:2", "7:::::1:99999999999999999999"]
+        {
+            assert_eq!(RevocationRow::from_notice(odd), None, "{odd}");
+        }
+    }
 }

@@ -6,6 +6,10 @@ use super::schema::throttles;
 use super::{Db, Error};
 use crate::clock::Timestamp;
 
+/// What the keys of accounts begin with. Their rows stay until they are reset, or a patient guesser would begin anew each
+/// day; there are no more of them than there are accounts, devices and sessions.
+pub const KEPT: &str = "account:";
+
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Insertable)]
 #[diesel(table_name = throttles)]
@@ -58,9 +62,12 @@ pub fn forgive(db: &mut Db, key: &str, failures: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes up to `limit` rows without a failure since `before`; how many went.
+/// Removes up to `limit` rows without a failure since `before`, but for those of accounts; how many went.
 pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
-    let query = throttles::table.filter(throttles::updated_at.lt(before)).order(throttles::updated_at);
+    let query = throttles::table
+        .filter(throttles::updated_at.lt(before))
+        .filter(throttles::key.not_like(format!("{KEPT}%")))
+        .order(throttles::updated_at);
     let old: Vec<String> = query.select(throttles::key).limit(limit).load(db)?;
     Ok(diesel::delete(throttles::table.filter(throttles::key.eq_any(old))).execute(db)?)
 }

@@ -103,6 +103,20 @@ pub async fn in_the_dialects_shape(
     };
     let (id, method, uri) = (request_id_of(&request), request.method().clone(), request.uri().clone());
     let shaper = Shaper { door, mounted, id, method, uri };
+    let answered = shaped(&shaper, request, next).await;
+    let status = match &answered {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    shaper.count(status);
+    answered
+}
+
+async fn shaped(
+    shaper: &Shaper,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse, actix_web::Error> {
     let brings_cookies = shaper.door.cookies().any(request.headers());
     if let Err(refusal) = shaper.door.origins().check(request.request(), brings_cookies) {
         return Ok(shaper.fence(request.into_response(shaper.shape(&Said::Ours(&refusal.into())))));
@@ -118,6 +132,11 @@ pub async fn in_the_dialects_shape(
 }
 
 impl Shaper {
+    fn count(&self, status: StatusCode) {
+        let responses = &self.door.core().metrics().responses;
+        responses.with_label_values(&[self.mounted.dialect.name, status.as_str()]).inc();
+    }
+
     /// The fencing headers, also for a mount inside another service's app.
     fn fence(&self, mut response: ServiceResponse) -> ServiceResponse {
         fence(response.headers_mut(), &self.id, self.door.is_https());

@@ -15,6 +15,7 @@ use super::session_cookie::SessionCookies;
 use super::{Doorward, missing_doorward};
 use crate::core::account::Account;
 use crate::core::caller::{Caller, Client};
+use crate::core::rate::Counted;
 use crate::core::refusal::{Error, Refusal};
 use crate::core::session::{Issued, TokenPolicy};
 use crate::core::sign_in::{SignIn, SignedIn};
@@ -139,6 +140,7 @@ impl Call {
     /// Spends a refresh token under this policy.
     pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy) -> Result<Issued, Error> {
         let client = self.client();
+        self.door.core().keep_rate(Counted::Refresh, &client)?;
         self.door.ask(move |core| core.rotate_refresh_token(&token, &policy, &client)).await
     }
 
@@ -214,9 +216,13 @@ impl Call {
         Ok(answer)
     }
 
-    /// Sets both cookies on an answer.
+    /// Sets both cookies on an answer, after a sign-in the device's too.
     pub fn set_cookies(&self, mut answer: HttpResponse, issued: &Issued) -> Answered {
-        self.cookies().set(&mut answer, issued, self.is_https()).map_err(Error::from)?;
+        let https = self.is_https();
+        self.cookies().set(&mut answer, issued, https).map_err(Error::from)?;
+        if let Some(device) = issued.device.as_ref().filter(|_| self.mounted.dialect.knows_devices) {
+            self.cookies().set_device(&mut answer, device, https).map_err(Error::from)?;
+        }
         Ok(answer)
     }
 
@@ -238,6 +244,7 @@ pub fn client_of(door: &Doorward, request: &HttpRequest) -> Client {
         address: door.proxies().client_address(request),
         user_agent: agent.map(ToOwned::to_owned),
         request_id: Some(RequestId::of(request).0.to_string()),
+        device: door.cookies().read_device(request.headers()),
     }
 }
 

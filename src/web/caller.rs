@@ -14,6 +14,7 @@ use super::{Doorward, missing_doorward, problem};
 use crate::core::caller::Caller;
 use crate::core::refusal::{Error, Refusal};
 use crate::core::session::Resolved;
+use crate::core::token::AccessClaims;
 
 impl Doorward {
     /// Who a request's access token speaks for. Reads memory only, unless memory is too old to be believed.
@@ -27,10 +28,28 @@ impl Doorward {
 
     /// Who an access token speaks for.
     pub async fn resolve(&self, token: &str) -> Result<Caller, Error> {
-        match self.core().resolve_session(token)? {
-            Resolved::Live(caller) => Ok(caller),
-            Resolved::AskTable(claims) => self.ask(|core| core.resolve_session_from_table(claims)).await,
+        let resolved = match self.core().resolve_session(token) {
+            Ok(Resolved::Live(caller)) => Ok(caller),
+            Ok(Resolved::AskTable(claims)) => self.ask_table(claims).await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        let metrics = self.core().metrics();
+        match &resolved {
+            Ok(_) => metrics.checks_allowed.inc(),
+            Err(Error::Refusal(Refusal::Busy(_)) | Error::Fault(_)) => metrics.checks_unavailable.inc(),
+            Err(Error::Refusal(_)) => metrics.checks_refused.inc(),
         }
+        resolved
+    }
+
+    async fn ask_table(&self, claims: AccessClaims) -> Result<Caller, Error> {
+        let answer = self.ask(|core| core.resolve_session_from_table(claims)).await;
+        let metrics = self.core().metrics();
+        match &answer {
+            Err(Error::Refusal(Refusal::Busy(_)) | Error::Fault(_)) => metrics.table_checks_failed.inc(),
+            _ => metrics.table_checks_answered.inc(),
+        }
+        answer
     }
 }
 

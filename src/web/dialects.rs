@@ -19,6 +19,7 @@ use crate::settings::{KnownDialect, Mount, Settings};
 
 /// One wire contract over the core.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a clause of the contract by itself")]
 pub struct Dialect {
     /// Its name in DIALECTS.
     pub name: &'static str,
@@ -40,6 +41,8 @@ pub struct Dialect {
     pub opaque_refresh: bool,
     /// The role of those who register here; `None`: SIGNUP_ROLE.
     pub signup_role: Option<&'static str>,
+    /// Whether a sign-in also sets the cookie of a known device. Where a contract names every cookie there is, it does not.
+    pub knows_devices: bool,
 }
 
 impl Dialect {
@@ -61,6 +64,7 @@ impl Dialect {
             revokes_on_rotation: false,
             opaque_refresh: false,
             signup_role: None,
+            knows_devices: false,
         }
     }
 }

@@ -19,9 +19,9 @@ async fn healthz() -> HttpResponse {
 }
 
 async fn readyz(door: Data<Doorward>) -> HttpResponse {
-    let database = door.ask(|core| Ok(core.ping()?)).await;
+    let database = door.ask(|core| Ok(core.is_ready())).await;
     let age = u64::try_from(door.core().view_age().as_millis()).unwrap_or(u64::MAX);
-    let (stopping, answers) = (door.is_draining(), database.is_ok());
+    let (stopping, answers) = (door.is_draining(), database.unwrap_or(false));
     let ready = answers && !stopping;
     let body = json!({
         "status": if ready { "ready" } else { "unavailable" },

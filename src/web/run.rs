@@ -6,16 +6,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus::{IntCounter, IntGauge};
 use tokio::sync::oneshot;
 
 use super::Doorward;
 use crate::core::Core;
 use crate::core::account::PasswordChange;
 use crate::core::caller::Client;
+use crate::core::rate::Counted;
 use crate::core::refusal::{Error, Fault, Refusal};
 use crate::core::session::{Issued, TokenPolicy};
 use crate::core::sign_in::{SignIn, SignedIn};
 use crate::core::sign_up::NewPerson;
+use crate::metrics::Metrics;
 
 /// What a refused client is told to wait.
 const COME_BACK: Duration = Duration::from_secs(1);
@@ -35,6 +38,8 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     capacity: usize,
+    waiting: IntGauge,
+    turned_away: IntCounter,
 }
 
 #[derive(Default)]
@@ -51,9 +56,14 @@ impl std::fmt::Debug for Shared {
 
 impl Pool {
     /// Starts the threads.
-    pub fn start(name: &str, threads: usize, capacity: usize) -> Result<Self, Fault> {
-        let queue = Mutex::new(Queue::default());
-        let shared = Arc::new(Shared { queue, wake: Condvar::new(), capacity });
+    pub fn start(name: &str, threads: usize, capacity: usize, metrics: &Metrics) -> Result<Self, Fault> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue::default()),
+            wake: Condvar::new(),
+            capacity,
+            waiting: metrics.queue_length.with_label_values(&[name]),
+            turned_away: metrics.turned_away.with_label_values(&[name]),
+        });
         for number in 0..threads.max(1) {
             let theirs = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || theirs.work());
@@ -98,9 +108,11 @@ impl Shared {
     fn push(&self, job: Job) -> bool {
         let mut queue = self.lock();
         if queue.closed || queue.jobs.len() >= self.capacity {
+            self.turned_away.inc();
             return false;
         }
         queue.jobs.push_back(job);
+        self.waiting.inc();
         drop(queue);
         self.wake.notify_one();
         true
@@ -119,6 +131,7 @@ impl Shared {
                 queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
             };
             drop(queue);
+            self.waiting.dec();
             job();
         }
     }
@@ -135,17 +148,24 @@ impl Doorward {
         // The client gets its answer in time even if we do not get ours; the thread finishes by itself.
         match tokio::time::timeout(self.database_patience(), asked).await {
             Ok(answer) => answer,
-            Err(_elapsed) => Err(Fault::Unavailable("the database did not answer in time".into()).into()),
+            Err(_elapsed) => {
+                self.core().note_silence();
+                Err(Fault::Unavailable("the database did not answer in time".into()).into())
+            }
         }
     }
 
     /// Runs what hashes or checks a secret.
     async fn hash<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Core) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&Core) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let core = self.core().clone();
-        self.hash_pool().run(move || Ok(work(&core)?)).await
+        let work = move || {
+            let _timed = core.metrics().hash_seconds.start_timer();
+            work(&core)
+        };
+        self.hash_pool().run(work).await
     }
 
     /// Signs in: rows, hash, rows; again from the beginning when the account changed in between.
@@ -153,7 +173,8 @@ impl Doorward {
         for _ in 0..SIGN_IN_TRIES {
             let (wish, asking) = (wish.clone(), client.clone());
             let looked_up = self.ask(move |core| core.look_up(wish, &asking)).await?;
-            let checked = self.hash(|core| looked_up.check(core.hasher())).await?;
+            let asking = client.clone();
+            let checked = self.hash(move |core| core.check_secret(looked_up, &asking)).await?;
             let (policy, asking) = (policy.clone(), client.clone());
             if let Some(signed_in) = self.ask(move |core| core.sign_in(&checked, &policy, &asking)).await? {
                 return Ok(signed_in);
@@ -171,8 +192,9 @@ impl Doorward {
         policy: TokenPolicy,
         client: Client,
     ) -> Result<SignedIn, Error> {
+        self.core().keep_rate(Counted::SignUp, &client)?;
         let validated = self.ask(move |core| core.validate_sign_up(person, role)).await?;
-        let hashed = self.hash(|core| validated.hash(core.hasher())).await?;
+        let hashed = self.hash(move |core| Ok(validated.hash(core.hasher())?)).await?;
         self.ask(move |core| core.sign_up(&hashed, &wish, &policy, &client)).await
     }
 
@@ -185,7 +207,8 @@ impl Doorward {
     ) -> Result<Option<Issued>, Error> {
         let asking = client.clone();
         let prepared = self.ask(move |core| core.prepare_password_change(wish, &asking)).await?;
-        let checked = self.hash(|core| prepared.check(core.hasher())).await?;
+        let asking = client.clone();
+        let checked = self.hash(move |core| core.check_password_change(prepared, &asking)).await?;
         self.ask(move |core| core.change_password(&checked, &policy, &client)).await
     }
 }
@@ -201,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_at_once_and_a_panic_is_a_fault() {
-        let pool = Pool::start("test", 1, 1).unwrap();
+        let pool = Pool::start("test", 1, 1, &Metrics::new().unwrap()).unwrap();
         let (release, held) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel::<()>();
         wait(async {
@@ -226,7 +249,7 @@ mod tests {
 
     #[test]
     fn work_whose_client_has_gone_is_not_begun() {
-        let pool = Pool::start("test", 1, 8).unwrap();
+        let pool = Pool::start("test", 1, 8, &Metrics::new().unwrap()).unwrap();
         let (release, held) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel::<&str>();
         let second = tell.clone();

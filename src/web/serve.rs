@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
-use actix_web::web::ServiceConfig;
+use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, HttpServer, web};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::answer::fenced;
-use super::{Doorward, no_such_route};
+use super::{Doorward, metrics, no_such_route};
 use crate::settings::Settings;
 
 /// How long running requests get after the drain delay.
@@ -30,6 +30,9 @@ pub enum ServeError {
     /// The address.
     #[error("BIND: cannot listen on {0}: {1}; set BIND to a free address, or to 127.0.0.1:0 for any")]
     Bind(SocketAddr, io::Error),
+    /// The other address.
+    #[error("METRICS_BIND: cannot listen on {0}: {1}; set METRICS_BIND to a free address, or leave it out")]
+    BindMetrics(SocketAddr, io::Error),
     /// The rest.
     #[error("the service stopped: {0}")]
     Io(#[from] io::Error),
@@ -40,7 +43,31 @@ pub struct Server {
     door: Doorward,
     running: actix_web::dev::Server,
     address: SocketAddr,
+    metrics: Option<Metrics>,
     drain_delay: Duration,
+}
+
+/// The address of its own that answers `/metrics`.
+struct Metrics {
+    running: actix_web::dev::Server,
+    address: SocketAddr,
+}
+
+impl Metrics {
+    fn bind(door: &Doorward, wanted: SocketAddr) -> Result<Self, ServeError> {
+        let door = door.clone();
+        let factory = move || {
+            App::new()
+                .app_data(Data::new(door.clone()))
+                .configure(metrics::open)
+                .default_service(web::to(no_such_route))
+                .wrap(from_fn(fenced))
+        };
+        let server = HttpServer::new(factory).workers(1).client_request_timeout(HEADERS_PATIENCE).disable_signals();
+        let server = server.bind(wanted).map_err(|why| ServeError::BindMetrics(wanted, why))?;
+        let address = server.addrs().first().copied().unwrap_or(wanted);
+        Ok(Self { running: server.run(), address })
+    }
 }
 
 impl Server {
@@ -72,12 +99,19 @@ impl Server {
             .bind(settings.web.bind)
             .map_err(|why| ServeError::Bind(settings.web.bind, why))?;
         let address = server.addrs().first().copied().unwrap_or(settings.web.bind);
-        Ok(Self { door: door.clone(), running: server.run(), address, drain_delay: settings.web.drain_delay })
+        let metrics = settings.metrics.metrics_bind.map(|wanted| Metrics::bind(door, wanted)).transpose()?;
+        let (running, drain_delay) = (server.run(), settings.web.drain_delay);
+        Ok(Self { door: door.clone(), running, address, metrics, drain_delay })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where `/metrics` is answered to anybody, if it is.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|metrics| metrics.address)
     }
 
     /// What stops it from outside.
@@ -106,7 +140,12 @@ impl Server {
             }
         };
         let draining = tokio::spawn(drain);
+        let metrics = self.metrics.map(|metrics| tokio::spawn(metrics.running));
         self.running.await?;
+        // Up to the end somebody may want to know how it goes.
+        if let Some(metrics) = metrics {
+            metrics.abort();
+        }
         draining.abort();
         log::info!("stopped");
         Ok(())

@@ -9,13 +9,18 @@ use std::time::Duration;
 
 use crate::core::refusal::{Fault, Refusal};
 use crate::core::session::Issued;
+use crate::secret::DeviceToken;
 use crate::settings::{Prefix, Settings};
 
-/// The two cookies, named and fenced as the settings say.
+/// How long a device is known: as long as browsers keep a cookie at most (RFC 6265bis section 5.5).
+const DEVICE_LIVES: Duration = Duration::from_hours(400 * 24);
+
+/// The cookies, named and fenced as the settings say.
 #[derive(Debug, Clone)]
 pub struct SessionCookies {
     access: String,
     refresh: String,
+    device: String,
     fence: String,
     secure: bool,
 }
@@ -35,6 +40,7 @@ impl SessionCookies {
         Self {
             access: format!("{prefix}{}", cookies.cookie_access_name),
             refresh: format!("{prefix}{}", cookies.cookie_refresh_name),
+            device: format!("{prefix}{}", cookies.cookie_device_name),
             fence: format!("; Path=/{domain}; HttpOnly; SameSite={}", cookies.cookie_same_site.as_str()),
             secure: https,
         }
@@ -50,7 +56,12 @@ impl SessionCookies {
         read(headers, &self.refresh)
     }
 
-    /// Whether any cookie of ours came.
+    /// What a device shows of sign-ins before. Two that differ show nothing.
+    pub fn read_device(&self, headers: &HeaderMap) -> Option<DeviceToken> {
+        read(headers, &self.device).ok().flatten().map(DeviceToken::new)
+    }
+
+    /// Whether a cookie of the session came.
     pub fn any(&self, headers: &HeaderMap) -> bool {
         [&self.access, &self.refresh].into_iter().any(|name| !matches!(read(headers, name), Ok(None)))
     }
@@ -62,13 +73,18 @@ impl SessionCookies {
         self.put(response, &self.refresh, issued.refresh.expose(), lives(issued.refresh_lives), https)
     }
 
+    /// Sets what makes a device known.
+    pub fn set_device(&self, response: &mut HttpResponse, device: &DeviceToken, https: bool) -> Result<(), Fault> {
+        self.put(response, &self.device, device.expose(), Some(DEVICE_LIVES), https)
+    }
+
     /// Sets the access cookie only: a wire whose refresh token stays the same.
     pub fn set_access(&self, response: &mut HttpResponse, issued: &Issued, https: bool) -> Result<(), Fault> {
         let lives = issued.persistent.then_some(issued.access_lives);
         self.put(response, &self.access, issued.access.expose(), lives, https)
     }
 
-    /// Clears both, with exactly the attributes that they were set with: a browser keeps a cookie otherwise.
+    /// Clears both of the session, with exactly the attributes that they were set with: a browser keeps a cookie otherwise.
     pub fn clear(&self, response: &mut HttpResponse, https: bool) -> Result<(), Fault> {
         self.put(response, &self.access, "", Some(Duration::ZERO), https)?;
         self.put(response, &self.refresh, "", Some(Duration::ZERO), https)

@@ -107,7 +107,8 @@ const OWN: &str = "https://auth.example";
 /// Under an https URL, where nothing that is only for tests is allowed: hashes take their time, failures count.
 fn over_https(service: Builder) -> Builder {
     let service = service.set("PUBLIC_URL", OWN).set("COOKIE_PREFIX", "none");
-    service.set("TEST_MODE", "false").set("BCRYPT_COST", "10").set("THROTTLE_FREE_FAILURES", "50")
+    let service = service.set("TEST_MODE", "false").set("BCRYPT_COST", "10").set("THROTTLE_FREE_FAILURES", "50");
+    service.set("THROTTLE_SIGN_UPS", "10000/1s").set("THROTTLE_REFRESHES", "10000/1s")
 }
 
 /// Every account with all that it holds, and its live sessions.

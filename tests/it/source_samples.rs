@@ -226,7 +226,7 @@ fn the_shell_samples_of_source_003_run(backend: Backend) {
     let (_, body) = login.printed.split_once("\r\n\r\n").unwrap();
     assert_eq!((login.status, &parsed(body)["message"]), (200, &shown("003-1-login.json", &[])["message"]));
     assert_eq!(login.lines_of("tokens"), [login.cookie("accessToken").0, login.cookie("refreshToken").0]);
-    assert_eq!(login.cookie_names(), ["accessToken", "refreshToken"]);
+    assert_eq!(login.cookie_names(), ["accessToken", "deviceToken", "refreshToken"]);
     assert_lives(&login, "accessToken", 60);
     assert_lives(&login, "refreshToken", 30 * 24 * 60 * 60);
 

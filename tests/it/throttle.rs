@@ -17,6 +17,15 @@ on_both_backends!(
     a_wrong_current_password_counts,
     one_address_that_tries_many_names_is_throttled,
     parallel_first_failures_are_all_counted,
+    the_owner_gets_in_from_a_known_device_while_an_attacker_hammers,
+    a_known_device_pays_for_its_own_failures_only,
+    a_device_cookie_of_another_account_or_made_up_counts_for_nothing,
+    no_more_than_a_hundred_guesses_are_looked_at_until_an_operator_lifts_it,
+    after_fifty_failures_a_pin_works_only_from_a_known_device,
+    an_attacker_does_not_keep_the_owner_from_changing_the_password,
+    the_device_cookie_is_fenced_and_set_only_where_a_contract_leaves_room,
+    one_address_signs_up_so_often_and_no_more,
+    one_address_refreshes_so_often_and_no_more,
 );
 
 fn throttled(backend: Backend) -> TestService {
@@ -116,4 +125,171 @@ fn parallel_first_failures_are_all_counted(backend: Backend) {
     assert!(answers.iter().all(|status| [401, 429].contains(status)), "{answers:?}");
     assert_eq!(answers.iter().filter(|status| **status == 401).count(), 5, "{answers:?}");
     wait_of(&attempt(&service, "emily", PASSWORD));
+}
+
+/// From an address of its own, so that only what it aims at is counted.
+fn guess(service: &TestService, number: usize, body: &serde_json::Value) -> Response {
+    let address = format!("192.0.{}.{}", number / 250, number % 250 + 1);
+    let request = Request::new("POST", "/auth/login").header("x-forwarded-for", address);
+    request.json(&body.to_string()).send(service.address())
+}
+
+fn behind_a_proxy(backend: Backend) -> TestService {
+    backend.service().set("THROTTLE_FREE_FAILURES", "5").set("TRUSTED_PROXIES", "127.0.0.1").start()
+}
+
+fn wrong() -> serde_json::Value {
+    json!({ "username": "emily", "password": "wrong-wrong" })
+}
+
+fn right() -> String {
+    json!({ "username": "emily", "password": PASSWORD }).to_string()
+}
+
+/// Its cookies, but for those of the session.
+fn known(service: &TestService, device: &str) -> Browser {
+    let mut browser = Browser::new(service.address());
+    browser.set_cookie("deviceToken", device);
+    browser
+}
+
+fn the_owner_gets_in_from_a_known_device_while_an_attacker_hammers(backend: Backend) {
+    let service = behind_a_proxy(backend);
+    let device = register(&service, "emily").cookie("deviceToken").unwrap();
+    for round in 0..20 {
+        // A success forgives strangers too, so each round they are shut out anew.
+        let answers: Vec<u16> = (0..8).map(|n| guess(&service, round * 8 + n, &wrong()).status).collect();
+        assert_eq!(answers, [401, 401, 401, 401, 401, 429, 429, 429]);
+        assert_eq!(
+            guess(&service, 4000 + round, &serde_json::from_str(&right()).unwrap()).status,
+            429,
+            "a stranger waits"
+        );
+        let answer = known(&service, &device).post("/auth/login", &right());
+        assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
+    }
+}
+
+fn a_known_device_pays_for_its_own_failures_only(backend: Backend) {
+    let service = throttled(backend);
+    let device = register(&service, "emily").cookie("deviceToken").unwrap();
+    let mut browser = known(&service, &device);
+    let answers: Vec<u16> = (0..7).map(|_| browser.post("/auth/login", &wrong().to_string()).status).collect();
+    assert_eq!(answers, [401, 401, 401, 401, 401, 429, 429]);
+    assert_eq!(attempt(&service, "emily", PASSWORD).status, 200, "neither the account nor the address has failed");
+}
+
+fn a_device_cookie_of_another_account_or_made_up_counts_for_nothing(backend: Backend) {
+    let service = throttled(backend);
+    let device = register(&service, "emily").cookie("deviceToken").unwrap();
+    let other = register(&service, "mallory").cookie("deviceToken").unwrap();
+    fail(&service, 6);
+    let (number, _) = device.split_once('.').unwrap();
+    let (_, mac) = other.split_once('.').unwrap();
+    for made_up in [&other, &format!("{number}.{mac}"), number, "", ".", "AAAA.AAAA", &format!("{device}x")] {
+        let answer = known(&service, made_up).post("/auth/login", &right());
+        assert_eq!(wait_of(&answer), 60, "{made_up}");
+    }
+    // A device that serves two accounts is known for both.
+    let mut shared = known(&service, &device);
+    let body = json!({ "username": "mallory", "password": PASSWORD }).to_string();
+    service.advance(Duration::from_secs(61));
+    assert_eq!(shared.post("/auth/login", &body).status, 200);
+    fail(&service, 1);
+    assert_eq!(shared.post("/auth/login", &right()).status, 200);
+}
+
+fn no_more_than_a_hundred_guesses_are_looked_at_until_an_operator_lifts_it(backend: Backend) {
+    let service = behind_a_proxy(backend);
+    let device = register(&service, "emily").cookie("deviceToken").unwrap();
+    let mut looked_at = 0;
+    for number in 0..200 {
+        let seen = counted(&service, "doorward_hash_seconds_count");
+        guess(&service, number, &wrong());
+        looked_at += counted(&service, "doorward_hash_seconds_count") - seen;
+        service.advance(Duration::from_hours(2));
+        if number % 50 == 0 {
+            service.core().purge().unwrap();
+        }
+    }
+    assert!((80..=100).contains(&looked_at), "{looked_at} were looked at");
+    let stranger = |number| guess(&service, number, &serde_json::from_str(&right()).unwrap());
+    assert_eq!(wait_of(&stranger(300)), 3600);
+    let account = service.core().find_account_by("emily").unwrap().id;
+    service.core().unlock(account).unwrap();
+    assert_eq!(stranger(301).status, 200);
+    assert_eq!(known(&service, &device).post("/auth/login", &right()).status, 200);
+}
+
+/// A counter of the service under test.
+fn counted(service: &TestService, name: &str) -> u64 {
+    let text = service.core().metrics_text().unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
+    line.trim().parse().unwrap()
+}
+
+fn after_fifty_failures_a_pin_works_only_from_a_known_device(backend: Backend) {
+    let service =
+        backend.service().set("THROTTLE_FREE_FAILURES", "5").set("TRUSTED_PROXIES", "127.0.0.1").demo().start();
+    let body = |pin: &str| json!({ "name": "cooluser1", "pin": pin });
+    let mut owner = Browser::new(service.address());
+    assert_eq!(owner.post("/pin/auth/login", &body("0000").to_string()).status, 200);
+    for number in 0..60 {
+        guess(&service, number, &body("9999"));
+        service.advance(Duration::from_hours(2));
+    }
+    assert_eq!(wait_of(&guess(&service, 100, &body("0000"))), 3600, "the right PIN, by a stranger");
+    let device = owner.cookie("deviceToken").unwrap();
+    assert_eq!(known(&service, &device).post("/pin/auth/login", &body("0000").to_string()).status, 200);
+    assert_eq!(guess(&service, 101, &body("0000")).status, 429, "that lifts nothing for strangers");
+    let account = service.core().find_account_by("cooluser1").unwrap();
+    service.core().unlock(account.id).unwrap();
+    assert_eq!(guess(&service, 102, &body("0000")).status, 200);
+}
+
+fn an_attacker_does_not_keep_the_owner_from_changing_the_password(backend: Backend) {
+    let service = throttled(backend);
+    let mut browser = register(&service, "emily");
+    fail(&service, 7);
+    let body = json!({ "currentPassword": PASSWORD, "newPassword": "another-long-one" }).to_string();
+    assert_eq!(browser.post("/auth/change-password", &body).status, 200);
+}
+
+fn one_address_signs_up_so_often_and_no_more(backend: Backend) {
+    let service = backend.service().set("THROTTLE_SIGN_UPS", "3/1h").start();
+    let sign_up = |name: &str| {
+        let body = json!({ "username": name, "password": PASSWORD }).to_string();
+        Request::new("POST", "/auth/register").json(&body).send(service.address())
+    };
+    let answers: Vec<u16> = ["a-one", "b-two", "a-one", "d-four"].map(|name| sign_up(name).status).into();
+    assert_eq!(answers, [201, 201, 409, 429], "attempts count");
+    assert_eq!(wait_of(&sign_up("e-five")), 3600);
+    service.advance(Duration::from_hours(1));
+    assert_eq!(sign_up("e-five").status, 201);
+}
+
+fn one_address_refreshes_so_often_and_no_more(backend: Backend) {
+    let service = backend.service().set("THROTTLE_REFRESHES", "3/1m").start();
+    let mut browser = register(&service, "emily");
+    let answers: Vec<u16> = (0..4).map(|_| browser.post("/auth/refresh", "{}").status).collect();
+    assert_eq!(answers, [200, 200, 200, 429]);
+    assert!(browser.cookie("refreshToken").is_some(), "a wait costs nobody a session");
+    service.advance(Duration::from_mins(1));
+    assert_eq!(browser.post("/auth/refresh", "{}").status, 200);
+}
+
+fn the_device_cookie_is_fenced_and_set_only_where_a_contract_leaves_room(backend: Backend) {
+    let service = backend.service().demo().start();
+    let sign_in = |path: &str, remember: bool| {
+        let mut body = json!({ "username": "emilys", "password": "emilyspass" });
+        if !remember {
+            body["remember"] = false.into();
+        }
+        Request::new("POST", path).json(&body.to_string()).send(service.address()).device_cookie()
+    };
+    let line = sign_in("/auth/login", true).unwrap().line;
+    assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=34560000"), "{line}");
+    assert!(!line.contains("emilys"));
+    assert!(sign_in("/auth/login", false).is_none(), "a browser that shall forget is not known");
+    assert!(sign_in("/flat/auth/login", true).is_none());
 }

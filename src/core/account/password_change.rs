@@ -6,15 +6,15 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::{Caller, Client};
-use crate::core::password::{Hasher, NewSecret, SecretCheck};
+use crate::core::password::{NewSecret, SecretCheck};
 use crate::core::refresh::ROUNDS;
-use crate::core::refusal::{Error, Fault, FieldFault, Refusal};
+use crate::core::refusal::{Error, FieldFault, Refusal};
 use crate::core::session::{Issued, TokenPolicy};
 use crate::core::sign_out::{EndReason, revoke_ended};
 use crate::core::throttle::{Target, Tried};
 use crate::core::{Core, revocation};
 use crate::secret::Secret;
-use crate::store::accounts::{self, AccountRow};
+use crate::store::accounts::{self, AccountRow, SecretColumn};
 use crate::store::revocations::RevocationRow;
 use crate::store::sessions::{self, AccountState, SessionRow, Which};
 use crate::store::{self, Db};
@@ -41,13 +41,13 @@ pub struct PreparedChange {
     tried: Tried,
 }
 
-/// Step two done: the current one was checked, the new one hashed.
+/// Step two done: the current one is right, the new one hashed.
 #[derive(Debug)]
 pub struct CheckedChange {
     wish: PasswordChange,
     account: AccountRow,
-    /// The new stored form, unless the current password was wrong.
-    stored: Option<String>,
+    /// The new stored form.
+    stored: String,
     unchanged: bool,
     tried: Tried,
 }
@@ -55,7 +55,9 @@ pub struct CheckedChange {
 impl Core {
     /// Step one: the throttle, which counts a wrong current password as it does a failed sign-in, and the policy.
     pub fn prepare_password_change(&self, wish: PasswordChange, client: &Client) -> Result<PreparedChange, Error> {
-        let tried = Tried::new(self.hasher.digest_key(), &Target::Account(wish.caller.account), client);
+        // Counted by session: who hammers the account's sign-in does not keep its owner from changing the password.
+        let target = Target::FromSession(wish.caller.account, wish.caller.session);
+        let tried = Tried::new(self.hasher.digest_key(), &target, SecretColumn::Password, client);
         let (found, blocked) =
             self.store.read(|db| Ok((accounts::find(db, wish.caller.account)?, self.refuse_blocked(db, &tried)?)))?;
         let account = found.ok_or(Refusal::SessionEnded)?;
@@ -66,6 +68,23 @@ impl Core {
         Ok(PreparedChange { wish, account, new, tried })
     }
 
+    /// Step two: takes two bcrypts; run it on a hashing thread. A wrong current password is counted before it is told.
+    pub fn check_password_change(&self, prepared: PreparedChange, client: &Client) -> Result<CheckedChange, Error> {
+        let PreparedChange { wish, account, new, tried } = prepared;
+        if self.hasher.check(&wish.current, account.password.as_deref()) == SecretCheck::Wrong {
+            let caller = &wish.caller;
+            let refused = Event::new(Kind::SecretChangeRefused, client).account(caller.account).session(caller.session);
+            let wait = self.record_failure(|db| {
+                refused.write(db, self.now())?;
+                self.count_failure(db, &tried)
+            })?;
+            self.tell(&refused);
+            return Err(wait.map_or(Refusal::CurrentPasswordWrong, Refusal::Throttled).into());
+        }
+        let (unchanged, stored) = (new.is(&wish.current), self.hasher.hash(&new)?);
+        Ok(CheckedChange { wish, account, stored, unchanged, tried })
+    }
+
     /// Step three: the change, and the new tokens of the session that goes on, unless it keeps those it has.
     pub fn change_password(
         &self,
@@ -74,23 +93,13 @@ impl Core {
         client: &Client,
     ) -> Result<Option<Issued>, Error> {
         let (caller, now) = (&checked.wish.caller, self.now());
-        let event = |kind| Event::new(kind, client).account(caller.account).session(caller.session);
-        let Some(stored) = &checked.stored else {
-            let refused = event(Kind::SecretChangeRefused);
-            let wait = self.record_failure(|db| {
-                refused.write(db, now)?;
-                self.count_failure(db, &checked.tried)
-            })?;
-            refused.log();
-            return Err(wait.map_or(Refusal::CurrentPasswordWrong, Refusal::Throttled).into());
-        };
         if checked.unchanged {
             return Err(Refusal::PasswordUnchanged.into());
         }
-        let changed = event(Kind::SecretChange);
+        let changed = Event::new(Kind::SecretChange, client).account(caller.account).session(caller.session);
         let written = self.store.write(|db| {
             let old = checked.account.password.as_deref();
-            if !accounts::replace_password(db, caller.account, old, stored, now)? {
+            if !accounts::replace_password(db, caller.account, old, &checked.stored, now)? {
                 return Err(store::Error::Abandoned);
             }
             changed.write(db, now)?;
@@ -109,7 +118,7 @@ impl Core {
             other => other?,
         };
         revoked.iter().for_each(|row| self.view.apply(row));
-        changed.log();
+        self.tell(&changed);
         gone_on.map(|(row, state)| self.issue_of_rotation(&row, &state, policy)).transpose()
     }
 
@@ -148,14 +157,4 @@ fn end_other_sessions(db: &mut Db, caller: &Caller, now: Timestamp) -> Result<Ve
     let why = EndReason::SecretChange.as_str();
     let others = sessions::end_many(db, caller.account, Which::AllBut(caller.session), now, why)?;
     revoke_ended(db, &others, now)
-}
-
-impl PreparedChange {
-    /// Step two: takes two bcrypts; run it on a hashing thread.
-    pub fn check(self, hasher: &Hasher) -> Result<CheckedChange, Fault> {
-        let unchanged = self.new.is(&self.wish.current);
-        let right = hasher.check(&self.wish.current, self.account.password.as_deref()) != SecretCheck::Wrong;
-        let stored = if right { Some(hasher.hash(&self.new)?) } else { None };
-        Ok(CheckedChange { wish: self.wish, account: self.account, stored, unchanged, tried: self.tried })
-    }
 }

@@ -143,8 +143,18 @@ impl Response {
             .unwrap_or_else(|fault| panic!("status {}, not JSON ({fault}): {:?}", self.status, self.text()))
     }
 
+    /// The cookies of the session.
     pub fn set_cookies(&self) -> Vec<SetCookie> {
-        self.headers_named("Set-Cookie").into_iter().map(SetCookie::parse).collect()
+        self.every_cookie().filter(|cookie| !cookie.is_of_device()).collect()
+    }
+
+    /// What a sign-in sets to know the device by.
+    pub fn device_cookie(&self) -> Option<SetCookie> {
+        self.every_cookie().find(SetCookie::is_of_device)
+    }
+
+    fn every_cookie(&self) -> impl Iterator<Item = SetCookie> {
+        self.headers_named("Set-Cookie").into_iter().map(SetCookie::parse)
     }
 
     fn read(reader: &mut impl BufRead, to_head: bool) -> io::Result<Self> {
@@ -247,6 +257,10 @@ impl SetCookie {
     }
 
     /// Whether it tells the browser to drop the cookie.
+    fn is_of_device(&self) -> bool {
+        self.name.ends_with("deviceToken")
+    }
+
     pub fn is_cleared(&self) -> bool {
         self.attributes.iter().any(|attribute| attribute.eq_ignore_ascii_case("Max-Age=0"))
     }
@@ -289,7 +303,7 @@ impl Browser {
         let pairs: Vec<String> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = if pairs.is_empty() { request } else { request.cookie_header(&pairs.join("; ")) };
         let response = request.send(self.address);
-        for cookie in response.set_cookies() {
+        for cookie in response.every_cookie() {
             if cookie.is_cleared() {
                 self.jar.retain(|(name, _)| *name != cookie.name);
             } else {

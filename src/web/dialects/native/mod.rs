@@ -20,7 +20,7 @@ use crate::web::resource;
 use wire::Tokens;
 
 /// The dialect.
-pub const DIALECT: Dialect = Dialect::new("native", "/", routes, refusals::refuse);
+pub const DIALECT: Dialect = Dialect { knows_devices: true, ..Dialect::new("native", "/", routes, refusals::refuse) };
 
 fn routes(mount: &mut ServiceConfig) {
     mount

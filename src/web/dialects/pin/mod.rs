@@ -20,6 +20,8 @@ pub const DIALECT: Dialect = Dialect {
     access_ttl: Some(Duration::from_mins(1)),
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
     rotates: false,
+    // After too many failures a PIN works from such a device only.
+    knows_devices: true,
     ..Dialect::new("pin", "/pin", routes, refusals::refuse)
 };
 
