@@ -1,7 +1,9 @@
 //! The command line: what can be typed, and its help. Each subcommand is a file in cli/; what they do is core's.
 
 mod account;
+mod audit;
 mod console;
+mod doctor;
 mod keys;
 mod logs;
 mod migrate;
@@ -44,6 +46,10 @@ enum Command {
     /// Look at and end sessions.
     #[command(subcommand)]
     Session(session::Command),
+    /// Show what happened to accounts and sessions.
+    Audit(audit::Audit),
+    /// Say what will not work and why; given a URL, walk through the service there.
+    Doctor(doctor::Doctor),
     /// List every setting with its meaning and default.
     Settings(settings::List),
     /// Signing keys.
@@ -87,14 +93,18 @@ fn obey(command: Command) -> Result<(), Failure> {
         list.run();
         return Ok(());
     }
+    if let Command::Doctor(doctor) = command {
+        return doctor.run();
+    }
     let settings = Settings::from_environment(&dialects::known())?;
     logs::start(&settings, matches!(command, Command::Serve(_)));
     match command {
         Command::Serve(serve) => serve.run(&settings),
         Command::Migrate => migrate::run(&settings),
-        Command::Settings(_) => Ok(()),
+        Command::Settings(_) | Command::Doctor(_) => Ok(()),
         Command::Account(command) => command.run(&open(&settings)?),
         Command::Session(command) => command.run(&open(&settings)?),
+        Command::Audit(audit) => audit.run(&open(&settings)?),
         Command::Keys(command) => command.run(&open(&settings)?),
     }
 }

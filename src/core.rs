@@ -80,6 +80,7 @@ struct Rules {
     signup_role: String,
     throttle: ThrottleRules,
     rates: RateRules,
+    audit_retention: Duration,
     tokens: TokenRules,
 }
 
@@ -178,6 +179,7 @@ impl Core {
         };
         let core = Self(Arc::new(inner));
         store::when_unlocked(|| core.read_revocations()).map_err(OpenError::Database)?;
+        core.tidy_view().map_err(OpenError::Database)?;
         Ok((core, Opened { migrations, keys_created: loaded.created }))
     }
 
@@ -270,6 +272,12 @@ pub fn migrate(url: &store::DatabaseUrl) -> Result<Vec<String>, store::Error> {
     Store::open(url, 1, Duration::from_secs(2), metrics)?.migrate()
 }
 
+/// How many migrations a database lacks; changes nothing.
+pub fn pending_migrations(url: &store::DatabaseUrl) -> Result<usize, store::Error> {
+    let metrics = Metrics::new().map_err(|why| store::Error::Broken(why.to_string()))?;
+    Store::open(url, 1, Duration::from_secs(2), metrics)?.pending_migrations()
+}
+
 impl Rules {
     fn new(settings: &Settings) -> Self {
         let issuer = settings.issuer();
@@ -288,6 +296,7 @@ impl Rules {
                 first_wait: settings.throttle.throttle_first_wait,
                 longest_wait: settings.throttle.throttle_longest_wait,
             },
+            audit_retention: settings.database.audit_retention,
             rates: RateRules {
                 sign_ups: settings.throttle.throttle_sign_ups,
                 refreshes: settings.throttle.throttle_refreshes,

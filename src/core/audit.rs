@@ -4,10 +4,13 @@
 
 use super::Core;
 use super::caller::Client;
+use super::refusal::Error;
 use super::session::cut_agent;
 use crate::clock::Timestamp;
 use crate::store::audit_events::{self, AuditRow};
 use crate::store::{self, AccountId, Db, SessionId};
+
+pub use crate::store::audit_events::Wanted;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,23 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::SignUp,
+        Self::SignIn,
+        Self::SignInRefused,
+        Self::SignOut,
+        Self::SignOutEverywhere,
+        Self::SessionEnded,
+        Self::RefreshReuse,
+        Self::SecretChange,
+        Self::SecretChangeRefused,
+        Self::ProfileChange,
+        Self::RoleChange,
+        Self::StatusChange,
+        Self::ThrottleLifted,
+    ];
+
     /// The word in the table and the log.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -65,7 +85,34 @@ impl Kind {
     }
 }
 
+/// An event as it was written.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "as in `Event` and `Client`")]
+pub struct Told {
+    pub at: Timestamp,
+    pub kind: String,
+    pub account: Option<AccountId>,
+    pub session: Option<SessionId>,
+    pub address: Option<String>,
+    pub user_agent: Option<String>,
+    pub request_id: Option<String>,
+    pub detail: Option<String>,
+}
+
+impl From<AuditRow> for Told {
+    fn from(row: AuditRow) -> Self {
+        let AuditRow { at, kind, account_id, session_id, address, user_agent, request_id, detail } = row;
+        Self { at, kind, account: account_id, session: session_id, address, user_agent, request_id, detail }
+    }
+}
+
 impl Core {
+    /// The newest events of those that are wanted, newest first.
+    pub fn list_events(&self, wanted: &Wanted, limit: i64) -> Result<Vec<Told>, Error> {
+        let rows = self.store.read(|db| audit_events::list(db, wanted, limit))?;
+        Ok(rows.into_iter().map(Told::from).collect())
+    }
+
     /// Tells the log and the metrics, after the act is committed.
     pub(super) fn tell(&self, event: &Event) {
         self.metrics.events.with_label_values(&[event.kind.as_str()]).inc();

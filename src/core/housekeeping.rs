@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::refusal::{Error, Fault};
 use super::{Core, revocation};
-use crate::store::{self, revocations, sessions, throttles};
+use crate::store::{self, audit_events, revocations, sessions, throttles};
 
 /// Rows removed in one transaction: few enough that no writer waits long behind it.
 const BATCH: i64 = 500;
@@ -25,6 +25,7 @@ impl Core {
     /// as the file has them.
     pub fn keep_up(&self) -> Result<(), Error> {
         self.read_revocations()?;
+        self.tidy_view()?;
         self.follow_keys();
         self.write_receipts()
     }
@@ -48,7 +49,8 @@ impl Core {
         Ok(())
     }
 
-    /// Removes what nobody can need any more: sessions and revocations a day past their end. How many rows went.
+    /// Removes what nobody can need any more: sessions and revocations a day past their end, audit events past their
+    /// retention. How many rows went.
     pub fn purge(&self) -> Result<usize, Error> {
         let mut gone = 0;
         loop {
@@ -64,9 +66,10 @@ impl Core {
         let before = self.now().minus(revocation::SLACK);
         let gone = self.store.write(|db| {
             let revocations = revocations::purge(db, before, BATCH)?;
-            Ok(revocations + sessions::purge(db, before, BATCH)? + throttles::purge(db, before, BATCH)?)
+            let audit = audit_events::purge(db, self.now().minus(self.rules.audit_retention), BATCH)?;
+            Ok(audit + revocations + sessions::purge(db, before, BATCH)? + throttles::purge(db, before, BATCH)?)
         })?;
-        self.view.forget(before);
+        self.tidy_view()?;
         self.metrics.purged_rows.inc_by(gone as u64);
         Ok(gone)
     }

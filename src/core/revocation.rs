@@ -2,12 +2,13 @@
 //! Which act revokes what is decided in sign_out.rs, sign_in.rs, account/password_change.rs and refresh.rs.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use papaya::HashMap;
 
+use super::Core;
 use super::refusal::Fault;
 use super::token::AccessClaims;
 use crate::clock::Timestamp;
@@ -16,6 +17,9 @@ use crate::store::{self, AccountId, Db, LONGEST_TRANSACTION, SessionId, Store};
 
 /// How long a row is kept after the last token that it concerns: a clock set back by less revives nothing.
 pub const SLACK: Duration = Duration::from_hours(24);
+
+/// A clock that is set back by less is not worth reading everything again.
+const CLOCK_TREMBLES: Duration = Duration::from_secs(5);
 
 /// How far back a poll looks: beyond the longest transaction, with room for its commit.
 const OVERLAP: Duration = LONGEST_TRANSACTION.saturating_add(Duration::from_secs(4));
@@ -48,6 +52,8 @@ pub struct View {
     rebuilding: Mutex<()>,
     started: Instant,
     fresh_at: AtomicU64,
+    /// Bars of tokens that expired before this may be gone.
+    forgotten: AtomicI64,
 }
 
 impl Default for View {
@@ -59,6 +65,7 @@ impl Default for View {
             rebuilding: Mutex::new(()),
             started: Instant::now(),
             fresh_at: AtomicU64::new(0),
+            forgotten: AtomicI64::new(i64::MIN),
         }
     }
 }
@@ -84,10 +91,22 @@ impl View {
         }
     }
 
-    /// Forgets what has been of no use since `before`.
+    /// Forgets what concerns only tokens that expired before `before`. Should the clock be set back behind it, they would
+    /// seem to live: then the table is asked, which keeps them longer.
     pub fn forget(&self, before: Timestamp) {
+        self.forgotten.fetch_max(before.as_millis(), Ordering::AcqRel);
         self.sessions.pin().retain(|_, bar| bar.until >= before);
         self.accounts.pin().retain(|_, (_, bar)| bar.until >= before);
+    }
+
+    /// Whether a bar on this token may have been forgotten: it should have expired by then.
+    pub fn may_have_forgotten(&self, claims: &AccessClaims) -> bool {
+        claims.expires_at.as_millis() <= self.forgotten.load(Ordering::Acquire)
+    }
+
+    /// Whether the clock was set back behind what was forgotten, by more than nothing to speak of.
+    fn is_ahead_of(&self, now: Timestamp) -> bool {
+        self.forgotten.load(Ordering::Acquire) > now.plus(CLOCK_TREMBLES).as_millis()
     }
 
     /// How many sessions and accounts it holds.
@@ -214,6 +233,19 @@ pub fn revoke_account(
     revocations::insert(db, &row)
 }
 
+impl Core {
+    /// Forgets what is over, or reads it again when the clock was set back behind what was forgotten.
+    pub(super) fn tidy_view(&self) -> Result<(), store::Error> {
+        let now = self.now();
+        if self.view.is_ahead_of(now) {
+            self.read_revocations()?;
+            self.view.forgotten.store(i64::MIN, Ordering::Release);
+        }
+        self.view.forget(now);
+        Ok(())
+    }
+}
+
 /// Asks the table about one token: what a check does when memory is too old to be believed.
 pub fn is_revoked_in_table(store: &Store, claims: &AccessClaims) -> Result<bool, Fault> {
     let rows = store.read(|db| revocations::list_concerning(db, claims.session, claims.account))?;
@@ -272,8 +304,12 @@ mod tests {
         assert!(view.is_revoked(&token(1, 0, 7, 2)) && !view.is_revoked(&token(1, 0, 7, 3)));
         view.forget(Timestamp::from_seconds(9));
         assert!(view.is_revoked(&token(1, 0, 7, 2)));
+        assert!(
+            !view.may_have_forgotten(&AccessClaims { expires_at: Timestamp::from_seconds(10), ..token(1, 0, 7, 2) })
+        );
         view.forget(Timestamp::from_seconds(10));
         assert!(view.is_empty());
+        assert!(view.may_have_forgotten(&AccessClaims { expires_at: Timestamp::from_seconds(9), ..token(1, 0, 7, 2) }));
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub struct Session {
 pub enum Resolved {
     /// It lives.
     Live(Caller),
-    /// Memory is too old to say; the table must be asked.
+    /// Memory is too old to say, or has forgotten; the table must be asked.
     AskTable(AccessClaims),
 }
 
@@ -100,7 +100,7 @@ impl Core {
         if self.view.is_revoked(&claims) {
             return Err(Refusal::SessionEnded);
         }
-        if age > self.rules.revocation_max_stale {
+        if age > self.rules.revocation_max_stale || self.view.may_have_forgotten(&claims) {
             return Ok(Resolved::AskTable(claims));
         }
         Ok(Resolved::Live(self.receive(claims, now)))

@@ -158,7 +158,7 @@ impl Core {
             }
             let session = SessionRow { epoch: account.epoch, ..session.clone() };
             self.forget_failures(db, &checked.tried)?;
-            let revoked = self.make_room(db, wish, account.id)?;
+            let revoked = self.make_room(db, wish, account.id, client)?;
             sessions::insert(db, &session)?;
             self.note_opaque(db, &session, policy)?;
             event.write(db, now)?;
@@ -177,6 +177,7 @@ impl Core {
         db: &mut Db,
         wish: &SignIn,
         owner: AccountId,
+        client: &Client,
     ) -> Result<Vec<RevocationRow>, store::Error> {
         let (now, why) = (self.now(), EndReason::Replaced.as_str());
         let mut ended = match &wish.device.id {
@@ -185,6 +186,10 @@ impl Core {
         };
         for held in &wish.replaces {
             ended.extend(sessions::end_whoever_owns(db, *held, now, why)?);
+        }
+        for session in &ended {
+            let event = Event::new(Kind::SessionEnded, client).session(session.id).detail(why);
+            event.account(session.account_id).write(db, now)?;
         }
         revoke_ended(db, &ended, now)
     }

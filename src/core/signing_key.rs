@@ -262,7 +262,8 @@ fn create(path: &Path, now: Timestamp) -> Result<bool, KeysError> {
     let pepper = base64url(&random_bytes::<32>()?);
     let _ = writeln!(text, "pepper p-{} {pepper}", short_id(pepper.as_bytes()));
     text.push_str(&line);
-    let beside = path.with_extension(format!("keys.{}", std::process::id()));
+    // A name by chance: what a killed start left behind must not stop the next one, which in a container has its number.
+    let beside = path.with_extension(format!("keys.{}", base64url(&random_bytes::<9>()?)));
     write_private(&beside, &text).map_err(|why| about(path, &why))?;
     // A link fails when the name is taken, where a rename would overwrite the other node's keys.
     let linked = fs::hard_link(&beside, path).and_then(|()| sync_folder(path));

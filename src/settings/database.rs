@@ -22,6 +22,10 @@ pub struct Database {
     #[arg(long, default_value = "2s", value_parser = patience)]
     pub database_timeout: Duration,
 
+    /// How long audit events are kept.
+    #[arg(long, default_value = "400d", value_parser = lifetime)]
+    pub audit_retention: Duration,
+
     /// Bring the tables to this version at start; false leaves it to `doorward migrate`.
     #[arg(long, default_value = "true", action = clap::ArgAction::Set, value_parser = switch)]
     pub auto_migrate: bool,

@@ -165,6 +165,9 @@ impl Shaper {
         if let Error::Fault(fault) = error {
             log::error!(request = &*self.id.0; "{fault}");
         }
+        if let Error::Refusal(Refusal::DuplicateCookie) = error {
+            log::warn!(request = &*self.id.0; "two cookies of one name differ: a sibling domain may plant one");
+        }
         let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
         let at = self.door.core().now();
         (self.mounted.dialect.refuse)(&Refused { error, id: &self.id, method: &self.method, target, at })

@@ -1,6 +1,7 @@
 //! The command line, as an operator meets it: the real binary, in a folder of its own, with an environment that holds
 //! nothing but what the test sets.
 
+mod doctor;
 mod help;
 mod logging;
 mod operating;

@@ -169,7 +169,9 @@ fn no_dialect_names_another() {
 #[test]
 fn cookies_are_read_and_written_in_one_file() {
     let mut faults = vec![];
-    for (name, text) in sources().iter().filter(|(name, _)| name != "web/session_cookie.rs") {
+    // The doctor is a client: it sees cookies from the other side.
+    let allowed = |name: &str| name == "web/session_cookie.rs" || name.starts_with("cli/doctor/");
+    for (name, text) in sources().iter().filter(|(name, _)| !allowed(name)) {
         let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         for line in lines {
             let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').collect();

@@ -8,10 +8,12 @@
 )]
 
 mod accounts;
+mod audit;
 mod clock_steps;
 mod command_line;
 mod conformance;
 mod cookies;
+mod crash;
 mod devices;
 mod embedded;
 mod expiry;
@@ -27,6 +29,7 @@ mod races;
 mod refresh;
 mod sign_out;
 mod sixth_dialect;
+mod soak;
 mod source_003;
 mod source_samples;
 mod staleness;

@@ -53,11 +53,14 @@ impl Request {
     }
 
     pub fn send(&self, address: SocketAddr) -> Response {
-        let answer = write_to(address, &self.to_bytes(address)).and_then(|stream| {
-            let mut reader = BufReader::new(stream);
-            Response::read(&mut reader, self.method == "HEAD")
-        });
+        let answer = self.try_send(address);
         answer.unwrap_or_else(|fault| panic!("{} {} to {address}: {fault}", self.method, self.path))
+    }
+
+    /// As `send`, to a server that may be gone: an answer counts only if it came whole.
+    pub fn try_send(&self, address: SocketAddr) -> io::Result<Response> {
+        let stream = write_to(address, &self.to_bytes(address))?;
+        Response::read(&mut BufReader::new(stream), self.method == "HEAD")
     }
 
     fn has_header(&self, name: &str) -> bool {
@@ -84,6 +87,24 @@ impl Request {
         }
         let start = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         [start.as_bytes(), &lines, b"\r\n", self.body.as_deref().unwrap_or_default()].concat()
+    }
+}
+
+/// A connection that is kept from request to request, as browsers and proxies keep theirs.
+pub struct KeptConnection {
+    address: SocketAddr,
+    reader: BufReader<TcpStream>,
+}
+
+impl KeptConnection {
+    pub fn open(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { address, reader: BufReader::new(write_to(address, b"")?) })
+    }
+
+    pub fn send(&mut self, request: Request) -> io::Result<Response> {
+        let request = request.header("Connection", "keep-alive");
+        self.reader.get_mut().write_all(&request.to_bytes(self.address))?;
+        Response::read(&mut self.reader, request.method == "HEAD")
     }
 }
 

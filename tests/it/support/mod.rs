@@ -1,5 +1,6 @@
 //! What tests stand on: the backends, and shorthands for what nearly every test does.
 
+pub mod dice;
 pub mod http;
 pub mod postgres;
 pub mod process;
@@ -36,6 +37,20 @@ impl Backend {
             Self::Postgres => TestService::builder().set("DATABASE_URL", postgres::new_database()),
         }
     }
+}
+
+/// Whether this is the long job, `./scripts/soak`, and not the ordinary run.
+pub fn is_soak() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
+    let soak = std::env::var("DOORWARD_SOAK");
+    soak.is_ok_and(|value| value == "1")
+}
+
+/// A number that the long job may be told by the environment.
+pub fn soak_number(name: &str, otherwise: usize) -> usize {
+    #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
+    let given = std::env::var(name).ok().filter(|_| is_soak());
+    given.map_or(otherwise, |text| text.parse().unwrap_or_else(|why| panic!("{name}={text}: {why}")))
 }
 
 /// Makes each named function a test on each backend: `fn(Backend)`. One that is not named is dead code, which clippy finds.

@@ -56,6 +56,11 @@ impl Place {
         self
     }
 
+    /// What a variable is set to.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.vars.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -215,6 +220,11 @@ impl Node {
             .status()
             .unwrap();
         assert!(sent.success(), "no signal {name}");
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn is_running(&mut self) -> bool {

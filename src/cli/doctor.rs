@@ -1,0 +1,84 @@
+//! `doorward doctor`: what will not work, and why. First the settings, as the service would read them; then, given a URL,
+//! a walk through a running service as its browsers see it, proxies included, up to the first thing that differs.
+//! Nothing is changed but by the walk, which signs in and out.
+
+mod client;
+mod configuration;
+mod walk;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use url::Url;
+
+use super::Failure;
+use super::console::{read_secret, say};
+use crate::settings::Settings;
+use crate::settings::values::origin;
+use crate::web::dialects;
+
+/// Say what will not work and why.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Also walk through the service that answers here: https://auth.example.com. Needs --as.
+    #[arg(value_parser = origin, requires = "identifier")]
+    url: Option<Url>,
+    /// Whose email, username or name to sign in with. The password is asked for.
+    #[arg(long = "as", value_name = "IDENTIFIER")]
+    identifier: Option<String>,
+    /// Read the password from standard input.
+    #[arg(long)]
+    password_stdin: bool,
+    /// Where native is mounted at the URL.
+    #[arg(long, default_value = "/")]
+    prefix: String,
+    /// A file of certificates to trust instead of Mozilla's: PEM.
+    #[arg(long)]
+    ca: Option<PathBuf>,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// It works.
+    Fine(String),
+    /// It works, but somebody will be surprised.
+    Odd(String),
+    /// It does not work.
+    Wrong(String),
+}
+
+impl Finding {
+    fn say(&self) {
+        match self {
+            Self::Fine(text) => say(&format!("ok    {text}")),
+            Self::Odd(text) => say(&format!("odd   {text}")),
+            Self::Wrong(text) => say(&format!("WRONG {text}")),
+        }
+    }
+}
+
+impl Doctor {
+    pub fn run(self) -> Result<(), Failure> {
+        let findings = match Settings::from_environment(&dialects::known()) {
+            Ok(settings) => configuration::examine(&settings),
+            Err(faults) => faults.0.into_iter().map(Finding::Wrong).collect(),
+        };
+        findings.iter().for_each(Finding::say);
+        let mut wrong = findings.iter().filter(|finding| matches!(finding, Finding::Wrong(_))).count();
+        if let (Some(url), Some(identifier)) = (&self.url, &self.identifier) {
+            let secret = read_secret("password", self.password_stdin)?;
+            say(&format!("walking through {}", url.as_str().trim_end_matches('/')));
+            let client = client::Client::new(url, &self.prefix, self.ca.as_deref()).map_err(Failure::Other)?;
+            if let Err(difference) = walk::walk(&client, identifier, &secret, |step| Finding::Fine(step.into()).say()) {
+                Finding::Wrong(difference).say();
+                wrong += 1;
+            }
+        }
+        match wrong {
+            0 => Ok(()),
+            1 => Err(Failure::Other("1 thing will not work".to_owned())),
+            many => Err(Failure::Other(format!("{many} things will not work"))),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What happened stands in a table and in the log: who, which session, from where, how it ended; never a secret. Operators
+//! list and filter it, and it goes when its time is over.
+
+use std::time::Duration;
+
+use doorward::core::AccountStatus;
+use doorward::core::audit::{Told, Wanted};
+use doorward::testing::TestService;
+use serde_json::{Value, json};
+
+use crate::support::http::Request;
+use crate::support::process::Place;
+use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, post, refresh_with, register, sign_in};
+
+on_both_backends!(
+    every_act_is_told_once_with_who_and_from_where,
+    a_session_that_a_sign_in_replaces_is_told,
+    refused_tries_while_a_block_lasts_fill_no_table,
+    events_go_when_their_time_is_over,
+    an_operator_lists_and_filters_events,
+);
+
+fn events(service: &TestService) -> Vec<Told> {
+    let mut events = service.core().list_events(&Wanted::default(), 1000).unwrap();
+    events.reverse();
+    events
+}
+
+fn kinds(service: &TestService) -> Vec<String> {
+    let told = |event: Told| format!("{} {}", event.kind, event.detail.unwrap_or_default()).trim().to_owned();
+    events(service).into_iter().map(told).collect()
+}
+
+fn every_act_is_told_once_with_who_and_from_where(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = register(&service, "emily");
+    post(&service, "/auth/login", &json!({ "username": "emily", "password": "wrong-wrong" }));
+    post(&service, "/auth/login", &json!({ "username": "nobody", "password": "wrong-wrong" }));
+    let other = Tokens::held_by(&sign_in(&service, "emily"));
+    let next = Tokens::set_by(&refresh_with(&service, &other.refresh));
+    Tokens::set_by(&refresh_with(&service, &next.refresh));
+    assert_eq!(refresh_with(&service, &other.refresh).status, 401);
+    let change = json!({ "currentPassword": PASSWORD, "newPassword": "another-long-one" }).to_string();
+    assert_eq!(browser.post("/auth/change-password", &change).status, 200);
+    assert_eq!(browser.post("/auth/logout", "{}").status, 200);
+    let account = service.core().find_account_by("emily").unwrap().id;
+    service.core().set_role(account, "EDITOR").unwrap();
+    service.core().set_status(account, AccountStatus::Locked).unwrap();
+    let told: Vec<String> =
+        kinds(&service).into_iter().map(|kind| kind.split(' ').next().unwrap().to_owned()).collect();
+    let expected = "sign_up sign_in_refused sign_in_refused sign_in refresh_reuse secret_change sign_out role_change \
+                    status_change";
+    assert_eq!(told, expected.split_whitespace().collect::<Vec<_>>());
+    for event in events(&service) {
+        let by_operator = ["role_change", "status_change"].contains(&event.kind.as_str());
+        assert_eq!(event.address.as_deref(), (!by_operator).then_some("127.0.0.1"), "{event:?}");
+        assert_eq!(event.request_id.is_some(), !by_operator, "{event:?}");
+        let of_nobody = events(&service)[2].request_id == event.request_id;
+        assert_eq!(event.account, (!of_nobody).then_some(account), "{event:?}");
+        for secret in [PASSWORD, "wrong-wrong", "another-long-one", "nobody", &other.refresh, &next.access] {
+            assert!(!format!("{event:?}").contains(secret), "{event:?}");
+        }
+    }
+}
+
+fn a_session_that_a_sign_in_replaces_is_told(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = register(&service, "emily");
+    let body = json!({ "username": "emily", "password": PASSWORD }).to_string();
+    assert_eq!(browser.post("/auth/login", &body).status, 200);
+    assert!(kinds(&service).contains(&"session_ended replaced".to_owned()), "{:?}", kinds(&service));
+}
+
+fn refused_tries_while_a_block_lasts_fill_no_table(backend: Backend) {
+    let service = backend.service().set("THROTTLE_FREE_FAILURES", "2").start();
+    register(&service, "emily");
+    for _ in 0..20 {
+        post(&service, "/auth/login", &json!({ "username": "emily", "password": "wrong-wrong" }));
+    }
+    let refused: Vec<String> = kinds(&service).into_iter().filter(|kind| kind.starts_with("sign_in_refused")).collect();
+    let (wrong, throttled) = ("sign_in_refused invalid_credentials", "sign_in_refused throttled");
+    assert_eq!(refused, [wrong, wrong, throttled]);
+    assert!(service.core().metrics_text().unwrap().contains("doorward_throttled_total 17"));
+}
+
+fn events_go_when_their_time_is_over(backend: Backend) {
+    let service = backend.service().set("AUDIT_RETENTION", "30d").start();
+    register(&service, "emily");
+    service.advance(Duration::from_hours(24 * 29));
+    sign_in(&service, "emily");
+    service.core().purge().unwrap();
+    assert_eq!(kinds(&service), ["sign_up", "sign_in native"]);
+    service.advance(Duration::from_hours(24 * 2));
+    service.core().purge().unwrap();
+    assert_eq!(kinds(&service), ["sign_in native"]);
+}
+
+fn an_operator_lists_and_filters_events(backend: Backend) {
+    let place = Place::on(backend);
+    let node = place.serve(&["serve", "--demo"]);
+    node.sign_in("emilys", "emilyspass");
+    let wrong = json!({ "username": "emilys", "password": "wrong-wrong" }).to_string();
+    node.send(&Request::new("POST", "/auth/login").json(&wrong));
+    let list = |arguments: &[&str]| -> Vec<Value> {
+        let said = place.succeed(&[&["audit", "--json"], arguments].concat(), "");
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let all = list(&[]);
+    let told: Vec<&str> = all.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(told, ["sign_in_refused", "sign_in", "sign_up", "sign_up"], "newest first");
+    assert_eq!((&all[1]["account"], &all[1]["address"]), (&json!(1), &json!("127.0.0.1")));
+    assert_eq!(list(&["--kind", "sign_in"]).len(), 1);
+    assert_eq!(list(&["--account", "cooluser1"]).len(), 1);
+    assert_eq!(list(&["--session", all[1]["session"].as_str().unwrap()]).len(), 1);
+    assert_eq!(list(&["--address", "192.0.2.1"]).len(), 0);
+    assert_eq!((list(&["--since", "1h"]).len(), list(&["--until", "1h"]).len()), (4, 0));
+    assert_eq!(list(&["--limit", "2"]).len(), 2);
+    let table = place.succeed(&["audit", "--kind", "sign_in"], "");
+    assert!(table.starts_with("WHEN ") && table.lines().count() == 2, "{table}");
+    let refused = place.run(&["audit", "--kind", "sign-in"]);
+    assert!(!refused.status.success() && refused.stderr.contains("sign_in_refused"), "{}", refused.stderr);
+}

@@ -1,0 +1,149 @@
+//! `doorward doctor`: each thing that will not work is named with its way out, and a walk finds what a proxy in front
+//! does to cookies, headers and answers.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::process::{Place, Ran};
+
+fn wrongs(ran: &Ran) -> Vec<&str> {
+    ran.stdout.lines().filter(|line| line.starts_with("WRONG ")).collect()
+}
+
+#[test]
+fn a_fresh_folder_is_fine_and_stays_empty() {
+    let place = Place::new();
+    let ran = place.run(&["doctor"]);
+    assert!(ran.status.success() && wrongs(&ran).is_empty(), "{ran:?}");
+    assert!(ran.stdout.contains("odd   PUBLIC_URL is not set"), "{}", ran.stdout);
+    assert_eq!(place.path().read_dir().unwrap().count(), 0, "it makes nothing");
+}
+
+#[test]
+fn what_will_not_work_is_named_with_a_way_out() {
+    let https = ("PUBLIC_URL", "https://auth.example.com");
+    let cases: [(&[(&str, &str)], &str); 7] = [
+        (&[https], "TRUSTED_PROXIES names none"),
+        (&[https, ("TRUSTED_PROXIES", "0.0.0.0/0")], "0.0.0.0/0 is everybody"),
+        (&[("CORS_ORIGINS", "https://app.example.com/path")], "CORS_ORIGINS"),
+        (
+            &[https, ("TRUSTED_PROXIES", "10.0.0.1"), ("CORS_ORIGINS", "https://app.example.net")],
+            "browsers send no Lax cookie along",
+        ),
+        (&[("COOKIE_SAME_SITE", "None")], "COOKIE_SAME_SITE: None needs https"),
+        (&[https, ("TRUSTED_PROXIES", "10.0.0.1"), ("COOKIE_DOMAIN", "example.org")], "COOKIE_DOMAIN"),
+        (&[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")], "start the database"),
+    ];
+    for (settings, expected) in cases {
+        let place = settings.iter().fold(Place::new(), |place, (name, value)| place.set(name, *value));
+        let ran = place.run(&["doctor"]);
+        assert!(!ran.status.success(), "{settings:?}");
+        assert!(wrongs(&ran).iter().any(|line| line.contains(expected)), "{settings:?}: {ran:?}");
+        assert!(ran.stderr.contains("will not work"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn files_that_others_can_read_are_named() {
+    let place = Place::new();
+    drop(place.serve(&[]));
+    assert!(place.run(&["doctor"]).status.success());
+    for file in ["doorward.keys", "doorward.db"] {
+        let path = place.file(file);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let ran = place.run(&["doctor"]);
+        assert!(wrongs(&ran).iter().any(|line| line.contains(file) && line.contains("chmod 600")), "{ran:?}");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+fn walk(place: &Place, address: SocketAddr, password: &str) -> Ran {
+    place.run_with(&["doctor", &format!("http://{address}"), "--as", "emilys", "--password-stdin"], password)
+}
+
+#[test]
+fn a_walk_goes_through_a_service_and_leaves_no_session() {
+    let place = Place::new().set("TEST_MODE", "true").set("BCRYPT_COST", "4");
+    let node = place.serve(&["serve", "--demo"]);
+    let ran = walk(&place, node.address(), "emilyspass");
+    assert!(ran.status.success(), "{ran:?}");
+    assert!(ran.stdout.ends_with("ok    signed out, and what was signed in is dead\n"), "{}", ran.stdout);
+    assert_eq!(place.succeed(&["session", "list", "emilys"], "").lines().count(), 1, "the head of the table");
+    let ran = walk(&place, node.address(), "wrong-wrong");
+    assert!(!ran.status.success() && wrongs(&ran)[0].contains("answers 401 (invalid_credentials)"), "{ran:?}");
+}
+
+#[test]
+fn a_walk_names_the_first_thing_that_something_in_front_breaks() {
+    let place = Place::new().set("TEST_MODE", "true").set("BCRYPT_COST", "4").set("TRUSTED_PROXIES", "127.0.0.1");
+    let node = place.serve(&["serve", "--demo"]);
+    let behind = |to_service: Rewrite, to_client: Rewrite| {
+        let ran = walk(&place, proxy(node.address(), to_service, to_client), "emilyspass");
+        assert!(!ran.status.success(), "{ran:?}");
+        wrongs(&ran)[0].to_owned()
+    };
+    let same: Rewrite = Some;
+    let said = behind(|line| (!line.to_lowercase().starts_with("origin")).then_some(line), same);
+    assert!(said.contains("remove or rewrite Origin"), "{said}");
+    let said = behind(same, |line| (!line.to_lowercase().starts_with("set-cookie: ref")).then_some(line));
+    assert!(said.contains("1 tokens came in cookies, not 2"), "{said}");
+    let said = behind(same, |line| Some(line.replace("; HttpOnly", "")));
+    assert!(said.contains("lacks HttpOnly"), "{said}");
+    let said = behind(same, |line| Some(line.replace("Path=/;", "Path=/; Domain=other.example;")));
+    assert!(said.contains("it is for other.example"), "{said}");
+    let said = behind(|line| (!line.to_lowercase().starts_with("cookie")).then_some(line), same);
+    assert!(said.contains("drop or rename cookies"), "{said}");
+    let said = behind(same, |line| Some(line.replace("no-store", "max-age=60")));
+    assert!(said.contains("not no-store"), "{said}");
+    let said = behind(same, same);
+    assert!(said.contains("X-Forwarded-For: 192.0.2.77 is believed"), "a proxy that passes the header on: {said}");
+}
+
+type Rewrite = fn(String) -> Option<String>;
+
+/// Something in front that rewrites each header line on its way. Its thread ends with the test's process.
+fn proxy(service: SocketAddr, to_service: Rewrite, to_client: Rewrite) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming().take(64).flatten() {
+            std::thread::spawn(move || pass(&client, service, to_service, to_client));
+        }
+    });
+    address
+}
+
+fn pass(client: &TcpStream, service: SocketAddr, to_service: Rewrite, to_client: Rewrite) -> std::io::Result<()> {
+    let mut upstream = TcpStream::connect(service)?;
+    let (mut from, mut to) = (client.try_clone()?, client.try_clone()?);
+    let request = read_one(&mut from, to_service)?;
+    upstream.write_all(&request)?;
+    let answer = read_one(&mut upstream, to_client)?;
+    to.write_all(&answer)
+}
+
+/// One message, rewritten, told to be the last of its connection.
+fn read_one(stream: &mut TcpStream, rewrite: Rewrite) -> std::io::Result<Vec<u8>> {
+    let mut reader = BufReader::new(stream);
+    let (mut message, mut length) = (Vec::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let line = line.trim_end().to_owned();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        if let Some(line) = rewrite(line).filter(|line| !line.to_lowercase().starts_with("connection:")) {
+            message.extend_from_slice(format!("{line}\r\n").as_bytes());
+        }
+    }
+    message.extend_from_slice(b"Connection: close\r\n\r\n");
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    message.extend_from_slice(&body);
+    Ok(message)
+}

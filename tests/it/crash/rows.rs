@@ -1,0 +1,78 @@
+//! The rows behind a service that was killed, looked at from outside: is the file whole, and does any row tell of half an
+//! act. What a client must find again is verify.rs's.
+
+use std::path::PathBuf;
+
+use diesel::sql_types::{BigInt, Text};
+use diesel::{Connection, RunQueryDsl, SqliteConnection, dsl::sql, select};
+
+use crate::support::process::Place;
+use crate::support::{Backend, postgres};
+
+/// Each counts rows that only half an act leaves behind.
+const HALVES: [(&str, &str); 5] = [
+    ("accounts without a hash", "SELECT count(*) FROM accounts WHERE password IS NULL"),
+    (
+        "accounts whose sign-up is not in the audit",
+        "SELECT count(*) FROM accounts WHERE id NOT IN \
+         (SELECT account_id FROM audit_events WHERE kind = 'sign_up' AND account_id IS NOT NULL)",
+    ),
+    (
+        "accounts that signed up and never had a session",
+        "SELECT count(*) FROM accounts a WHERE NOT EXISTS (SELECT 1 FROM sessions s WHERE s.account_id = a.id)",
+    ),
+    (
+        "sessions that ended without a revocation",
+        "SELECT count(*) FROM sessions s WHERE s.ended_at IS NOT NULL \
+         AND s.id NOT IN (SELECT session_id FROM revocations WHERE session_id IS NOT NULL AND generation IS NULL) \
+         AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.account_id = s.account_id AND r.epoch > s.epoch)",
+    ),
+    (
+        "sessions that live on in an epoch that is over",
+        "SELECT count(*) FROM sessions s JOIN accounts a ON a.id = s.account_id \
+         WHERE s.ended_at IS NULL AND s.epoch < a.epoch",
+    ),
+];
+
+/// The database of a place.
+pub enum Rows {
+    Sqlite(PathBuf),
+    Postgres(String),
+}
+
+impl Rows {
+    pub fn of(place: &Place, backend: Backend) -> Self {
+        match backend {
+            Backend::Sqlite => Self::Sqlite(place.file("doorward.db")),
+            Backend::Postgres => Self::Postgres(place.get("DATABASE_URL").unwrap().to_owned()),
+        }
+    }
+
+    /// Fails unless every page, every reference and every act is whole. Meant for a running service: the first connection
+    /// after a crash must be the service's own, or this would be the one that recovers the file.
+    pub fn assert_whole(&self) {
+        if let Self::Sqlite(file) = self {
+            let mut db = open(file);
+            let said = select(sql::<Text>("(SELECT group_concat(integrity_check) FROM pragma_integrity_check)"));
+            assert_eq!(said.get_result::<String>(&mut db).unwrap(), "ok", "integrity_check");
+            let dangling = select(sql::<BigInt>("(SELECT count(*) FROM pragma_foreign_key_check)"));
+            assert_eq!(dangling.get_result::<i64>(&mut db).unwrap(), 0, "foreign_key_check");
+        }
+        for (what, query) in HALVES {
+            assert_eq!(self.number(query), 0, "{what}");
+        }
+    }
+
+    pub fn number(&self, query: &str) -> i64 {
+        match self {
+            Self::Sqlite(file) => select(sql::<BigInt>(&format!("({query})"))).get_result(&mut open(file)).unwrap(),
+            Self::Postgres(url) => postgres::psql(url, query).parse().unwrap(),
+        }
+    }
+}
+
+fn open(file: &std::path::Path) -> SqliteConnection {
+    let mut db = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
+    diesel::sql_query("PRAGMA busy_timeout = 20000").execute(&mut db).unwrap();
+    db
+}

@@ -1,0 +1,112 @@
+//! Mixed load at a steady pace: people who sign up or in, look, refresh and sign out, each life over one connection. Every
+//! answer is counted; which counts are right is soak.rs's.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::dice::Dice;
+use crate::support::http::{KeptConnection, Request, Response};
+use crate::support::{PASSWORD, Tokens};
+
+/// How often a life refreshes, and looks between two refreshes.
+const REFRESHES: usize = 4;
+const LOOKS: usize = 4;
+
+/// What was asked, and the times and statuses of the answers.
+#[derive(Debug, Default)]
+pub struct Answers {
+    pub statuses: BTreeMap<(&'static str, u16), usize>,
+    pub micros: BTreeMap<&'static str, Vec<u64>>,
+    pub broken_connections: usize,
+}
+
+impl Answers {
+    pub fn add(&mut self, other: Self) {
+        self.broken_connections += other.broken_connections;
+        other.statuses.into_iter().for_each(|(what, count)| *self.statuses.entry(what).or_default() += count);
+        other.micros.into_iter().for_each(|(what, times)| self.micros.entry(what).or_default().extend(times));
+    }
+}
+
+/// One person at a time, at a pace of so much between two requests.
+pub struct Walker {
+    number: usize,
+    people: usize,
+    dice: Dice,
+    pace: Duration,
+    next: Instant,
+    answers: Answers,
+}
+
+impl Walker {
+    pub fn new(number: usize, dice: Dice, pace: Duration) -> Self {
+        Self { number, people: 0, dice, pace, next: Instant::now(), answers: Answers::default() }
+    }
+
+    pub fn walk(mut self, address: SocketAddr, stop: &AtomicBool) -> Answers {
+        while !stop.load(Ordering::Relaxed) {
+            if self.live(address, stop).is_err() {
+                self.answers.broken_connections += 1;
+            }
+        }
+        self.answers
+    }
+
+    /// From entering to leaving. A tenth never leave: they close the laptop.
+    fn live(&mut self, address: SocketAddr, stop: &AtomicBool) -> io::Result<()> {
+        let mut line = KeptConnection::open(address)?;
+        let Some(mut tokens) = self.enter(&mut line)? else { return Ok(()) };
+        for _ in 0..REFRESHES {
+            for _ in 0..LOOKS {
+                self.ask(&mut line, "me", Request::new("GET", "/auth/me").bearer(&tokens.access))?;
+            }
+            let body = json!({ "refreshToken": tokens.refresh }).to_string();
+            let answer = self.ask(&mut line, "refresh", Request::new("POST", "/auth/refresh").json(&body))?;
+            let Some(successor) = tokens_in(&answer) else { return Ok(()) };
+            tokens = successor;
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        if self.dice.below(10) > 0 {
+            let body = json!({ "refreshToken": tokens.refresh }).to_string();
+            self.ask(&mut line, "sign-out", Request::new("POST", "/auth/logout").json(&body))?;
+            self.ask(&mut line, "me after sign-out", Request::new("GET", "/auth/me").bearer(&tokens.access))?;
+        }
+        Ok(())
+    }
+
+    /// Every fourth is new here.
+    fn enter(&mut self, line: &mut KeptConnection) -> io::Result<Option<Tokens>> {
+        let is_new = self.people == 0 || self.dice.below(4) == 0;
+        let who = if is_new { self.people } else { self.dice.below(self.people) };
+        let name = format!("emily{}x{who}", self.number);
+        let body = json!({ "username": name, "password": PASSWORD, "tokens": "body" }).to_string();
+        self.people = self.people.max(who + 1);
+        let (what, path) = if is_new { ("sign-up", "/auth/register") } else { ("sign-in", "/auth/login") };
+        Ok(tokens_in(&self.ask(line, what, Request::new("POST", path).json(&body))?))
+    }
+
+    fn ask(&mut self, line: &mut KeptConnection, what: &'static str, request: Request) -> io::Result<Response> {
+        std::thread::sleep(self.next.saturating_duration_since(Instant::now()));
+        let began = Instant::now();
+        // What the machine kept us from asking is not made up for: a burst is another test.
+        self.next = began + self.pace;
+        let answer = line.send(request)?;
+        *self.answers.statuses.entry((what, answer.status)).or_default() += 1;
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap();
+        self.answers.micros.entry(what).or_default().push(took);
+        Ok(answer)
+    }
+}
+
+fn tokens_in(answer: &Response) -> Option<Tokens> {
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    let token = |name: &str| Some(body[name].as_str()?.to_owned());
+    Some(Tokens { access: token("accessToken")?, refresh: token("refreshToken")? })
+}
