@@ -18,6 +18,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::core::refusal::{Error, Refusal};
+use crate::core::signing_key::KeyCareError;
 use crate::core::{Core, OpenError};
 use crate::settings::{Faults, Settings, describe};
 use crate::web::{ServeError, dialects};
@@ -52,7 +53,7 @@ enum Command {
     Doctor(doctor::Doctor),
     /// List every setting with its meaning and default.
     Settings(settings::List),
-    /// Signing keys.
+    /// List, rotate and retire signing keys and peppers.
     #[command(subcommand)]
     Keys(keys::Command),
 }
@@ -68,6 +69,8 @@ enum Failure {
     Serve(#[from] ServeError),
     #[error("{}", explain(.0))]
     Core(#[from] Error),
+    #[error("{0}")]
+    Keys(#[from] KeyCareError),
     #[error("{0}")]
     Other(String),
 }

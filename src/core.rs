@@ -33,13 +33,13 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
-use crate::settings::{Free, Settings};
+use crate::settings::{Free, Settings, TokenAlgorithm};
 use crate::store::{self, Store};
 use password::Hasher;
 use rate::{RateRules, Rates};
 use receipt::Receipts;
 use refusal::Fault;
-use signing_key::{KeySource, KeysError};
+use signing_key::{FileVersion, KeySource, KeysError, LoadedKeys, PublicKey};
 use throttle::ThrottleRules;
 use token::{TokenGate, TokenRules};
 
@@ -61,12 +61,20 @@ pub struct Inner {
     hasher: Hasher,
     gate: ArcSwap<TokenGate>,
     keys: KeySource,
-    keys_version: Mutex<Option<(u64, i64, i64)>>,
+    keys_read: Mutex<KeysRead>,
     keys_unusable: AtomicBool,
     view: revocation::View,
     receipts: Receipts,
     rates: Rates,
     probed: Mutex<Option<Instant>>,
+}
+
+/// Which state of the keys file is in memory.
+#[derive(Debug)]
+struct KeysRead {
+    version: FileVersion,
+    /// Whether something in it waits for its time, so that it must be looked at again.
+    pending: bool,
 }
 
 /// The settings that rules of the core depend on.
@@ -152,7 +160,9 @@ impl Core {
             file: settings.keys_file(),
             jwt_secret: settings.keys.jwt_secret.clone(),
             pepper: settings.keys.pepper.clone(),
+            algorithm: settings.keys.token_algorithm,
             settle: settings.tokens.revocation_max_stale / 2,
+            longest_life: settings.longest_refresh_ttl(),
         };
         if keys.uses_file()
             && !keys.file.exists()
@@ -160,12 +170,14 @@ impl Core {
         {
             return Err(OpenError::KeysMissing(keys.file));
         }
+        // Before the file is read: a change in between is seen in the next round.
+        let version = keys.version();
         let loaded = keys.load_or_create(clock.now())?;
         let rules = Rules::new(settings);
         let inner = Inner {
             gate: ArcSwap::from_pointee(TokenGate::new(rules.tokens.clone(), &loaded.ring)?),
-            hasher: Hasher::new(loaded.pepper, settings.passwords.bcrypt_cost),
-            keys_version: Mutex::new(if loaded.pending { None } else { keys.version() }),
+            hasher: Hasher::new(loaded.peppers, settings.passwords.bcrypt_cost),
+            keys_read: Mutex::new(KeysRead { version, pending: loaded.pending }),
             keys_unusable: AtomicBool::new(false),
             keys,
             view: revocation::View::default(),
@@ -232,9 +244,14 @@ impl Core {
         self.metrics.text().map_err(|why| Fault::Broken(format!("metrics: {why}")))
     }
 
-    /// Puts a new signing key in front; running services believe it at once and sign with it within `REVOCATION_MAX_STALE`.
-    pub fn rotate_signing_key(&self) -> Result<String, KeysError> {
-        self.keys.rotate(self.now())
+    /// What other services check access tokens with: the `kid` and public half of every believed key that has one.
+    pub fn public_keys(&self) -> Vec<(String, PublicKey)> {
+        self.gate().public_keys()
+    }
+
+    /// The algorithm that the signing key should have by the settings and has not.
+    pub fn algorithm_in_waiting(&self) -> Option<TokenAlgorithm> {
+        self.keys.algorithm.filter(|wanted| wanted.as_str() != self.gate().active_algorithm())
     }
 
     /// The current keys; held for one operation.
@@ -244,19 +261,19 @@ impl Core {
 
     /// Takes the keys from the file again if it is another one than before; the new active key's id.
     fn reload_keys_if_changed(&self) -> Result<Option<String>, KeysError> {
-        if self.keys.jwt_secret.is_some() {
-            return Ok(None);
-        }
         let version = self.keys.version();
-        let mut known = self.keys_version.lock().unwrap_or_else(PoisonError::into_inner);
-        if version.is_none() || *known == version {
+        let mut read = self.keys_read.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaced = read.version != version;
+        if !self.keys.uses_file() || version.is_none() || !(replaced || read.pending) {
             return Ok(None);
         }
-        let loaded = self.keys.load(self.now())?;
-        // A key that waits for its time is looked at again in the next round.
-        *known = if loaded.pending { None } else { version };
-        let ring = loaded.ring;
+        let LoadedKeys { ring, peppers, pending, .. } = self.keys.load(self.now())?;
+        self.hasher.follow(peppers);
         let changed = self.gate().active_key_id() != ring.active().id;
+        *read = KeysRead { version, pending };
+        if !(replaced || changed) {
+            return Ok(None);
+        }
         let id = ring.active().id.clone();
         match TokenGate::new(self.rules.tokens.clone(), &ring) {
             Ok(gate) => self.gate.store(Arc::new(gate)),

@@ -24,7 +24,7 @@ use names::unknown_names;
 
 pub use cookies::{Cookies, Prefix, SameSite};
 pub use database::Database;
-pub use keys::Keys;
+pub use keys::{Keys, TokenAlgorithm};
 pub use metrics::MetricsSettings;
 pub use passwords::Passwords;
 pub use throttle::{Free, Rate, Throttle};
@@ -170,6 +170,12 @@ impl Settings {
         }
     }
 
+    /// How long a refresh token lives on the mount where it lives longest.
+    pub fn longest_refresh_ttl(&self) -> Duration {
+        let of_mounts = self.mounts.iter().filter_map(|mount| mount.refresh_ttl);
+        of_mounts.fold(self.tokens.refresh_ttl, Duration::max)
+    }
+
     /// The `iss` of tokens.
     pub fn issuer(&self) -> String {
         let public = self.web.public_url.as_ref().map(|url| url.origin().ascii_serialization());
@@ -247,6 +253,7 @@ impl Settings {
 
     fn contradictions(&self) -> Vec<String> {
         let mut faults = self.cookie_contradictions();
+        faults.extend(self.key_contradictions());
         if self.passwords.bcrypt_cost < 10 && !self.passwords.test_mode {
             faults.push(format!(
                 "BCRYPT_COST: {} is guessed too fast; use at least 10, or TEST_MODE=true in a test suite",
@@ -280,8 +287,19 @@ impl Settings {
         if self.tokens.clock_skew > Duration::from_mins(1) {
             faults.push("CLOCK_SKEW: clocks that differ so much need repair, not slack; use at most 60s".to_owned());
         }
+        faults
+    }
+
+    fn key_contradictions(&self) -> Vec<String> {
+        let mut faults = Vec::new();
         if self.keys.jwt_secret.is_some() && self.keys.jwt_secret == self.keys.pepper {
             faults.push("PEPPER: it equals JWT_SECRET; make another one with: openssl rand -base64 48".to_owned());
+        }
+        if self.keys.jwt_secret.is_some()
+            && let Some(algorithm) = self.keys.token_algorithm.filter(|algorithm| algorithm.has_public_key())
+        {
+            let algorithm = algorithm.as_str();
+            faults.push(format!("TOKEN_ALGORITHM: JWT_SECRET signs with hs256; leave it out to sign with {algorithm}"));
         }
         faults
     }

@@ -6,8 +6,11 @@ pub mod body;
 pub mod call;
 pub mod caller;
 mod client_address;
+mod connection;
 pub mod dialects;
 mod health;
+mod jwks;
+mod limits;
 mod metrics;
 mod origin;
 pub mod problem;
@@ -38,6 +41,7 @@ use run::Pool;
 use session_cookie::SessionCookies;
 
 pub use caller::require_session;
+pub use limits::{raise_open_files, too_few_open_files};
 pub use serve::{ServeError, Server};
 
 /// Questions to the database that may wait for each of its threads.
@@ -81,9 +85,10 @@ impl Doorward {
         let connections = settings.database.database_connections as usize;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let hash_threads = settings.passwords.hash_threads.map_or(cores, usize::from);
+        let hash_queue = usize::from(settings.passwords.hash_queue);
         let inner = Inner {
-            rows: Pool::start("rows", connections, connections * QUEUE_PER_CONNECTION, core.metrics())?,
-            hashes: Pool::start("hash", hash_threads, usize::from(settings.passwords.hash_queue), core.metrics())?,
+            rows: Pool::start("rows", connections, connections * QUEUE_PER_CONNECTION, core.metrics(), || {})?,
+            hashes: Pool::start("hash", hash_threads, hash_queue, core.metrics(), run::stand_back)?,
             mounts: settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect(),
             cookies: SessionCookies::new(settings),
             origins: Origins::new(settings),
@@ -104,11 +109,11 @@ impl Doorward {
         &self.0.core
     }
 
-    /// Adds health and every mount to an actix app, the longest prefix first, so that the root takes what is left.
+    /// Adds health, the public keys and every mount to an actix app, the longest prefix first, so that the root takes what is left.
     pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
         let door = self.clone();
         move |app: &mut ServiceConfig| {
-            app.app_data(Data::new(door.clone())).configure(health::routes);
+            app.app_data(Data::new(door.clone())).configure(health::routes).configure(jwks::routes);
             if let Some(token) = &door.0.metrics_token {
                 app.configure(metrics::guarded(token.clone()));
             }

@@ -4,7 +4,7 @@ use super::Failure;
 use super::console::say;
 use crate::core::{Opened, demo};
 use crate::settings::Settings;
-use crate::web::{Doorward, Server};
+use crate::web::{Doorward, Server, raise_open_files, too_few_open_files};
 
 /// Answer requests until SIGTERM or SIGINT.
 #[derive(Debug, Default, clap::Args)]
@@ -22,6 +22,7 @@ impl Serve {
                 "--demo: everybody knows the sample accounts' secrets; leave it out with an https PUBLIC_URL".into(),
             ));
         }
+        raise_open_files();
         let (door, opened) = Doorward::open(settings)?;
         if self.demo {
             demo::load(door.core())?;
@@ -66,6 +67,13 @@ fn announce(server: &Server, settings: &Settings, door: &Doorward, opened: &Open
     }
     if demo {
         say("  demo      emilys / emilyspass, cooluser1 / PIN 0000: everybody knows them");
+    }
+    if let Some(wanted) = door.core().algorithm_in_waiting() {
+        let wanted = wanted.as_str();
+        say(&format!("  tokens    the signing key is not of TOKEN_ALGORITHM={wanted}; make one: doorward keys rotate"));
+    }
+    if let Some(point) = too_few_open_files(settings) {
+        say(&format!("  limit     {point}"));
     }
     for point in settings.unsafe_points() {
         say(&format!("  unsafe    {point}"));

@@ -41,6 +41,8 @@ pub enum Kind {
     StatusChange,
     /// What failed sign-ins had cost an account was forgotten.
     ThrottleLifted,
+    /// A signing key or a pepper was made or retired.
+    KeysChange,
 }
 
 impl Kind {
@@ -59,6 +61,7 @@ impl Kind {
         Self::RoleChange,
         Self::StatusChange,
         Self::ThrottleLifted,
+        Self::KeysChange,
     ];
 
     /// The word in the table and the log.
@@ -77,6 +80,7 @@ impl Kind {
             Self::RoleChange => "role_change",
             Self::StatusChange => "status_change",
             Self::ThrottleLifted => "throttle_lifted",
+            Self::KeysChange => "keys_change",
         }
     }
 

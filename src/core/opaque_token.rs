@@ -7,6 +7,7 @@ use uuid::{Builder, Uuid};
 use super::Core;
 use super::refusal::{Error, Fault, Refusal};
 use super::session::TokenPolicy;
+use super::token::TokenGate;
 use crate::secret::{RefreshToken, sha256};
 use crate::store::sessions::SessionRow;
 use crate::store::{self, AccountId, Db, SessionId, opaque_tokens, sessions};
@@ -37,14 +38,20 @@ impl Core {
             let row = sessions::find(db, session)?;
             Ok(row.map(|(row, _)| Named { session, account: row.account_id, generation }))
         })?;
+        // The table knows it, but who has a retired key can make it too.
+        let found = found.filter(|named| self.is_of_a_believed_key(text, named));
         found.ok_or_else(|| Refusal::TokenInvalid.into())
     }
 
     /// The row's current refresh token in this shape.
     pub(super) fn opaque_refresh(&self, row: &SessionRow) -> Result<RefreshToken, Fault> {
-        let mac = self.gate().derive(&self.believed_key_id(row), &format!("opaque {} {}", row.id, row.generation))?;
-        let bytes = mac.first_chunk::<16>().copied().unwrap_or_default();
-        Ok(RefreshToken::new(Builder::from_random_bytes(bytes).into_uuid().to_string()))
+        Ok(RefreshToken::new(opaque_text(&self.gate(), &self.believed_key_id(row), row.id, row.generation)?))
+    }
+
+    fn is_of_a_believed_key(&self, text: &str, named: &Named) -> bool {
+        let gate = self.gate();
+        let made_by = |key| opaque_text(&gate, key, named.session, named.generation);
+        gate.key_ids().any(|key| made_by(key).is_ok_and(|made| made.eq_ignore_ascii_case(text)))
     }
 
     /// Notes the current refresh token if its mount speaks this shape, in the transaction that makes it current.
@@ -55,6 +62,12 @@ impl Core {
         let token = self.opaque_refresh(row).map_err(|fault| store::Error::Broken(fault.to_string()))?;
         opaque_tokens::note(db, &sha256(token.expose().as_bytes()), row.id, row.generation)
     }
+}
+
+fn opaque_text(gate: &TokenGate, key_id: &str, session: SessionId, generation: i64) -> Result<String, Fault> {
+    let mac = gate.derive(key_id, &format!("opaque {session} {generation}"))?;
+    let bytes = mac.first_chunk::<16>().copied().unwrap_or_default();
+    Ok(Builder::from_random_bytes(bytes).into_uuid().to_string())
 }
 
 /// The hyphenated form and no other; a JWT has dots.

@@ -1,6 +1,9 @@
 //! What a new secret must be, how it is hashed, and the check that costs the same whether there is anything to check or
 //! not. On which threads it runs is web/run.rs's; how often it may be tried is throttle's.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use unicode_normalization::UnicodeNormalization;
@@ -27,6 +30,44 @@ pub struct Pepper {
     pub id: String,
     /// The key.
     pub key: MacKey,
+}
+
+/// The peppers that are believed.
+#[derive(Debug, Clone)]
+pub struct Peppers {
+    /// New hashes are made with it.
+    pub active: Pepper,
+    /// There are hashes made with them.
+    pub others: Vec<Pepper>,
+    /// What failures are counted under; the same whatever pepper is active.
+    pub digest_key: MacKey,
+}
+
+impl From<Pepper> for Peppers {
+    fn from(active: Pepper) -> Self {
+        Self { digest_key: active.key.clone(), active, others: Vec::new() }
+    }
+}
+
+impl Peppers {
+    /// The pepper and the bcrypt part of a stored form that was made with one of ours.
+    fn readable<'a>(&self, stored: &'a str) -> Option<(&Pepper, &'a str)> {
+        let mut parts = stored.splitn(3, ':');
+        let (scheme, id, hash) = (parts.next()?, parts.next()?, parts.next()?);
+        if scheme != SCHEME {
+            return None;
+        }
+        let pepper = std::iter::once(&self.active).chain(&self.others).find(|pepper| pepper.id == id);
+        if pepper.is_none() {
+            log::error!(pepper = id; "a secret was hashed with a pepper that is not configured; restore PEPPER or the keys file");
+        }
+        Some((pepper?, hash))
+    }
+}
+
+/// How every stored form begins that was made with this pepper.
+pub fn stored_prefix(pepper_id: &str) -> String {
+    format!("{SCHEME}:{pepper_id}:")
 }
 
 /// A new secret that fits the policy, in the form that is hashed.
@@ -134,39 +175,53 @@ pub enum SecretCheck {
 /// Makes and checks stored forms of secrets. Each call takes the time of one bcrypt.
 #[derive(Debug, Clone)]
 pub struct Hasher {
-    pepper: Pepper,
+    peppers: Arc<ArcSwap<Peppers>>,
+    digest_key: MacKey,
     cost: u32,
 }
 
 impl Hasher {
     /// A hasher of this cost.
-    pub fn new(pepper: Pepper, cost: u32) -> Self {
-        Self { pepper, cost }
+    pub fn new(peppers: impl Into<Peppers>, cost: u32) -> Self {
+        let peppers = peppers.into();
+        Self { digest_key: peppers.digest_key.clone(), peppers: Arc::new(ArcSwap::from_pointee(peppers)), cost }
+    }
+
+    /// From the next call on it hashes with these; a call that runs ends as it began.
+    pub fn follow(&self, peppers: Peppers) {
+        self.peppers.store(Arc::new(peppers));
     }
 
     /// The key under which failures are counted: nobody without it can tell whose they are.
     pub fn digest_key(&self) -> &MacKey {
-        &self.pepper.key
+        &self.digest_key
     }
 
     /// The stored form of a new secret.
     pub fn hash(&self, secret: &NewSecret) -> Result<String, Fault> {
-        let hash = bcrypt::non_truncating_hash(self.keyed(&secret.0), self.cost);
+        let peppers = self.peppers.load_full();
+        let hash = bcrypt::non_truncating_hash(keyed(&peppers.active, &secret.0), self.cost);
         let hash = hash.map_err(|cause| Fault::Broken(format!("hashing failed: {cause}")))?;
-        Ok(format!("{SCHEME}:{}:{hash}", self.pepper.id))
+        Ok(stored_prefix(&peppers.active.id) + &hash)
     }
 
     /// Whether the secret is the stored one. Takes the same time for a stored form that is absent or unreadable.
     pub fn check(&self, secret: &Secret, stored: Option<&str>) -> SecretCheck {
-        let keyed = self.keyed(&normal(secret));
-        let hash = stored.and_then(|stored| self.readable(stored));
+        let peppers = self.peppers.load_full();
+        let (pepper, hash) = match stored.and_then(|stored| peppers.readable(stored)) {
+            Some((pepper, hash)) => (pepper, Some(hash)),
+            None => (&peppers.active, None),
+        };
+        let keyed = keyed(pepper, &normal(secret));
         let dummy = dummy(self.cost);
         let matches = bcrypt::non_truncating_verify(&keyed, hash.unwrap_or(&dummy)).unwrap_or(false);
         if !matches {
             self.spend_what_is_missing(&keyed, hash.and_then(cost_of).unwrap_or(self.cost));
         }
         match hash {
-            Some(hash) if matches && cost_of(hash) == Some(self.cost) => SecretCheck::Right,
+            Some(hash) if matches && cost_of(hash) == Some(self.cost) && pepper.id == peppers.active.id => {
+                SecretCheck::Right
+            }
             Some(_) if matches => SecretCheck::RightButOutdated,
             _ => SecretCheck::Wrong,
         }
@@ -179,22 +234,12 @@ impl Hasher {
             let _ = bcrypt::non_truncating_verify(keyed, &dummy(missing));
         }
     }
+}
 
-    /// The bcrypt part of a stored form made with our pepper.
-    fn readable<'a>(&self, stored: &'a str) -> Option<&'a str> {
-        let mut parts = stored.splitn(3, ':');
-        let (scheme, pepper, hash) = (parts.next()?, parts.next()?, parts.next()?);
-        if scheme == SCHEME && pepper != self.pepper.id {
-            log::error!(pepper; "a secret was hashed with a pepper that is not configured; restore PEPPER or the keys file");
-        }
-        (scheme == SCHEME && pepper == self.pepper.id).then_some(hash)
-    }
-
-    /// bcrypt reads 72 bytes and stops at NUL, so it gets a keyed digest as text: every octet of the secret counts, and
-    /// hashes stolen elsewhere cannot be tried against ours (password shucking).
-    fn keyed(&self, secret: &Secret) -> String {
-        STANDARD.encode(self.pepper.key.sign(secret.expose().as_bytes()))
-    }
+/// bcrypt reads 72 bytes and stops at NUL, so it gets a keyed digest as text: every octet of the secret counts, and
+/// hashes stolen elsewhere cannot be tried against ours (password shucking).
+fn keyed(pepper: &Pepper, secret: &Secret) -> String {
+    STANDARD.encode(pepper.key.sign(secret.expose().as_bytes()))
 }
 
 /// A valid hash, so that checking it takes as long as checking a real one; a malformed one would return in microseconds.
@@ -274,6 +319,25 @@ mod tests {
         assert_eq!(hasher(5).check(&Secret::new("long enough"), Some(&stored)), SecretCheck::RightButOutdated);
         let other = Hasher::new(Pepper { id: "p1".to_owned(), key: MacKey::new(b"another pepper") }, 4);
         assert_eq!(other.check(&Secret::new("long enough"), Some(&stored)), SecretCheck::Wrong);
+    }
+
+    #[test]
+    fn after_a_rotation_old_hashes_are_right_but_outdated_and_new_ones_are_of_the_new_pepper() {
+        let rotating = hasher(4);
+        let (secret, clone) = (Secret::new("long enough"), rotating.clone());
+        let old = rotating.hash(&unjudged(&secret)).unwrap();
+        let digest = rotating.digest_key().sign(b"x");
+        let new = Pepper { id: "p2".to_owned(), key: MacKey::new(b"the pepper that came after it, for tests") };
+        let Peppers { active, digest_key, .. } = clone.peppers.load_full().as_ref().clone();
+        rotating.follow(Peppers { active: new.clone(), others: vec![active], digest_key });
+        assert_eq!(clone.check(&secret, Some(&old)), SecretCheck::RightButOutdated, "clones follow");
+        assert_eq!(clone.check(&Secret::new("another one"), Some(&old)), SecretCheck::Wrong);
+        let upgraded = clone.hash(&unjudged(&secret)).unwrap();
+        assert!(upgraded.starts_with(&stored_prefix("p2")));
+        assert_eq!(rotating.check(&secret, Some(&upgraded)), SecretCheck::Right);
+        assert_eq!(rotating.digest_key().sign(b"x"), digest, "failures are counted on");
+        rotating.follow(new.into());
+        assert_eq!(rotating.check(&secret, Some(&old)), SecretCheck::Wrong, "a pepper that is gone");
     }
 
     #[test]

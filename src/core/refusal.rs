@@ -57,6 +57,12 @@ pub enum Refusal {
     BodyTooLarge,
     /// A body that did not arrive in time.
     BodyTooSlow,
+    /// A path and query over the limit.
+    UriTooLong,
+    /// Headers over the limit, all together.
+    HeadersTooLarge,
+    /// Cookies over the limit, all together.
+    CookiesTooLarge,
     /// No such path.
     RouteNotFound,
     /// The path exists and the method is none of these.
@@ -180,6 +186,9 @@ impl Refusal {
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
+            Self::UriTooLong => "uri_too_long",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::CookiesTooLarge => "cookies_too_large",
             Self::RouteNotFound => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::AccountNotFound => "account_not_found",

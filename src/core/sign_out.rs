@@ -30,6 +30,8 @@ pub enum EndReason {
     RefreshReuse,
     /// An operator.
     Operator,
+    /// The key of its refresh token was retired.
+    KeyRetired,
 }
 
 impl EndReason {
@@ -43,6 +45,7 @@ impl EndReason {
             Self::SecretChange => "secret_change",
             Self::RefreshReuse => "refresh_reuse",
             Self::Operator => "operator",
+            Self::KeyRetired => "key_retired",
         }
     }
 
@@ -51,7 +54,9 @@ impl EndReason {
             Self::SignOut => Kind::SignOut,
             Self::SignOutEverywhere => Kind::SignOutEverywhere,
             Self::RefreshReuse => Kind::RefreshReuse,
-            Self::EndedByOwner | Self::Replaced | Self::SecretChange | Self::Operator => Kind::SessionEnded,
+            Self::EndedByOwner | Self::Replaced | Self::SecretChange | Self::Operator | Self::KeyRetired => {
+                Kind::SessionEnded
+            }
         }
     }
 }

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, Header, Validation, decode, encode};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use super::refusal::{Fault, Refusal};
-use super::signing_key::{KeyRing, SigningKey};
+use super::signing_key::{KeyRing, PublicKey, SigningKey};
 use crate::clock::Timestamp;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::store::{AccountId, Id128, SessionId};
@@ -24,6 +24,9 @@ const TOKEN_MAX: usize = 4096;
 
 /// No token of ours lives for a hundred years, in seconds.
 const LIFE_MAX: i64 = 100 * 366 * 86_400;
+
+/// Refresh tokens have one algorithm, whatever access tokens have: see `SigningKey`.
+const REFRESH_ALGORITHM: Algorithm = Algorithm::HS256;
 
 const ACCESS: &str = "access";
 const REFRESH: &str = "refresh";
@@ -116,12 +119,19 @@ pub struct TokenRules {
     pub clock_skew: Duration,
 }
 
-/// A key with the two header texts that it is used under.
+/// A key with the two headers that it is used under.
 #[derive(Debug)]
 struct Prepared {
     key: Arc<SigningKey>,
     access_header: Header,
     refresh_header: Header,
+}
+
+/// What a token under one header text is checked with.
+#[derive(Debug)]
+struct Check {
+    key: DecodingKey,
+    validation: Validation,
 }
 
 /// Mints and checks with one set of keys; made anew when the keys change.
@@ -130,8 +140,8 @@ pub struct TokenGate {
     rules: TokenRules,
     ring: KeyRing,
     prepared: HashMap<String, Prepared>,
-    access_by_header: HashMap<String, Arc<SigningKey>>,
-    refresh_by_header: HashMap<String, Arc<SigningKey>>,
+    access_by_header: HashMap<String, Check>,
+    refresh_by_header: HashMap<String, Check>,
 }
 
 impl TokenGate {
@@ -146,12 +156,14 @@ impl TokenGate {
         };
         for key in ring.all() {
             let prepared = Prepared {
-                access_header: header(key, "at+jwt"),
-                refresh_header: header(key, "rt+jwt"),
+                access_header: header(key, key.algorithm, "at+jwt"),
+                refresh_header: header(key, REFRESH_ALGORITHM, "rt+jwt"),
                 key: Arc::clone(key),
             };
-            gate.access_by_header.insert(header_text(&prepared.access_header, key)?, Arc::clone(key));
-            gate.refresh_by_header.insert(header_text(&prepared.refresh_header, key)?, Arc::clone(key));
+            let access = Check::new(&key.decoding, key.algorithm);
+            let refresh = Check::new(&key.refresh_decoding, REFRESH_ALGORITHM);
+            gate.access_by_header.insert(header_text(&prepared.access_header, &key.encoding)?, access);
+            gate.refresh_by_header.insert(header_text(&prepared.refresh_header, &key.refresh_encoding)?, refresh);
             gate.prepared.insert(key.id.clone(), prepared);
         }
         Ok(gate)
@@ -162,12 +174,27 @@ impl TokenGate {
         &self.ring.active().id
     }
 
+    /// What it signs with, as the keys file says it.
+    pub fn active_algorithm(&self) -> String {
+        format!("{:?}", self.ring.active().algorithm).to_lowercase()
+    }
+
+    /// The ids of all believed keys.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.ring.all().map(|key| key.id.as_str())
+    }
+
+    /// The public half of every believed key that has one, the newest first.
+    pub fn public_keys(&self) -> Vec<(String, PublicKey)> {
+        self.ring.all().filter_map(|key| Some((key.id.clone(), key.public.clone()?))).collect()
+    }
+
     /// Whether tokens under this key are still believed.
     pub fn believes(&self, key_id: &str) -> bool {
         self.prepared.contains_key(key_id)
     }
 
-    /// Signs an access token with this key.
+    /// Signs an access token with this key. With ES256 the same claims get another signature every time.
     pub fn mint_access(&self, claims: &AccessClaims, key_id: &str) -> Result<AccessToken, Fault> {
         let payload = AccessPayload {
             iss: self.rules.issuer.clone(),
@@ -184,7 +211,7 @@ impl TokenGate {
             token_use: ACCESS.to_owned(),
         };
         let prepared = self.prepared(key_id)?;
-        sign(&prepared.access_header, &payload, &prepared.key).map(AccessToken::new)
+        sign(&prepared.access_header, &payload, &prepared.key.encoding).map(AccessToken::new)
     }
 
     /// Signs the refresh token of a generation with the key that the session's row names.
@@ -200,7 +227,7 @@ impl TokenGate {
             token_use: REFRESH.to_owned(),
         };
         let prepared = self.prepared(key_id)?;
-        sign(&prepared.refresh_header, &payload, &prepared.key).map(RefreshToken::new)
+        sign(&prepared.refresh_header, &payload, &prepared.key.refresh_encoding).map(RefreshToken::new)
     }
 
     /// The id of the access token that a rotation makes: the same on every node and at every try.
@@ -222,18 +249,25 @@ impl TokenGate {
 
     /// As `check_access` for a token whose end may be past.
     pub fn read_access(&self, token: &str, now: Timestamp) -> Result<AccessClaims, Refusal> {
+        let (claims, nbf) = self.genuine_access(token)?;
+        let (iat, exp) = (claims.issued_at.seconds(), claims.expires_at.seconds());
+        if self.times_fit(iat, exp, nbf, now) { Ok(claims) } else { Err(Refusal::TokenInvalid) }
+    }
+
+    /// What it says and its `nbf`, if its signature and all that does not depend on the time are right. The answer holds
+    /// for as long as this gate does, so it may be kept by the token's text; the times must be asked every time.
+    fn genuine_access(&self, token: &str) -> Result<(AccessClaims, Option<i64>), Refusal> {
         let payload: AccessPayload = verify(token, &self.access_by_header)?;
         let genuine = payload.iss == self.rules.issuer
             && payload.aud == self.rules.audience
             && payload.token_use == ACCESS
             && payload.generation >= 0
-            && payload.epoch >= 0
-            && self.times_fit(payload.iat, payload.exp, payload.nbf, now);
+            && payload.epoch >= 0;
         let (account, session) = subject(&payload.sub, &payload.sid)?;
         if !genuine {
             return Err(Refusal::TokenInvalid);
         }
-        Ok(AccessClaims {
+        let claims = AccessClaims {
             account,
             session,
             generation: payload.generation,
@@ -242,7 +276,8 @@ impl TokenGate {
             issued_at: Timestamp::from_seconds(payload.iat),
             expires_at: Timestamp::from_seconds(payload.exp),
             id: payload.jti,
-        })
+        };
+        Ok((claims, payload.nbf))
     }
 
     /// Believes a refresh token, or says why not.
@@ -285,41 +320,44 @@ impl TokenGate {
     }
 }
 
-fn header(key: &SigningKey, typ: &str) -> Header {
-    let mut header = Header::new(key.algorithm);
+impl Check {
+    /// The library checks the signature; the claims are checked here, where there is no hidden leeway and no claim is
+    /// optional.
+    fn new(key: &DecodingKey, algorithm: Algorithm) -> Self {
+        let mut validation = Validation::new(algorithm);
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        Self { key: key.clone(), validation }
+    }
+}
+
+fn header(key: &SigningKey, algorithm: Algorithm, typ: &str) -> Header {
+    let mut header = Header::new(algorithm);
     header.typ = Some(typ.to_owned());
     header.kid = Some(key.id.clone());
     header
 }
 
 /// The first segment of every token with this header.
-fn header_text(header: &Header, key: &SigningKey) -> Result<String, Fault> {
+fn header_text(header: &Header, key: &EncodingKey) -> Result<String, Fault> {
     let sample = sign(header, &(), key)?;
     Ok(sample.split('.').next().unwrap_or_default().to_owned())
 }
 
-fn sign<T: Serialize>(header: &Header, payload: &T, key: &SigningKey) -> Result<String, Fault> {
-    encode(header, payload, &key.encoding).map_err(|cause| Fault::Broken(format!("signing failed: {cause}")))
+fn sign<T: Serialize>(header: &Header, payload: &T, key: &EncodingKey) -> Result<String, Fault> {
+    encode(header, payload, key).map_err(|cause| Fault::Broken(format!("signing failed: {cause}")))
 }
 
-/// Signature first, by the key that the exact header text belongs to; only then the payload.
-fn verify<T: DeserializeOwned>(token: &str, by_header: &HashMap<String, Arc<SigningKey>>) -> Result<T, Refusal> {
+/// Signature first, by the key and algorithm that the exact header text belongs to; only then the payload.
+fn verify<T: DeserializeOwned>(token: &str, by_header: &HashMap<String, Check>) -> Result<T, Refusal> {
     if token.len() > TOKEN_MAX {
         return Err(Refusal::TokenInvalid);
     }
     let (header, _) = token.split_once('.').ok_or(Refusal::TokenInvalid)?;
-    let key = by_header.get(header).ok_or(Refusal::TokenInvalid)?;
-    let decoded = decode::<T>(token, &key.decoding, &signature_only(key.algorithm));
+    let check = by_header.get(header).ok_or(Refusal::TokenInvalid)?;
+    let decoded = decode::<T>(token, &check.key, &check.validation);
     decoded.map(|data| data.claims).map_err(|_forged_or_torn| Refusal::TokenInvalid)
-}
-
-/// The library checks the signature; the claims are checked here, where there is no hidden leeway and no claim is optional.
-fn signature_only(algorithm: Algorithm) -> Validation {
-    let mut validation = Validation::new(algorithm);
-    validation.required_spec_claims.clear();
-    validation.validate_exp = false;
-    validation.validate_aud = false;
-    validation
 }
 
 /// The canonical text of both ids: one account has one `sub`.

@@ -1,6 +1,8 @@
-//! Where signing keys and pepper come from. How they are used is for core/signing_key.rs and core/password.rs.
+//! Where signing keys and pepper come from, and with which algorithm access tokens are signed. How they are used is for
+//! core/signing_key.rs and core/password.rs.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use crate::secret::Secret;
 
@@ -16,13 +18,58 @@ pub struct Keys {
     #[arg(long)]
     pub keys_file: Option<PathBuf>,
 
-    /// A signing key of at least 32 random bytes, instead of those in the keys file: `openssl rand -base64 48`.
+    /// `hs256`, `eddsa` or `es256`: what a new signing key signs access tokens with. The last two have public keys, at
+    /// /.well-known/jwks.json, by which other services check tokens themselves. On a service that has keys it is
+    /// `doorward keys rotate` that makes the switch. Default: as the keys before; hs256 for the first.
+    #[arg(long)]
+    pub token_algorithm: Option<TokenAlgorithm>,
+
+    /// An HS256 signing key of at least 32 random bytes, instead of those in the keys file: `openssl rand -base64 48`.
     #[arg(long, value_parser = key)]
     pub jwt_secret: Option<Secret>,
 
     /// The pepper of at least 32 random bytes, instead of the one in the keys file. Losing it makes every password useless.
     #[arg(long, value_parser = key)]
     pub pepper: Option<Secret>,
+}
+
+/// What a signing key signs access tokens with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenAlgorithm {
+    /// HMAC with SHA-256: whoever can check a token can make one.
+    Hs256,
+    /// Ed25519 (RFC 8037).
+    EdDsa,
+    /// ECDSA with P-256 and SHA-256 (RFC 7518 section 3.4).
+    Es256,
+}
+
+impl TokenAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Hs256, Self::EdDsa, Self::Es256];
+
+    /// The word in settings, in the keys file and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hs256 => "hs256",
+            Self::EdDsa => "eddsa",
+            Self::Es256 => "es256",
+        }
+    }
+
+    /// Whether tokens can be checked by those who cannot make them.
+    pub const fn has_public_key(self) -> bool {
+        !matches!(self, Self::Hs256)
+    }
+}
+
+impl FromStr for TokenAlgorithm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text.to_ascii_lowercase());
+        found.ok_or_else(|| format!("{text:?} is no algorithm for tokens; use hs256, eddsa or es256"))
+    }
 }
 
 /// Refuses what an attacker would try first (RFC 8725 section 3.5).

@@ -5,6 +5,8 @@ use super::*;
 const KNOWN: &[KnownDialect] =
     &[KnownDialect { name: "native", prefix: "/" }, KnownDialect { name: "pin", prefix: "/pin" }];
 
+const KEY: &str = "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
+
 fn load(vars: &[(&str, &str)]) -> Result<Settings, String> {
     let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Settings::from_vars(&vars, KNOWN).map_err(|faults| faults.to_string())
@@ -48,6 +50,8 @@ fn each_contradiction_names_its_setting_and_a_way_out() {
         (vec![("PIN_ACCESS_TTL", "0")], "PIN_ACCESS_TTL"),
         (vec![("CORS_ORIGINS", "*")], "CORS_ORIGINS"),
         (vec![("DATABASE_URL", "postgres:x")], "DATABASE_URL"),
+        (vec![("TOKEN_ALGORITHM", "es256"), ("JWT_SECRET", KEY)], "TOKEN_ALGORITHM"),
+        (vec![("TOKEN_ALGORITHM", "none")], "TOKEN_ALGORITHM"),
         (vec![("PASSWORD_MIN_LENGTH", "7")], "PASSWORD_MIN_LENGTH"),
     ] {
         let told = load(&vars).map(|_| ()).unwrap_err();
@@ -77,7 +81,6 @@ fn an_empty_value_is_no_value() {
 
 #[test]
 fn no_secret_shows_in_debug() {
-    let key = "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
-    let shown = format!("{:?}", load(&[("JWT_SECRET", key), ("DATABASE_URL", "postgres://u:pw123@h/d")]).unwrap());
-    assert!(!shown.contains(key) && !shown.contains("pw123"), "{shown}");
+    let shown = format!("{:?}", load(&[("JWT_SECRET", KEY), ("DATABASE_URL", "postgres://u:pw123@h/d")]).unwrap());
+    assert!(!shown.contains(KEY) && !shown.contains("pw123"), "{shown}");
 }

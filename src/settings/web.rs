@@ -42,6 +42,11 @@ pub struct Web {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
 
+    /// Client connections that this node holds at once, shared out among its workers. One more waits, connected and
+    /// unanswered, until another closes: silent ones close after 5 s, slow ones within 10 s. Each takes a file descriptor.
+    #[arg(long, default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+
     /// How long a stopping node keeps answering with /readyz 503, so that a load balancer can leave it alone.
     #[arg(long, default_value = "1s", value_parser = drain)]
     pub drain_delay: Duration,

@@ -198,6 +198,16 @@ pub fn set_secret(db: &mut Db, id: AccountId, column: SecretColumn, stored: &str
     Ok(())
 }
 
+/// How many accounts have a stored secret that begins so.
+pub fn count_with_secret_like(db: &mut Db, beginning: &str) -> Result<i64, Error> {
+    // What a name may hold, LIKE takes for a pattern.
+    let pattern = format!("{}%", beginning.replace('!', "!!").replace('%', "!%").replace('_', "!_"));
+    let password =
+        accounts::password.is_not_null().and(accounts::password.assume_not_null().like(&pattern).escape('!'));
+    let pin = accounts::pin.is_not_null().and(accounts::pin.assume_not_null().like(&pattern).escape('!'));
+    Ok(accounts::table.filter(password.or(pin)).count().get_result(db)?)
+}
+
 /// Sets the role.
 pub fn set_role(db: &mut Db, id: AccountId, role: &str, at: Timestamp) -> Result<(), Error> {
     let new = (accounts::role.eq(role), accounts::updated_at.eq(at));

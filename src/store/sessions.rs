@@ -221,6 +221,30 @@ pub fn end_many(
     })
 }
 
+/// How many sessions have not ended or expired, by the key of their current refresh token.
+pub fn count_live_by_key(db: &mut Db, now: Timestamp) -> Result<Vec<(String, i64)>, Error> {
+    let live = sessions::ended_at.is_null().and(sessions::idle_expires_at.gt(now)).and(sessions::expires_at.gt(now));
+    let query = sessions::table.filter(live).group_by(sessions::key_id);
+    Ok(query.select((sessions::key_id, diesel::dsl::count_star())).load(db)?)
+}
+
+/// Ends up to `limit` live sessions whose current refresh token is under this key.
+pub fn end_under_key(
+    db: &mut Db,
+    key_id: &str,
+    at: Timestamp,
+    why: &str,
+    limit: i64,
+) -> Result<Vec<EndedSession>, Error> {
+    let live = sessions::key_id.eq(key_id).and(sessions::ended_at.is_null());
+    let unexpired = sessions::idle_expires_at.gt(at).and(sessions::expires_at.gt(at));
+    let some: Vec<SessionId> =
+        sessions::table.filter(live).filter(unexpired).select(sessions::id).limit(limit).load(db)?;
+    let set = (sessions::ended_at.eq(at), sessions::end_reason.eq(why), sessions::expires_at.eq(at));
+    let query = diesel::update(sessions::table.filter(sessions::id.eq_any(some)).filter(live)).set(set);
+    Ok(query.returning((sessions::id, sessions::account_id, sessions::access_expires_at)).get_results(db)?)
+}
+
 /// Removes up to `limit` sessions whose end lies before `before`; how many went.
 pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
     let query = sessions::table.filter(sessions::expires_at.lt(before)).order(sessions::expires_at);

@@ -10,7 +10,7 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
     CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
@@ -20,8 +20,9 @@ use futures_util::FutureExt;
 
 use super::Doorward;
 use super::call::{REQUEST_ID, RequestId, request_id_of};
+use super::connection::{AnswerBody, Requests};
 use super::dialects::Mounted;
-use super::problem;
+use super::{limits, problem};
 use crate::clock::Timestamp;
 use crate::core::refusal::{Error, Fault, Refusal};
 
@@ -92,7 +93,7 @@ struct Shaper {
     uri: Uri,
 }
 
-/// Around every mount: guards the origin, catches panics, gives errors the dialect's shape.
+/// Around every mount: guards head and origin, catches panics, gives errors the dialect's shape.
 pub async fn in_the_dialects_shape(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -117,8 +118,7 @@ async fn shaped(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse, actix_web::Error> {
-    let brings_cookies = shaper.door.cookies().any(request.headers());
-    if let Err(refusal) = shaper.door.origins().check(request.request(), brings_cookies) {
+    if let Err(refusal) = limits::check(&request).and_then(|()| shaper.check_origin(&request)) {
         return Ok(shaper.fence(request.into_response(shaper.shape(&Said::Ours(&refusal.into())))));
     }
     match AssertUnwindSafe(next.call(request)).catch_unwind().await {
@@ -132,6 +132,11 @@ async fn shaped(
 }
 
 impl Shaper {
+    fn check_origin(&self, request: &ServiceRequest) -> Result<(), Refusal> {
+        let brings_cookies = self.door.cookies().any(request.headers());
+        self.door.origins().check(request.request(), brings_cookies)
+    }
+
     fn count(&self, status: StatusCode) {
         let responses = &self.door.core().metrics().responses;
         responses.with_label_values(&[self.mounted.dialect.name, status.as_str()]).inc();
@@ -163,7 +168,7 @@ impl Shaper {
             Said::Frameworks(_) => &Error::Fault(Fault::Broken("the framework gave up".to_owned())),
         };
         if let Error::Fault(fault) = error {
-            log::error!(request = &*self.id.0; "{fault}");
+            tell(fault, &self.id);
         }
         if let Error::Refusal(Refusal::DuplicateCookie) = error {
             log::warn!(request = &*self.id.0; "two cookies of one name differ: a sibling domain may plant one");
@@ -171,6 +176,14 @@ impl Shaper {
         let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
         let at = self.door.core().now();
         (self.mounted.dialect.refuse)(&Refused { error, id: &self.id, method: &self.method, target, at })
+    }
+}
+
+/// A defect is told with each request that meets it. That the database is away is told by the store, once an outage.
+pub fn tell(fault: &Fault, id: &RequestId) {
+    match fault {
+        Fault::Broken(_) => log::error!(request = &*id.0; "{fault}"),
+        Fault::Unavailable(_) => log::debug!(request = &*id.0; "{fault}"),
     }
 }
 
@@ -208,6 +221,10 @@ pub async fn fenced(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let (id, began) = (request_id_of(&request), Instant::now());
+    let requests = request.conn_data::<Requests>().cloned();
+    let answering = requests.as_ref().map(Requests::begin);
+    // actix reads such a body to its end even when nobody wants it, however long that takes.
+    let endless = request.headers().contains_key(TRANSFER_ENCODING);
     let door = request.app_data::<Data<Doorward>>().cloned();
     let https = door.as_ref().is_some_and(|door| door.is_https());
     let draining = door.as_ref().is_some_and(|door| door.is_draining());
@@ -227,17 +244,24 @@ pub async fn fenced(
         }
     };
     fence(response.headers_mut(), &id, https);
-    let headers = response.headers_mut();
-    // actix-cors says a part of its word to every origin; one that is not listed gets none of it.
+    say_nothing_to_unlisted_origins(response.headers_mut());
+    let cut = endless && !response.status().is_success();
+    if cut && let Some(requests) = requests {
+        requests.end();
+    }
+    if draining || cut {
+        response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    log_request(&response, &id, began);
+    Ok(response.map_body(|_, body| AnswerBody::new(body, answering)))
+}
+
+/// actix-cors says a part of its word to every origin; one that is not listed gets none of it.
+fn say_nothing_to_unlisted_origins(headers: &mut HeaderMap) {
     if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
         headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);
         headers.remove(ACCESS_CONTROL_EXPOSE_HEADERS);
     }
-    if draining {
-        response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
-    }
-    log_request(&response, &id, began);
-    Ok(response)
 }
 
 /// An error from outside every mount, with its id.

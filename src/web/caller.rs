@@ -8,7 +8,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
-use super::answer::WebError;
+use super::answer::{WebError, tell};
 use super::call::{access_token, request_id_of};
 use super::{Doorward, missing_doorward, problem};
 use crate::core::caller::Caller;
@@ -81,7 +81,7 @@ pub async fn require_session(
         Err(error) => {
             let id = request_id_of(&request);
             if let Error::Fault(fault) = &error {
-                log::error!(request = &*id.0; "{fault}");
+                tell(fault, &id);
             }
             let answer = problem::of(&error).answer(Some(&id));
             Ok(request.into_response(answer))

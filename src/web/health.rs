@@ -2,16 +2,18 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use serde_json::json;
 
-use super::{Doorward, resource};
+use super::{Doorward, limits, resource};
 
 /// Adds both routes.
 pub fn routes(app: &mut ServiceConfig) {
     let both = |path: &'static str| resource(path, "GET, HEAD");
-    app.service(both("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)));
-    app.service(both("/readyz").route(web::get().to(readyz)).route(web::head().to(readyz)));
+    let guard = || from_fn(limits::guard);
+    app.service(both("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)).wrap(guard()));
+    app.service(both("/readyz").route(web::get().to(readyz)).route(web::head().to(readyz)).wrap(guard()));
 }
 
 async fn healthz() -> HttpResponse {

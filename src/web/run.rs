@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::oneshot;
@@ -25,6 +25,10 @@ const COME_BACK: Duration = Duration::from_secs(1);
 
 /// How often a sign-in begins again because the account changed while its secret was checked.
 const SIGN_IN_TRIES: usize = 3;
+
+/// How far the threads that hash stand back behind those that answer (setpriority(2)).
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -55,8 +59,8 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Pool {
-    /// Starts the threads.
-    pub fn start(name: &str, threads: usize, capacity: usize, metrics: &Metrics) -> Result<Self, Fault> {
+    /// Starts the threads; `prepare` is what each does first.
+    pub fn start(name: &str, threads: usize, capacity: usize, metrics: &Metrics, prepare: fn()) -> Result<Self, Fault> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::default()),
             wake: Condvar::new(),
@@ -66,7 +70,10 @@ impl Pool {
         });
         for number in 0..threads.max(1) {
             let theirs = Arc::clone(&shared);
-            let thread = std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || theirs.work());
+            let thread = std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
+                prepare();
+                theirs.work();
+            });
             thread.map_err(|cause| Fault::Broken(format!("no thread for {name}: {cause}")))?;
         }
         Ok(Self { shared })
@@ -89,6 +96,20 @@ impl Pool {
             return Err(Refusal::Busy(COME_BACK).into());
         }
         waiting.await.unwrap_or_else(|_gone| Err(Fault::Unavailable("the service is stopping".into()).into()))
+    }
+}
+
+/// What threads do whose work takes long: whoever only asks something goes first.
+pub fn stand_back() {
+    // Elsewhere a priority is the whole process's, which should keep its.
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{getpriority_process, setpriority_process};
+        let thread = Some(rustix::thread::gettid());
+        let stood_back = getpriority_process(thread).and_then(|nice| setpriority_process(thread, nice.max(NICE)));
+        if let Err(why) = stood_back {
+            log::warn!(why:%; "the threads that hash cannot stand back");
+        }
     }
 }
 
@@ -137,22 +158,36 @@ impl Shared {
     }
 }
 
+/// Waits no longer than what is left, and takes what it waited off that.
+async fn patiently<T>(left: &mut Duration, answer: impl Future<Output = T>) -> Option<T> {
+    let began = Instant::now();
+    let answer = tokio::time::timeout(*left, answer).await.ok();
+    *left = left.saturating_sub(began.elapsed());
+    answer
+}
+
 impl Doorward {
     /// Asks the core something that reads or changes rows.
     pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Core) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.ask_within(&mut self.database_patience(), question).await
+    }
+
+    /// As `ask`, for requests that ask more than once: what is left of their patience is all that the next one gets.
+    async fn ask_within<T: Send + 'static>(
+        &self,
+        left: &mut Duration,
+        question: impl FnOnce(&Core) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let core = self.core().clone();
         let asked = self.rows_pool().run(move || question(&core));
         // The client gets its answer in time even if we do not get ours; the thread finishes by itself.
-        match tokio::time::timeout(self.database_patience(), asked).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => {
-                self.core().note_silence();
-                Err(Fault::Unavailable("the database did not answer in time".into()).into())
-            }
-        }
+        patiently(left, asked).await.unwrap_or_else(|| {
+            self.core().note_silence();
+            Err(Fault::Unavailable("the database did not answer in time".into()).into())
+        })
     }
 
     /// Runs what hashes or checks a secret.
@@ -170,13 +205,16 @@ impl Doorward {
 
     /// Signs in: rows, hash, rows; again from the beginning when the account changed in between.
     pub async fn sign_in(&self, wish: SignIn, policy: TokenPolicy, client: Client) -> Result<SignedIn, Error> {
+        let mut left = self.database_patience();
         for _ in 0..SIGN_IN_TRIES {
             let (wish, asking) = (wish.clone(), client.clone());
-            let looked_up = self.ask(move |core| core.look_up(wish, &asking)).await?;
+            let looked_up = self.ask_within(&mut left, move |core| core.look_up(wish, &asking)).await?;
             let asking = client.clone();
             let checked = self.hash(move |core| core.check_secret(looked_up, &asking)).await?;
             let (policy, asking) = (policy.clone(), client.clone());
-            if let Some(signed_in) = self.ask(move |core| core.sign_in(&checked, &policy, &asking)).await? {
+            if let Some(signed_in) =
+                self.ask_within(&mut left, move |core| core.sign_in(&checked, &policy, &asking)).await?
+            {
                 return Ok(signed_in);
             }
         }
@@ -193,9 +231,10 @@ impl Doorward {
         client: Client,
     ) -> Result<SignedIn, Error> {
         self.core().keep_rate(Counted::SignUp, &client)?;
-        let validated = self.ask(move |core| core.validate_sign_up(person, role)).await?;
+        let mut left = self.database_patience();
+        let validated = self.ask_within(&mut left, move |core| core.validate_sign_up(person, role)).await?;
         let hashed = self.hash(move |core| Ok(validated.hash(core.hasher())?)).await?;
-        self.ask(move |core| core.sign_up(&hashed, &wish, &policy, &client)).await
+        self.ask_within(&mut left, move |core| core.sign_up(&hashed, &wish, &policy, &client)).await
     }
 
     /// Changes a password: rules, two hashes, rows.
@@ -205,11 +244,11 @@ impl Doorward {
         policy: TokenPolicy,
         client: Client,
     ) -> Result<Option<Issued>, Error> {
-        let asking = client.clone();
-        let prepared = self.ask(move |core| core.prepare_password_change(wish, &asking)).await?;
+        let (mut left, asking) = (self.database_patience(), client.clone());
+        let prepared = self.ask_within(&mut left, move |core| core.prepare_password_change(wish, &asking)).await?;
         let asking = client.clone();
         let checked = self.hash(move |core| core.check_password_change(prepared, &asking)).await?;
-        self.ask(move |core| core.change_password(&checked, &policy, &client)).await
+        self.ask_within(&mut left, move |core| core.change_password(&checked, &policy, &client)).await
     }
 }
 
@@ -223,8 +262,21 @@ mod tests {
     }
 
     #[test]
+    fn patience_is_spent_once_and_not_with_each_question() {
+        wait(async {
+            let mut left = Duration::from_secs(60);
+            let slow = tokio::time::sleep(Duration::from_millis(20));
+            assert_eq!(patiently(&mut left, slow).await, Some(()));
+            assert!(left <= Duration::from_millis(59_980), "{left:?}");
+            left = Duration::from_millis(1);
+            assert_eq!(patiently(&mut left, std::future::pending::<()>()).await, None);
+            assert_eq!(left, Duration::ZERO);
+        });
+    }
+
+    #[test]
     fn a_full_queue_refuses_at_once_and_a_panic_is_a_fault() {
-        let pool = Pool::start("test", 1, 1, &Metrics::new().unwrap()).unwrap();
+        let pool = Pool::start("test", 1, 1, &Metrics::new().unwrap(), || {}).unwrap();
         let (release, held) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel::<()>();
         wait(async {
@@ -249,7 +301,7 @@ mod tests {
 
     #[test]
     fn work_whose_client_has_gone_is_not_begun() {
-        let pool = Pool::start("test", 1, 8, &Metrics::new().unwrap()).unwrap();
+        let pool = Pool::start("test", 1, 8, &Metrics::new().unwrap(), || {}).unwrap();
         let (release, held) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel::<&str>();
         let second = tell.clone();

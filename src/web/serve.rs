@@ -5,13 +5,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::dev::{AppConfig, ServerHandle};
 use actix_web::middleware::from_fn;
+use actix_web::rt::net::{TcpSocket, TcpStream};
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, HttpServer, web};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::answer::fenced;
+use super::connection::{Connection, LINGER};
 use super::{Doorward, metrics, no_such_route};
 use crate::settings::Settings;
 
@@ -23,6 +28,12 @@ const STOP_AT_THE_LATEST: Duration = Duration::from_millis(9500);
 
 /// How long a client may take to send its headers.
 const HEADERS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a connection may be silent between two requests.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Connections that the kernel holds while none is accepted.
+const BACKLOG: u32 = 2048;
 
 /// Why a service cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -77,31 +88,10 @@ impl Server {
         settings: &Settings,
         routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
     ) -> Result<Self, ServeError> {
-        let workers = settings
-            .web
-            .workers
-            .map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
-        let (ours, theirs) = (door.clone(), routes);
-        let factory = move || {
-            App::new()
-                .configure(theirs.clone())
-                .configure(ours.configure())
-                .default_service(web::to(no_such_route))
-                .wrap(ours.cors())
-                .wrap(from_fn(fenced))
-        };
-        let server = HttpServer::new(factory)
-            .workers(workers)
-            .client_request_timeout(HEADERS_PATIENCE)
-            .client_disconnect_timeout(Duration::from_secs(1))
-            .shutdown_timeout(FINISH.as_secs())
-            .disable_signals()
-            .bind(settings.web.bind)
-            .map_err(|why| ServeError::Bind(settings.web.bind, why))?;
-        let address = server.addrs().first().copied().unwrap_or(settings.web.bind);
+        let bind = settings.web.bind;
+        let (running, address) = listen(door, settings, routes).map_err(|why| ServeError::Bind(bind, why))?;
         let metrics = settings.metrics.metrics_bind.map(|wanted| Metrics::bind(door, wanted)).transpose()?;
-        let (running, drain_delay) = (server.run(), settings.web.drain_delay);
-        Ok(Self { door: door.clone(), running, address, metrics, drain_delay })
+        Ok(Self { door: door.clone(), running, address, metrics, drain_delay: settings.web.drain_delay })
     }
 
     /// Where it listens.
@@ -155,4 +145,63 @@ impl Server {
     pub async fn run(self) -> Result<(), ServeError> {
         Ok(self.running.await?)
     }
+}
+
+/// As `actix_web::HttpServer` does it, but over our connections.
+fn listen(
+    door: &Doorward,
+    settings: &Settings,
+    routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) -> io::Result<(actix_web::dev::Server, SocketAddr)> {
+    let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+    let workers = settings.web.workers.map_or_else(cores, usize::from);
+    let socket = socket(settings.web.bind)?;
+    let address = socket.local_addr()?;
+    let server = actix_server::Server::build()
+        .workers(workers)
+        .max_concurrent_connections((settings.web.max_connections as usize).div_ceil(workers))
+        .shutdown_timeout(FINISH.as_secs())
+        .disable_signals();
+    let (door, stopping) = (door.clone(), server.graceful_shutdown_signal());
+    let factory = move || {
+        let app = App::new()
+            .configure(routes.clone())
+            .configure(door.configure())
+            .default_service(web::to(no_such_route))
+            .wrap(door.cors())
+            .wrap(from_fn(fenced))
+            .into_factory()
+            .map_err(|error| error.error_response());
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || notified(stopping.clone()))
+            .keep_alive(SILENCE)
+            .client_request_timeout(HEADERS_PATIENCE)
+            .client_disconnect_timeout(LINGER)
+            // A client that hangs up has gone, and so has the wish for its answer: what has not begun will not.
+            .h1_allow_half_closed(false)
+            .local_addr(address)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(connection.requests().clone());
+            })
+            .finish(map_config(app, |()| AppConfig::default()));
+        fn_service(|socket: TcpStream| async move {
+            let peer = socket.peer_addr().ok();
+            Ok::<_, DispatchError>((Connection::new(socket), Protocol::Http1, peer))
+        })
+        .and_then(http)
+    };
+    Ok((server.listen("doorward", socket, factory)?.run(), address))
+}
+
+async fn notified(signal: actix_server::GracefulShutdownSignal) {
+    signal.notified().await;
+}
+
+fn socket(bind: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = if bind.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart must not wait for the connections of the last process to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(bind)?;
+    socket.listen(BACKLOG)?.into_std()
 }

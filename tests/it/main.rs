@@ -9,7 +9,9 @@
 
 mod accounts;
 mod audit;
+mod bad_days;
 mod clock_steps;
+mod cluster;
 mod command_line;
 mod conformance;
 mod cookies;
@@ -20,6 +22,7 @@ mod expiry;
 mod forged_tokens;
 mod hostile_input;
 mod house;
+mod limits;
 mod mounts;
 mod nodes;
 mod panics;
@@ -27,7 +30,9 @@ mod passwords;
 mod profiles;
 mod races;
 mod refresh;
+mod rolling;
 mod sign_out;
+mod signing_keys;
 mod sixth_dialect;
 mod soak;
 mod source_003;

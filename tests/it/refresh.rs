@@ -315,7 +315,7 @@ fn a_rotation_of_the_signing_key_logs_nobody_out(backend: Backend) {
     let child = refreshed(&service, &parent.refresh);
     let kid = |token: &str| parts_of(token).0["kid"].as_str().unwrap().to_owned();
     for _ in 0..2 {
-        let key = service.core().rotate_signing_key().unwrap();
+        let key = service.core().rotate_signing_key(None).unwrap().id;
         service.core().keep_up().unwrap();
         // A new key signs once every node has had time to read it.
         service.advance(Duration::from_secs(2));

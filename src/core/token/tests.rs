@@ -1,7 +1,11 @@
 //! What is minted is believed; nothing else is.
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+
 use super::*;
 use crate::secret::base64url;
+use crate::settings::TokenAlgorithm;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_795_253_640);
 const KEY: &[u8] = b"0kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4";
@@ -155,4 +159,106 @@ fn every_changed_octet_is_noticed() {
         let forged = String::from_utf8(bytes).unwrap();
         assert_eq!(gate().check_access(&forged, NOW), Err(Refusal::TokenInvalid), "octet {at}");
     }
+}
+
+/// A ring whose first key is of this algorithm, beside one of each other.
+fn ring_of(algorithm: TokenAlgorithm) -> KeyRing {
+    let ed = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap().to_pkcs8v1().unwrap();
+    let ec = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+    let key = |algorithm| match algorithm {
+        TokenAlgorithm::Hs256 => SigningKey::hs256("hs256", KEY),
+        TokenAlgorithm::EdDsa => SigningKey::eddsa("eddsa", ed.as_ref()).unwrap(),
+        TokenAlgorithm::Es256 => SigningKey::es256("es256", ec.as_ref()).unwrap(),
+    };
+    KeyRing::new(key(algorithm), TokenAlgorithm::ALL.into_iter().filter(|other| *other != algorithm).map(key))
+}
+
+fn gate_of(ring: &KeyRing) -> TokenGate {
+    let rules = TokenRules { issuer: "doorward".into(), audience: "apps".into(), clock_skew: Duration::from_secs(5) };
+    TokenGate::new(rules, ring).unwrap()
+}
+
+#[test]
+fn every_algorithm_signs_and_is_believed_and_no_other_key_would_do() {
+    for algorithm in TokenAlgorithm::ALL {
+        let gate = gate_of(&ring_of(algorithm));
+        let own = algorithm.as_str();
+        assert_eq!(gate.active_algorithm(), own);
+        let token = gate.mint_access(&access(), own).unwrap();
+        assert_eq!(gate.check_access(token.expose(), NOW), Ok(access()));
+        for other in TokenAlgorithm::ALL.into_iter().filter(|other| *other != algorithm) {
+            let theirs = gate.mint_access(&access(), other.as_str()).unwrap();
+            let (header, _) = theirs.expose().split_once('.').unwrap();
+            let (_, rest) = token.expose().split_once('.').unwrap();
+            assert_eq!(gate.check_access(&format!("{header}.{rest}"), NOW), Err(Refusal::TokenInvalid));
+        }
+    }
+}
+
+#[test]
+fn a_refresh_token_is_the_same_octets_whatever_signs_access_tokens() {
+    for algorithm in TokenAlgorithm::ALL {
+        let ring = ring_of(algorithm);
+        let texts = [(); 3].map(|()| {
+            let token = gate_of(&ring).mint_refresh(&refresh(), algorithm.as_str()).unwrap();
+            assert_eq!(gate_of(&ring).check_refresh(token.expose(), NOW), Ok(refresh()));
+            token.expose().to_owned()
+        });
+        assert!(texts.iter().all(|text| *text == texts[0]), "{algorithm:?}");
+        assert!(texts[0].starts_with(&base64url(br#"{"typ":"rt+jwt","alg":"HS256","#)[..30]), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn every_changed_octet_of_a_signature_by_a_pair_is_noticed() {
+    for algorithm in [TokenAlgorithm::EdDsa, TokenAlgorithm::Es256] {
+        let gate = gate_of(&ring_of(algorithm));
+        let token = gate.mint_access(&access(), algorithm.as_str()).unwrap();
+        let begins = token.expose().rfind('.').unwrap() + 1;
+        for at in begins..token.expose().len() {
+            let mut bytes = token.expose().as_bytes().to_vec();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let forged = String::from_utf8(bytes).unwrap();
+            assert_eq!(gate.check_access(&forged, NOW), Err(Refusal::TokenInvalid), "{algorithm:?}, octet {at}");
+        }
+    }
+}
+
+/// What the gate's own check makes of a token under any header: the RFCs' examples have other headers than ours.
+fn verified(token: &str, key: &DecodingKey, algorithm: Algorithm) -> Result<serde_json::Value, Refusal> {
+    let (header, _) = token.split_once('.').unwrap();
+    verify(token, &HashMap::from([(header.to_owned(), Check::new(key, algorithm))]))
+}
+
+#[test]
+fn the_examples_of_rfc_7515_are_verified() {
+    let hs256 = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9le\
+        GFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    let secret = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+    let key = DecodingKey::from_secret(&crate::secret::from_base64url(secret).unwrap());
+    let claims = verified(hs256, &key, Algorithm::HS256).unwrap();
+    assert_eq!((claims["iss"].as_str(), claims["exp"].as_i64()), (Some("joe"), Some(1_300_819_380)));
+
+    let es256 = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb2\
+        90Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+    let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+    let key = DecodingKey::from_ec_components(x, y).unwrap();
+    assert_eq!(verified(es256, &key, Algorithm::ES256).unwrap(), claims);
+    for (token, key, algorithm) in [(es256, &key, Algorithm::HS256), (hs256, &key, Algorithm::ES256)] {
+        assert_eq!(verified(token, key, algorithm), Err(Refusal::TokenInvalid), "the key's algorithm, not the token's");
+    }
+}
+
+/// Its payload is a sentence and no JSON, so it goes past the claims: the signature alone, made and checked.
+#[test]
+fn the_example_of_rfc_8037_is_made_and_verified() {
+    let seed = crate::secret::from_base64url("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
+    let pkcs8 = Ed25519KeyPair::from_seed_unchecked(&seed).unwrap().to_pkcs8v1().unwrap();
+    let key = SigningKey::eddsa("k", pkcs8.as_ref()).unwrap();
+    let message = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
+    let signature = "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+    let made = jsonwebtoken::crypto::sign(message.as_bytes(), &key.encoding, key.algorithm).unwrap();
+    assert_eq!(made, signature);
+    let verified = jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.decoding, key.algorithm);
+    assert!(verified.unwrap());
 }

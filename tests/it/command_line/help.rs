@@ -2,7 +2,7 @@
 
 use crate::support::process::Place;
 
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 21] = [
     &[],
     &["serve"],
     &["migrate"],
@@ -19,7 +19,10 @@ const COMMANDS: [&[&str]; 18] = [
     &["session", "revoke"],
     &["session", "revoke-all"],
     &["keys"],
+    &["keys", "list"],
     &["keys", "rotate"],
+    &["keys", "retire"],
+    &["keys", "rotate-pepper"],
     &["settings"],
 ];
 
@@ -88,6 +91,8 @@ fn a_slip_is_told_with_a_way_on() {
         (&["account", "set-status", "1", "asleep"], "suspended"),
         (&["account", "set-role", "1", "a b"], "letters"),
         (&["session", "revoke", "no-uuid"], "no-uuid"),
+        (&["keys", "rotate", "--algorithm", "none"], "hs256, eddsa or es256"),
+        (&["keys", "retire"], "KEY"),
         (&["account", "add", "--permission", "a b"], "permission"),
     ] {
         let ran = place.run(typed);

@@ -2,10 +2,12 @@
 
 pub mod dice;
 pub mod http;
+pub mod link;
 pub mod postgres;
 pub mod process;
 
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use doorward::testing::{Builder, TestService};
 use http::{Browser, Request, Response};
@@ -45,6 +47,24 @@ pub fn is_soak() -> bool {
     let soak = std::env::var("DOORWARD_SOAK");
     soak.is_ok_and(|value| value == "1")
 }
+
+/// Says what was measured, also when the test passes.
+pub fn print_figure(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "figure: {text}");
+}
+
+/// Makes each named function a test on PostgreSQL: what only several machines need.
+macro_rules! on_postgres {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            $(#[test] fn $name() {
+                crate::support::run_on(crate::support::Backend::Postgres, |_| super::$name());
+            })+
+        }
+    };
+}
+pub(crate) use on_postgres;
 
 /// A number that the long job may be told by the environment.
 pub fn soak_number(name: &str, otherwise: usize) -> usize {
@@ -239,4 +259,10 @@ pub fn registered(service: &TestService, mut body: serde_json::Value) -> Respons
 pub fn assert_refused(answer: &Response, status: u16, expected: &str) {
     assert_eq!((answer.status, code(answer).as_str()), (status, expected), "{}", answer.text());
     assert!(answer.set_cookies().is_empty());
+}
+
+/// The time that this percentage of them did not exceed.
+pub fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort();
+    times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
 }

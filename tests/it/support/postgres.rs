@@ -1,90 +1,179 @@
-//! A throwaway PostgreSQL cluster, started from the installed binaries once per test process and gone with it,
-//! however that process ends. It listens on a Unix socket in its own folder only, and it is as fast as one can be
-//! that may lose everything. Which backends a test runs on is decided elsewhere.
+//! Throwaway PostgreSQL clusters, started from the installed binaries and gone with the test process, however that ends.
+//! One is shared by all tests and as fast as one can be that may lose everything; a test that crashes, freezes or replaces
+//! its cluster starts one of its own. Each listens on a Unix socket in its own folder only. Which backends a test runs on is
+//! decided elsewhere.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
-/// The shell between the test process and the server: it starts the server as its own child and stops it when its
-/// standard input closes. Only the test process holds the other end, so this happens after an exit, an abort and
-/// a SIGKILL alike. Signals do not reach it: Ctrl-C must end the tests first.
+/// The shell between the test process and the server: it starts the server as its own child, does with it what it reads, and
+/// stops it when its standard input closes. Only the test process holds the other end, so this happens after an exit, an
+/// abort and a SIGKILL alike. Signals do not reach it: Ctrl-C must end the tests first.
 ///
-/// `$1` is the folder of the binaries, `$2` the folder to live in and to remove.
+/// `$1` is the folder of the binaries, `$2` the folder to live in and to remove, `$3` whether a commit waits for its log,
+/// `$4` the folder of the cluster to follow as a standby, or nothing.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM PIPE
-"$1/initdb" -D "$2/data" -U doorward -A trust -E UTF8 --locale=C -N </dev/null >"$2/log" 2>&1
-"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses='' -c max_connections=300 -c fsync=off \
-    -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off </dev/null >>"$2/log" 2>&1 &
-server=$!
-until "$1/pg_isready" -q -h "$2" </dev/null >/dev/null 2>&1 || ! kill -0 "$server" 2>/dev/null; do sleep 0.02; done
-if kill -0 "$server" 2>/dev/null; then echo ready; else cat "$2/log"; fi
-read -r _
-kill -QUIT "$server"
-wait "$server"
+begin() {
+    "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses='' -c max_connections=300 -c fsync=off \
+        -c synchronous_commit="$3" -c full_page_writes=off -c autovacuum=off </dev/null >>"$2/log" 2>&1 &
+    server=$!
+    until "$1/pg_isready" -q -h "$2" </dev/null >/dev/null 2>&1 || ! kill -0 "$server" 2>/dev/null; do sleep 0.02; done
+    if kill -0 "$server" 2>/dev/null; then echo ready; else cat "$2/log"; fi
+}
+end() {
+    if [ -n "$server" ]; then kill -QUIT "$server"; wait "$server"; fi
+    server=
+}
+# The server first: what is stopped starts no children.
+all() {
+    [ -n "$server" ] || return
+    kill -s "$1" "$server"
+    for child in $(ps -A -o pid= -o ppid= | awk -v parent="$server" '$2 == parent { print $1 }'); do
+        kill -s "$1" "$child"
+    done
+}
+if [ -z "$4" ]; then
+    "$1/initdb" -D "$2/data" -U doorward -A trust -E UTF8 --locale=C -N </dev/null >"$2/log" 2>&1
+else
+    "$1/pg_basebackup" -D "$2/data" -h "$4" -U doorward -R -X stream -c fast -N </dev/null >"$2/log" 2>&1
+fi
+begin "$@"
+while read -r wish; do
+    case $wish in
+        stop) end; echo done ;;
+        start) begin "$@" ;;
+        freeze) all STOP; echo done ;;
+        thaw) all CONT; echo done ;;
+    esac
+done
+all CONT
+end
 cd /
 rm -rf "$2"
 "#;
 
-const MISSING: &str = "The tests need PostgreSQL's server binaries (initdb, postgres, pg_isready and psql in one folder) and found \
+const MISSING: &str = "The tests need PostgreSQL's server binaries (initdb, postgres, pg_isready, pg_basebackup and psql in one folder) and found \
     none: get them with `apt-get install postgresql` or `brew install postgresql`, \
     or set DOORWARD_TEST_BACKENDS=sqlite to leave PostgreSQL out.";
 
 static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
 
-struct Cluster {
+/// A running cluster, or one that a test has stopped.
+pub struct Cluster {
     binaries: PathBuf,
     folder: PathBuf,
-    /// Holds the pipe's write end open for as long as the process lives.
-    _watchdog: Child,
+    watchdog: Watchdog,
+}
+
+/// Holds the pipe's write end open for as long as it lives.
+struct Watchdog {
+    shell: Child,
+    said: Mutex<BufReader<ChildStdout>>,
 }
 
 /// The URL of a fresh, empty database.
 pub fn new_database() -> String {
-    static MADE: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-    // template0: nobody can be connected to it, which would make the copy fail.
-    psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
-    format!("postgres://doorward@/{name}?host={}", socket_dir().display())
-}
-
-/// The folder of the server's socket, for `host=`.
-pub fn socket_dir() -> &'static Path {
-    &cluster().folder
+    shared().new_database()
 }
 
 /// Runs SQL in a database, named by its name or its URL. Answers the rows, one a line, columns divided by `|`.
 pub fn psql(database: &str, sql: &str) -> String {
-    let cluster = cluster();
-    let output = Command::new(cluster.binaries.join("psql"))
-        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "doorward", "-h"])
-        .arg(&cluster.folder)
-        .args(["-d", database, "-c", sql])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|fault| panic!("psql does not start: {fault}"));
-    assert!(output.status.success(), "{sql}\nin {database}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    shared().psql(database, sql)
 }
 
-/// A start that failed is not tried again: every test that needs it says the same at once.
-fn cluster() -> &'static Cluster {
-    let started = CLUSTER.get_or_init(|| {
-        let binaries = find_binaries().ok_or(MISSING)?;
-        start(binaries).map_err(|fault| format!("PostgreSQL does not start: {fault}"))
-    });
+/// The cluster that tests share. A start that failed is not tried again: every test that needs it says the same at once.
+pub fn shared() -> &'static Cluster {
+    let started = CLUSTER.get_or_init(|| Cluster::start("off", None));
     started.as_ref().unwrap_or_else(|reason| panic!("{reason}"))
 }
 
-fn start(binaries: PathBuf) -> io::Result<Cluster> {
+impl Cluster {
+    /// One that a test may crash: what it has committed outlives its processes.
+    pub fn own() -> Self {
+        Self::start("on", None).unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// A streaming replica of it, asynchronous.
+    pub fn standby(&self) -> Self {
+        Self::start("on", Some(&self.folder)).unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    fn start(waits: &str, follows: Option<&Path>) -> Result<Self, String> {
+        let binaries = find_binaries().ok_or(MISSING)?;
+        launch(binaries, waits, follows).map_err(|fault| format!("PostgreSQL does not start: {fault}"))
+    }
+
+    /// The URL of a fresh, empty database.
+    pub fn new_database(&self) -> String {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        // template0: nobody can be connected to it, which would make the copy fail.
+        self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        format!("postgres://doorward@/{name}?host={}", self.folder.display())
+    }
+
+    /// The server's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(".s.PGSQL.5432")
+    }
+
+    /// As the function of this name, in this cluster; a URL counts for its database only.
+    pub fn psql(&self, database: &str, sql: &str) -> String {
+        let output = Command::new(self.binaries.join("psql"))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "doorward", "-h"])
+            .arg(&self.folder)
+            .args(["-d", database_of(database), "-c", sql])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|fault| panic!("psql does not start: {fault}"));
+        assert!(output.status.success(), "{sql}\nin {database}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Ends all its processes at once, as a crash does.
+    pub fn crash(&self) {
+        self.watchdog.ask("stop", "done");
+    }
+
+    /// Starts it again where it crashed.
+    pub fn start_again(&self) {
+        self.watchdog.ask("start", "ready");
+    }
+
+    /// Stops all its processes where they stand; they go on when the guard is dropped.
+    pub fn freeze(&self) -> Frozen<'_> {
+        self.watchdog.ask("freeze", "done");
+        Frozen(self)
+    }
+}
+
+/// A cluster whose processes stand still.
+pub struct Frozen<'a>(&'a Cluster);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.0.watchdog.ask("thaw", "done");
+    }
+}
+
+/// The name of the database in a URL, or the name itself.
+pub fn database_of(url: &str) -> &str {
+    let Some((_, rest)) = url.split_once("://") else { return url };
+    rest.split(['/', '?']).nth(1).unwrap_or_default()
+}
+
+fn launch(binaries: PathBuf, waits: &str, follows: Option<&Path>) -> io::Result<Cluster> {
     // Not TMPDIR, which may be deep: the path of a socket has 107 bytes at most.
     let folder = tempfile::Builder::new().prefix("doorward-pg-").tempdir_in("/tmp")?;
     let mut command = Command::new("sh");
-    command.args(["-c", WATCHDOG, "doorward-pg-watchdog"]).arg(&binaries).arg(folder.path());
+    command.args(["-c", WATCHDOG, "doorward-pg-watchdog"]).arg(&binaries).arg(folder.path()).arg(waits);
+    command.arg(follows.unwrap_or(Path::new("")));
     command.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     // A group of its own: what kills the tests by group leaves it to clean up.
     command.process_group(0);
@@ -94,24 +183,39 @@ fn start(binaries: PathBuf) -> io::Result<Cluster> {
         chown(folder.path(), Some(user), Some(group))?;
         command.uid(user).gid(group);
     }
-    let mut watchdog = command.spawn()?;
+    let mut shell = command.spawn()?;
     let folder = folder.keep();
-    wait_until_ready(&mut watchdog)?;
-    Ok(Cluster { binaries, folder, _watchdog: watchdog })
+    let Some(stdout) = shell.stdout.take() else { return Err(io::Error::other("no pipe from the watchdog")) };
+    let watchdog = Watchdog { shell, said: Mutex::new(BufReader::new(stdout)) };
+    watchdog.await_word("ready")?;
+    Ok(Cluster { binaries, folder, watchdog })
 }
 
-fn wait_until_ready(watchdog: &mut Child) -> io::Result<()> {
-    let Some(stdout) = watchdog.stdout.take() else { return Err(io::Error::other("no pipe from the watchdog")) };
-    let mut stdout = BufReader::new(stdout);
-    let mut said = String::new();
-    stdout.read_line(&mut said)?;
-    if said == "ready\n" {
-        return Ok(());
+impl Watchdog {
+    fn ask(&self, wish: &str, answer: &str) {
+        let told = self.shell.stdin.as_ref().map(|mut pipe| writeln!(pipe, "{wish}"));
+        assert!(matches!(told, Some(Ok(()))), "the watchdog of PostgreSQL is gone");
+        self.await_word(answer).unwrap_or_else(|said| panic!("PostgreSQL, asked to {wish}: {said}"));
     }
-    drop(watchdog.stdin.take());
-    stdout.read_to_string(&mut said)?;
-    watchdog.wait()?;
-    Err(io::Error::other(said))
+
+    fn await_word(&self, word: &str) -> io::Result<()> {
+        let mut said = String::new();
+        let mut pipe =
+            self.said.lock().map_err(|_poisoned| io::Error::other("another thread gave up on the watchdog"))?;
+        pipe.read_line(&mut said)?;
+        if said.trim_end() == word { Ok(()) } else { Err(io::Error::other(said)) }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let mut rest = String::new();
+        if let Ok(mut pipe) = self.said.lock() {
+            let _ = pipe.read_to_string(&mut rest);
+        }
+        let _ = self.shell.wait();
+    }
 }
 
 /// User and group to run the server as when we are root.
@@ -120,6 +224,8 @@ fn unprivileged() -> io::Result<(u32, u32)> {
     let both = |name| Some((id("-u", name)?, id("-g", name)?));
     both("postgres").or_else(|| both("nobody")).ok_or_else(|| io::Error::other("neither user postgres nor nobody"))
 }
+
+const BINARIES: [&str; 5] = ["initdb", "postgres", "pg_isready", "pg_basebackup", "psql"];
 
 fn find_binaries() -> Option<PathBuf> {
     let debian = newest_first("/usr/lib/postgresql").into_iter().map(|version| version.join("bin"));
@@ -133,7 +239,7 @@ fn find_binaries() -> Option<PathBuf> {
         .chain(on_path)
         .chain(homebrew)
         .chain(others)
-        .find(|folder| ["initdb", "postgres", "pg_isready", "psql"].iter().all(|binary| folder.join(binary).is_file()))
+        .find(|folder| BINARIES.iter().all(|binary| folder.join(binary).is_file()))
 }
 
 /// The subfolders of PostgreSQL versions: `15`, `9.6` or `postgresql@17`.

@@ -21,6 +21,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Place {
     folder: tempfile::TempDir,
     vars: Vec<(String, String)>,
+    /// What a shell does before it becomes the child.
+    before: &'static str,
 }
 
 /// What a command that ended said.
@@ -35,7 +37,7 @@ impl Place {
     /// As an operator's first folder, but for the port: a free one.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { folder, vars: vec![] }.set("BIND", "127.0.0.1:0")
+        Self { folder, vars: vec![], before: "" }.set("BIND", "127.0.0.1:0")
     }
 
     /// On this backend, with cheap hashes and a short stop.
@@ -53,6 +55,12 @@ impl Place {
     pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
         self.vars.retain(|(known, _)| known != name);
         self.vars.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// What a shell does before it becomes the child, and leaves to it: limits, ignored signals.
+    pub fn after(mut self, shell: &'static str) -> Self {
+        self.before = shell;
         self
     }
 
@@ -103,7 +111,11 @@ impl Place {
     }
 
     fn spawn(&self, arguments: &[&str], stdin: Stdio) -> Node {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        let binary = env!("CARGO_BIN_EXE_doorward");
+        let mut command = Command::new(if self.before.is_empty() { binary } else { "sh" });
+        if !self.before.is_empty() {
+            command.args(["-c", &format!("{} exec \"$0\" \"$@\"", self.before), binary]);
+        }
         command.args(arguments).current_dir(self.path()).env_clear().env("PATH", search_path());
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -51,6 +51,9 @@ fn said(refusal: &Refusal) -> Option<(Status, &'static str)> {
         | Refusal::UnsupportedMediaType
         | Refusal::BodyTooLarge
         | Refusal::BodyTooSlow
+        | Refusal::UriTooLong
+        | Refusal::HeadersTooLarge
+        | Refusal::CookiesTooLarge
         | Refusal::RouteNotFound
         | Refusal::MethodNotAllowed(_)
         | Refusal::SessionNotFound

@@ -43,6 +43,9 @@ fn said(refusal: &Refusal) -> Option<(Status, String)> {
         | Refusal::UnsupportedMediaType
         | Refusal::BodyTooLarge
         | Refusal::BodyTooSlow
+        | Refusal::UriTooLong
+        | Refusal::HeadersTooLarge
+        | Refusal::CookiesTooLarge
         | Refusal::RouteNotFound
         | Refusal::MethodNotAllowed(_)
         | Refusal::SessionNotFound

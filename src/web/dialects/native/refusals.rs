@@ -76,6 +76,9 @@ fn said(refusal: &Refusal) -> Said {
         | Refusal::UnsupportedMediaType
         | Refusal::BodyTooLarge
         | Refusal::BodyTooSlow
+        | Refusal::UriTooLong
+        | Refusal::HeadersTooLarge
+        | Refusal::CookiesTooLarge
         | Refusal::RouteNotFound
         | Refusal::MethodNotAllowed(_) => of_request(refusal),
     }
@@ -171,6 +174,17 @@ fn of_request(refusal: &Refusal) -> Said {
         }
         Refusal::BodyTooLarge => (Status::PAYLOAD_TOO_LARGE, "Body too large", "At most 16 KiB are read.".into()),
         Refusal::BodyTooSlow => (Status::REQUEST_TIMEOUT, "Body too slow", "The body did not arrive in time.".into()),
+        Refusal::UriTooLong => {
+            (Status::URI_TOO_LONG, "URI too long", "At most 8 KiB of path and query are read.".into())
+        }
+        Refusal::HeadersTooLarge => {
+            (Status::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large", "At most 32 KiB of headers are read.".into())
+        }
+        Refusal::CookiesTooLarge => (
+            Status::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "Cookies too large",
+            "At most 8 KiB of cookies are read; clear the site's cookies.".into(),
+        ),
         Refusal::MethodNotAllowed(allow) => {
             (Status::METHOD_NOT_ALLOWED, "Method not allowed", format!("This path takes: {allow}."))
         }

@@ -49,6 +49,9 @@ fn said(refusal: &Refusal) -> Option<(Status, &'static str)> {
         | Refusal::UnsupportedMediaType
         | Refusal::BodyTooLarge
         | Refusal::BodyTooSlow
+        | Refusal::UriTooLong
+        | Refusal::HeadersTooLarge
+        | Refusal::CookiesTooLarge
         | Refusal::RouteNotFound
         | Refusal::MethodNotAllowed(_)
         | Refusal::SessionNotFound

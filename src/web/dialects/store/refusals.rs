@@ -60,6 +60,9 @@ fn said(refusal: &Refusal) -> Option<(Status, Value)> {
         | Refusal::UnsupportedMediaType
         | Refusal::BodyTooLarge
         | Refusal::BodyTooSlow
+        | Refusal::UriTooLong
+        | Refusal::HeadersTooLarge
+        | Refusal::CookiesTooLarge
         | Refusal::RouteNotFound
         | Refusal::MethodNotAllowed(_)
         | Refusal::SessionNotFound

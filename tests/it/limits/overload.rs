@@ -1,0 +1,202 @@
+//! More sign-ins than there are threads for: what does not fit the queue is refused at once, checks stay fast, and what
+//! nobody waits for any more is not done.
+
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::bad_days::trouble::Lock;
+use crate::support::http::Request;
+use crate::support::process::{Node, Place, until};
+use crate::support::{Backend, PASSWORD, on_both_backends, percentile, race};
+
+on_both_backends!(
+    more_sign_ins_than_fit_are_refused_at_once_and_checks_stay_fast,
+    the_secrets_of_clients_that_have_gone_are_not_hashed,
+    more_questions_than_fit_are_refused_at_once_and_the_rest_is_answered,
+);
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn sign_in_body() -> String {
+    json!({ "username": "emily", "password": PASSWORD }).to_string()
+}
+
+fn registered(place: &Place) -> Node {
+    let node = place.serve(&[]);
+    assert_eq!(node.send(&Request::new("POST", "/auth/register").json(&sign_in_body())).status, 201);
+    node
+}
+
+fn more_sign_ins_than_fit_are_refused_at_once_and_checks_stay_fast(backend: Backend) {
+    let place = Place::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "8").set("HASH_THREADS", "2");
+    let node = registered(&place);
+    let (access, _) = node.sign_in("emily", PASSWORD);
+    let address = node.address();
+    let over = AtomicBool::new(false);
+    let (answers, mut checks, mut health) = std::thread::scope(|scope| {
+        let measure = |request: Request| {
+            let over = &over;
+            move || {
+                let mut times = vec![];
+                while !over.load(Ordering::Relaxed) {
+                    let began = Instant::now();
+                    assert_eq!(request.send(address).status, 200);
+                    times.push(began.elapsed());
+                }
+                times
+            }
+        };
+        let checks = scope.spawn(measure(Request::new("GET", "/auth/me").bearer(&access)));
+        let health = scope.spawn(measure(Request::new("GET", "/healthz")));
+        let answers = race(64, move |_| {
+            let began = Instant::now();
+            (Request::new("POST", "/auth/login").json(&sign_in_body()).send(address), began.elapsed())
+        });
+        over.store(true, Ordering::Relaxed);
+        (answers, checks.join().unwrap(), health.join().unwrap())
+    });
+    let mut refused: Vec<Duration> = vec![];
+    for (answer, took) in &answers {
+        assert!([200, 503].contains(&answer.status), "{}", answer.text());
+        if answer.status == 503 {
+            assert_eq!((answer.header("retry-after"), answer.set_cookies().len()), (Some("1"), 0));
+            refused.push(*took);
+        }
+    }
+    let signed_in = answers.len() - refused.len();
+    assert!(signed_in >= 10 && refused.len() >= 20, "{signed_in} signed in, {} refused", refused.len());
+    crate::support::print_figure(&format!(
+        "{backend:?}, 64 sign-ins at cost 12: {signed_in} signed in, {} refused, the last after {:?}; \
+         meanwhile /auth/me p99 {:?} of {}, /healthz p99 {:?} of {}",
+        refused.len(),
+        percentile(&mut refused, 100),
+        percentile(&mut checks, 99),
+        checks.len(),
+        percentile(&mut health, 99),
+        health.len(),
+    ));
+    let slowest_sign_in = answers.iter().map(|(_, took)| *took).max().unwrap();
+    assert!(percentile(&mut refused, 50) < slowest_sign_in / 2, "refusals do not wait for hashes");
+    assert!(percentile(&mut checks, 50) < Duration::from_millis(200), "checks do not wait for hashes");
+}
+
+/// The first hashing thread, where the system shows threads.
+fn hashing_thread(node: &Node) -> Option<PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", node.id())).into_iter().flatten().flatten();
+    let is_it = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "hash-0");
+    tasks.map(|task| task.path()).find(is_it)
+}
+
+/// The processor time of the only hashing thread, where the system tells it; else the time on the wall.
+fn hashing_time(node: &Node, began: Instant) -> Duration {
+    let Some(task) = hashing_thread(node) else { return began.elapsed() };
+    let spent = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+    let nanoseconds = spent.split(' ').next().and_then(|first| first.parse().ok());
+    nanoseconds.map_or_else(|| began.elapsed(), Duration::from_nanos)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_hash_stand_back_behind_those_that_answer() {
+    let node = Place::on(Backend::Sqlite).serve(&[]);
+    let thread = until(PATIENCE, "the thread", || hashing_thread(&node));
+    let nice = || {
+        let stat = std::fs::read_to_string(thread.join("stat")).unwrap();
+        // The name may hold anything, so count from behind it (proc_pid_stat(5)).
+        stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(16)).and_then(|nice| nice.parse::<i32>().ok())
+    };
+    until(PATIENCE, "the thread's priority", || nice().filter(|nice| *nice >= 10));
+}
+
+/// Sends a whole sign-in and is ready to leave.
+fn begin_sign_in(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let body = sign_in_body();
+    let head = "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json";
+    stream.write_all(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    stream
+}
+
+fn the_secrets_of_clients_that_have_gone_are_not_hashed(backend: Backend) {
+    const GONE: u32 = 40;
+    let place = Place::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "100").set("HASH_THREADS", "1");
+    let place = place.set("METRICS_TOKEN", "a-token-for-the-counters");
+    let node = registered(&place);
+    let began = Instant::now();
+    let before = hashing_time(&node, began);
+    node.sign_in("emily", PASSWORD);
+    let one = hashing_time(&node, began).saturating_sub(before);
+
+    let began = Instant::now();
+    let before = hashing_time(&node, began);
+    let held: Vec<TcpStream> = (0..GONE).map(|_| begin_sign_in(node.address())).collect();
+    // All but the one or two that are being hashed wait; then their clients hang up.
+    until(PATIENCE, "a queue", || (waiting(&node, "hash") >= i64::from(GONE) - 10).then_some(()));
+    for stream in held {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+    node.sign_in("emily", PASSWORD);
+    let spent = hashing_time(&node, began).saturating_sub(before);
+    crate::support::print_figure(&format!(
+        "{backend:?}: one hash takes {one:?}; {GONE} sign-ins whose clients left and one that stayed took {spent:?} of hashing"
+    ));
+    assert!(spent < one * GONE / 2, "{spent:?} of hashing, {one:?} each");
+    assert_eq!(waiting(&node, "hash"), 0);
+}
+
+/// Jobs that wait for a thread of this pool.
+fn waiting(node: &Node, pool: &str) -> i64 {
+    let counters = node.send(&Request::new("GET", "/metrics").bearer("a-token-for-the-counters")).text();
+    let line = format!("doorward_queue_length{{pool=\"{pool}\"}} ");
+    let value = counters.lines().find_map(|counter| counter.strip_prefix(&line));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {line} in {counters}"))
+}
+
+fn more_questions_than_fit_are_refused_at_once_and_the_rest_is_answered(backend: Backend) {
+    // One thread, and room for 128 that wait for it.
+    const ROOM: usize = 1 + 128;
+    const ALL: usize = 200;
+    let mut place = Place::on(backend).set("DATABASE_CONNECTIONS", "1").set("DATABASE_TIMEOUT", "30s");
+    let mut database = place.file("doorward.db").display().to_string();
+    if backend == Backend::Postgres {
+        database = crate::support::postgres::new_database();
+        place = place.set("DATABASE_URL", database.clone());
+    }
+    let node = registered(&place);
+    let (_, refresh) = node.sign_in("emily", PASSWORD);
+    let address = node.address();
+    let lock = Lock::take(&database);
+    let (tell, told) = mpsc::channel();
+    let asking: Vec<_> = (0..ALL)
+        .map(|_| {
+            let (tell, cookie) = (tell.clone(), format!("refreshToken={refresh}"));
+            std::thread::spawn(move || {
+                let began = Instant::now();
+                let answer = Request::new("POST", "/auth/refresh").cookie_header(&cookie).send(address);
+                tell.send((answer, began.elapsed())).unwrap();
+            })
+        })
+        .collect();
+    let mut times = vec![];
+    for _ in 0..ALL - ROOM {
+        let (answer, took) = told.recv_timeout(PATIENCE).unwrap();
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
+        times.push(took);
+    }
+    lock.release();
+    let rest: Vec<u16> = (0..ROOM).map(|_| told.recv_timeout(PATIENCE).unwrap().0.status).collect();
+    asking.into_iter().for_each(|thread| thread.join().unwrap());
+    crate::support::print_figure(&format!(
+        "{backend:?}: {} refused, the last after {:?}",
+        times.len(),
+        percentile(&mut times, 100)
+    ));
+    // The thread may take its first one late.
+    assert!(rest.iter().filter(|status| **status == 200).count() >= ROOM - 1, "{rest:?}");
+}

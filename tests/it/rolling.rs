@@ -1,0 +1,161 @@
+//! Two nodes behind a real nginx are restarted one after the other, again and again, under load: no request fails.
+//!
+//! What it takes. nginx (the free one) looks at no `/readyz`: it learns that a node is gone when a request to it fails, and a
+//! POST that may have arrived is rightly not sent twice. So the node leaves nginx first and stops then:
+//!
+//! 1. mark it `down` in the upstream's file and `nginx -s reload`;
+//! 2. wait until nginx's old workers are gone (they finish what they have);
+//! 3. SIGTERM, and wait for its end: requests that run finish, and DRAIN_DELAY (1 s) covers who skips step 2;
+//! 4. start the new one, wait for `/readyz` to say 200, take the mark away, reload.
+//!
+//! `proxy_next_upstream error timeout` stays for the day on which a node dies unannounced: another attempt goes to the other
+//! node if nothing was sent yet or if the request may be repeated (GET, HEAD). Never `non_idempotent`: a repeated
+//! registration is answered 409. The configuration as a whole stands in rolling/nginx.rs.
+
+mod nginx;
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::http::Request;
+use crate::support::process::{Node, PATIENCE, Place, until};
+use crate::support::{Backend, PASSWORD, is_soak, on_postgres, print_figure};
+use nginx::Nginx;
+
+on_postgres!(rolling_restarts_behind_nginx_fail_no_request);
+
+const CLIENTS: usize = 4;
+
+/// What clients met.
+#[derive(Default)]
+struct Tally {
+    over: AtomicBool,
+    answered: AtomicUsize,
+    failures: Mutex<Vec<String>>,
+}
+
+fn rolling_restarts_behind_nginx_fail_no_request() {
+    let rolls = if is_soak() { 50 } else { 3 };
+    // The soak keeps the default delay; the short run shows that nothing hangs on it.
+    let delay = if is_soak() { "1s" } else { "0" };
+    let place = Place::on(Backend::Postgres).set("DRAIN_DELAY", delay).set("TRUSTED_PROXIES", "127.0.0.1/32");
+    // All clients come from one address.
+    let place = place.set("THROTTLE_REFRESHES", "off");
+    let mut nodes = [place.serve(&[]), place.serve(&[])];
+    let mut nginx = Nginx::start(&marked(&nodes, None));
+    let body = json!({ "username": "emily", "password": PASSWORD });
+    assert_eq!(nodes[0].post("/auth/register", &body).status, 201);
+
+    let (tally, address) = (Tally::default(), nginx.address());
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        // However this ends, the clients do.
+        let _over = Over(&tally.over);
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| Client::new(address, &tally).run())).collect();
+        for _ in 0..rolls {
+            for number in 0..nodes.len() {
+                restart(&place, &mut nodes, number, &mut nginx);
+            }
+        }
+        tally.over.store(true, Ordering::Relaxed);
+        clients.into_iter().for_each(|client| client.join().unwrap());
+    });
+    let (answered, failures) = (tally.answered.into_inner(), tally.failures.into_inner().unwrap());
+    print_figure(&format!(
+        "{rolls} rolling restarts of two nodes behind nginx in {:?}: {answered} requests, {} failed",
+        began.elapsed(),
+        failures.len()
+    ));
+    assert!(failures.is_empty(), "{failures:#?}\n{}", nginx.log());
+    assert!(answered > rolls * 20, "{answered} requests are no load");
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The nodes as nginx is told of them: where, and whether it shall leave this one alone.
+fn marked(nodes: &[Node; 2], down: Option<usize>) -> [(SocketAddr, bool); 2] {
+    [0, 1].map(|number| (nodes[number].address(), down == Some(number)))
+}
+
+/// One node, as an operator restarts it. It comes back on another port, as a container does.
+fn restart(place: &Place, nodes: &mut [Node; 2], number: usize, nginx: &mut Nginx) {
+    nginx.reload(&marked(nodes, Some(number)));
+    let node = &mut nodes[number];
+    node.signal("TERM");
+    let status = node.wait();
+    assert!(status.success(), "{status} {}", node.stderr());
+    *node = place.serve(&[]);
+    until(PATIENCE, "readyz", || (node.get("/readyz").status == 200).then_some(()));
+    nginx.reload(&marked(nodes, None));
+}
+
+/// A client that signs in once and lives from refreshes, with others' comings and goings between.
+struct Client<'a> {
+    address: SocketAddr,
+    tally: &'a Tally,
+    access: String,
+    refresh: String,
+}
+
+impl<'a> Client<'a> {
+    fn new(address: SocketAddr, tally: &'a Tally) -> Self {
+        Self { address, tally, access: String::new(), refresh: String::new() }
+    }
+
+    fn run(mut self) {
+        self.sign_in();
+        for round in 1_usize.. {
+            if self.tally.over.load(Ordering::Relaxed) {
+                break;
+            }
+            let check = Request::new("GET", "/auth/me").bearer(&self.access);
+            self.ask("a check", &check);
+            if round.is_multiple_of(3) {
+                self.take("a refresh", "/auth/refresh", &json!({ "refreshToken": self.refresh }));
+            }
+            if round.is_multiple_of(20) {
+                let body = json!({ "refreshToken": self.refresh }).to_string();
+                self.ask("a logout", &Request::new("POST", "/auth/logout").json(&body));
+                self.sign_in();
+            }
+            // Room on the processor for those who restart.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn sign_in(&mut self) {
+        self.take("a sign-in", "/auth/login", &json!({ "username": "emily", "password": PASSWORD, "tokens": "body" }));
+    }
+
+    /// Asks for tokens and keeps them.
+    fn take(&mut self, what: &str, path: &str, body: &Value) {
+        if let Some(said) = self.ask(what, &Request::new("POST", path).json(&body.to_string())) {
+            for (token, name) in [(&mut self.access, "accessToken"), (&mut self.refresh, "refreshToken")] {
+                said[name].as_str().unwrap_or_default().clone_into(token);
+            }
+        }
+    }
+
+    fn ask(&self, what: &str, request: &Request) -> Option<Value> {
+        let failure = match request.try_send(self.address) {
+            Ok(answer) if answer.status == 200 => {
+                self.tally.answered.fetch_add(1, Ordering::Relaxed);
+                return Some(answer.json());
+            }
+            Ok(answer) => format!("{what}: {} {}", answer.status, answer.text()),
+            Err(fault) => format!("{what}: {fault}"),
+        };
+        self.tally.failures.lock().unwrap().push(failure);
+        None
+    }
+}

@@ -1,0 +1,247 @@
+//! Signing keys of every algorithm: what they sign lives and dies alike, a switch signs nobody out, a retired key takes
+//! everything under it along. The public halves are in offline.rs, forgeries in confusion.rs, the commands in commands.rs.
+
+mod commands;
+mod confusion;
+mod offline;
+
+use std::time::Duration;
+
+use doorward::settings::TokenAlgorithm;
+use doorward::testing::{Builder, TestService};
+use serde_json::{Value, json};
+
+use crate::support::http::Request;
+use crate::support::{
+    Backend, Tables, Tokens, is_believed, on_both_backends, parts_of, post, race, refresh_with, register, sign_in,
+};
+
+on_both_backends!(
+    each_algorithm_signs_in_refreshes_and_signs_out,
+    the_refresh_token_is_the_same_on_every_node_and_at_every_try,
+    a_switch_of_algorithm_signs_nobody_out,
+    a_retired_key_takes_its_tokens_and_sessions_along_on_every_node,
+    a_key_that_is_pulled_kills_refresh_tokens_of_every_shape,
+    keys_that_no_living_token_is_under_go_at_a_rotation_and_no_others,
+);
+
+/// As words of the setting, and as a token's header says it.
+const ALGORITHMS: [(&str, &str); 3] = [("hs256", "HS256"), ("eddsa", "EdDSA"), ("es256", "ES256")];
+
+/// Longer than a new key of any algorithm waits.
+const SETTLED: Duration = Duration::from_secs(61);
+
+fn with(backend: Backend, algorithm: &str) -> Builder {
+    backend.service().set("TOKEN_ALGORITHM", algorithm)
+}
+
+/// Another node on the same rows and keys.
+fn beside(first: &TestService, tables: &Tables) -> Builder {
+    let database = match tables {
+        Tables::Sqlite => format!("sqlite://{}", first.folder().join("doorward.db").display()),
+        Tables::Postgres(url) => url.clone(),
+    };
+    let keys = first.folder().join("doorward.keys").display().to_string();
+    TestService::builder().set("DATABASE_URL", database).set("KEYS_FILE", keys)
+}
+
+fn key_id(token: &str) -> String {
+    parts_of(token).0["kid"].as_str().unwrap().to_owned()
+}
+
+fn algorithm_of(token: &str) -> String {
+    parts_of(token).0["alg"].as_str().unwrap().to_owned()
+}
+
+/// Rotates, and lets the key come to work on this node.
+fn rotate(service: &TestService, algorithm: TokenAlgorithm) -> String {
+    let id = service.core().rotate_signing_key(Some(algorithm)).unwrap().id;
+    service.advance(SETTLED);
+    service.core().keep_up().unwrap();
+    id
+}
+
+fn each_algorithm_signs_in_refreshes_and_signs_out(backend: Backend) {
+    for (word, name) in ALGORITHMS {
+        let service = with(backend, word).start();
+        let mut browser = register(&service, "emily");
+        let first = Tokens::held_by(&browser);
+        assert_eq!((algorithm_of(&first.access).as_str(), algorithm_of(&first.refresh).as_str()), (name, "HS256"));
+        assert_eq!(key_id(&first.access), key_id(&first.refresh), "one id for both, to retire them together");
+        let (header, _) = parts_of(&first.access);
+        assert_eq!(header.as_object().unwrap().len(), 3, "typ, alg, kid: {header}");
+        let second = first.assert_alive(&service);
+        assert_eq!(algorithm_of(&second.access), name);
+        let third = second.assert_alive(&service);
+        // The refresh tokens moved on behind the browser's back.
+        browser.set_cookie("refreshToken", &third.refresh);
+        browser.set_cookie("accessToken", &third.access);
+        assert_eq!(browser.post_empty("/auth/logout").status, 200);
+        for tokens in [first, second, third] {
+            tokens.assert_dead(&service);
+        }
+    }
+}
+
+fn claims_of(answer: &Tokens) -> Value {
+    parts_of(&answer.access).1
+}
+
+fn the_refresh_token_is_the_same_on_every_node_and_at_every_try(backend: Backend) {
+    for (word, _) in ALGORITHMS {
+        let (builder, tables) = backend.service_and_tables();
+        let first = builder.set("TOKEN_ALGORITHM", word).start();
+        let second = beside(&first, &tables).start();
+        let held = Tokens::held_by(&register(&first, "emily"));
+        let (nodes, spent) = ([first.address(), second.address()], held.refresh.clone());
+        let answers = race(8, move |number| {
+            let request = Request::new("POST", "/auth/refresh").cookie_header(&format!("refreshToken={spent}"));
+            request.send(nodes[number % 2])
+        });
+        let mut answers: Vec<Tokens> = answers.iter().map(Tokens::set_by).collect();
+        answers.extend([&first, &second].map(|node| Tokens::set_by(&refresh_with(node, &held.refresh))));
+        for answer in &answers {
+            assert_eq!(answer.refresh, answers[0].refresh, "{word}");
+            assert_eq!(claims_of(answer), claims_of(&answers[0]), "{word}: one token, however often it is signed");
+            assert!(is_believed(&first, &answer.access) && is_believed(&second, &answer.access), "{word}");
+        }
+        answers[0].assert_alive(&second);
+    }
+}
+
+fn a_switch_of_algorithm_signs_nobody_out(backend: Backend) {
+    let service = with(backend, "hs256").start();
+    let mut held = vec![Tokens::held_by(&register(&service, "emily"))];
+    for algorithm in [TokenAlgorithm::EdDsa, TokenAlgorithm::Es256, TokenAlgorithm::Hs256] {
+        let id = service.core().rotate_signing_key(Some(algorithm)).unwrap().id;
+        service.core().keep_up().unwrap();
+        let early = Tokens::held_by(&sign_in(&service, "emily"));
+        assert_ne!(key_id(&early.access), id, "not before everybody has it");
+        held.push(early);
+        service.advance(SETTLED);
+        service.core().keep_up().unwrap();
+        let late = Tokens::held_by(&sign_in(&service, "emily"));
+        assert_eq!(key_id(&late.access), id);
+        held.push(late);
+        for tokens in &mut held {
+            let next = tokens.assert_alive(&service);
+            assert_eq!((key_id(&next.access), key_id(&next.refresh)), (id.clone(), id.clone()));
+            *tokens = next;
+        }
+    }
+    let listed = service.core().list_keys().unwrap();
+    assert_eq!(listed.iter().map(|key| key.kind).collect::<Vec<_>>(), ["hs256", "es256", "eddsa", "hs256", "pepper"]);
+    let needed: Vec<i64> = listed.iter().map(|key| key.needed_by).collect();
+    assert_eq!(needed, [7, 0, 0, 0, 1]);
+}
+
+/// Access and refresh token of three wires: one that rotates, one that does not, one whose refresh token is a UUID.
+fn on_three_wires(service: &TestService) -> Vec<(&'static str, String, String)> {
+    let native =
+        post(service, "/auth/login", &json!({ "username": "emilys", "password": "emilyspass", "tokens": "body" }));
+    let pin = post(service, "/pin/auth/login", &json!({ "name": "cooluser1", "pin": "0000" }));
+    let enveloped = json!({ "email": "emily.johnson@x.dummyjson.com", "password": "emilyspass" });
+    let envelope = post(service, "/envelope/auth/login", &enveloped);
+    let pin = Tokens::set_by(&pin);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let (native, envelope) = (native.json(), envelope.json()["data"].clone());
+    vec![
+        ("", text(&native["accessToken"]), text(&native["refreshToken"])),
+        ("/pin", pin.access, pin.refresh),
+        ("/envelope", text(&envelope["accessToken"]), text(&envelope["refreshToken"])),
+    ]
+}
+
+fn refreshed_on(service: &TestService, mount: &str, access: &str, refresh: &str) -> crate::support::http::Response {
+    match mount {
+        "/envelope" => post(service, "/envelope/auth/refresh-token", &json!({ "refreshToken": refresh })),
+        mount => Request::new("POST", &format!("{mount}/auth/refresh"))
+            .cookie_header(&format!("accessToken={access}; refreshToken={refresh}"))
+            .send(service.address()),
+    }
+}
+
+fn a_retired_key_takes_its_tokens_and_sessions_along_on_every_node(backend: Backend) {
+    for (word, _) in ALGORITHMS {
+        let (builder, tables) = backend.service_and_tables();
+        let service = builder.set("TOKEN_ALGORITHM", word).demo().start();
+        let held = on_three_wires(&service);
+        let old = key_id(&held[0].1);
+        let refused = service.core().retire_key(&old).unwrap_err().to_string();
+        assert!(refused.contains("only signing key") && refused.contains("keys rotate"), "{refused}");
+        // Known to every node in a second: an access token of /pin lives for a minute.
+        let new = service.core().rotate_signing_key(Some(TokenAlgorithm::Hs256)).unwrap().id;
+        let other = beside(&service, &tables).start();
+        for node in [&service, &other] {
+            node.advance(Duration::from_secs(2));
+            node.core().keep_up().unwrap();
+        }
+        // The wire that does not rotate gets an access token under the new key; its session stays under the old one.
+        let kept = refreshed_on(&service, "/pin", &held[1].1, &held[1].2).set_cookies();
+        assert_eq!((kept.len(), kept[0].name.as_str(), key_id(&kept[0].value)), (1, "accessToken", new.clone()));
+        let survivor = on_three_wires(&service);
+        assert!(held.iter().all(|(_, access, _)| is_believed(&service, access)), "the overlap");
+
+        assert_eq!(service.core().consider_retirement(&old).unwrap().sessions, 3);
+        assert_eq!(service.core().retire_key(&old).unwrap(), 3);
+        for node in [&service, &other] {
+            node.core().keep_up().unwrap();
+            for (mount, access, refresh) in &held {
+                assert!(!is_believed(node, access), "{word} {mount}");
+                let answer = refreshed_on(node, mount, "", refresh);
+                assert_eq!(answer.status, 401, "{word} {mount}: {}", answer.text());
+            }
+            assert!(!is_believed(node, &kept[0].value), "{word}: the session is over, not only its key");
+            assert!(survivor.iter().all(|(_, access, _)| is_believed(node, access)), "{word}");
+        }
+        for (mount, access, refresh) in &survivor {
+            let answer = refreshed_on(&service, mount, access, refresh);
+            assert_eq!(answer.status, 200, "{word} {mount}: {}", answer.text());
+        }
+        let again = service.core().retire_key(&old).unwrap_err().to_string();
+        assert!(again.contains(&format!("there is no key {old}")), "{again}");
+    }
+}
+
+/// By hand, with the sessions' rows as they were: the key alone decides.
+fn a_key_that_is_pulled_kills_refresh_tokens_of_every_shape(backend: Backend) {
+    let service = with(backend, "eddsa").demo().start();
+    let held = on_three_wires(&service);
+    rotate(&service, TokenAlgorithm::EdDsa);
+    let envelope = refreshed_on(&service, "/envelope", "", &held[2].2);
+    assert_eq!(envelope.status, 200, "believed in the overlap: {}", envelope.text());
+    let file = service.folder().join("doorward.keys");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let pulled = format!("eddsa {} ", key_id(&held[0].1));
+    let left: Vec<&str> = text.lines().filter(|line| !line.starts_with(&pulled)).collect();
+    assert_eq!(left.len(), text.lines().count() - 1);
+    std::fs::write(&file, left.join("\n") + "\n").unwrap();
+    service.core().keep_up().unwrap();
+    // That of the envelope was spent, and its successor not yet seen: who can make it must not get the successor.
+    for (mount, _, refresh) in &held {
+        let answer = refreshed_on(&service, mount, "", refresh);
+        assert_eq!(answer.status, 401, "{mount}: {}", answer.text());
+    }
+    let successor = envelope.json()["data"]["refreshToken"].as_str().unwrap().to_owned();
+    let answer = refreshed_on(&service, "/envelope", "", &successor.to_uppercase());
+    assert_eq!(answer.status, 200, "the new key's lives, however it is written: {}", answer.text());
+}
+
+fn keys_that_no_living_token_is_under_go_at_a_rotation_and_no_others(backend: Backend) {
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let service = backend.service().set("REFRESH_TTL", "30d").start();
+    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let first = key_id(&tokens.access);
+    let second = rotate(&service, TokenAlgorithm::EdDsa);
+    let ids = || service.core().list_keys().unwrap().into_iter().map(|key| key.id).collect::<Vec<_>>();
+    service.advance(days(29));
+    let rotated = service.core().rotate_signing_key(None).unwrap();
+    assert_eq!((rotated.kind, rotated.pruned.len()), ("eddsa", 0), "a token of the first may live");
+    assert_eq!(ids()[..3], [rotated.id.clone(), second.clone(), first.clone()]);
+    service.core().keep_up().unwrap();
+    assert_eq!(refresh_with(&service, &tokens.refresh).status, 200);
+    service.advance(days(3));
+    let again = service.core().rotate_signing_key(None).unwrap();
+    assert_eq!(again.pruned, [first], "the second was replaced three days ago");
+    assert_eq!(ids()[..3], [again.id, rotated.id, second]);
+}

@@ -1,0 +1,229 @@
+//! `doorward keys` beside a running service, which is never restarted: what an operator is told, and what follows.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{algorithm_of, key_id};
+use crate::support::process::{Node, Place, until};
+use crate::support::{Backend, PASSWORD, on_both_backends};
+
+on_both_backends!(
+    keys_are_listed_with_what_they_do_and_who_needs_them,
+    a_key_is_retired_under_a_running_service,
+    the_only_key_stays_and_a_dry_run_changes_nothing,
+    a_running_service_goes_over_to_key_pairs,
+    commands_at_the_same_time_lose_no_key,
+    a_pepper_rotates_under_a_running_service,
+    what_comes_from_the_environment_is_not_rotated,
+);
+
+/// REVOCATION_MAX_STALE is 2 s; the rest is for a busy machine.
+const SOON: Duration = Duration::from_secs(30);
+
+fn with_emily(place: &Place) {
+    place.succeed(&["account", "add", "--username", "emily", "--password-stdin"], PASSWORD);
+}
+
+/// The table of `keys list`, a row a line and a cell a word; NEEDED BY and a time of STATE are two.
+fn listed(place: &Place) -> Vec<Vec<String>> {
+    let list = place.succeed(&["keys", "list"], "");
+    let mut rows: Vec<Vec<String>> =
+        list.lines().map(|line| line.split_whitespace().map(ToOwned::to_owned).collect()).collect();
+    assert_eq!(rows.remove(0).join(" "), "KEY KIND MADE STATE NEEDED BY");
+    rows
+}
+
+fn row<'a>(rows: &'a [Vec<String>], id: &str) -> &'a [String] {
+    rows.iter().find(|row| row[0] == id).unwrap_or_else(|| panic!("no {id}: {rows:?}"))
+}
+
+fn id_in(said: &str) -> String {
+    said.split_whitespace().next().unwrap().to_owned()
+}
+
+fn sign_in_under(node: &Node, id: &str) -> (String, String) {
+    until(SOON, &format!("a token under {id}"), || {
+        let tokens = node.sign_in("emily", PASSWORD);
+        (key_id(&tokens.0) == id).then_some(tokens)
+    })
+}
+
+fn refresh_status(node: &Node, refresh: &str) -> u16 {
+    node.post("/auth/refresh", &json!({ "refreshToken": refresh })).status
+}
+
+fn keys_are_listed_with_what_they_do_and_who_needs_them(backend: Backend) {
+    let place = Place::on(backend);
+    with_emily(&place);
+    let node = place.serve(&[]);
+    let old = key_id(&node.sign_in("emily", PASSWORD).0);
+    node.sign_in("emily", PASSWORD);
+    let rows = listed(&place);
+    assert_eq!((rows.len(), rows[0][0].clone(), rows[0][1].as_str()), (2, old.clone(), "hs256"), "{rows:?}");
+    assert_eq!(rows[0][3..].join(" "), "signs 2 sessions");
+    assert_eq!((rows[1][1].as_str(), rows[1][3..].join(" ")), ("pepper", "hashes 1 account".to_owned()));
+    let said = place.succeed(&["keys", "rotate", "--algorithm", "es256"], "");
+    let new = id_in(&said);
+    assert!(said.contains("(es256) signs from 20") && said.lines().count() == 1, "{said}");
+    let rows = listed(&place);
+    assert_eq!((rows[0][0].clone(), rows[0][1].as_str(), rows[0][3].as_str()), (new, "es256", "from"), "{rows:?}");
+    assert_eq!(row(&rows, &old)[3], "signs", "{rows:?}");
+    let keys = std::fs::read_to_string(place.file("doorward.keys")).unwrap();
+    let shown = place.succeed(&["keys", "list"], "");
+    for line in keys.lines().filter(|line| !line.starts_with('#')) {
+        assert!(!shown.contains(line.split(' ').nth(2).unwrap()), "no key is shown");
+    }
+}
+
+fn a_key_is_retired_under_a_running_service(backend: Backend) {
+    let place = Place::on(backend);
+    with_emily(&place);
+    let node = place.serve(&[]);
+    let (access, refresh) = node.sign_in("emily", PASSWORD);
+    let old = key_id(&access);
+    let new = id_in(&place.succeed(&["keys", "rotate"], ""));
+    assert!(node.believes(&access), "the overlap");
+    // At once: the command itself waits until every node has read the new one.
+    let said = place.succeed(&["keys", "retire", &old], "");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[0].contains("1 live session ends") && lines[0].contains("sign in again"),
+        "said before it is done: {said}"
+    );
+    assert_eq!(*lines.last().unwrap(), format!("{old} is retired; 1 session ended"));
+    until(SOON, "the end of the old key", || (!node.believes(&access)).then_some(()));
+    assert_eq!(refresh_status(&node, &refresh), 401);
+    assert_eq!(place.succeed(&["session", "list", "emily"], "").lines().count(), 1, "none but the head");
+    let (access, refresh) = sign_in_under(&node, &new);
+    assert!(node.believes(&access) && refresh_status(&node, &refresh) == 200);
+    let rows = listed(&place);
+    assert_eq!((rows.len(), &rows[0][0]), (2, &new), "{rows:?}");
+    drop(node);
+    let node = place.serve(&[]);
+    assert!(node.believes(&access), "after a restart too");
+}
+
+fn the_only_key_stays_and_a_dry_run_changes_nothing(backend: Backend) {
+    let place = Place::on(backend);
+    with_emily(&place);
+    let node = place.serve(&[]);
+    let (access, refresh) = node.sign_in("emily", PASSWORD);
+    let file = || std::fs::read_to_string(place.file("doorward.keys")).unwrap();
+    let before = file();
+    let id = key_id(&access);
+    let pepper = listed(&place)[1][0].clone();
+    for (key, told) in [(id.as_str(), "keys rotate"), (pepper.as_str(), "keys rotate-pepper"), ("k-none", "keys list")]
+    {
+        for dry in [&[][..], &["--dry-run"]] {
+            let ran = place.run(&[&["keys", "retire", key], dry].concat());
+            assert!(!ran.status.success() && ran.stdout.is_empty() && ran.stderr.contains(told), "{key}: {ran:?}");
+        }
+    }
+    assert_eq!(file(), before);
+    place.succeed(&["keys", "rotate"], "");
+    let before = file();
+    let said = place.succeed(&["keys", "retire", &id, "--dry-run"], "");
+    assert!(said.contains("1 live session ends") && said.lines().count() == 1, "{said}");
+    assert_eq!(file(), before);
+    assert!(node.believes(&access) && refresh_status(&node, &refresh) == 200);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&place.file("doorward.keys").metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+fn a_running_service_goes_over_to_key_pairs(backend: Backend) {
+    let place = Place::on(backend);
+    with_emily(&place);
+    let node = place.serve(&[]);
+    let old = key_id(&node.sign_in("emily", PASSWORD).0);
+    let out = || {
+        let set = node.get("/.well-known/jwks.json").json();
+        set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(out().is_empty());
+    let eddsa = id_in(&place.succeed(&["keys", "rotate", "--algorithm", "eddsa"], ""));
+    until(SOON, "the public key", || (out() == [eddsa.clone()]).then_some(()));
+    // It waits a minute for those who keep the JWKS, but not when the key before it must go.
+    place.succeed(&["keys", "retire", &old], "");
+    let (access, _) = sign_in_under(&node, &eddsa);
+    assert_eq!(algorithm_of(&access), "EdDSA");
+    assert!(place.succeed(&["keys", "rotate"], "").contains("(eddsa)"), "as the newest key");
+    until(SOON, "the next public key", || (out().len() == 2).then_some(()));
+    assert!(node.believes(&access));
+    drop(node);
+    let place = place.set("TOKEN_ALGORITHM", "es256");
+    let node = place.serve(&[]);
+    assert!(node.stdout().contains("TOKEN_ALGORITHM=es256; make one: doorward keys rotate"), "{}", node.stdout());
+    assert!(node.believes(&access));
+    assert!(place.succeed(&["keys", "rotate"], "").contains("(es256)"), "as the setting says");
+}
+
+fn commands_at_the_same_time_lose_no_key(backend: Backend) {
+    let place = Place::on(backend);
+    with_emily(&place);
+    let running: Vec<Node> = (0..6)
+        .map(|number| place.begin(if number % 3 == 2 { &["keys", "rotate-pepper"] } else { &["keys", "rotate"] }))
+        .collect();
+    let made: Vec<String> = running
+        .into_iter()
+        .map(|mut command| {
+            assert!(command.wait().success(), "{}", command.stderr());
+            id_in(&command.stdout())
+        })
+        .collect();
+    let rows = listed(&place);
+    assert_eq!(rows.len(), 8, "{rows:?}");
+    assert!(made.iter().all(|id| rows.iter().any(|row| row[0] == *id)), "{made:?} {rows:?}");
+    let left: Vec<String> =
+        place.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!left.iter().any(|name| name.contains("keys.")), "{left:?}");
+}
+
+fn a_pepper_rotates_under_a_running_service(backend: Backend) {
+    let place = Place::on(backend);
+    with_emily(&place);
+    place.succeed(&["account", "add", "--name", "bob", "--pin-stdin"], "47110815");
+    let node = place.serve(&[]);
+    let old = listed(&place)[1][0].clone();
+    let said = place.succeed(&["keys", "rotate-pepper"], "");
+    let new = id_in(&said);
+    assert!(said.contains("(pepper) hashes new secrets from 20"), "{said}");
+    assert_eq!(row(&listed(&place), &old)[4..].join(" "), "2 accounts");
+    // She signs in before every node has the new one, after it, and ever after.
+    until(SOON, "a hash under the new pepper", || {
+        node.sign_in("emily", PASSWORD);
+        (row(&listed(&place), &new)[3..].join(" ") == "hashes 1 account").then_some(())
+    });
+    assert_eq!(row(&listed(&place), &old)[3..].join(" "), "believed 1 account");
+    let refused = place.run(&["keys", "retire", &old]);
+    assert!(!refused.status.success() && refused.stderr.contains("1 accounts have a secret"), "{refused:?}");
+    let by_pin = || node.post("/auth/login", &json!({ "name": "bob", "pin": "47110815" })).status;
+    assert_eq!(by_pin(), 200);
+    assert_eq!(row(&listed(&place), &old)[3..].join(" "), "believed 0 accounts");
+    let said = place.succeed(&["keys", "retire", &old], "");
+    assert_eq!(said, format!("no account needs {old}\n{old} is retired\n"));
+    assert!(listed(&place).iter().all(|row| row[0] != old));
+    node.sign_in("emily", PASSWORD);
+    assert_eq!(by_pin(), 200);
+    drop(node);
+    place.serve(&[]).sign_in("emily", PASSWORD);
+}
+
+fn what_comes_from_the_environment_is_not_rotated(backend: Backend) {
+    let place = Place::on(backend).set("JWT_SECRET", "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6");
+    let place = place.set("PEPPER", "Zq8vT2mNc6RyLx0pKd4sHf9wBg1jUa7eOiYt5XzWnVk3");
+    with_emily(&place);
+    let rows = listed(&place);
+    assert!(rows.len() == 2 && rows.iter().all(|row| row[0].starts_with("env-")), "{rows:?}");
+    let (key, pepper) = (rows[0][0].clone(), rows[1][0].clone());
+    for (command, told) in [
+        (vec!["keys", "rotate"], "JWT_SECRET"),
+        (vec!["keys", "rotate-pepper"], "PEPPER"),
+        (vec!["keys", "retire", key.as_str()], "JWT_SECRET"),
+        (vec!["keys", "retire", pepper.as_str()], "PEPPER"),
+    ] {
+        let ran = place.run(&command);
+        assert!(!ran.status.success() && ran.stderr.contains(told), "{command:?}: {ran:?}");
+    }
+    assert!(!place.file("doorward.keys").exists());
+}
