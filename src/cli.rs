@@ -2,6 +2,7 @@
 
 mod account;
 mod console;
+mod import;
 mod keys;
 mod logs;
 mod migrate;
@@ -41,6 +42,8 @@ enum Command {
     /// Add, look at and change accounts.
     #[command(subcommand)]
     Account(account::Command),
+    /// Take in the accounts of another system.
+    Import(import::Import),
     /// Look at and end sessions.
     #[command(subcommand)]
     Session(session::Command),
@@ -94,6 +97,7 @@ fn obey(command: Command) -> Result<(), Failure> {
         Command::Migrate => migrate::run(&settings),
         Command::Settings(_) => Ok(()),
         Command::Account(command) => command.run(&open(&settings)?),
+        Command::Import(import) => import.run(&open(&settings)?),
         Command::Session(command) => command.run(&open(&settings)?),
         Command::Keys(command) => command.run(&open(&settings)?),
     }

@@ -7,6 +7,7 @@ pub mod caller;
 pub mod demo;
 pub mod housekeeping;
 pub mod identifier;
+pub mod import;
 pub mod opaque_token;
 pub mod password;
 pub mod receipt;

@@ -2,7 +2,7 @@
 
 use crate::support::process::Place;
 
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 19] = [
     &[],
     &["serve"],
     &["migrate"],
@@ -14,6 +14,7 @@ const COMMANDS: [&[&str]; 18] = [
     &["account", "set-status"],
     &["account", "set-password"],
     &["account", "set-pin"],
+    &["import"],
     &["session"],
     &["session", "list"],
     &["session", "revoke"],
