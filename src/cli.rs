@@ -4,6 +4,7 @@ mod account;
 mod audit;
 mod console;
 mod doctor;
+mod import;
 mod keys;
 mod logs;
 mod migrate;
@@ -44,6 +45,8 @@ enum Command {
     /// Add, look at and change accounts.
     #[command(subcommand)]
     Account(account::Command),
+    /// Take in the accounts of another system.
+    Import(import::Import),
     /// Look at and end sessions.
     #[command(subcommand)]
     Session(session::Command),
@@ -106,6 +109,7 @@ fn obey(command: Command) -> Result<(), Failure> {
         Command::Migrate => migrate::run(&settings),
         Command::Settings(_) | Command::Doctor(_) => Ok(()),
         Command::Account(command) => command.run(&open(&settings)?),
+        Command::Import(import) => import.run(&open(&settings)?),
         Command::Session(command) => command.run(&open(&settings)?),
         Command::Audit(audit) => audit.run(&open(&settings)?),
         Command::Keys(command) => command.run(&open(&settings)?),

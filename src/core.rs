@@ -8,6 +8,7 @@ pub mod demo;
 pub mod feed;
 pub mod housekeeping;
 pub mod identifier;
+pub mod import;
 pub mod known_device;
 pub mod opaque_token;
 pub mod password;

@@ -99,7 +99,7 @@ pub struct Add {
 }
 
 /// A permission stands in a header and in a list of lines, so it has no white space.
-fn permission(text: &str) -> Result<String, String> {
+pub(super) fn permission(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_graphic() && c != ',';
     if text.is_empty() || text.len() > 100 || !text.chars().all(fits) {
         return Err(format!("{text:?} is no permission; use letters, digits and signs like : . _ -"));

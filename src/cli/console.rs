@@ -17,6 +17,17 @@ pub fn complain(lines: &str) {
     }
 }
 
+/// Whether somebody watches standard error.
+pub fn is_watched() -> bool {
+    stderr().is_terminal()
+}
+
+/// Replaces the line that shows how far it is; an empty one takes it away.
+pub fn progress(line: &str) {
+    let _ = write!(stderr(), "\r\x1b[K{line}");
+    let _ = stderr().flush();
+}
+
 /// Columns, as wide as their widest cell.
 pub fn table(head: &[&str], rows: &[Vec<String>]) {
     let width = |column: usize| {

@@ -1,5 +1,9 @@
 //! What a new secret must be, how it is hashed, and the check that costs the same whether there is anything to check or
-//! not. On which threads it runs is web/run.rs's; how often it may be tried is throttle's.
+//! not. Hashes that other systems made are foreign.rs's. On which threads it runs is web/run.rs's; how often it may be tried is throttle's.
+
+mod foreign;
+
+pub use foreign::Foreign;
 
 use std::sync::Arc;
 
@@ -168,7 +172,7 @@ pub enum SecretCheck {
     Wrong,
     /// It is.
     Right,
-    /// It is, and its hash is of an older cost or pepper.
+    /// It is, and its hash is of an older cost, or of another system.
     RightButOutdated,
 }
 
@@ -205,8 +209,13 @@ impl Hasher {
         Ok(stored_prefix(&peppers.active.id) + &hash)
     }
 
-    /// Whether the secret is the stored one. Takes the same time for a stored form that is absent or unreadable.
+    /// Whether the secret is the stored one. Takes the same time for a stored form that is absent or unreadable, and for one
+    /// of ours. One that was imported takes what its own scheme takes until its owner has signed in once: there is no
+    /// padding that would hide it for scheme, parameters and machine alike, so it is not promised.
     pub fn check(&self, secret: &Secret, stored: Option<&str>) -> SecretCheck {
+        if let Some(foreign) = stored.and_then(Foreign::of_stored) {
+            return self.check_foreign(secret, &foreign);
+        }
         let peppers = self.peppers.load_full();
         let (pepper, hash) = match stored.and_then(|stored| peppers.readable(stored)) {
             Some((pepper, hash)) => (pepper, Some(hash)),
@@ -225,6 +234,17 @@ impl Hasher {
             Some(_) if matches => SecretCheck::RightButOutdated,
             _ => SecretCheck::Wrong,
         }
+    }
+
+    fn check_foreign(&self, secret: &Secret, foreign: &Foreign) -> SecretCheck {
+        if foreign.is_of(secret) {
+            return SecretCheck::RightButOutdated;
+        }
+        if let Some(cost) = foreign.bcrypt_cost() {
+            let peppers = self.peppers.load();
+            self.spend_what_is_missing(&keyed(&peppers.active, &normal(secret)), cost);
+        }
+        SecretCheck::Wrong
     }
 
     /// A hash of an older, lower cost answers sooner than the dummy does, and so would tell that its account exists. Costs

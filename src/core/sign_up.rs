@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::store::accounts::{self, AccountRow, IdentifierColumn, NewAccount};
 use crate::store::sessions;
-use crate::store::{self, AccountStatus, Db, Id128};
+use crate::store::{self, AccountId, AccountStatus, Db, Id128};
 
 /// An account to be.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +65,12 @@ pub struct Hashed {
 }
 
 impl Validated {
+    /// Email, username and name as they are looked up.
+    pub(super) fn canonical(&self) -> [Option<&str>; 3] {
+        [&self.row.email, &self.row.username, &self.row.name]
+            .map(|read| read.as_ref().map(|read| read.canonical.as_str()))
+    }
+
     /// Step two: takes one bcrypt for each secret; run it on a hashing thread.
     pub fn hash(self, hasher: &Hasher) -> Result<Hashed, Fault> {
         let hash = |secret: Option<NewSecret>| secret.map(|secret| hasher.hash(&secret)).transpose();
@@ -92,7 +98,8 @@ impl Core {
         Ok(validated)
     }
 
-    fn validate(&self, person: NewPerson, privileges: Privileges) -> Result<Validated, Error> {
+    /// Every rule but uniqueness.
+    pub(super) fn validate(&self, person: NewPerson, privileges: Privileges) -> Result<Validated, Error> {
         let mut faults = Vec::new();
         let mut read = |field: &str, text: Option<&str>, rule: fn(&str) -> Result<Identifier, FieldRule>| {
             let read = text.map(rule).transpose();
@@ -180,13 +187,14 @@ impl Core {
         }
     }
 
-    fn new_row(&self, hashed: &Hashed, signs_in: bool, now: Timestamp) -> Result<NewAccount, Error> {
+    pub(super) fn new_row(&self, hashed: &Hashed, signs_in: bool, now: Timestamp) -> Result<NewAccount, Error> {
         let row = hashed.row.clone();
         let split =
             |identifier: Option<Identifier>| identifier.map_or((None, None), |i| (Some(i.shown), Some(i.canonical)));
         let ((email, email_canonical), (username, username_canonical)) = (split(row.email), split(row.username));
         let (name, name_canonical) = split(row.name);
         Ok(NewAccount {
+            id: None,
             uuid: Id128(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<16>()?).into_uuid()),
             email,
             email_canonical,
@@ -223,14 +231,39 @@ fn judge(
     secret.map(rule).transpose().map_err(|rule| faults.push(FieldFault::new(field, rule))).ok().flatten()
 }
 
-/// Which identifiers of a new account are somebody's. A username may not be another's name, nor the other way round.
+/// Who has each identifier that a new account gives. A username may not be another's name, nor the other way round.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    /// Those of the identifiers that are given, in their order.
+    pub given: Vec<Option<AccountId>>,
+    /// The same, by kind.
+    pub taken: Taken,
+}
+
+pub(super) fn holders(db: &mut Db, validated: &Validated) -> Result<Holders, store::Error> {
+    find_holders(db, &validated.row)
+}
+
 fn taken(db: &mut Db, row: &NewAccountText) -> Result<Taken, store::Error> {
-    let mut held = |column: IdentifierColumn, identifier: &Option<Identifier>| match identifier {
-        Some(identifier) => Ok::<_, store::Error>(accounts::find_by(db, column, &identifier.canonical)?.is_some()),
-        None => Ok(false),
+    Ok(find_holders(db, row)?.taken)
+}
+
+fn find_holders(db: &mut Db, row: &NewAccountText) -> Result<Holders, store::Error> {
+    use IdentifierColumn::{Email, Name, Username};
+    let mut given = Vec::new();
+    let mut is_held = |identifier: &Option<Identifier>, columns: &[IdentifierColumn]| {
+        let Some(identifier) = identifier else { return Ok(false) };
+        let mut holder = None;
+        for column in columns {
+            if holder.is_none() {
+                holder = accounts::find_by(db, *column, &identifier.canonical)?.map(|account| account.id);
+            }
+        }
+        given.push(holder);
+        Ok::<_, store::Error>(holder.is_some())
     };
-    let email = held(IdentifierColumn::Email, &row.email)?;
-    let username = held(IdentifierColumn::Username, &row.username)? || held(IdentifierColumn::Name, &row.username)?;
-    let name = held(IdentifierColumn::Name, &row.name)? || held(IdentifierColumn::Username, &row.name)?;
-    Ok(Taken { email, username, name })
+    let email = is_held(&row.email, &[Email])?;
+    let username = is_held(&row.username, &[Username, Name])?;
+    let name = is_held(&row.name, &[Name, Username])?;
+    Ok(Holders { given, taken: Taken { email, username, name } })
 }

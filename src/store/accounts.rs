@@ -1,6 +1,8 @@
 //! The `accounts` table: rows and queries. Which change is allowed, and what it ends, is for `core` to decide.
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 
 use super::schema::accounts;
 use super::{AccountId, AccountStatus, Db, Error, Id128};
@@ -49,6 +51,8 @@ impl std::fmt::Debug for AccountRow {
 #[diesel(table_name = accounts)]
 #[expect(missing_docs, reason = "as in AccountRow")]
 pub struct NewAccount {
+    /// The next free one, if none is given.
+    pub id: Option<AccountId>,
     pub uuid: Id128,
     pub email: Option<String>,
     pub email_canonical: Option<String>,
@@ -113,6 +117,25 @@ pub enum SecretColumn {
 /// Adds a row; `Taken` when an identifier is.
 pub fn insert(db: &mut Db, new: &NewAccount) -> Result<AccountRow, Error> {
     Ok(diesel::insert_into(accounts::table).values(new).returning(accounts::all_columns).get_result(db)?)
+}
+
+/// Keeps other transactions from adding accounts until this one ends, and moves the numbering past `highest`, as SQLite does
+/// by itself: rows that bring their numbers must not meet one that is being given out.
+pub fn hold_numbering(db: &mut Db, highest: Option<AccountId>) -> Result<(), Error> {
+    const NUMBERS: &str = "pg_get_serial_sequence('accounts', 'id')::regclass";
+    let Db::Postgres(db) = db else { return Ok(()) };
+    db.batch_execute("LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE")?;
+    if let Some(highest) = highest {
+        let past = format!("SELECT setval({NUMBERS}, $1) WHERE $1 > coalesce(pg_sequence_last_value({NUMBERS}), 0)");
+        diesel::sql_query(past).bind::<BigInt, _>(highest).execute(db)?;
+    }
+    Ok(())
+}
+
+/// Whether an account has this uuid.
+pub fn has_uuid(db: &mut Db, uuid: Id128) -> Result<bool, Error> {
+    let query = accounts::table.filter(accounts::uuid.eq(uuid)).select(accounts::id);
+    Ok(query.first::<AccountId>(db).optional()?.is_some())
 }
 
 /// The account with this number.

@@ -78,7 +78,7 @@ impl Fields {
 
     /// A text, if there; `null` counts as absent.
     pub fn text(&mut self, field: &str) -> Option<String> {
-        match self.entries.remove(field)? {
+        match self.entries.shift_remove(field)? {
             Value::Null => None,
             Value::String(text) => Some(text),
             _ => self.fault(field, FieldRule::Type("text")),
@@ -99,7 +99,7 @@ impl Fields {
 
     /// A text or `null`: `None` when the field is absent, `Some(None)` when it is to be emptied.
     pub fn text_or_null(&mut self, field: &str) -> Option<Option<String>> {
-        match self.entries.remove(field)? {
+        match self.entries.shift_remove(field)? {
             Value::Null => Some(None),
             Value::String(text) => Some(Some(text).filter(|text| !text.is_empty())),
             _ => self.fault(field, FieldRule::Type("text or null")),
@@ -123,7 +123,7 @@ impl Fields {
 
     /// A switch, if there.
     pub fn switch(&mut self, field: &str) -> Option<bool> {
-        match self.entries.remove(field)? {
+        match self.entries.shift_remove(field)? {
             Value::Null => None,
             Value::Bool(on) => Some(on),
             _ => self.fault(field, FieldRule::Type("true or false")),
@@ -132,11 +132,16 @@ impl Fields {
 
     /// An object, if there, as JSON text.
     pub fn object(&mut self, field: &str) -> Option<String> {
-        match self.entries.remove(field)? {
+        match self.entries.shift_remove(field)? {
             Value::Null => None,
             Value::Object(object) => Some(Value::Object(object).to_string()),
             _ => self.fault(field, FieldRule::Type("an object")),
         }
+    }
+
+    /// Every field that was not taken yet, in the order in which they stand.
+    pub fn others(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.entries)
     }
 
     /// Whether a field has broken a rule so far.
@@ -152,7 +157,7 @@ impl Fields {
 
     /// A value as it was sent.
     pub fn value(&mut self, field: &str) -> Option<Value> {
-        self.entries.remove(field)
+        self.entries.shift_remove(field)
     }
 
     /// Ends the reading where unknown fields are nobody's business.

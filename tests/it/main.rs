@@ -22,6 +22,7 @@ mod expiry;
 mod forged_tokens;
 mod hostile_input;
 mod house;
+mod import;
 mod limits;
 mod mounts;
 mod nodes;

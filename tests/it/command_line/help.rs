@@ -2,7 +2,7 @@
 
 use crate::support::process::Place;
 
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 25] = [
     &[],
     &["serve"],
     &["migrate"],
@@ -14,6 +14,8 @@ const COMMANDS: [&[&str]; 21] = [
     &["account", "set-status"],
     &["account", "set-password"],
     &["account", "set-pin"],
+    &["account", "unlock"],
+    &["import"],
     &["session"],
     &["session", "list"],
     &["session", "revoke"],
@@ -24,6 +26,8 @@ const COMMANDS: [&[&str]; 21] = [
     &["keys", "retire"],
     &["keys", "rotate-pepper"],
     &["settings"],
+    &["audit"],
+    &["doctor"],
 ];
 
 #[test]
