@@ -153,7 +153,8 @@ fn a_running_service_goes_over_to_key_pairs(backend: Backend) {
     drop(node);
     let place = place.set("TOKEN_ALGORITHM", "es256");
     let node = place.serve(&[]);
-    assert!(node.stdout().contains("TOKEN_ALGORITHM=es256; make one: doorward keys rotate"), "{}", node.stdout());
+    let told = "TOKEN_ALGORITHM=es256; make one: doorward keys rotate";
+    until(SOON, told, || node.stdout().contains(told).then_some(()));
     assert!(node.believes(&access));
     assert!(place.succeed(&["keys", "rotate"], "").contains("(es256)"), "as the setting says");
 }
