@@ -24,6 +24,7 @@ mod hostile_input;
 mod house;
 mod import;
 mod limits;
+mod model;
 mod mounts;
 mod nodes;
 mod panics;
