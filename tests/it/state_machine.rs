@@ -1,9 +1,8 @@
 //! The running service against a model in memory: random sequences of everything that clients, operators, clocks and
 //! restarts do, on one node and on two. At each step status, cookies, tokens and identity are what the model says.
 //!
-//! An ordinary run plays the same few sequences each time. `DOORWARD_SOAK=1` plays 10,000 steps, new ones each time, and
-//! prints its seed; `DOORWARD_SEED=NUMBER` plays those of that seed. What fails is made shorter before it is shown, and
-//! belongs into `KNOWN` once it is understood.
+//! An ordinary run plays the same few sequences each time, the long one 10,000 steps, new ones each time. What fails is
+//! made shorter before it is shown, and belongs into `KNOWN` once it is understood.
 
 mod actions;
 mod acts;
@@ -11,12 +10,12 @@ mod driver;
 mod model;
 
 use std::cell::RefCell;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Instant;
 
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
-use crate::support::{Backend, on_both_backends};
+use crate::support::dice::Dice;
+use crate::support::{Backend, is_soak, on_both_backends, print_figure};
 use actions::{Action, Step, With};
 use driver::Machine;
 
@@ -25,11 +24,6 @@ on_both_backends!(
     two_nodes_answer_as_the_model_at_each_step,
     known_sequences_are_answered_as_the_model_says,
 );
-
-#[expect(clippy::disallowed_methods, reason = "the test suite's own settings")]
-fn setting(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
 
 fn one_node_answers_as_the_model_at_each_step(backend: Backend) {
     run(backend, 1);
@@ -45,21 +39,15 @@ const LONGEST: usize = 90;
 /// Of a refresh token six, of an access token two.
 const VERDICTS: usize = 8;
 
-#[expect(clippy::print_stdout, reason = "the seed, and how much was compared")]
 fn run(backend: Backend, nodes: usize) {
-    let long = setting("DOORWARD_SOAK").is_some();
-    let seed = match setting("DOORWARD_SEED") {
-        Some(number) => number.parse().expect("DOORWARD_SEED is a number"),
-        None if long => RandomState::new().build_hasher().finish(),
-        None => 4,
-    };
-    let cases = if long { 300 } else { 6 };
+    let who = format!("{backend:?}, {nodes} node(s)");
+    let (cases, seed) = if is_soak() { (300, Dice::thrown(&who).below(usize::MAX)) } else { (6, 4) };
     let config = Config {
         cases,
         failure_persistence: None,
         max_shrink_iters: 2000,
         max_shrink_time: 120_000,
-        rng_seed: RngSeed::Fixed(seed),
+        rng_seed: RngSeed::Fixed(u64::try_from(seed).unwrap()),
         ..Config::default()
     };
     let began = Instant::now();
@@ -67,14 +55,14 @@ fn run(backend: Backend, nodes: usize) {
     let outcome = TestRunner::new(config)
         .run(&actions::steps(nodes, LONGEST), |steps| machine.borrow_mut().play(&steps).map_err(TestCaseError::fail));
     let Machine { steps, tally, .. } = machine.into_inner();
-    println!("{backend:?}, {nodes} nodes, seed {seed}: {steps} steps in {:.1?}, {tally:?}", began.elapsed());
+    print_figure(&format!("{who}: {steps} steps in {:.1?}; of tokens: {tally:?}", began.elapsed()));
     if let Err(TestError::Fail(why, steps)) = &outcome {
         let line = |Step { node, action }: &Step| format!("at({node}, Action::{action:?}),");
         let steps = steps.iter().map(line).collect::<Vec<_>>().join("\n");
-        panic!("{why}\nDOORWARD_SEED={seed}, at its shortest:\n{steps}");
+        panic!("{why}\nSeed {seed}; at its shortest:\n{steps}");
     }
     outcome.unwrap();
-    assert!(!long || (steps >= 10_000 && tally.len() == VERDICTS), "{steps} steps, {tally:?}");
+    assert!(!is_soak() || (steps >= 10_000 && tally.len() == VERDICTS), "{steps} steps, {tally:?}");
 }
 
 const fn at(node: usize, action: Action) -> Step {
