@@ -7,6 +7,8 @@ pub mod call;
 pub mod caller;
 mod client_address;
 pub mod dialects;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod metrics;
 mod origin;

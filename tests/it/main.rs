@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod canary;
 mod command_line;
 mod conformance;
 mod cookies;
@@ -15,6 +16,7 @@ mod devices;
 mod embedded;
 mod expiry;
 mod forged_tokens;
+mod fuzzed;
 mod hostile_input;
 mod house;
 mod mounts;
@@ -30,4 +32,6 @@ mod source_003;
 mod source_samples;
 mod staleness;
 mod support;
+mod threats;
 mod throttle;
+mod timing;

@@ -56,6 +56,12 @@ impl Place {
         self
     }
 
+    /// What a variable is set to.
+    pub fn value(&self, name: &str) -> String {
+        let found = self.vars.iter().find(|(known, _)| known == name);
+        found.map_or_else(|| panic!("{name} is not set"), |(_, value)| value.clone())
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
