@@ -31,6 +31,9 @@ pub use throttle::{Free, Rate, Throttle};
 pub use tokens::Tokens;
 pub use web::{LogFormat, MountText, Web};
 
+/// Keys: somebody who sets one means to, and a variable that came out empty must not quietly be another key.
+const NEVER_EMPTY: [&str; 2] = ["JWT_SECRET", "PEPPER"];
+
 /// Everything a node is told before it starts.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "doorward", disable_help_flag = true)]
@@ -125,9 +128,10 @@ impl Settings {
                 Err(why) => faults.push(format!(".env cannot be read: {why}")),
             }
         }
-        // An empty variable says nothing, so it does not hide what .env says.
+        // An empty variable says nothing, so it does not hide what .env says; but for keys.
         let (environment, unreadable) = environment();
-        vars.extend(environment.into_iter().filter(|(_, value)| !value.trim().is_empty()));
+        let says = |name: &str, value: &str| !value.trim().is_empty() || NEVER_EMPTY.contains(&name);
+        vars.extend(environment.into_iter().filter(|(name, value)| says(name, value)));
         faults.extend(unreadable);
         let mut settings = Self::from_vars(&vars, known);
         if !faults.is_empty() {
@@ -142,6 +146,10 @@ impl Settings {
         let names: Vec<String> = describe().into_iter().map(|setting| setting.name).collect();
         let mut faults = unknown_names(vars, &names, known);
         let mut arguments = vec!["doorward".to_owned()];
+        for name in NEVER_EMPTY.into_iter().filter(|name| vars.get(*name).is_some_and(|key| key.trim().is_empty())) {
+            faults
+                .push(format!("{name}: it is set and empty; leave it out, or make one with: openssl rand -base64 48"));
+        }
         for name in &names {
             let Some(value) = vars.get(name).map(|value| value.trim()).filter(|value| !value.is_empty()) else {
                 continue;

@@ -8,6 +8,8 @@ pub mod caller;
 mod client_address;
 mod connection;
 pub mod dialects;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod jwks;
 mod limits;

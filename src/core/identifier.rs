@@ -49,6 +49,9 @@ pub fn email(text: &str) -> Result<Identifier, FieldRule> {
         return Err(FieldRule::TooLong(EMAIL_MAX));
     }
     let canonical = canonical(text);
+    if canonical.chars().count() > EMAIL_MAX {
+        return Err(FieldRule::TooLong(EMAIL_MAX));
+    }
     let Some((local, domain)) = canonical.rsplit_once('@') else { return Err(FieldRule::NotAnEmail) };
     let in_local = |c: char| plain_letter(c) || "!#$%&'*+/=?^_`{|}~.-".contains(c);
     let label = |label: &str| {
@@ -75,7 +78,9 @@ pub fn username(text: &str) -> Result<Identifier, FieldRule> {
 
 /// A new name: as a username, with single spaces and apostrophes inside.
 pub fn name(text: &str) -> Result<Identifier, FieldRule> {
-    if text.starts_with(' ') || text.ends_with(' ') || text.contains("  ") {
+    let loose = |text: &str| text.starts_with(' ') || text.ends_with(' ') || text.contains("  ");
+    // Some letters come apart into a space and a mark: U+037A, U+00B4.
+    if loose(text) || loose(&canonical(text)) {
         return Err(FieldRule::NotAName);
     }
     named(text, |c| plain_letter(c) || "._-' ".contains(c))
@@ -88,7 +93,11 @@ fn named(text: &str, fits: impl Fn(char) -> bool) -> Result<Identifier, FieldRul
     if text.chars().count() > NAME_MAX {
         return Err(FieldRule::TooLong(NAME_MAX));
     }
+    // A ligature is one letter to whoever wrote it and three to whoever looks it up.
     let canonical = canonical(text);
+    if canonical.chars().count() > NAME_MAX {
+        return Err(FieldRule::TooLong(NAME_MAX));
+    }
     let letters = canonical.chars().all(&fits) && text.chars().all(|c| fits(c) || c.is_alphanumeric());
     if !letters || !canonical.is_single_script() || !canonical.chars().any(char::is_alphanumeric) {
         return Err(FieldRule::NotAName);
@@ -158,9 +167,20 @@ mod tests {
     }
 
     #[test]
+    fn length_is_that_of_what_is_looked_up() {
+        assert!(username(&"ﬃ".repeat(21)).is_ok());
+        assert_eq!(username(&"ﬃ".repeat(22)), Err(FieldRule::TooLong(64)));
+        assert_eq!(name(&"ﬃ".repeat(64)), Err(FieldRule::TooLong(64)));
+        let domain = "ﬃ.".repeat(80);
+        assert_eq!(email(&format!("a@{domain}co")), Err(FieldRule::TooLong(254)));
+    }
+
+    #[test]
     fn names_may_have_spaces_inside() {
         assert!(name("Emily O'Hara").is_ok());
         assert!(name("cooluser1").is_ok());
-        assert!(name(" x").is_err() && name("a  b").is_err());
+        for wrong in [" x", "x ", "a  b", "\u{37a}", "\u{37a}β", "α \u{37a}β", "α\u{a0} β"] {
+            assert!(name(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -76,7 +76,17 @@ fn a_mount_has_its_own_lifetimes() {
 
 #[test]
 fn an_empty_value_is_no_value() {
-    assert!(load(&[("PUBLIC_URL", ""), ("JWT_SECRET", " ")]).is_ok());
+    assert!(load(&[("PUBLIC_URL", ""), ("METRICS_TOKEN", " ")]).is_ok());
+}
+
+#[test]
+fn an_empty_key_is_a_slip() {
+    for name in ["JWT_SECRET", "PEPPER"] {
+        for empty in ["", " ", "\t"] {
+            let told = load(&[(name, empty)]).map(|_| ()).unwrap_err();
+            assert!(told.contains(&format!("{name}: it is set and empty")), "{told}");
+        }
+    }
 }
 
 #[test]

@@ -296,7 +296,7 @@ impl Authorization {
 }
 
 /// native's reading: only a bearer token is one, and junk is an error of the request.
-fn bearer(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     match Authorization::read(headers) {
         Authorization::Absent => Ok(None),
         Authorization::Bearer(token) => Ok(Some(token)),

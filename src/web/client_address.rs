@@ -5,10 +5,10 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The proxies that may speak for a client.
@@ -35,14 +35,16 @@ impl TrustedProxies {
 
     /// Walks from the peer outwards and stops at the first address that nobody vouches for. A proxy whose entry cannot
     /// be read is as far as the walk gets.
-    fn look_through(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let lines: Vec<&str> = headers.get_all(&FORWARDED_FOR).filter_map(|line| line.to_str().ok()).collect();
+    pub(super) fn look_through(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        // Entry by entry: an octet that a client put in front must not make its proxy's entry unreadable.
+        let lines: Vec<&[u8]> = headers.get_all(&FORWARDED_FOR).map(HeaderValue::as_bytes).collect();
         let mut client = peer;
-        for entry in lines.iter().flat_map(|line| line.split(',')).rev() {
+        for entry in lines.iter().flat_map(|line| line.split(|octet| *octet == b',')).rev() {
             if !self.trusts(client) {
                 break;
             }
-            let Ok(address) = entry.trim().parse::<IpAddr>() else { break };
+            let address = std::str::from_utf8(entry).ok().and_then(|entry| entry.trim().parse::<IpAddr>().ok());
+            let Some(address) = address else { break };
             client = address.to_canonical();
         }
         client
@@ -52,12 +54,16 @@ impl TrustedProxies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::HeaderValue;
 
     fn seen(peer: &str, lines: &[&str]) -> String {
+        let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+        seen_in(peer, &lines)
+    }
+
+    fn seen_in(peer: &str, lines: &[&[u8]]) -> String {
         let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
         let mut headers = HeaderMap::new();
-        lines.iter().for_each(|line| headers.append(FORWARDED_FOR, HeaderValue::from_str(line).unwrap()));
+        lines.iter().for_each(|line| headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line).unwrap()));
         proxies.look_through(peer.parse().unwrap(), &headers).to_string()
     }
 
@@ -74,5 +80,11 @@ mod tests {
         assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(seen("10.0.0.1", &["1.2.3.4, unknown"]), "10.0.0.1");
         assert_eq!(seen("10.0.0.1", &["::ffff:1.2.3.4"]), "1.2.3.4");
+    }
+
+    #[test]
+    fn octets_that_no_address_has_hide_nobody() {
+        assert_eq!(seen_in("10.0.0.1", &[b"6.6.6.6, \xff, 1.2.3.4"]), "1.2.3.4");
+        assert_eq!(seen_in("10.0.0.1", &[b"6.6.6.6", b"\xff", b"10.0.0.2"]), "10.0.0.2", "nobody is believed past it");
     }
 }

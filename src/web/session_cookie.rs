@@ -110,9 +110,14 @@ impl SessionCookies {
 /// The value of the cookie of exactly this name, over all `Cookie` lines (RFC 6265 section 5.4 allows one; HTTP/2 and
 /// proxies make several). Two that differ are refused: one of them is somebody else's, and there is no telling which.
 fn read(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
+    read_lines(headers.get_all(COOKIE).map(HeaderValue::as_bytes), name)
+}
+
+/// As `read`, from the lines themselves.
+pub(super) fn read_lines<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<String>, Refusal> {
     let mut found: Option<&[u8]> = None;
-    for line in headers.get_all(COOKIE) {
-        for pair in line.as_bytes().split(|octet| *octet == b';') {
+    for line in lines {
+        for pair in line.split(|octet| *octet == b';') {
             let pair = trim(pair);
             let Some(equals) = pair.iter().position(|octet| *octet == b'=') else { continue };
             let (key, value) = pair.split_at(equals);

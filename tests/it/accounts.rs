@@ -24,7 +24,7 @@ on_both_backends!(
 );
 
 /// An account as an operator adds it, with a PIN and without a password.
-fn add_with_pin(service: &TestService, name: &str, pin: &str) {
+pub fn add_with_pin(service: &TestService, name: &str, pin: &str) {
     let (name, pin) = (Some(name.to_owned()), Some(Secret::new(pin)));
     let person = NewPerson { name, pin, ..NewPerson::default() };
     let core = service.core();

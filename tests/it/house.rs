@@ -225,6 +225,33 @@ fn the_readme_has_every_code_of_a_refusal() {
     assert_none(&missing.map(ToOwned::to_owned).collect::<Vec<_>>());
 }
 
+/// Where the module of a test may stand: in the suite, or beside the code as `tests`.
+fn files_of(modules: &[&str]) -> Vec<PathBuf> {
+    let path = modules.join("/");
+    let unit = modules.split_last().filter(|(last, _)| **last == "tests").map(|(_, rest)| rest.join("/"));
+    let candidates =
+        [Some(format!("tests/it/{path}.rs")), unit.map(|of| format!("src/{of}.rs")), Some(format!("src/{path}.rs"))];
+    candidates.into_iter().flatten().map(|name| root().join(name)).filter(|file| file.exists()).collect()
+}
+
+#[test]
+fn every_test_that_the_security_document_names_exists() {
+    let text = document("docs/security.md");
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    let named: Vec<&str> =
+        rows.flat_map(|row| row.split('`').skip(1).step_by(2)).filter(|name| name.contains("::")).collect();
+    assert!(named.len() > 100, "{}", named.len());
+    let exists = |path: &&str| {
+        let parts: Vec<&str> = path.split("::").collect();
+        let (last, modules) = parts.split_last().unwrap();
+        let holds = |file: &PathBuf| std::fs::read_to_string(file).unwrap().contains(&format!("fn {last}("));
+        files_of(modules).iter().any(holds)
+    };
+    assert_none(&named.into_iter().filter(|name| !exists(name)).map(ToOwned::to_owned).collect::<Vec<_>>());
+    let empty = text.lines().filter(|line| line.starts_with("| ") && !line.contains('`') && !line.contains("the same"));
+    assert_none(&empty.filter(|line| *line != "| what is asked | test |").map(ToOwned::to_owned).collect::<Vec<_>>());
+}
+
 /// Columns in their order, each with its type and whether it may be null; and the primary key.
 type Tables = BTreeMap<String, Vec<String>>;
 

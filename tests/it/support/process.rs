@@ -69,6 +69,12 @@ impl Place {
         self.vars.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// What a variable that must be set is set to.
+    pub fn value(&self, name: &str) -> String {
+        let found = self.vars.iter().find(|(known, _)| known == name);
+        found.map_or_else(|| panic!("{name} is not set"), |(_, value)| value.clone())
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

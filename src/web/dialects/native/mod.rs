@@ -2,7 +2,7 @@
 //! refusals in refusals.rs.
 
 pub mod refusals;
-mod wire;
+pub(in crate::web) mod wire;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};

@@ -2,7 +2,7 @@
 //! Shapes stand in wire.rs, refusals in refusals.rs.
 
 mod refusals;
-mod wire;
+pub(in crate::web) mod wire;
 
 use std::time::Duration;
 

@@ -100,13 +100,20 @@ fn text(field: &str, rule: FieldRule) -> String {
     }
 }
 
+/// From this length on a value may be a secret, whatever its name.
+const SHORTEST_SECRET: usize = 16;
+
 /// A token in a query must not be echoed: logs and screens keep what answers say.
 fn without_token(target: &str) -> String {
     let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
     let shown = query.split('&').map(|pair| {
-        let name = pair.split('=').next().unwrap_or_default();
+        let (name, value) = pair.split_once('=').unwrap_or(("", pair));
         let is_token = url::form_urlencoded::parse(name.as_bytes()).next().is_some_and(|(name, _)| name == "rt");
-        if is_token && pair.contains('=') { format!("{name}=***") } else { pair.to_owned() }
+        match pair.contains('=') {
+            true if is_token || value.len() >= SHORTEST_SECRET => format!("{name}=***"),
+            false if value.len() >= SHORTEST_SECRET => "***".to_owned(),
+            _ => pair.to_owned(),
+        }
     });
     format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
 }

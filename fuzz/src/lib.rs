@@ -1,0 +1,307 @@
+//! What must hold of each reader of hostile octets, whatever they are: no panic, and the answer of a slow reader that is
+//! written another way. The fuzz targets call these, and so does `tests/it/fuzzed.rs` with the seeds. How the readers are
+//! reached is `doorward::web::fuzzing`'s.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use doorward::clock::Timestamp;
+use doorward::core::identifier::{self, Identifier};
+use doorward::core::refusal::{FieldRule, Refusal};
+use doorward::core::signing_key::{KeyRing, SigningKey};
+use doorward::core::token::{AccessClaims, TokenGate, TokenRules};
+use doorward::core::{AccountId, Id128};
+use doorward::web::fuzzing;
+use ipnet::IpNet;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+const NAME: &str = "__Host-accessToken";
+
+/// Header lines: the input's lines. An HTTP parser lets no other control through than a tab.
+fn lines(octets: &[u8]) -> Vec<&[u8]> {
+    let sound = |line: &&[u8]| line.iter().all(|octet| *octet == b'\t' || (*octet >= b' ' && *octet != 0x7f));
+    octets.split(|octet| *octet == b'\n').filter(sound).collect()
+}
+
+/// A `Cookie` list, one octet after the other (RFC 6265 section 5.2, without a word about quotes or escapes).
+fn slow_cookie(lines: &[&[u8]]) -> Result<Option<Vec<u8>>, ()> {
+    let strip = |octets: &[u8]| {
+        let blank = |octet: &u8| *octet != b' ' && *octet != b'\t';
+        let (from, to) = (octets.iter().position(blank), octets.iter().rposition(blank));
+        from.zip(to).map_or(vec![], |(from, to)| octets[from..=to].to_vec())
+    };
+    let mut found: Vec<Vec<u8>> = vec![];
+    let (mut name, mut value) = (vec![], None::<Vec<u8>>);
+    for octet in lines.iter().flat_map(|line| line.iter().chain(b";")) {
+        match (octet, value.as_mut()) {
+            (b';', _) => {
+                found.extend(value.take().filter(|_| strip(&name) == NAME.as_bytes()).map(|value| strip(&value)));
+                name.clear();
+            }
+            (b'=', None) => value = Some(vec![]),
+            (octet, None) => name.push(*octet),
+            (octet, Some(value)) => value.push(*octet),
+        }
+    }
+    found.dedup();
+    match found.len() {
+        0 => Ok(None),
+        1 => Ok(found.pop().filter(|value| !value.is_empty())),
+        _ => Err(()),
+    }
+}
+
+/// The reader of cookies agrees with the slow one.
+pub fn cookie(octets: &[u8]) {
+    let lines = lines(octets);
+    let read = fuzzing::cookie(&lines, NAME);
+    let expected = slow_cookie(&lines).map(|value| value.map(|value| String::from_utf8_lossy(&value).into_owned()));
+    match expected {
+        Ok(value) => assert_eq!(read, Ok(value)),
+        Err(()) => assert_eq!(read, Err(Refusal::DuplicateCookie)),
+    }
+}
+
+/// `Bearer TOKEN`: one space, one word of the letters that RFC 6750 section 2.1 allows.
+fn slow_bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
+    let line = match lines {
+        [] => return Ok(None),
+        [line] => *line,
+        _ => return Err(Refusal::AuthorizationMalformed),
+    };
+    if line.iter().any(|octet| *octet >= 0x7f) {
+        return Err(Refusal::AuthorizationMalformed);
+    }
+    if line.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    if line.len() < 7 || !line[..6].eq_ignore_ascii_case(b"bearer") || line[6] != b' ' || line.len() == 7 {
+        return Err(Refusal::TokenInvalid);
+    }
+    let letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=";
+    let token = String::from_utf8_lossy(&line[7..]).into_owned();
+    if token.chars().all(|letter| letters.contains(letter)) {
+        return Ok(Some(token));
+    }
+    Err(Refusal::AuthorizationMalformed)
+}
+
+/// The reader of bearer tokens agrees with the slow one.
+pub fn bearer(octets: &[u8]) {
+    let lines = lines(octets);
+    assert_eq!(fuzzing::bearer(&lines), slow_bearer(&lines));
+}
+
+/// Who vouches for whom, from the peer outwards.
+fn slow_client(client: IpAddr, trusted: &[IpNet], entries: &[&[u8]]) -> IpAddr {
+    let vouched = trusted.iter().any(|net| net.contains(&client));
+    let Some((last, rest)) = entries.split_last().filter(|_| vouched) else { return client };
+    match std::str::from_utf8(last).ok().and_then(|entry| entry.trim().parse::<IpAddr>().ok()) {
+        Some(address) => slow_client(address.to_canonical(), trusted, rest),
+        None => client,
+    }
+}
+
+/// The reader of `X-Forwarded-For` agrees with the slow one, and believes no stranger. The first octet chooses the peer.
+pub fn forwarded(octets: &[u8]) {
+    let Some((first, rest)) = octets.split_first() else { return };
+    let trusted: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"].iter().filter_map(|net| net.parse().ok()).collect();
+    let peers = ["10.0.0.1", "192.0.2.1", "fd00::1", "2001:db8::1"];
+    let Ok(peer) = peers[usize::from(*first) % peers.len()].parse::<IpAddr>() else { return };
+    let lines = lines(rest);
+    let read = fuzzing::client_address(peer, &trusted, &lines);
+    let entries: Vec<&[u8]> = lines.iter().flat_map(|line| line.split(|octet| *octet == b',')).collect();
+    assert_eq!(read, slow_client(peer, &trusted, &entries));
+    assert!(trusted.iter().any(|net| net.contains(&peer)) || read == peer, "{peer} spoke for {read}");
+}
+
+const KEY: &[u8] = b"kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4";
+const NOW: Timestamp = Timestamp::from_seconds(1_795_262_400);
+
+/// A gate with one key, and the two tokens that it has made.
+static GATE: LazyLock<(TokenGate, [String; 2])> = LazyLock::new(|| {
+    let rules = TokenRules { issuer: "doorward".into(), audience: "apps".into(), clock_skew: Duration::from_secs(5) };
+    let gate = TokenGate::new(rules, &KeyRing::new(SigningKey::hs256("k1", KEY), [])).expect("a gate");
+    let claims = AccessClaims {
+        account: AccountId(7),
+        session: Id128(uuid::Uuid::from_u128(1)),
+        generation: 2,
+        epoch: 3,
+        role: "USER".into(),
+        issued_at: NOW,
+        expires_at: NOW.plus(Duration::from_secs(900)),
+        id: "j".into(),
+    };
+    let access = gate.mint_access(&claims, "k1").expect("an access token").expose().to_owned();
+    let refresh = doorward::core::token::RefreshClaims {
+        account: claims.account,
+        session: claims.session,
+        generation: claims.generation,
+        issued_at: claims.issued_at,
+        expires_at: claims.expires_at,
+    };
+    let refresh = gate.mint_refresh(&refresh, "k1").expect("a refresh token").expose().to_owned();
+    (gate, [access, refresh])
+});
+
+/// A token by the right key under the right header, whatever it says.
+fn signed(kind: usize, payload: &[u8]) -> String {
+    let header = GATE.1[kind].split('.').next().unwrap_or_default();
+    let message = format!("{header}.{}", BASE64.encode(payload));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, KEY), message.as_bytes());
+    format!("{message}.{}", BASE64.encode(tag.as_ref()))
+}
+
+/// Whether the gate made it.
+pub fn is_minted(token: &str) -> bool {
+    GATE.1.iter().any(|minted| minted == token)
+}
+
+/// Whether every claim is there, of its type, and right.
+fn slow_payload(kind: usize, payload: &[u8]) -> bool {
+    let Ok(Value::Object(claims)) = serde_json::from_slice(payload) else { return false };
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let number = |name: &str| claims.get(name).and_then(Value::as_i64);
+    let of_kind = if kind == 0 {
+        let strings = text("aud") == Some("apps") && text("role").is_some() && text("jti").is_some();
+        strings && text("use") == Some("access") && number("epoch").is_some_and(|epoch| epoch >= 0)
+    } else {
+        text("use") == Some("refresh")
+    };
+    let (now, iat, exp) = (NOW.seconds(), number("iat"), number("exp"));
+    let times = iat.is_some_and(|iat| iat <= now + 5) && exp > iat && exp > Some(now);
+    let begun = !claims.contains_key("nbf") || number("nbf").is_some_and(|nbf| nbf <= now + 5);
+    let subject = text("sub").is_some_and(|sub| sub.parse::<i64>().is_ok_and(|id| id.to_string() == sub));
+    let session = text("sid").is_some_and(|sid| uuid::Uuid::try_parse(sid).is_ok());
+    let generation = number("gen").is_some_and(|generation| generation >= 0);
+    of_kind && times && begun && subject && session && generation && text("iss") == Some("doorward")
+}
+
+/// Without the key only what was minted is believed. With it, only a payload that is right in every claim. The first octet
+/// chooses which.
+pub fn token(octets: &[u8]) {
+    let Some((first, rest)) = octets.split_first() else { return };
+    let (gate, minted) = &*GATE;
+    let believed = |text: &str| [gate.check_access(text, NOW).is_ok(), gate.check_refresh(text, NOW).is_ok()];
+    if first % 3 == 0 {
+        let Ok(text) = std::str::from_utf8(rest) else { return };
+        assert_eq!(believed(text), [text == minted[0], text == minted[1]], "{text:?}");
+        return;
+    }
+    let kind = usize::from(first % 3) - 1;
+    let answers = believed(&signed(kind, rest));
+    assert!(!answers[1 - kind], "one kind stands in for the other");
+    assert!(!answers[kind] || slow_payload(kind, rest), "{:?} was believed", String::from_utf8_lossy(rest));
+}
+
+type Reader = fn(&str) -> Result<Identifier, FieldRule>;
+
+/// An identifier that is taken stays itself however often it is read, and holds nothing to break a header or a page with.
+pub fn identifier(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    let canonical = identifier::canonical(text);
+    assert_eq!(identifier::canonical(&canonical), canonical, "{text:?} has two canonical forms");
+    let readers: [(Reader, usize); 3] = [(identifier::email, 254), (identifier::username, 64), (identifier::name, 64)];
+    for (read, longest) in readers {
+        let Ok(read_once) = read(text) else { continue };
+        assert_eq!((read_once.shown.as_str(), read_once.canonical.as_str()), (text, canonical.as_str()));
+        assert!(canonical.chars().count() <= longest, "{canonical:?} is too long");
+        assert_eq!(read(&canonical).map(|again| again.canonical), Ok(canonical.clone()), "{text:?}");
+        let broken = |c: char| c.is_control() || "\"<>\\;,:()[]".contains(c) || (c.is_whitespace() && c != ' ');
+        assert!(!canonical.contains(broken) && canonical.trim() == canonical, "{canonical:?}");
+    }
+}
+
+/// How many members the objects of a JSON text have in all, those that stand twice counted twice.
+struct Members(usize);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Count)
+    }
+}
+
+struct Count;
+
+impl<'de> Visitor<'de> for Count {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Members, E> {
+        Ok(Members(0))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Members, E> {
+        Ok(Members(0))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Members, E> {
+        Ok(Members(0))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Members, E> {
+        Ok(Members(0))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Members, E> {
+        Ok(Members(0))
+    }
+
+    fn visit_unit<E>(self) -> Result<Members, E> {
+        Ok(Members(0))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Members, A::Error> {
+        let mut count = 0;
+        while let Some(item) = items.next_element::<Members>()? {
+            count += item.0;
+        }
+        Ok(Members(count))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members, A::Error> {
+        let mut count = 0;
+        while let Some((_, value)) = members.next_entry::<String, Members>()? {
+            count += 1 + value.0;
+        }
+        Ok(Members(count))
+    }
+}
+
+fn members_of(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.iter().map(members_of).sum(),
+        Value::Object(members) => members.values().map(|value| 1 + members_of(value)).sum(),
+        _ => 0,
+    }
+}
+
+/// Bodies are read where serde_json reads an object in which nothing stands twice, and nowhere else; no dialect's reader
+/// panics over one, and none takes what another dialect's fields alone make up.
+pub fn body(octets: &[u8]) {
+    let read = fuzzing::bodies(octets);
+    let expected = serde_json::from_slice::<Value>(octets).ok();
+    let counted = serde_json::from_slice::<Members>(octets).ok().map(|members| members.0);
+    let unambiguous = expected.as_ref().map(members_of) == counted;
+    let object = expected.as_ref().is_some_and(Value::is_object) && unambiguous;
+    assert_eq!(read.is_ok(), object, "{:?}", String::from_utf8_lossy(octets));
+    if let (Ok(taken), Some(Value::Object(fields))) = (read, expected) {
+        let text = |name: &str| fields.get(name).is_some_and(Value::is_string);
+        assert!(!taken.contains(&"pin login") || (text("name") && text("pin")));
+        assert!(!taken.contains(&"native login") || text("password") || text("pin"));
+        assert!(!taken.contains(&"envelope login") || (text("email") && text("password")));
+        // native's requests are closed: no key sets a role, a status or an id.
+        let closed = ["role", "status", "id", "permissions", "isAdmin", "password_hash"];
+        let native = taken.iter().any(|name| name.starts_with("native"));
+        assert!(!native || !closed.iter().any(|name| fields.contains_key(*name)), "{fields:?}");
+    }
+}

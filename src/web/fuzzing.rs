@@ -1,0 +1,64 @@
+//! The doors through which `fuzz/` and `tests/it/fuzzed.rs` reach what is private: each reader of hostile octets, without
+//! a server around it. No part of the interface. What must hold of the answers is for those who call to say.
+
+use std::net::IpAddr;
+
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use super::body::Fields;
+use super::client_address::{FORWARDED_FOR, TrustedProxies};
+use super::dialects::{envelope, flat, native, pin, signin, store};
+use super::{call, session_cookie};
+use crate::core::refusal::Refusal;
+
+/// The lines that an HTTP parser would let through.
+fn headers(name: &HeaderName, lines: &[&[u8]]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let sound = lines.iter().filter_map(|line| HeaderValue::from_bytes(line).ok());
+    sound.for_each(|line| headers.append(name.clone(), line));
+    headers
+}
+
+/// The value of a cookie of this name in these header lines.
+pub fn cookie(lines: &[&[u8]], name: &str) -> Result<Option<String>, Refusal> {
+    session_cookie::read_lines(lines.iter().copied().filter(|line| HeaderValue::from_bytes(line).is_ok()), name)
+}
+
+/// The token in these `Authorization` lines.
+pub fn bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
+    call::bearer(&headers(&AUTHORIZATION, lines))
+}
+
+/// The client behind these `X-Forwarded-For` lines, that such a peer sent.
+pub fn client_address(peer: IpAddr, trusted: &[IpNet], lines: &[&[u8]]) -> IpAddr {
+    TrustedProxies(trusted.to_vec()).look_through(peer, &headers(&FORWARDED_FOR, lines))
+}
+
+/// Gives a JSON body to every reader of every dialect; the names of those that took it. `Err`: it was no JSON object, or
+/// an ambiguous one.
+pub fn bodies(body: &[u8]) -> Result<Vec<&'static str>, Refusal> {
+    Fields::parse(body)?;
+    let read = |name, take: &dyn Fn(Fields) -> bool| Fields::parse(body).is_ok_and(take).then_some(name);
+    let readers = [
+        read("native login", &|fields| native::wire::login(fields).is_ok()),
+        read("native register", &|fields| native::wire::register(fields).is_ok()),
+        read("native refresh", &|fields| native::wire::refresh(fields).is_ok()),
+        read("native change-password", &|fields| native::wire::change_password(fields).is_ok()),
+        read("native profile", &|fields| native::wire::profile(fields).is_ok()),
+        read("flat login", &|fields| flat::wire::login(fields).is_ok()),
+        read("flat refresh", &|fields| flat::wire::refresh(fields).access_ttl.is_ok()),
+        read("store sign-up", &|fields| store::wire::sign_up(fields).is_ok()),
+        read("store sign-in", &|fields| store::wire::sign_in(fields).is_ok()),
+        read("signin sign-in", &|fields| signin::wire::sign_in(fields).is_ok()),
+        read("signin sign-up", &|fields| signin::wire::sign_up(fields).is_ok()),
+        read("signin refresh", &|fields| signin::wire::refresh(fields).is_ok()),
+        read("signin sign-out", &|fields| signin::wire::sign_out(fields).is_some()),
+        read("pin login", &|fields| pin::wire::login(fields).is_ok()),
+        read("envelope register", &|fields| envelope::wire::register(fields).is_ok()),
+        read("envelope login", &|fields| envelope::wire::login(fields).is_ok()),
+        read("envelope refresh", &|fields| envelope::wire::refresh_token(fields).is_ok()),
+        read("envelope change-password", &|fields| envelope::wire::change_password(fields).is_ok()),
+    ];
+    Ok(readers.into_iter().flatten().collect())
+}

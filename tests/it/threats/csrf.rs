@@ -1,0 +1,105 @@
+//! Cross-site requests: every act of every dialect, over what a browser may say of where a request comes from. native's
+//! own acts are in hostile_input/origins.rs.
+
+use super::{ACTIONS, cookies_of, emily, state};
+use crate::support::http::Request;
+use crate::support::{Backend, on_both_backends};
+
+on_both_backends!(
+    no_page_of_another_site_acts_in_any_dialect,
+    a_form_of_another_site_acts_in_no_dialect,
+    the_matrix_of_origin_and_fetch_site_holds_in_every_dialect,
+);
+
+const SITES: [Option<&str>; 5] = [None, Some("same-origin"), Some("none"), Some("same-site"), Some("cross-site")];
+
+/// A page's origin, and whether it is ours or listed.
+const ORIGINS: [(Option<&str>, Option<bool>); 8] = [
+    (None, None),
+    (Some("http://auth.example"), Some(true)),
+    (Some("https://app.example"), Some(true)),
+    (Some("https://evil.example"), Some(false)),
+    (Some("http://sibling.auth.example"), Some(false)),
+    (Some("https://app.example.evil.example"), Some(false)),
+    (Some("https://auth.example"), Some(false)),
+    (Some("null"), Some(false)),
+];
+
+fn service(backend: Backend) -> (doorward::testing::TestService, crate::support::Tables) {
+    let (builder, tables) = backend.service_and_tables();
+    let builder = builder.set("CORS_ORIGINS", "https://app.example").set("PUBLIC_URL", "http://auth.example");
+    (builder.demo().start(), tables)
+}
+
+fn says(request: Request, origin: Option<&str>, site: Option<&str>) -> Request {
+    let request = origin.map_or(request.clone(), |origin| request.header("Origin", origin));
+    site.map_or(request.clone(), |site| request.header("Sec-Fetch-Site", site))
+}
+
+fn no_page_of_another_site_acts_in_any_dialect(backend: Backend) {
+    let (service, tables) = service(backend);
+    let browser = emily(&service);
+    let (cookies, before) = (cookies_of(&browser), state(&service, &tables));
+    for action in ACTIONS {
+        for (origin, ours) in ORIGINS {
+            for site in SITES {
+                // An `Origin` decides; only without one is the other asked.
+                let foreign = match ours {
+                    Some(ours) => !ours,
+                    None => matches!(site, Some("same-site" | "cross-site")),
+                };
+                if !foreign {
+                    continue;
+                }
+                for request in
+                    [action.request(), action.request().cookie_header(&cookies), action.request().bearer("x")]
+                {
+                    let answer = says(request, origin, site).send(service.address());
+                    assert_eq!(answer.status, 403, "{} from {origin:?} {site:?}: {}", action.path, answer.text());
+                    assert!(answer.headers_named("Set-Cookie").is_empty());
+                }
+            }
+        }
+    }
+    assert_eq!(state(&service, &tables), before);
+}
+
+/// What a form can send without asking first: three media types.
+fn a_form_of_another_site_acts_in_no_dialect(backend: Backend) {
+    let (service, tables) = service(backend);
+    let (cookies, before) = (cookies_of(&emily(&service)), state(&service, &tables));
+    for action in ACTIONS {
+        for content_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
+            for body in [action.json, "username=emilys&password=emilyspass&login=emilys", ""] {
+                let request = Request::new("POST", action.path).cookie_header(&cookies).body(Some(content_type), body);
+                let answer = says(request, Some("https://evil.example"), Some("cross-site")).send(service.address());
+                assert_eq!(answer.status, 403, "{} {content_type}", action.path);
+            }
+        }
+    }
+    assert_eq!(state(&service, &tables), before);
+}
+
+fn the_matrix_of_origin_and_fetch_site_holds_in_every_dialect(backend: Backend) {
+    let (service, _) = service(backend);
+    for path in [
+        "/flat/auth/logout",
+        "/pin/auth/logout",
+        "/envelope/auth/logout",
+        "/auth/logout",
+        "/signin/api/v1/auths/sign-out",
+    ] {
+        for (origin, site) in [
+            (None, None),
+            (None, Some("same-origin")),
+            (None, Some("none")),
+            (Some("http://auth.example"), Some("same-origin")),
+            (Some("https://app.example"), Some("cross-site")),
+        ] {
+            let browser = emily(&service);
+            let request = Request::new("POST", path).cookie_header(&cookies_of(&browser)).json("{}");
+            let answer = says(request, origin, site).send(service.address());
+            assert_ne!(answer.status, 403, "{path} from {origin:?} {site:?}: {}", answer.text());
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Sessions: none begins by reading, and nothing is lost or revived by a database that does not answer.
+
+use doorward::testing::TestService;
+use serde_json::json;
+
+use super::{CHECKS, cookies_of, emily, state};
+use crate::mounts::Away;
+use crate::support::http::Request;
+use crate::support::process::{PATIENCE, until};
+use crate::support::{Backend, Tokens, is_believed, on_both_backends, parts_of, refresh_with};
+
+on_both_backends!(
+    reading_begins_no_session_and_changes_none,
+    a_refresh_that_cannot_be_written_spends_nothing,
+    a_sign_out_that_cannot_be_written_says_so_and_keeps_the_cookies,
+    a_token_is_longer_than_any_guess,
+);
+
+fn reading_begins_no_session_and_changes_none(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.demo().start();
+    let browser = emily(&service);
+    let (cookies, before) = (cookies_of(&browser), state(&service, &tables));
+    let paths = CHECKS.iter().copied().chain(["/", "/healthz", "/readyz", "/nowhere", "/flat", "/pin/auth"]);
+    for path in paths {
+        for method in ["GET", "HEAD", "OPTIONS"] {
+            for request in [
+                Request::new(method, path),
+                Request::new(method, path).cookie_header(&cookies),
+                Request::new(method, path).bearer(&browser.cookie("accessToken").unwrap()),
+                Request::new(method, path).cookie_header("accessToken=x; refreshToken=y"),
+            ] {
+                let answer = request.send(service.address());
+                assert!(answer.headers_named("Set-Cookie").is_empty(), "{method} {path}: {:?}", answer.headers);
+            }
+        }
+    }
+    assert_eq!(state(&service, &tables), before);
+}
+
+/// Connections that were cut are made anew, in their time.
+fn wait_until_it_answers(service: &TestService, held: &Tokens) {
+    until(PATIENCE, "the database", || {
+        let answer = Request::new("GET", "/auth/me").bearer(&held.access).send(service.address());
+        let ready = Request::new("GET", "/readyz").send(service.address());
+        (answer.status != 503 && ready.status == 200).then_some(())
+    });
+}
+
+fn a_refresh_that_cannot_be_written_spends_nothing(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.set("DATABASE_TIMEOUT", "2s").demo().start();
+    let held = Tokens::held_by(&emily(&service));
+    let away = Away::take(&tables, service.folder());
+    let refused = refresh_with(&service, &held.refresh);
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{}", refused.text());
+    assert!(refused.headers_named("Set-Cookie").is_empty());
+    away.give_back();
+    wait_until_it_answers(&service, &held);
+    let renewed = held.assert_alive(&service);
+    assert_eq!(parts_of(&renewed.refresh).1["gen"], json!(parts_of(&held.refresh).1["gen"].as_i64().unwrap() + 1));
+}
+
+fn a_sign_out_that_cannot_be_written_says_so_and_keeps_the_cookies(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.set("DATABASE_TIMEOUT", "2s").demo().start();
+    let mut browser = emily(&service);
+    let held = Tokens::held_by(&browser);
+    let away = Away::take(&tables, service.folder());
+    for path in ["/auth/logout", "/auth/logout-all"] {
+        let refused = browser.post_empty(path);
+        assert_eq!(refused.status, 503, "{path}: {}", refused.text());
+        assert!(refused.header("retry-after").is_some() && refused.headers_named("Set-Cookie").is_empty());
+    }
+    away.give_back();
+    wait_until_it_answers(&service, &held);
+    assert!(is_believed(&service, &held.access), "what was not acknowledged has not happened");
+    assert_eq!(browser.post_empty("/auth/logout").status, 200);
+    held.assert_dead(&service);
+}
+
+fn a_token_is_longer_than_any_guess(backend: Backend) {
+    let service = backend.service().demo().start();
+    let held = Tokens::held_by(&emily(&service));
+    for token in [&held.access, &held.refresh] {
+        let signature = token.rsplit('.').next().unwrap();
+        let octets = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).unwrap();
+        assert_eq!(octets.len(), 32, "256 bits");
+    }
+    // The contract's shape has 122 bits; they are derived, and only their digests are stored.
+    let body = json!({ "email": "emily.johnson@x.dummyjson.com", "password": "emilyspass" }).to_string();
+    let answer = Request::new("POST", "/envelope/auth/login").json(&body).send(service.address());
+    let opaque = answer.json()["data"]["refreshToken"].as_str().map(ToOwned::to_owned);
+    let opaque = opaque.unwrap_or_else(|| panic!("{}", answer.text()));
+    let shape = opaque.split('-').map(str::len).collect::<Vec<_>>();
+    assert_eq!(shape, [8, 4, 4, 4, 12], "{opaque}");
+}
