@@ -240,25 +240,6 @@ impl Settings {
         faults
     }
 
-    fn throttle_contradictions(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        if self.throttle.throttle_free_failures == Free::All && !self.passwords.test_mode {
-            faults.push("THROTTLE_FREE_FAILURES: off lets anybody guess for ever; use a number, or TEST_MODE=true in a test suite".into());
-        }
-        for (name, rate) in [
-            ("THROTTLE_SIGN_UPS", self.throttle.throttle_sign_ups),
-            ("THROTTLE_REFRESHES", self.throttle.throttle_refreshes),
-        ] {
-            if rate == Rate::Off && !self.passwords.test_mode {
-                faults.push(format!("{name}: off bounds nothing; use a rate, or TEST_MODE=true in a test suite"));
-            }
-        }
-        if self.throttle.throttle_first_wait > self.throttle.throttle_longest_wait {
-            faults.push("THROTTLE_FIRST_WAIT: it is longer than THROTTLE_LONGEST_WAIT; make it the shorter one".into());
-        }
-        faults
-    }
-
     fn contradictions(&self) -> Vec<String> {
         let mut faults = self.cookie_contradictions();
         faults.extend(self.key_contradictions());
@@ -268,7 +249,7 @@ impl Settings {
                 self.passwords.bcrypt_cost
             ));
         }
-        faults.extend(self.throttle_contradictions());
+        faults.extend(self.throttle.contradictions(self.passwords.test_mode));
         if self.passwords.test_mode && self.is_https() {
             faults.push("TEST_MODE: it is on with an https PUBLIC_URL; leave it out where people sign in".to_owned());
         }

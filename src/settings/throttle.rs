@@ -29,6 +29,26 @@ pub struct Throttle {
     pub throttle_refreshes: Rate,
 }
 
+impl Throttle {
+    /// What contradicts itself; to lift a bound is for test suites only.
+    pub fn contradictions(&self, test_mode: bool) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.throttle_free_failures == Free::All && !test_mode {
+            faults.push("THROTTLE_FREE_FAILURES: off lets anybody guess for ever; use a number, or TEST_MODE=true in a test suite".into());
+        }
+        let rates = [("THROTTLE_SIGN_UPS", self.throttle_sign_ups), ("THROTTLE_REFRESHES", self.throttle_refreshes)];
+        for (name, rate) in rates {
+            if rate == Rate::Off && !test_mode {
+                faults.push(format!("{name}: off bounds nothing; use a rate, or TEST_MODE=true in a test suite"));
+            }
+        }
+        if self.throttle_first_wait > self.throttle_longest_wait {
+            faults.push("THROTTLE_FIRST_WAIT: it is longer than THROTTLE_LONGEST_WAIT; make it the shorter one".into());
+        }
+        faults
+    }
+}
+
 /// So many in a span of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rate {

@@ -3,11 +3,12 @@
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::COOKIE;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::answer::WebError;
+use super::session_cookie;
 use crate::core::refusal::Refusal;
 use crate::settings::Settings;
 
@@ -26,15 +27,10 @@ pub fn check(request: &ServiceRequest) -> Result<(), Refusal> {
     if target > URI_MAX {
         return Err(Refusal::UriTooLong);
     }
-    let (mut headers, mut cookies) = (0, 0);
-    for (name, value) in request.headers() {
-        // A colon, a space and the end of the line.
-        headers += name.as_str().len() + value.len() + 4;
-        if name == COOKIE {
-            cookies += value.len();
-        }
-    }
-    match (headers > HEADERS_MAX, cookies > COOKIES_MAX) {
+    // A colon, a space and the end of the line.
+    let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    let headers: usize = request.headers().iter().map(line).sum();
+    match (headers > HEADERS_MAX, session_cookie::octets(request.headers()) > COOKIES_MAX) {
         (true, _) => Err(Refusal::HeadersTooLarge),
         (false, true) => Err(Refusal::CookiesTooLarge),
         (false, false) => Ok(()),

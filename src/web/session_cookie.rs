@@ -107,6 +107,11 @@ impl SessionCookies {
     }
 }
 
+/// How many octets of cookies came, over all lines.
+pub fn octets(headers: &HeaderMap) -> usize {
+    headers.get_all(COOKIE).map(|line| line.as_bytes().len()).sum()
+}
+
 /// The value of the cookie of exactly this name, over all `Cookie` lines (RFC 6265 section 5.4 allows one; HTTP/2 and
 /// proxies make several). Two that differ are refused: one of them is somebody else's, and there is no telling which.
 fn read(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
