@@ -14,7 +14,9 @@ use crate::settings::{LogFormat, Settings};
 pub fn start(settings: &Settings, serving: bool) {
     let mut builder = env_logger::Builder::new();
     // The server library's own lines about workers and sockets say nothing that ours do not.
-    builder.filter_module("actix_server", LevelFilter::Warn).parse_filters(&settings.web.rust_log);
+    builder.filter_module("actix_server", LevelFilter::Warn);
+    // Below this level it quotes what clients send, which may be a secret in the wrong header. Who wants to see it names it.
+    builder.filter_module("actix_http", LevelFilter::Info).parse_filters(&settings.web.rust_log);
     if !serving && settings.web.rust_log == "info" {
         builder.filter_level(LevelFilter::Warn);
     }
