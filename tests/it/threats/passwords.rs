@@ -118,12 +118,12 @@ fn without_the_pepper_the_rows_check_no_password(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
     registered(&service, "emily");
-    // A thief of the rows runs doorward itself on them, with a pepper of his own.
-    let pepper = "zQ4mWv8RtYc2Lk6NfHs0Xb9GpDj3Ue7AoTi5KyVw1Er";
-    let thief = beside(&service, &tables).set("PEPPER", pepper).try_start();
-    if let Ok(thief) = thief {
-        assert_eq!(sign_in_with(&thief, "emily", PASSWORD).status, 401);
-    }
+    // A thief of the rows runs doorward itself on them, with keys of his own.
+    let keys = service.folder().join("thief.keys").display().to_string();
+    let thief =
+        beside(&service, &tables).set("KEYS_FILE", keys).set("PEPPER", "zQ4mWv8RtYc2Lk6NfHs0Xb9GpDj3Ue7AoTi5KyVw1Er");
+    let thief = thief.set("JWT_SECRET", "bX7nPq3RtYc2Lk6NfHs0Xb9GpDj3Ue7AoTi5KyVw1Es").start();
+    assert_eq!(sign_in_with(&thief, "emily", PASSWORD).status, 401);
     assert_eq!(sign_in_with(&service, "emily", PASSWORD).status, 200);
 }
 
