@@ -69,6 +69,11 @@ pub fn decide(
     if presented == row.generation - 1 && in_grace { Verdict::Replay } else { Verdict::Reuse }
 }
 
+/// When the current generation was first seen: a mark that this node could not write yet may be older than the table's.
+pub fn first_receipt(row: &SessionRow, seen_here: Option<Timestamp>) -> Option<Timestamp> {
+    row.confirmed_at.into_iter().chain(seen_here).min()
+}
+
 /// What of the settings and the mount the verdict depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RotationRules {
@@ -116,7 +121,7 @@ impl Core {
         client: &Client,
     ) -> Result<Option<Issued>, Error> {
         let now = self.now();
-        let confirmed = row.confirmed_at.or_else(|| self.receipts.seen(row.id, row.generation));
+        let confirmed = first_receipt(row, self.receipts.seen(row.id, row.generation));
         let rules = RotationRules { rotates: policy.rotates, grace: self.rules.refresh_grace };
         match decide(now, named.generation, row, account, confirmed, &rules) {
             Verdict::Rotate => self.rotate(row, account, policy, now),

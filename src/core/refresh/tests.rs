@@ -58,6 +58,15 @@ fn the_parent_gets_the_child_until_the_grace_after_its_receipt() {
 }
 
 #[test]
+fn the_earlier_receipt_counts_whoever_wrote_first() {
+    let (early, late) = (NOW.minus(Duration::from_secs(60)), NOW);
+    let told = |confirmed_at, seen| first_receipt(&SessionRow { confirmed_at, ..row(5) }, seen);
+    assert_eq!(told(Some(late), Some(early)), Some(early));
+    assert_eq!(told(Some(early), Some(late)), Some(early));
+    assert_eq!((told(Some(late), None), told(None, Some(late)), told(None, None)), (Some(late), Some(late), None));
+}
+
+#[test]
 fn older_ones_are_reuse_even_in_the_grace() {
     assert_eq!(verdict(3, &row(5), None), Verdict::Reuse);
     assert_eq!(verdict(0, &row(5), Some(0)), Verdict::Reuse);
