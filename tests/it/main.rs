@@ -17,6 +17,7 @@ mod expiry;
 mod forged_tokens;
 mod hostile_input;
 mod house;
+mod model;
 mod mounts;
 mod nodes;
 mod panics;

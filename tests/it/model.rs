@@ -1,0 +1,120 @@
+//! The protocol of sessions and revocations, over every order of events within small bounds: what must always hold, what
+//! must sometimes happen so that the former is not empty, broken protocols that must be caught, and the known limits.
+//!
+//! The verdict on a refresh token, the memory of revocations, its forgetting, the receipts in memory and which refusals take
+//! cookies away are the production's own functions. The statements of store/sessions.rs are mirrored as atomic steps.
+//!
+//! Left out: signatures and wires (a token is its session, generation and times); how a poll reads (here it reads all that is
+//! committed, at once); the idle expiry, statuses, mounts that do not rotate or that revoke at rotation, the opaque shape,
+//! sign-ins that replace a session. A thief who is silent until its owner has the same tokens is in no protocol's sight.
+
+use std::time::Duration;
+
+use doorward::core::revocation::SLACK;
+
+use clocks::Clocks;
+use ends::{Deed, Ends};
+use rotation::{Habit, Rotation};
+use rows::{Writing, assert_holds, broken_by};
+
+mod clocks;
+mod ends;
+mod rotation;
+mod rows;
+
+const TABS: Rotation = Rotation {
+    writing: Writing::CompareAndSet,
+    habit: Habit::WhenExpired,
+    tabs: 2,
+    thief: false,
+    beats: 3,
+    crashes: 1,
+    generations: 3,
+};
+
+const JUMPS: Clocks = Clocks { step: SLACK, jumps: 2, refreshes: 2 };
+
+#[test]
+fn two_tabs_that_lose_answers_and_a_node_are_never_logged_out() {
+    assert_holds("two tabs, a crash", &TABS);
+}
+
+#[test]
+fn a_thief_is_found_at_the_owners_next_refresh_or_the_other_way_round() {
+    let thief = Rotation { thief: true, crashes: 0, generations: 2, ..TABS };
+    assert_holds("a tab, a thief", &Rotation { tabs: 1, ..thief });
+    assert_holds("a tab, a thief, a crash", &Rotation { tabs: 1, beats: 2, crashes: 1, ..thief });
+    assert_holds("two tabs, a thief", &Rotation { beats: 2, ..thief });
+}
+
+#[test]
+fn an_end_is_final_on_every_node_and_in_every_race() {
+    use Deed::{Logout, LogoutEverywhere, SecretChange};
+    for (deeds, crashes) in [
+        ([(Logout, 0), (Logout, 1)], 1),
+        ([(Logout, 0), (SecretChange, 1)], 1),
+        ([(LogoutEverywhere, 0), (SecretChange, 1)], 0),
+        ([(LogoutEverywhere, 0), (LogoutEverywhere, 1)], 1),
+    ] {
+        let ends = Ends::of(&deeds);
+        assert_holds(&format!("{deeds:?}"), &Ends { refreshes: 2, ..ends.clone() });
+        if crashes > 0 {
+            assert_holds(&format!("{deeds:?}, a crash"), &Ends { crashes, ..ends });
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_by_a_day_revives_nothing_and_ends_nothing() {
+    assert_holds("purges and clocks", &JUMPS);
+}
+
+#[test]
+fn a_rotation_that_reads_and_then_writes_is_caught() {
+    let tabs = Rotation { writing: Writing::ReadThenWrite, beats: 2, crashes: 0, ..TABS };
+    let broken = broken_by("two tabs, read-then-write", &tabs);
+    assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [rotation::ONE_LIVE]);
+
+    let logout = Ends { writing: Writing::ReadThenWrite, ..Ends::of(&[(Deed::Logout, 0)]) };
+    let broken = broken_by("a logout, read-then-write", &logout);
+    let way = &broken[ends::NO_TOKENS];
+    let at = |action: &ends::Action| way.iter().position(|taken| taken == action);
+    assert!(at(&ends::Action::Commit(0)) < at(&ends::Action::Write), "the refresh wrote the ended row back: {way:?}");
+    // What was written back counts as alive again, while memory rightly calls it dead.
+    assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [ends::LIVE, ends::NO_TOKENS]);
+}
+
+#[test]
+fn a_grace_that_outlives_a_logout_is_caught() {
+    let logout = Ends { parents_first: true, ..Ends::of(&[(Deed::Logout, 0)]) };
+    let broken = broken_by("a logout, a grace that outlives it", &logout);
+    assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [ends::NO_TOKENS]);
+    let way = &broken[ends::NO_TOKENS];
+    assert_eq!(way.last(), Some(&ends::Action::Answer(0)), "the parent is answered once the logout is: {way:?}");
+    assert!(way.contains(&ends::Action::Write), "and there is a parent: {way:?}");
+}
+
+#[test]
+fn revocations_outlive_their_tokens_by_as_much_as_a_clock_may_jump() {
+    let broken = broken_by("a jump beyond the slack", &Clocks { step: SLACK + Duration::from_hours(1), ..JUMPS });
+    assert!(broken.contains_key(clocks::FINAL), "the slack is what holds it: {broken:?}");
+}
+
+/// A limit of shared cookies: a tab that comes with what its jar held before, after another refreshed twice, looks like a thief.
+/// It takes a tab that refreshes within moments of a refresh, long before its access token has expired.
+#[test]
+fn a_tab_that_refreshes_twice_in_a_moment_can_cost_the_session() {
+    let hasty = Rotation { habit: Habit::AtAnyTime, beats: 2, crashes: 0, generations: 2, ..TABS };
+    let broken = broken_by("hasty tabs", &hasty);
+    assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [rotation::HONEST]);
+    assert_eq!(broken[rotation::HONEST].last(), Some(&rotation::Action::Deliver(0)));
+}
+
+/// A limit of the same kind: a change of the secret leaves its older tokens no grace, and the jar holds what came last.
+#[test]
+fn a_refresh_answered_after_a_change_of_the_secret_can_set_the_jar_back() {
+    let change = Ends { jar: true, ..Ends::of(&[(Deed::SecretChange, 0)]) };
+    let broken = broken_by("a change of the secret beside a refresh", &change);
+    assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [ends::JAR]);
+    assert_eq!(broken[ends::JAR].last(), Some(&ends::Action::Deliver));
+}
