@@ -24,8 +24,6 @@ mod forged_tokens;
 mod fuzzed;
 mod hostile_input;
 mod house;
-mod import;
-mod limits;
 mod model;
 mod mounts;
 mod nodes;

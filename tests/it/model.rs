@@ -86,7 +86,7 @@ fn a_rotation_that_reads_and_then_writes_is_caught() {
 
 #[test]
 fn a_grace_that_outlives_a_logout_is_caught() {
-    let logout = Ends { late_grace: true, ..Ends::of(&[(Deed::Logout, 0)]) };
+    let logout = Ends { parents_first: true, ..Ends::of(&[(Deed::Logout, 0)]) };
     let broken = broken_by("a logout, a grace that outlives it", &logout);
     assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [ends::NO_TOKENS]);
     let way = &broken[ends::NO_TOKENS];

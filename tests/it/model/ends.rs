@@ -31,7 +31,7 @@ pub enum Deed {
 pub struct Ends {
     pub writing: Writing,
     /// Broken: a parent is answered before anybody looks whether the session has ended.
-    pub late_grace: bool,
+    pub parents_first: bool,
     /// What is asked once of which node.
     pub deeds: Vec<(Deed, usize)>,
     pub refreshes: u8,
@@ -99,7 +99,7 @@ impl Ends {
     pub fn of(deeds: &[(Deed, usize)]) -> Self {
         Self {
             writing: Writing::CompareAndSet,
-            late_grace: false,
+            parents_first: false,
             deeds: deeds.to_vec(),
             refreshes: 1,
             crashes: 0,
@@ -108,7 +108,7 @@ impl Ends {
     }
 
     fn verdict(&self, state: &State, row: &Row, presented: i64) -> Verdict {
-        if self.late_grace && presented == row.generation - 1 {
+        if self.parents_first && presented == row.generation - 1 {
             return Verdict::Replay;
         }
         row.verdict(START, presented, state.epoch, None)

@@ -92,7 +92,6 @@ pub struct Use {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[expect(clippy::struct_excessive_bools, reason = "a state of the model is what is true in it")]
 pub struct State {
     beat: u8,
     row: Row,
@@ -106,9 +105,8 @@ pub struct State {
     crashes: u8,
     last_use: Option<Use>,
     found_by: Option<Who>,
-    missed: bool,
-    wronged: bool,
-    revived: bool,
+    /// The promise that was broken first.
+    broke: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,8 +154,9 @@ impl State {
             Verdict::Reuse => Step::Read { row, verdict: Act::End },
             Verdict::Refuse(refusal) => Step::Answered(Answer::Refused { clears: clears_cookies(refusal) }),
         };
-        self.missed |= self.must_be_found(&flight)
-            && !matches!(flight.step, Step::Read { verdict: Act::End, .. } | Step::Answered(Answer::Refused { .. }));
+        let gets_none =
+            matches!(flight.step, Step::Read { verdict: Act::End, .. } | Step::Answered(Answer::Refused { .. }));
+        self.promise(FOUND, gets_none || !self.must_be_found(&flight));
         self.acted |= who == THIEF;
         flight
     }
@@ -189,7 +188,7 @@ impl State {
                 Some(Answer::Reused)
             }
         };
-        self.revived |= was_ended && self.row.ended.is_none();
+        self.promise(FINAL, !was_ended || self.row.ended.is_some());
         flight.lost_a_race |= done.is_none();
         flight.step = done.map_or(Step::Sent, Step::Answered);
         flight
@@ -204,7 +203,13 @@ impl State {
             Answer::Reused | Answer::Refused { clears: true } => self.set_held(who, None),
         }
         let refused = !matches!(answer, Answer::Tokens { .. });
-        self.wronged |= refused && who != THIEF && !self.acted;
+        self.promise(HONEST, !refused || who == THIEF || self.acted);
+    }
+
+    fn promise(&mut self, promise: &'static str, kept: bool) {
+        if !kept {
+            self.broke.get_or_insert(promise);
+        }
     }
 
     /// A check of an access token: answered 200, it is a mark in the node's memory.
@@ -273,9 +278,7 @@ impl Model for Rotation {
             crashes: 0,
             last_use: None,
             found_by: None,
-            missed: false,
-            wronged: false,
-            revived: false,
+            broke: None,
         }]
     }
 
@@ -350,14 +353,14 @@ impl Model for Rotation {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut all = vec![
-            Property::always(FINAL, |_, state: &State| !state.revived),
+            Property::always(FINAL, |_, state: &State| state.broke != Some(FINAL)),
             Property::always(ONE_LIVE, |_, state: &State| {
                 let held = [state.jar, state.stolen];
                 state.rotations == state.row.generation
                     && held.iter().flatten().all(|held| held.generation <= state.row.generation)
             }),
-            Property::always(HONEST, |_, state: &State| !state.wronged),
-            Property::always(FOUND, |_, state: &State| !state.missed),
+            Property::always(HONEST, |_, state: &State| state.broke != Some(HONEST)),
+            Property::always(FOUND, |_, state: &State| state.broke != Some(FOUND)),
             Property::sometimes("a refresh rotates", |_, state: &State| state.row.generation > 0),
             Property::sometimes("the same tokens are answered again", |_, state: &State| {
                 state.any_answer(|answer| matches!(answer, Answer::Tokens { again: true, .. }))

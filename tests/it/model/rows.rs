@@ -1,7 +1,6 @@
 //! What the models share: a session's row small enough to be hashed, its statements as one atomic step each, and the
 //! production's own verdicts over it. The statements mirror store/sessions.rs; the verdicts are called, not mirrored.
 
-use crate::support::print_figure;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -238,6 +237,7 @@ fn access_token(session: u8, generation: i64, epoch: i64) -> AccessClaims {
 
 /// Looks at every state and prints how many there were; the promises that broke, each with the shortest way there. Fails
 /// when something that must be possible never happened.
+#[expect(clippy::print_stdout, reason = "how much was looked at")]
 pub fn broken_by<M>(name: &str, model: &M) -> BTreeMap<&'static str, Vec<M::Action>>
 where
     M: Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq + Send + Sync>,
@@ -246,13 +246,13 @@ where
     let began = Instant::now();
     let checker = model.clone().checker().spawn_bfs().join();
     let (states, depth) = (checker.unique_state_count(), checker.max_depth());
-    print_figure(&format!("model {name}: {states} states, depth {depth}, {} ms", began.elapsed().as_millis()));
+    println!("model {name}: {states} states, depth {depth}, {} ms", began.elapsed().as_millis());
     let mut broken = BTreeMap::new();
     for Property { name: property, expectation, .. } in model.properties() {
         match (expectation, checker.discovery(property)) {
             (Expectation::Always, Some(_)) => {
                 let way = shortest_way(property, model, depth);
-                print_figure(&format!("  breaks {property:?}: {way:?}"));
+                println!("  breaks {property:?}: {way:?}");
                 broken.insert(property, way);
             }
             (Expectation::Sometimes, None) => panic!("{name}: it never happens that {property}"),
