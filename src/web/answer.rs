@@ -294,11 +294,17 @@ fn fence(headers: &mut HeaderMap, id: &RequestId, https: bool) {
     }
 }
 
+/// A method of their own making may be anything that somebody sent in the wrong place.
+fn known_method(method: &Method) -> &str {
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    if known.contains(method) { method.as_str() } else { "other" }
+}
+
 /// The path only: a query may hold a token.
 fn log_request<B>(response: &ServiceResponse<B>, id: &RequestId, began: Instant) {
     log::debug!(
         target: "doorward::request",
-        method = response.request().method().as_str(),
+        method = known_method(response.request().method()),
         path = response.request().path(),
         status = response.status().as_u16(),
         us = began.elapsed().as_micros(),
