@@ -6,6 +6,7 @@ mod database;
 mod keys;
 mod metrics;
 mod names;
+mod pages;
 mod passwords;
 mod throttle;
 mod tokens;
@@ -26,6 +27,7 @@ pub use cookies::{Cookies, Prefix, SameSite};
 pub use database::Database;
 pub use keys::{Keys, TokenAlgorithm};
 pub use metrics::MetricsSettings;
+pub use pages::{Pages, RedirectHost};
 pub use passwords::Passwords;
 pub use throttle::{Free, Rate, Throttle};
 pub use tokens::Tokens;
@@ -62,6 +64,9 @@ pub struct Settings {
     /// Names and reach of cookies.
     #[command(flatten)]
     pub cookies: Cookies,
+    /// Redirects and pages.
+    #[command(flatten)]
+    pub pages: Pages,
     /// What is served where, with the lifetimes of each mount; never empty after loading.
     #[arg(skip)]
     pub mounts: Vec<Mount>,
@@ -243,6 +248,7 @@ impl Settings {
     fn contradictions(&self) -> Vec<String> {
         let mut faults = self.cookie_contradictions();
         faults.extend(self.key_contradictions());
+        faults.extend(self.pages.contradictions(self.web.public_url.as_ref()));
         if self.passwords.bcrypt_cost < 10 && !self.passwords.test_mode {
             faults.push(format!(
                 "BCRYPT_COST: {} is guessed too fast; use at least 10, or TEST_MODE=true in a test suite",

@@ -16,6 +16,7 @@ mod limits;
 mod metrics;
 mod origin;
 pub mod problem;
+pub mod redirect;
 mod run;
 mod serve;
 mod session_cookie;
@@ -39,6 +40,7 @@ use answer::{WebError, in_the_dialects_shape};
 use client_address::TrustedProxies;
 use dialects::{Dialect, Mounted};
 use origin::Origins;
+use redirect::Redirects;
 use run::Pool;
 use session_cookie::SessionCookies;
 
@@ -60,6 +62,7 @@ struct Inner {
     mounts: Vec<Mounted>,
     cookies: SessionCookies,
     origins: Origins,
+    redirects: Redirects,
     proxies: TrustedProxies,
     database_patience: Duration,
     metrics_token: Option<Secret>,
@@ -94,6 +97,7 @@ impl Doorward {
             mounts: settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect(),
             cookies: SessionCookies::new(settings),
             origins: Origins::new(settings),
+            redirects: Redirects::new(settings),
             proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
             database_patience: settings.database.database_timeout.mul_f32(0.95),
             metrics_token: settings.metrics.metrics_token.clone(),
@@ -156,6 +160,11 @@ impl Doorward {
 
     fn origins(&self) -> &Origins {
         &self.0.origins
+    }
+
+    /// Where browsers may be sent.
+    pub fn redirects(&self) -> &Redirects {
+        &self.0.redirects
     }
 
     fn proxies(&self) -> &TrustedProxies {
