@@ -31,6 +31,7 @@ mod nodes;
 mod panics;
 mod passwords;
 mod profiles;
+mod proxies;
 mod races;
 mod refresh;
 mod rolling;
