@@ -6,6 +6,7 @@ pub mod audit;
 pub mod caller;
 pub mod demo;
 pub mod feed;
+pub mod form_token;
 pub mod housekeeping;
 pub mod identifier;
 pub mod import;

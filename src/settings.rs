@@ -27,7 +27,7 @@ pub use cookies::{Cookies, Prefix, SameSite};
 pub use database::Database;
 pub use keys::{Keys, TokenAlgorithm};
 pub use metrics::MetricsSettings;
-pub use pages::{Pages, RedirectHost};
+pub use pages::{Colour, Pages, RedirectHost};
 pub use passwords::Passwords;
 pub use throttle::{Free, Rate, Throttle};
 pub use tokens::Tokens;

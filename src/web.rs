@@ -15,6 +15,7 @@ mod jwks;
 mod limits;
 mod metrics;
 mod origin;
+mod pages;
 pub mod problem;
 pub mod redirect;
 mod run;
@@ -63,6 +64,8 @@ struct Inner {
     cookies: SessionCookies,
     origins: Origins,
     redirects: Redirects,
+    pages: Mounted,
+    site: pages::Site,
     proxies: TrustedProxies,
     database_patience: Duration,
     metrics_token: Option<Secret>,
@@ -91,10 +94,14 @@ impl Doorward {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let hash_threads = settings.passwords.hash_threads.map_or(cores, usize::from);
         let hash_queue = usize::from(settings.passwords.hash_queue);
+        let mounts: Vec<Mounted> =
+            settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
         let inner = Inner {
             rows: Pool::start("rows", connections, connections * QUEUE_PER_CONNECTION, core.metrics(), || {})?,
             hashes: Pool::start("hash", hash_threads, hash_queue, core.metrics(), run::stand_back)?,
-            mounts: settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect(),
+            pages: pages::mounted(settings, &mounts),
+            site: pages::Site::new(settings),
+            mounts,
             cookies: SessionCookies::new(settings),
             origins: Origins::new(settings),
             redirects: Redirects::new(settings),
@@ -115,7 +122,7 @@ impl Doorward {
         &self.0.core
     }
 
-    /// Adds health, the public keys and every mount to an actix app, the longest prefix first, so that the root takes what is left.
+    /// Adds health, the public keys, the pages and every mount to an actix app, the longest prefix first, so that the root takes what is left.
     pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
         let door = self.clone();
         move |app: &mut ServiceConfig| {
@@ -123,6 +130,7 @@ impl Doorward {
             if let Some(token) = &door.0.metrics_token {
                 app.configure(metrics::guarded(token.clone()));
             }
+            pages::routes(&door, &door.0.pages, app);
             let mut mounts: Vec<&Mounted> = door.0.mounts.iter().collect();
             mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
             for mounted in mounts {
@@ -165,6 +173,10 @@ impl Doorward {
     /// Where browsers may be sent.
     pub fn redirects(&self) -> &Redirects {
         &self.0.redirects
+    }
+
+    fn site(&self) -> &pages::Site {
+        &self.0.site
     }
 
     fn proxies(&self) -> &TrustedProxies {
