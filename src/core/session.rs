@@ -118,13 +118,13 @@ impl Core {
 
     fn receive(&self, claims: &AccessClaims, now: Timestamp) -> Caller {
         self.receipts.mark(claims.session, claims.generation, now);
-        Caller {
-            account: claims.account,
-            session: claims.session,
-            generation: claims.generation,
-            role: claims.role.clone(),
-            expires_at: claims.expires_at,
-        }
+        caller(claims)
+    }
+
+    /// Who tokens were made for just now. They have not arrived anywhere yet, so nothing is noted as received.
+    pub fn caller_of(&self, issued: &Issued) -> Result<Caller, Refusal> {
+        let claims = self.gate().check_access(issued.access.expose(), self.now())?;
+        Ok(caller(&claims))
     }
 
     /// The row of a session that begins now; its tokens are made once it is written.
@@ -257,6 +257,16 @@ impl From<SessionRow> for Session {
             user_agent: row.user_agent,
             address: row.address,
         }
+    }
+}
+
+fn caller(claims: &AccessClaims) -> Caller {
+    Caller {
+        account: claims.account,
+        session: claims.session,
+        generation: claims.generation,
+        role: claims.role.clone(),
+        expires_at: claims.expires_at,
     }
 }
 

@@ -102,7 +102,7 @@ fn a_token_that_was_seen_still_ends_and_lends_its_signature_to_no_other() {
     assert_eq!(later(-6), Err(Refusal::TokenInvalid));
     let (signed, signature) = token.expose().rsplit_once('.').unwrap();
     let header = signed.split('.').next().unwrap();
-    let admins = payload(|claims| drop(claims.insert("role".into(), "ADMIN".into())));
+    let admins = payload(|claims| drop(claims.insert("role".into(), "OWNER".into())));
     let forged = format!("{header}.{}.{signature}", base64url(admins.as_bytes()));
     assert_eq!(gate.check_access(&forged, NOW), Err(Refusal::TokenInvalid));
     assert_eq!(gate.check_access(&signature[signature.len() - 32..], NOW), Err(Refusal::TokenInvalid));
