@@ -40,6 +40,7 @@ use crate::core::{Core, OpenError, Opened};
 use crate::secret::Secret;
 use crate::settings::Settings;
 use answer::{WebError, in_the_dialects_shape};
+use call::RequestIds;
 use client_address::TrustedProxies;
 use dialects::{Dialect, Mounted};
 use forward_auth::ForwardAuth;
@@ -71,6 +72,7 @@ struct Inner {
     site: pages::Site,
     proxies: TrustedProxies,
     forward_auth: ForwardAuth,
+    request_ids: RequestIds,
     database_patience: Duration,
     metrics_token: Option<Secret>,
     https: bool,
@@ -111,6 +113,7 @@ impl Doorward {
             redirects: Redirects::new(settings),
             proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
             forward_auth: ForwardAuth::new(settings),
+            request_ids: RequestIds::default(),
             database_patience: settings.database.database_timeout.mul_f32(0.95),
             metrics_token: settings.metrics.metrics_token.clone(),
             https: settings.is_https(),
@@ -192,6 +195,10 @@ impl Doorward {
 
     fn proxies(&self) -> &TrustedProxies {
         &self.0.proxies
+    }
+
+    fn request_ids(&self) -> &RequestIds {
+        &self.0.request_ids
     }
 
     fn forward_auth(&self) -> &ForwardAuth {
