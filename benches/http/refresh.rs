@@ -143,10 +143,10 @@ impl Bare {
     }
 }
 
-/// A pgbench script: a random session, and then these statements.
+/// A pgbench script: a random session that no client of ours holds, and then these statements.
 pub fn script(sessions: u64, statements: &[&str]) -> String {
     let now = Clock::system().now().as_millis();
-    format!("\\set n random(0, {})\n\\set at {now}\n{}", sessions - 1, statements.concat())
+    format!("\\set n random(1000, {})\n\\set at {now}\n{}", sessions - 1, statements.concat())
 }
 
 fn on_postgres(plan: &Plan, report: &mut Report) {
