@@ -20,6 +20,7 @@ use doorward::web::fuzzing;
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use url::Url;
 
 const NAME: &str = "__Host-accessToken";
 
@@ -304,5 +305,23 @@ pub fn body(octets: &[u8]) {
         let closed = ["role", "status", "id", "permissions", "isAdmin", "password_hash"];
         let native = taken.iter().any(|name| name.starts_with("native"));
         assert!(!native || !closed.iter().any(|name| fields.contains_key(*name)), "{fields:?}");
+    }
+}
+
+/// Wherever a way back comes from, a browser that is sent to its target stays with us or goes to a listed host over https, to
+/// the very place that the text meant; and the target is its own target.
+pub fn redirect(octets: &[u8]) {
+    let Ok(back) = std::str::from_utf8(octets) else { return };
+    let target = fuzzing::redirect(back);
+    assert!(target.bytes().all(|octet| octet.is_ascii_graphic()), "{target:?} breaks a header");
+    let Ok(here) = Url::parse("https://auth.example/login") else { return };
+    let there = here.join(&target).expect("a browser can read it");
+    let host = there.host_str().unwrap_or_default();
+    let listed = there.scheme() == "https" && (host == "good.test" || host.ends_with(".good.test"));
+    assert!(listed || there.origin() == here.origin(), "{back:?} leads to {there}");
+    assert!(there.username().is_empty() && there.password().is_none() && !host.ends_with('.'), "{back:?}: {there}");
+    if target != "/home" {
+        assert_eq!(here.join(back).ok().as_ref(), Some(&there), "{back:?} meant another place");
+        assert_eq!(fuzzing::redirect(&target), target, "{back:?}");
     }
 }

@@ -9,8 +9,10 @@ use ipnet::IpNet;
 use super::body::Fields;
 use super::client_address::{FORWARDED_FOR, TrustedProxies};
 use super::dialects::{envelope, flat, native, pin, signin, store};
+use super::redirect::Redirects;
 use super::{call, session_cookie};
 use crate::core::refusal::Refusal;
+use crate::settings::RedirectHost;
 
 /// The lines that an HTTP parser would let through.
 fn headers(name: &HeaderName, lines: &[&[u8]]) -> HeaderMap {
@@ -33,6 +35,13 @@ pub fn bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
 /// The client behind these `X-Forwarded-For` lines, that such a peer sent.
 pub fn client_address(peer: IpAddr, trusted: &[IpNet], lines: &[&[u8]]) -> IpAddr {
     TrustedProxies(trusted.to_vec()).look_through(peer, &headers(&FORWARDED_FOR, lines))
+}
+
+/// Where a way back leads, at https://auth.example with good.test among its REDIRECT_HOSTS and /home for a default.
+pub fn redirect(back: &str) -> String {
+    let own = url::Url::parse("https://auth.example").ok();
+    let hosts: Vec<RedirectHost> = "good.test".parse().into_iter().collect();
+    Redirects::of(own, hosts, "/home".to_owned()).target(Some(back))
 }
 
 /// Gives a JSON body to every reader of every dialect; the names of those that took it. `Err`: it was no JSON object, or

@@ -94,3 +94,8 @@ fn an_identifier_is_read_alike_however_often() {
 fn every_dialect_reads_bodies_as_json_says() {
     holds("body", properties::body);
 }
+
+#[test]
+fn a_way_back_leads_where_a_browser_would_go_or_nowhere() {
+    holds("redirect", properties::redirect);
+}

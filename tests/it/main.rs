@@ -21,6 +21,7 @@ mod devices;
 mod embedded;
 mod expiry;
 mod forged_tokens;
+mod forward_auth;
 mod fuzzed;
 mod hostile_input;
 mod house;
