@@ -63,6 +63,13 @@ impl Ground {
     }
 }
 
+/// A drive, and the CPU time of the node's process by the request.
+fn timed(plan: &Plan, node: &Node, url: &str, cookies: &Path) -> (wrk::Drive, f64) {
+    let before = node.cpu_micros();
+    let drive = wrk::drive(plan, url, cookies);
+    (drive, (node.cpu_micros() - before) / drive.answers as f64)
+}
+
 fn empty_url(node: &Node) -> String {
     format!("http://{}{CHECK}", node.empty.unwrap())
 }
@@ -88,21 +95,19 @@ fn seen(plan: &Plan, report: &mut Report, ground: &Ground, none: &Ground) -> f64
     let (node, without) = (ground.serve_beside_nothing(), none.serve_beside_nothing());
     let names = ["empty handler", "doorward, 100,000 revocations", "doorward, no revocation"];
     let urls = [empty_url(&node), node.url(CHECK), without.url(CHECK)];
-    let cookies = [&ground.one, &ground.one, &none.one];
+    let nodes = [(&node, &ground.one), (&node, &ground.one), (&without, &none.one)];
     let mut p99: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
+    let mut cpu = p99.clone();
     let rates = interleaved(plan.rounds, &names, |at| {
-        let drive = wrk::drive(plan, &urls[at], cookies[at]);
+        let (drive, micros) = timed(plan, nodes[at].0, &urls[at], nodes[at].1);
         p99[at].values.push(drive.p99);
+        cpu[at].values.push(micros);
         drive.rate
     });
     report.ratio("check ÷ empty handler", &rates[1], &rates[0], Some(Goal::AtLeast(0.85)));
     report.ratio("check without revocations ÷ empty handler", &rates[2], &rates[0], None);
-    report.figure(
-        "CPU of a check beyond the empty handler's",
-        1e6 / rates[1].median() - 1e6 / rates[0].median(),
-        "µs",
-        None,
-    );
+    report.ratio("the same by CPU time: empty handler ÷ check", &cpu[0], &cpu[1], Some(Goal::AtLeast(0.85)));
+    report.series("CPU time of a request", "µs", &cpu);
     report.series("Checks", "requests/s", &rates);
     report.series("p99 saturated", "µs", &p99);
     rates[1].median()
@@ -147,19 +152,25 @@ fn first_sight(plan: &Plan, report: &mut Report, rows: Rows) {
         "doorward, ES256 first",
         "doorward, ES256 again",
     ];
+    let mut cpu: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
     let rates = interleaved(plan.rounds, &names, |at| {
         // A new node each time: it has seen nothing.
         let (ground, many) = &grounds[at.saturating_sub(1) / 2];
         let node = ground.serve_beside_nothing();
         let url = if at == 0 { empty_url(&node) } else { node.url(CHECK) };
-        let drive = wrk::drive(plan, &url, if at == 0 || at % 2 == 1 { many } else { &ground.one });
+        let (drive, micros) = timed(plan, &node, &url, if at == 0 || at % 2 == 1 { many } else { &ground.one });
+        cpu[at].values.push(micros);
         drive.rate
     });
     report.note("First sight: a token is sent once; at over 150,000 checks a second some are sent twice.");
     report.ratio("first sight of HS256 ÷ empty handler", &rates[1], &rates[0], Some(Goal::AtLeast(0.65)));
     report.ratio("EdDSA seen before ÷ HS256 seen before", &rates[4], &rates[2], Some(Goal::AtLeast(0.97)));
     report.ratio("ES256 seen before ÷ HS256 seen before", &rates[6], &rates[2], Some(Goal::AtLeast(0.97)));
+    report.ratio("by CPU time: empty handler ÷ first sight of HS256", &cpu[0], &cpu[1], Some(Goal::AtLeast(0.65)));
+    report.ratio("by CPU time: HS256 ÷ EdDSA, seen before", &cpu[2], &cpu[4], Some(Goal::AtLeast(0.97)));
+    report.ratio("by CPU time: HS256 ÷ ES256, seen before", &cpu[2], &cpu[6], Some(Goal::AtLeast(0.97)));
     report.series("First sight and later", "requests/s", &rates);
+    report.series("CPU time of a request, first sight and later", "µs", &cpu);
 }
 
 /// nginx that asks before it answers with a small file.

@@ -106,6 +106,13 @@ impl Node {
         self.child.id()
     }
 
+    /// How long its threads have been on a core so far, in microseconds: what else runs there does not count.
+    pub fn cpu_micros(&self) -> f64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        let times = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok());
+        times.filter_map(|text| text.split(' ').next()?.parse::<f64>().ok()).sum::<f64>() / 1e3
+    }
+
     /// What it holds in memory, in MB.
     pub fn resident(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
@@ -138,17 +145,6 @@ pub struct Answer {
     pub status: u16,
     /// Names in lower case, and values.
     pub headers: Vec<(String, String)>,
-    /// The rest.
-    pub body: String,
-}
-
-impl Answer {
-    /// The value of a cookie that it sets.
-    pub fn cookie(&self, name: &str) -> Option<String> {
-        let cookies = self.headers.iter().filter(|(header, _)| header == "set-cookie");
-        let mut values = cookies.filter_map(|(_, cookie)| cookie.strip_prefix(name)?.strip_prefix('='));
-        values.next().map(|rest| rest.split(';').next().unwrap_or_default().to_owned())
-    }
 }
 
 /// One request on a connection of its own.
@@ -169,14 +165,13 @@ pub fn ask(
     stream.write_all(format!("{text}\r\n{body}").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let (head, _) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
     let headers = lines.filter_map(|line| line.split_once(": "));
     Ok(Answer {
         status: status.ok_or(std::io::ErrorKind::InvalidData)?,
         headers: headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect(),
-        body: body.to_owned(),
     })
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::machine;
 
@@ -90,6 +91,14 @@ impl Cluster {
     /// The URL of a database.
     pub fn url(&self, name: &str) -> String {
         format!("postgres://doorward@/{name}?host={}", self.folder.display())
+    }
+
+    /// The URL of a new, empty database.
+    pub fn new_database(&self) -> String {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("new{}", MADE.fetch_add(1, Ordering::Relaxed));
+        self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        self.url(&name)
     }
 
     /// Runs SQL; what it printed.
