@@ -16,6 +16,7 @@ mod jwks;
 mod limits;
 mod metrics;
 mod origin;
+mod pages;
 pub mod problem;
 pub mod redirect;
 mod run;
@@ -66,6 +67,8 @@ struct Inner {
     cookies: SessionCookies,
     origins: Origins,
     redirects: Redirects,
+    pages: Mounted,
+    site: pages::Site,
     proxies: TrustedProxies,
     forward_auth: ForwardAuth,
     database_patience: Duration,
@@ -95,10 +98,14 @@ impl Doorward {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let hash_threads = settings.passwords.hash_threads.map_or(cores, usize::from);
         let hash_queue = usize::from(settings.passwords.hash_queue);
+        let mounts: Vec<Mounted> =
+            settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
         let inner = Inner {
             rows: Pool::start("rows", connections, connections * QUEUE_PER_CONNECTION, core.metrics(), || {})?,
             hashes: Pool::start("hash", hash_threads, hash_queue, core.metrics(), run::stand_back)?,
-            mounts: settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect(),
+            pages: pages::mounted(settings, &mounts),
+            site: pages::Site::new(settings),
+            mounts,
             cookies: SessionCookies::new(settings),
             origins: Origins::new(settings),
             redirects: Redirects::new(settings),
@@ -120,7 +127,8 @@ impl Doorward {
         &self.0.core
     }
 
-    /// Adds health, the public keys and every mount to an actix app, the longest prefix first, so that the root takes what is left.
+    /// Adds health, the public keys, the pages, the checks and every mount to an actix app, the longest prefix first, so that
+    /// the root takes what is left.
     pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
         let door = self.clone();
         move |app: &mut ServiceConfig| {
@@ -128,6 +136,7 @@ impl Doorward {
             if let Some(token) = &door.0.metrics_token {
                 app.configure(metrics::guarded(token.clone()));
             }
+            pages::routes(&door, &door.0.pages, app);
             let mut mounts: Vec<&Mounted> = door.0.mounts.iter().collect();
             mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
             app.configure(forward_auth::assertion_keys).configure(forward_auth::routes(""));
@@ -177,6 +186,10 @@ impl Doorward {
         &self.0.redirects
     }
 
+    fn site(&self) -> &pages::Site {
+        &self.0.site
+    }
+
     fn proxies(&self) -> &TrustedProxies {
         &self.0.proxies
     }
@@ -185,11 +198,10 @@ impl Doorward {
         &self.0.forward_auth
     }
 
-    /// What the mount of this dialect decides about tokens; where it is mounted no longer, what native's or the first does.
-    fn policy_of(&self, dialect: &str) -> Option<TokenPolicy> {
-        let named = |name: &str| self.0.mounts.iter().find(|mounted| mounted.dialect.name == name);
-        let mounted = named(dialect).or_else(|| named("native")).or_else(|| self.0.mounts.first());
-        mounted.map(|mounted| mounted.policy.clone())
+    /// What the mount of this dialect decides about tokens; where it is mounted no longer, what the pages do.
+    fn policy_of(&self, dialect: &str) -> TokenPolicy {
+        let mounted = self.0.mounts.iter().find(|mounted| mounted.dialect.name == dialect);
+        mounted.unwrap_or(&self.0.pages).policy.clone()
     }
 
     fn database_patience(&self) -> Duration {

@@ -8,9 +8,9 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
-    CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
@@ -82,6 +82,10 @@ pub struct Refused<'a> {
     pub target: &'a str,
     /// Now.
     pub at: Timestamp,
+    /// The service, for shapes that look like its pages.
+    pub door: &'a Doorward,
+    /// What the client says it speaks (`Accept-Language`).
+    pub speaks: Option<&'a HeaderValue>,
 }
 
 /// What of a request outlives it, to shape its error with.
@@ -91,6 +95,7 @@ struct Shaper {
     id: RequestId,
     method: Method,
     uri: Uri,
+    speaks: Option<HeaderValue>,
 }
 
 /// Around every mount: guards head and origin, catches panics, gives errors the dialect's shape.
@@ -103,7 +108,8 @@ pub async fn in_the_dialects_shape(
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
     let (id, method, uri) = (request_id_of(&request), request.method().clone(), request.uri().clone());
-    let shaper = Shaper { door, mounted, id, method, uri };
+    let speaks = request.headers().get(ACCEPT_LANGUAGE).cloned();
+    let shaper = Shaper { door, mounted, id, method, uri, speaks };
     let answered = shaped(&shaper, request, next).await;
     let status = match &answered {
         Ok(response) => response.status(),
@@ -175,7 +181,15 @@ impl Shaper {
         }
         let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
         let at = self.door.core().now();
-        (self.mounted.dialect.refuse)(&Refused { error, id: &self.id, method: &self.method, target, at })
+        (self.mounted.dialect.refuse)(&Refused {
+            error,
+            id: &self.id,
+            method: &self.method,
+            target,
+            at,
+            door: &self.door,
+            speaks: self.speaks.as_ref(),
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, USER_AGENT};
@@ -230,6 +231,36 @@ impl Call {
     pub fn clear_cookies(&self, mut answer: HttpResponse) -> Answered {
         self.cookies().clear(&mut answer, self.is_https()).map_err(Error::from)?;
         Ok(answer)
+    }
+
+    /// Whether a refresh has found that the session behind the cookies is over for good.
+    pub(super) fn should_forget(&self) -> bool {
+        self.request.extensions().get::<ForgetCookies>().is_some()
+    }
+
+    /// What forms before a sign-in are bound to in this browser.
+    pub(super) fn form_cookie(&self) -> Option<String> {
+        self.cookies().read_form(self.request.headers())
+    }
+
+    /// Binds the forms before a sign-in to this value.
+    pub(super) fn set_form_cookie(&self, answer: &mut HttpResponse, value: &str) -> Result<(), Error> {
+        Ok(self.cookies().set_form(answer, value, self.is_https())?)
+    }
+
+    /// What this browser notes of redirects.
+    pub(super) fn bounce_cookie(&self) -> Option<String> {
+        self.cookies().read_bounces(self.request.headers())
+    }
+
+    /// Notes redirects in this browser.
+    pub(super) fn set_bounce_cookie(
+        &self,
+        answer: &mut HttpResponse,
+        value: &str,
+        lives: Duration,
+    ) -> Result<(), Error> {
+        Ok(self.cookies().set_bounces(answer, value, lives, self.is_https())?)
     }
 
     fn cookies(&self) -> &SessionCookies {

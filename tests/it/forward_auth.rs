@@ -14,6 +14,7 @@ use doorward::testing::TestService;
 
 use crate::support::PASSWORD;
 use crate::support::http::{Request, Response};
+pub use rules::ODD;
 
 /// Every identity header, in the order of the documentation.
 pub const IDENTITY: [&str; 8] = [
