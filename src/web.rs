@@ -135,18 +135,19 @@ impl Doorward {
     pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
         let door = self.clone();
         move |app: &mut ServiceConfig| {
-            app.app_data(Data::new(door.clone())).configure(health::routes).configure(jwks::routes);
-            if let Some(token) = &door.0.metrics_token {
-                app.configure(metrics::guarded(token.clone()));
-            }
-            pages::routes(&door, &door.0.pages, app);
             let mut mounts: Vec<&Mounted> = door.0.mounts.iter().collect();
             mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
-            app.configure(forward_auth::assertion_keys).configure(forward_auth::routes(""));
+            // The checks first: routes are tried in order, and nothing is asked for as often.
+            app.app_data(Data::new(door.clone())).configure(forward_auth::routes(""));
             let native = mounts.iter().find(|mounted| mounted.dialect.name == "native" && !mounted.scope().is_empty());
             if let Some(native) = native {
                 app.configure(forward_auth::routes(native.scope()));
             }
+            app.configure(forward_auth::assertion_keys).configure(health::routes).configure(jwks::routes);
+            if let Some(token) = &door.0.metrics_token {
+                app.configure(metrics::guarded(token.clone()));
+            }
+            pages::routes(&door, &door.0.pages, app);
             for mounted in mounts {
                 app.service(mount(mounted));
             }

@@ -238,8 +238,8 @@ mod tests {
     /// Text in which what divides, ends and hides paths is thick.
     fn path_like() -> impl Strategy<Value = String> {
         let piece = prop::sample::select(vec![
-            "/", "/", ".", "..", "a", "b", "%", "%2", "%2f", "%2F", "%2e", "%5c", "%00", "%25", "%20", "%c3", "%a9", "%ff",
-            ";", "\\", "?", "#", ":", "@", "~", " ", "\u{e9}", "%41", "public", "admin", "%3b",
+            "/", "/", ".", "..", "a", "b", "%", "%2", "%2f", "%2F", "%2e", "%5c", "%00", "%25", "%20", "%c3", "%a9",
+            "%ff", ";", "\\", "?", "#", ":", "@", "~", " ", "\u{e9}", "%41", "public", "admin", "%3b",
         ]);
         prop::collection::vec(piece, 0..12).prop_map(|pieces| format!("/{}", pieces.concat()))
     }
@@ -251,7 +251,9 @@ mod tests {
         #[test]
         fn every_reader_reads_a_plain_path_alike(target in path_like()) {
             let path = target.split(['?', '#']).next().unwrap();
-            prop_assume!(!is_odd(path));
+            if is_odd(path) {
+                return Ok(());
+            }
             let browsers = url::Url::parse(&format!("http://app.example.com{path}")).unwrap();
             prop_assert_eq!(browsers.path(), path);
             let decoded = percent_decode_str(path).decode_utf8().unwrap();
