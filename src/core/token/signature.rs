@@ -11,7 +11,7 @@ use crate::core::signing_key::SigningKey;
 use crate::secret::{MacKey, from_base64url};
 
 /// The longest token looked at; ours have under 700 octets.
-const TOKEN_MAX: usize = 4096;
+pub const TOKEN_MAX: usize = 4096;
 
 /// What a signature is checked with, and how: the key decides, never the token (RFC 8725 section 3.1).
 #[derive(Debug)]
