@@ -24,6 +24,8 @@ mod forged_tokens;
 mod fuzzed;
 mod hostile_input;
 mod house;
+mod import;
+mod limits;
 mod model;
 mod mounts;
 mod nodes;
