@@ -25,6 +25,8 @@ mod forward_auth;
 mod fuzzed;
 mod hostile_input;
 mod house;
+mod import;
+mod limits;
 mod model;
 mod mounts;
 mod nodes;
