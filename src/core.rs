@@ -2,13 +2,16 @@
 //! web reaches it through web/run.rs, the command line and tests directly.
 
 pub mod account;
+pub mod assertion;
 pub mod audit;
+pub mod bounded_map;
 pub mod caller;
 pub mod demo;
 pub mod feed;
 pub mod form_token;
 pub mod housekeeping;
 pub mod identifier;
+pub mod identity;
 pub mod import;
 pub mod known_device;
 pub mod opaque_token;
@@ -17,6 +20,7 @@ pub mod rate;
 pub mod receipt;
 pub mod refresh;
 pub mod refusal;
+pub mod renewal;
 pub mod revocation;
 pub mod session;
 pub mod sign_in;

@@ -106,7 +106,7 @@ impl Metrics {
             registry: r,
         };
         metrics.database_available.set(1);
-        for outcome in ["rotated", "repeated", "kept", "reused", "refused"] {
+        for outcome in ["rotated", "repeated", "kept", "renewed", "reused", "refused"] {
             metrics.refreshes.with_label_values(&[outcome]);
         }
         for kind in ["unavailable", "timeout", "broken"] {

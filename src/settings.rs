@@ -3,6 +3,8 @@
 
 mod cookies;
 mod database;
+mod forward_auth;
+pub mod forward_rules;
 mod keys;
 mod metrics;
 mod names;
@@ -25,6 +27,7 @@ use names::unknown_names;
 
 pub use cookies::{Cookies, Prefix, SameSite};
 pub use database::Database;
+pub use forward_auth::{ForwardAuth, ForwardedHeaders};
 pub use keys::{Keys, TokenAlgorithm};
 pub use metrics::MetricsSettings;
 pub use pages::{Colour, Pages, RedirectHost};
@@ -67,6 +70,9 @@ pub struct Settings {
     /// Redirects and pages.
     #[command(flatten)]
     pub pages: Pages,
+    /// What proxies get told, and are believed.
+    #[command(flatten)]
+    pub forward_auth: ForwardAuth,
     /// What is served where, with the lifetimes of each mount; never empty after loading.
     #[arg(skip)]
     pub mounts: Vec<Mount>,
@@ -256,6 +262,7 @@ impl Settings {
             ));
         }
         faults.extend(self.throttle.contradictions(self.passwords.test_mode));
+        faults.extend(self.forward_auth.contradictions(!self.web.trusted_proxies.is_empty()));
         if self.passwords.test_mode && self.is_https() {
             faults.push("TEST_MODE: it is on with an https PUBLIC_URL; leave it out where people sign in".to_owned());
         }
@@ -295,39 +302,6 @@ impl Settings {
         {
             let algorithm = algorithm.as_str();
             faults.push(format!("TOKEN_ALGORITHM: JWT_SECRET signs with hs256; leave it out to sign with {algorithm}"));
-        }
-        faults
-    }
-
-    fn cookie_contradictions(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let cookies = &self.cookies;
-        let https = self.is_https();
-        if cookies.cookie_prefix == Prefix::Host && cookies.cookie_domain.is_some() {
-            faults.push("COOKIE_PREFIX: __Host- forbids a COOKIE_DOMAIN; use __Secure- or drop the domain".to_owned());
-        }
-        if matches!(cookies.cookie_prefix, Prefix::Host | Prefix::Secure) && !https {
-            faults.push(
-                "COOKIE_PREFIX: browsers drop such a cookie over http; set PUBLIC_URL=https://… or use auto".to_owned(),
-            );
-        }
-        if cookies.cookie_same_site == SameSite::None && !https {
-            faults.push("COOKIE_SAME_SITE: None needs https; set PUBLIC_URL=https://… or use Lax".to_owned());
-        }
-        if cookies.cookie_access_name == cookies.cookie_refresh_name {
-            faults.push("COOKIE_REFRESH_NAME: it equals COOKIE_ACCESS_NAME; give them two names".to_owned());
-        }
-        if [&cookies.cookie_access_name, &cookies.cookie_refresh_name].contains(&&cookies.cookie_device_name) {
-            faults.push("COOKIE_DEVICE_NAME: another cookie has this name; give it one of its own".to_owned());
-        }
-        let host = self.web.public_url.as_ref().and_then(|url| url.host_str());
-        if let (Some(domain), Some(host)) = (&cookies.cookie_domain, host)
-            && host != domain
-            && !host.ends_with(&format!(".{domain}"))
-        {
-            faults.push(format!(
-                "COOKIE_DOMAIN: browsers drop a cookie for {domain} set by {host}; use a parent of {host}"
-            ));
         }
         faults
     }

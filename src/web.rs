@@ -8,6 +8,7 @@ pub mod caller;
 mod client_address;
 mod connection;
 pub mod dialects;
+mod forward_auth;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
@@ -34,12 +35,14 @@ use crate::clock::Clock;
 use crate::core::feed::Feed;
 use crate::core::housekeeping::Housekeeper;
 use crate::core::refusal::{Fault, Refusal};
+use crate::core::session::TokenPolicy;
 use crate::core::{Core, OpenError, Opened};
 use crate::secret::Secret;
 use crate::settings::Settings;
 use answer::{WebError, in_the_dialects_shape};
 use client_address::TrustedProxies;
 use dialects::{Dialect, Mounted};
+use forward_auth::ForwardAuth;
 use origin::Origins;
 use redirect::Redirects;
 use run::Pool;
@@ -67,6 +70,7 @@ struct Inner {
     pages: Mounted,
     site: pages::Site,
     proxies: TrustedProxies,
+    forward_auth: ForwardAuth,
     database_patience: Duration,
     metrics_token: Option<Secret>,
     https: bool,
@@ -106,6 +110,7 @@ impl Doorward {
             origins: Origins::new(settings),
             redirects: Redirects::new(settings),
             proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
+            forward_auth: ForwardAuth::new(settings),
             database_patience: settings.database.database_timeout.mul_f32(0.95),
             metrics_token: settings.metrics.metrics_token.clone(),
             https: settings.is_https(),
@@ -133,6 +138,11 @@ impl Doorward {
             pages::routes(&door, &door.0.pages, app);
             let mut mounts: Vec<&Mounted> = door.0.mounts.iter().collect();
             mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
+            app.configure(forward_auth::assertion_keys).configure(forward_auth::routes(""));
+            let native = mounts.iter().find(|mounted| mounted.dialect.name == "native" && !mounted.scope().is_empty());
+            if let Some(native) = native {
+                app.configure(forward_auth::routes(native.scope()));
+            }
             for mounted in mounts {
                 app.service(mount(mounted));
             }
@@ -181,6 +191,17 @@ impl Doorward {
 
     fn proxies(&self) -> &TrustedProxies {
         &self.0.proxies
+    }
+
+    fn forward_auth(&self) -> &ForwardAuth {
+        &self.0.forward_auth
+    }
+
+    /// What the mount of this dialect decides about tokens; where it is mounted no longer, what native's or the first does.
+    fn policy_of(&self, dialect: &str) -> Option<TokenPolicy> {
+        let named = |name: &str| self.0.mounts.iter().find(|mounted| mounted.dialect.name == name);
+        let mounted = named(dialect).or_else(|| named("native")).or_else(|| self.0.mounts.first());
+        mounted.map(|mounted| mounted.policy.clone())
     }
 
     fn database_patience(&self) -> Duration {

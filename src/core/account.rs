@@ -5,13 +5,13 @@ mod password_change;
 
 pub use password_change::{CheckedChange, PasswordChange, PreparedChange};
 
-use super::Core;
 use super::audit::{Event, Kind};
 use super::caller::Client;
 use super::identifier::{self, IdentifierKind, canonical};
 use super::password::{GivenSecret, NewSecret, new_password, new_pin};
 use super::refusal::{Error, FieldFault, FieldRule, Refusal, Taken};
 use super::sign_out::EndReason;
+use super::{Core, revocation};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::store::accounts::{self, AccountRow, IdentifierColumn, ProfileChange, SecretColumn};
@@ -145,11 +145,17 @@ impl Core {
                 return Ok(Err(refusal));
             }
             event.write(db, now)?;
-            Ok(accounts::change_profile(db, id, &change)?.ok_or(Refusal::AccountNotFound))
+            let Some(row) = accounts::change_profile(db, id, &change)? else {
+                return Ok(Err(Refusal::AccountNotFound));
+            };
+            // Ends nothing, being at the epoch that the account has: it tells every node that the account changed.
+            let notice = revocation::revoke_account(db, id, row.epoch, now, now)?;
+            Ok(Ok((row, notice)))
         });
         match changed {
             Ok(row) => {
-                let row = row?;
+                let (row, notice) = row?;
+                self.view.apply(&notice);
                 self.tell(&event);
                 Ok(row.into())
             }

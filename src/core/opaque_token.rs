@@ -71,6 +71,6 @@ fn opaque_text(gate: &TokenGate, key_id: &str, session: SessionId, generation: i
 }
 
 /// The hyphenated form and no other; a JWT has dots.
-fn is_opaque(text: &str) -> bool {
+pub(super) fn is_opaque(text: &str) -> bool {
     text.len() == 36 && Uuid::try_parse(text).is_ok()
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use papaya::HashMap;
 
 use super::Core;
+use super::identity::Identities;
 use super::refusal::Fault;
 use super::token::AccessClaims;
 use crate::clock::Timestamp;
@@ -54,6 +55,8 @@ pub struct View {
     fresh_at: AtomicU64,
     /// Bars of tokens that expired before this may be gone.
     forgotten: AtomicI64,
+    /// What is known of accounts until a row says that one changed.
+    pub(super) identities: Identities,
 }
 
 impl Default for View {
@@ -66,6 +69,7 @@ impl Default for View {
             started: Instant::now(),
             fresh_at: AtomicU64::new(0),
             forgotten: AtomicI64::new(i64::MIN),
+            identities: Identities::default(),
         }
     }
 }
@@ -88,6 +92,7 @@ impl View {
             let now = self.round.load(Ordering::Acquire);
             let joined = |(then, old): &(Round, Bar)| (now, if *then == now { old.and(bar) } else { bar });
             self.accounts.pin().update_or_insert(account, joined, (now, bar));
+            self.identities.forget(account);
         }
     }
 
@@ -139,6 +144,7 @@ impl View {
         let round = self.round.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
         let last = self.read_on(0, &mut list_after)?;
         self.accounts.pin().retain(|_, (seen, _)| *seen == round);
+        self.identities.forget_all();
         Ok(last)
     }
 

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
+use super::assertion::AssertionKey;
 use super::refusal::{Fault, Refusal};
 use super::signing_key::{KeyRing, PublicKey, SigningKey};
 use crate::clock::Timestamp;
@@ -125,6 +126,7 @@ struct Prepared {
     key: Arc<SigningKey>,
     access_header: Header,
     refresh_header: Header,
+    assertion: AssertionKey,
 }
 
 /// What a token under one header text is checked with.
@@ -158,6 +160,7 @@ impl TokenGate {
             let prepared = Prepared {
                 access_header: header(key, key.algorithm, "at+jwt"),
                 refresh_header: header(key, REFRESH_ALGORITHM, "rt+jwt"),
+                assertion: AssertionKey::of(key)?,
                 key: Arc::clone(key),
             };
             let access = Check::new(&key.decoding, key.algorithm);
@@ -187,6 +190,16 @@ impl TokenGate {
     /// The public half of every believed key that has one, the newest first.
     pub fn public_keys(&self) -> Vec<(String, PublicKey)> {
         self.ring.all().filter_map(|key| Some((key.id.clone(), key.public.clone()?))).collect()
+    }
+
+    /// What signs assertions now.
+    pub fn assertion_key(&self) -> Result<&AssertionKey, Fault> {
+        Ok(&self.prepared(self.active_key_id())?.assertion)
+    }
+
+    /// What checks them, the newest first.
+    pub fn assertion_keys(&self) -> Result<Vec<(String, PublicKey)>, Fault> {
+        self.ring.all().map(|key| Ok(self.prepared(&key.id)?.assertion.public())).collect()
     }
 
     /// Whether tokens under this key are still believed.
@@ -345,7 +358,7 @@ fn header_text(header: &Header, key: &EncodingKey) -> Result<String, Fault> {
     Ok(sample.split('.').next().unwrap_or_default().to_owned())
 }
 
-fn sign<T: Serialize>(header: &Header, payload: &T, key: &EncodingKey) -> Result<String, Fault> {
+pub(super) fn sign<T: Serialize>(header: &Header, payload: &T, key: &EncodingKey) -> Result<String, Fault> {
     encode(header, payload, key).map_err(|cause| Fault::Broken(format!("signing failed: {cause}")))
 }
 

@@ -124,7 +124,7 @@ async fn shaped(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse, actix_web::Error> {
-    if let Err(refusal) = limits::check(&request).and_then(|()| shaper.check_origin(&request)) {
+    if let Err(refusal) = limits::check(request.request()).and_then(|()| shaper.check_origin(&request)) {
         return Ok(shaper.fence(request.into_response(shaper.shape(&Said::Ours(&refusal.into())))));
     }
     match AssertUnwindSafe(next.call(request)).catch_unwind().await {

@@ -24,9 +24,14 @@ impl TrustedProxies {
 
     /// Whether the client came over https to a trusted proxy, by that proxy's word.
     pub fn says_https(&self, request: &HttpRequest) -> bool {
-        let trusted = request.peer_addr().is_some_and(|peer| self.trusts(peer.ip().to_canonical()));
+        let trusted = self.trust_the_peer_of(request);
         let last = request.headers().get_all(&FORWARDED_PROTO).last().and_then(|value| value.to_str().ok());
         trusted && last.is_some_and(|value| value.rsplit(',').next().is_some_and(|proto| proto.trim() == "https"))
+    }
+
+    /// Whether the request comes from a trusted proxy.
+    pub fn trust_the_peer_of(&self, request: &HttpRequest) -> bool {
+        request.peer_addr().is_some_and(|peer| self.trusts(peer.ip().to_canonical()))
     }
 
     fn trusts(&self, address: IpAddr) -> bool {

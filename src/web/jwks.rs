@@ -16,7 +16,12 @@ pub fn routes(app: &mut ServiceConfig) {
 }
 
 async fn jwks(door: Data<Doorward>) -> HttpResponse {
-    let keys: Vec<Value> = door.core().public_keys().iter().map(|(id, key)| jwk(id, key)).collect();
+    answer(&door.core().public_keys())
+}
+
+/// Keys as a set that others may keep for a minute.
+pub(super) fn answer(keys: &[(String, PublicKey)]) -> HttpResponse {
+    let keys: Vec<Value> = keys.iter().map(|(id, key)| jwk(id, key)).collect();
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, format!("public, max-age={}", PUBLIC_KEYS_MAX_AGE.as_secs())))
         .content_type("application/jwk-set+json")

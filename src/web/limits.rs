@@ -1,6 +1,7 @@
 //! How much of a request's head is read, and how many files the process may hold open. The body's limits are in body.rs,
 //! those of time in connection.rs.
 
+use actix_web::HttpRequest;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
@@ -22,7 +23,7 @@ const HEADERS_MAX: usize = 32 * 1024;
 const COOKIES_MAX: usize = 8 * 1024;
 
 /// Refuses a head over the limits, before anything is done for it.
-pub fn check(request: &ServiceRequest) -> Result<(), Refusal> {
+pub fn check(request: &HttpRequest) -> Result<(), Refusal> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target > URI_MAX {
         return Err(Refusal::UriTooLong);
@@ -42,7 +43,7 @@ pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse, actix_web::Error> {
-    match check(&request) {
+    match check(request.request()) {
         Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
         Err(refusal) => Ok(request.error_response(WebError::from(refusal))),
     }

@@ -1,5 +1,6 @@
 //! What tests stand on: the backends, and shorthands for what nearly every test does.
 
+pub mod daemon;
 pub mod dice;
 pub mod http;
 pub mod link;

@@ -1,0 +1,309 @@
+//! The yes or no for proxies: `/auth/verify` for those that want a status alone, `/auth/forward` for those that pass a
+//! redirect on, and the public keys of assertions. Only 200, 401, 403 and 503 here, and 302 from the second; in any doubt
+//! it is not 200, which one function below says and nothing else. Whether a token lives is core's.
+//!
+//! nginx passes 2xx, 401 and 403 on and turns all else into its own 500.
+
+mod identity_headers;
+mod original;
+mod renewal;
+mod rules;
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ACCEPT, AUTHORIZATION, HeaderName, LOCATION};
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use url::form_urlencoded;
+
+use super::answer::{Answered, tell};
+use super::call::{RequestId, access_token};
+use super::problem::Problem;
+use super::{Doorward, jwks, limits, problem, resource};
+use crate::core::caller::Caller;
+use crate::core::identity::Identity;
+use crate::core::refusal::{Error, Refusal};
+use crate::settings::forward_rules::ForwardRules;
+use crate::settings::{ForwardedHeaders, Settings};
+use identity_headers::IdentityHeaders;
+use original::{Original, Unclear};
+use renewal::Renewal;
+use rules::{Met, Needs};
+
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// What the settings say of checks.
+#[derive(Debug)]
+pub struct ForwardAuth {
+    headers: IdentityHeaders,
+    /// Names that no client may imitate with an underscore.
+    hyphenated: Vec<String>,
+    family: ForwardedHeaders,
+    rules: Option<ForwardRules>,
+    renews: bool,
+}
+
+impl ForwardAuth {
+    /// By the settings.
+    pub fn new(settings: &Settings) -> Self {
+        let headers = IdentityHeaders::new(&settings.forward_auth);
+        let hyphenated = headers.names().chain(original::FORWARDED).map(ToOwned::to_owned).collect();
+        Self {
+            headers,
+            hyphenated,
+            family: settings.forward_auth.forwarded_headers,
+            rules: settings.forward_auth.rules_file.as_ref().map(|file| file.rules.clone()),
+            renews: settings.forward_auth.verify_renew,
+        }
+    }
+}
+
+/// Adds the routes under a prefix: any method, since proxies send the browser's or their own.
+pub fn routes(prefix: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let (verify_path, forward_path) = (format!("{prefix}/auth/verify"), format!("{prefix}/auth/forward"));
+    move |app| {
+        app.service(web::resource(verify_path).to(verify)).service(web::resource(forward_path).to(forward));
+    }
+}
+
+/// Adds the list of keys that check assertions.
+pub fn assertion_keys(app: &mut ServiceConfig) {
+    let keys = resource("/.well-known/assertion-jwks.json", "GET, HEAD");
+    app.service(keys.route(web::get().to(list_assertion_keys)).route(web::head().to(list_assertion_keys)));
+}
+
+async fn list_assertion_keys(door: Data<Doorward>) -> Answered {
+    let keys = door.core().assertion_keys().map_err(Error::from)?;
+    Ok(jwks::answer(&keys))
+}
+
+async fn verify(request: HttpRequest, door: Data<Doorward>) -> HttpResponse {
+    match check(&door, &request).await {
+        Ok(allowed) => allow(&door, &request, allowed),
+        Err(no) => no.answer(&request),
+    }
+}
+
+async fn forward(request: HttpRequest, door: Data<Doorward>) -> HttpResponse {
+    match check(&door, &request).await {
+        Ok(allowed) => allow(&door, &request, allowed),
+        Err(No::Refused(error)) if No::status(&error) == StatusCode::UNAUTHORIZED => {
+            let original = original(&door, &request);
+            if is_navigation(&request, original.as_ref().ok()) {
+                return lead_to_sign_in(&door, &request, original);
+            }
+            No::Refused(error).answer(&request)
+        }
+        Err(no) => no.answer(&request),
+    }
+}
+
+/// A yes.
+struct Allowed {
+    /// Nobody where anybody may pass.
+    caller: Option<(Caller, Arc<Identity>)>,
+    assertion: Option<String>,
+    renewal: Option<Renewal>,
+}
+
+/// A no.
+enum No {
+    /// To the caller.
+    Refused(Error),
+    /// To what the proxy, or somebody in its name, said.
+    Unclear(Unclear),
+}
+
+impl From<Refusal> for No {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
+impl From<Error> for No {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Unclear> for No {
+    fn from(unclear: Unclear) -> Self {
+        Self::Unclear(unclear)
+    }
+}
+
+impl No {
+    /// What cannot be decided is 503; a request that is wrong in itself is one without a usable credential.
+    fn status(error: &Error) -> StatusCode {
+        match (error, problem::of(error).status) {
+            (Error::Fault(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_)), _) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            (_, StatusCode::FORBIDDEN) => StatusCode::FORBIDDEN,
+            _ => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let id = RequestId::of(request);
+        match self {
+            Self::Refused(error) => {
+                if let Error::Fault(fault) = error {
+                    tell(fault, &id);
+                }
+                let status = Self::status(error);
+                let headers = problem::headers_of(status, error);
+                Problem { status, headers, ..problem::of(error) }.answer(Some(&id))
+            }
+            Self::Unclear(Unclear(why)) => {
+                log::warn!(request = &*id.0, why; "a proxy's words are not believed");
+                let told = Problem {
+                    status: StatusCode::FORBIDDEN,
+                    code: "forwarding_unclear",
+                    title: "Forwarding unclear",
+                    detail: format!("{why}; see the proxy's configuration."),
+                    errors: Vec::new(),
+                    headers: Vec::new(),
+                };
+                told.answer(Some(&id))
+            }
+        }
+    }
+}
+
+/// The one place that says 200 to a check.
+fn allow(door: &Doorward, request: &HttpRequest, allowed: Allowed) -> HttpResponse {
+    let mut answer = HttpResponse::Ok().finish();
+    let headers = &door.forward_auth().headers;
+    match &allowed.caller {
+        Some((caller, identity)) => headers.write(&mut answer, identity, caller.session, allowed.assertion.as_deref()),
+        None => headers.write_empty(&mut answer),
+    }
+    match allowed.renewal.map(|renewal| renewal.set_cookie(door, request, &mut answer)) {
+        Some(Err(fault)) => No::Refused(fault.into()).answer(request),
+        None | Some(Ok(())) => answer,
+    }
+}
+
+/// All that a yes depends on.
+async fn check(door: &Doorward, request: &HttpRequest) -> Result<Allowed, No> {
+    limits::check(request)?;
+    let settings = door.forward_auth();
+    if request.headers().keys().any(|name| original::imitates(name, &settings.hyphenated)) {
+        return Err(Unclear("a header imitates another with an underscore").into());
+    }
+    let mut asked = Asked::of(request)?;
+    if let Some(rules) = &settings.rules {
+        match rules::meet(rules, &original(door, request)?.ok_or(Unclear("the proxy is not in TRUSTED_PROXIES"))?) {
+            Met::Public => return Ok(Allowed { caller: None, assertion: None, renewal: None }),
+            Met::SignedIn(needs) => asked.needs.join(needs),
+        }
+    }
+    let (caller, renewal) = caller(door, request).await?;
+    let identity = identity(door, &caller).await?;
+    if !asked.needs.are_met_by(&identity) {
+        return Err(Refusal::PermissionDenied.into());
+    }
+    let assertion = if asked.assertion { Some(assertion(door, request, &caller)?) } else { None };
+    Ok(Allowed { caller: Some((caller, identity)), assertion, renewal })
+}
+
+async fn caller(door: &Doorward, request: &HttpRequest) -> Result<(Caller, Option<Renewal>), No> {
+    let presented = access_token(door, request.headers())?;
+    let resolved = match &presented {
+        Some(token) => door.resolve(token.expose()).await,
+        None => Err(Refusal::TokenMissing.into()),
+    };
+    match resolved {
+        Ok(caller) => Ok((caller, None)),
+        // A header, good or bad, stands for itself.
+        Err(Error::Refusal(refusal))
+            if door.forward_auth().renews && !request.headers().contains_key(AUTHORIZATION) =>
+        {
+            let (caller, renewal) = renewal::renew(door, request, refusal).await?;
+            Ok((caller, Some(renewal)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn identity(door: &Doorward, caller: &Caller) -> Result<Arc<Identity>, Error> {
+    if let Some(known) = door.core().identity_in_memory(caller.account) {
+        return Ok(known);
+    }
+    let account = caller.account;
+    door.ask(move |core| core.find_identity(account)).await
+}
+
+fn assertion(door: &Doorward, request: &HttpRequest, caller: &Caller) -> Result<String, No> {
+    let original = original(door, request)?.ok_or(Unclear("the proxy is not in TRUSTED_PROXIES"))?;
+    Ok(door.core().assert_caller(caller, &original.host, &original.method)?)
+}
+
+fn original(door: &Doorward, request: &HttpRequest) -> Result<Option<Original>, Unclear> {
+    Original::read(request, door.forward_auth().family, door.proxies())
+}
+
+/// What the check's own URL asks for. It is the operator's, in the proxy's configuration: a word that is not known would
+/// let pass whom it was to keep out.
+#[derive(Debug, Default)]
+struct Asked {
+    needs: Needs,
+    assertion: bool,
+}
+
+impl Asked {
+    fn of(request: &HttpRequest) -> Result<Self, Unclear> {
+        let query = request.uri().query().unwrap_or_default();
+        let (mut asked, mut roles) = (Self::default(), Vec::new());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match (&*name, &*value) {
+                // All that follows is the client's.
+                ("original", _) => break,
+                ("role", role) if !role.is_empty() => roles.push(role.to_owned()),
+                ("permission", permission) if !permission.is_empty() => {
+                    asked.needs.permissions.push(permission.to_owned());
+                }
+                ("assertion", "true") => asked.assertion = true,
+                ("assertion", "false") => asked.assertion = false,
+                _ => return Err(Unclear("the check's query takes role, permission and assertion=true only")),
+            }
+        }
+        if !roles.is_empty() {
+            asked.needs.roles.push(roles);
+        }
+        Ok(asked)
+    }
+}
+
+/// A browser that changes its page, and follows a redirect to a form; a script would follow it to nowhere.
+fn is_navigation(request: &HttpRequest, original: Option<&Option<Original>>) -> bool {
+    if let Some(mode) = request.headers().get(FETCH_MODE) {
+        return mode.as_bytes() == b"navigate";
+    }
+    let method = original.and_then(Option::as_ref).map_or(request.method().as_str(), |original| &original.method);
+    let accepts = |accept: &str| accept.to_ascii_lowercase().contains("text/html");
+    method == "GET" && request.headers().get_all(ACCEPT).any(|line| line.to_str().is_ok_and(accepts))
+}
+
+/// To the page that gets new tokens by itself if the browser has what it takes, else to the one that asks for a secret.
+fn lead_to_sign_in(
+    door: &Doorward,
+    request: &HttpRequest,
+    original: Result<Option<Original>, Unclear>,
+) -> HttpResponse {
+    let original = match original {
+        Ok(original) => original,
+        Err(unclear) => return No::Unclear(unclear).answer(request),
+    };
+    let reads = |original: &Original| matches!(original.method.as_str(), "GET" | "HEAD");
+    let back = original.filter(reads).map(|original| original.url());
+    let redirects = door.redirects();
+    let page = if renewal::seems_possible(door, request) {
+        redirects.continue_page(back.as_deref())
+    } else {
+        redirects.sign_in_page(back.as_deref())
+    };
+    HttpResponse::Found().insert_header((LOCATION, page)).finish()
+}

@@ -1,0 +1,140 @@
+//! How an identity is written into headers: every documented one, each time, empty where there is nothing to say, so that
+//! nothing a client sent under such a name can be left standing. Which identity it is, is core's.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{HeaderName, HeaderValue};
+
+use crate::core::bounded_map::BoundedMap;
+use crate::core::identity::Identity;
+use crate::core::{AccountId, SessionId};
+use crate::settings::ForwardAuth;
+
+/// Accounts whose headers are kept written.
+const WRITTEN_MAX: usize = 65_536;
+
+/// The headers' names, and what was written for the accounts seen last.
+#[derive(Debug)]
+pub struct IdentityHeaders {
+    of_account: [HeaderName; 6],
+    session: HeaderName,
+    assertion: HeaderName,
+    written: BoundedMap<AccountId, Arc<Written>>,
+}
+
+/// One account's values, in the order of the names. They hold for exactly this identity.
+#[derive(Debug)]
+struct Written {
+    identity: Arc<Identity>,
+    values: [HeaderValue; 6],
+}
+
+impl IdentityHeaders {
+    /// By the settings.
+    pub fn new(settings: &ForwardAuth) -> Self {
+        let [user, id, email, name, role, permissions, session, assertion] = settings.header_names().map(header_name);
+        Self {
+            of_account: [user, id, email, name, role, permissions],
+            session,
+            assertion,
+            written: BoundedMap::new(WRITTEN_MAX),
+        }
+    }
+
+    /// All names, in lower case.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.of_account.iter().chain([&self.session, &self.assertion]).map(HeaderName::as_str)
+    }
+
+    /// Writes all of them.
+    pub fn write(
+        &self,
+        answer: &mut HttpResponse,
+        identity: &Arc<Identity>,
+        session: SessionId,
+        assertion: Option<&str>,
+    ) {
+        let headers = answer.headers_mut();
+        let written = self.written_for(identity);
+        for (name, value) in self.of_account.iter().zip(&written.values) {
+            headers.insert(name.clone(), value.clone());
+        }
+        headers.insert(self.session.clone(), value(&session.to_string()));
+        headers.insert(self.assertion.clone(), assertion.map_or_else(|| HeaderValue::from_static(""), value));
+    }
+
+    /// For a path that anybody may see: nobody is named.
+    pub fn write_empty(&self, answer: &mut HttpResponse) {
+        for name in self.of_account.iter().chain([&self.session, &self.assertion]) {
+            answer.headers_mut().insert(name.clone(), HeaderValue::from_static(""));
+        }
+    }
+
+    fn written_for(&self, identity: &Arc<Identity>) -> Arc<Written> {
+        let known = self.written.get(&identity.account);
+        if let Some(written) = known.filter(|written| Arc::ptr_eq(&written.identity, identity)) {
+            return written;
+        }
+        let permissions: Vec<String> = identity.permissions.iter().map(|text| encoded(text, ",")).collect();
+        let values = [
+            value(&encoded(&identity.user, "")),
+            value(&identity.account.to_string()),
+            value(&encoded(&identity.email, "")),
+            value(&encoded(&identity.name, "")),
+            value(&encoded(&identity.role, "")),
+            value(&permissions.join(",")),
+        ];
+        let written = Arc::new(Written { identity: Arc::clone(identity), values });
+        self.written.insert(identity.account, Arc::clone(&written));
+        written
+    }
+}
+
+/// The settings let no other name in.
+fn header_name(name: &str) -> HeaderName {
+    HeaderName::try_from(name).unwrap_or(HeaderName::from_static("remote-user"))
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_encoded_before| HeaderValue::from_static(""))
+}
+
+/// Percent-encodes what is not printable ASCII, the percent sign, and spaces at the ends: a name may be of any script, and
+/// no name may begin another header.
+fn encoded(text: &str, also: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let last = text.len().saturating_sub(1);
+    for (at, octet) in text.bytes().enumerate() {
+        let plain = octet.is_ascii_graphic() || (octet == b' ' && at != 0 && at != last);
+        if plain && octet != b'%' && !also.as_bytes().contains(&octet) {
+            out.push(char::from(octet));
+        } else {
+            let _ = write!(out, "%{octet:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_ends_a_header_or_begins_one() {
+        for (text, expected) in [
+            ("Ada Lovelace", "Ada Lovelace"),
+            ("José Ñ", "Jos%C3%A9 %C3%91"),
+            ("a\r\nSet-Cookie: x=1", "a%0D%0ASet-Cookie: x=1"),
+            (" a ", "%20a%20"),
+            ("100%", "100%25"),
+            ("\u{202e}x\0", "%E2%80%AEx%00"),
+            ("", ""),
+        ] {
+            assert_eq!(encoded(text, ""), expected);
+            assert!(HeaderValue::from_str(expected).is_ok());
+        }
+        assert_eq!(encoded("a,b", ","), "a%2Cb");
+    }
+}

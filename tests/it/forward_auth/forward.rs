@@ -1,0 +1,112 @@
+//! `/auth/forward`: as verify, but a browser that changes its page is led to sign in, with the way back as a trusted proxy
+//! tells it.
+
+use doorward::testing::{Builder, TestService};
+
+use super::{check, forwarded};
+use crate::support::http::{Request, Response};
+use crate::support::{Backend, Tokens, code, on_both_backends, register};
+
+on_both_backends!(
+    a_navigation_is_led_to_sign_in_and_anything_else_is_refused,
+    the_way_back_comes_from_a_trusted_proxy_and_leads_to_listed_hosts_only,
+    a_proxy_that_contradicts_itself_is_refused,
+    a_browser_with_a_live_refresh_cookie_is_led_to_go_on,
+    each_family_of_headers_counts_alone,
+);
+
+const SIGN_IN: &str = "https://auth.example.com/login";
+
+fn behind_a_proxy(builder: Builder) -> Builder {
+    let builder = builder.set("TEST_MODE", "false").set("BCRYPT_COST", "10").set("TRUSTED_PROXIES", "127.0.0.1");
+    builder.set("PUBLIC_URL", "https://auth.example.com").set("REDIRECT_HOSTS", "example.com")
+}
+
+fn location(answer: &Response) -> &str {
+    assert_eq!(answer.status, 302, "{}", answer.text());
+    answer.header("location").unwrap()
+}
+
+fn navigation(service: &TestService, host: &str, target: &str) -> Response {
+    forwarded("/auth/forward", "GET", host, target).header("Accept", "text/html,*/*").send(service.address())
+}
+
+fn a_navigation_is_led_to_sign_in_and_anything_else_is_refused(backend: Backend) {
+    let service = behind_a_proxy(backend.service()).start();
+    let html = "text/html,application/xhtml+xml";
+    for (method, headers, leads) in [
+        ("GET", vec![("Accept", html)], true),
+        ("GET", vec![("Sec-Fetch-Mode", "navigate")], true),
+        ("POST", vec![("Sec-Fetch-Mode", "navigate"), ("Accept", html)], true),
+        ("GET", vec![("Sec-Fetch-Mode", "cors"), ("Accept", html)], false),
+        ("GET", vec![("Sec-Fetch-Mode", "no-cors")], false),
+        ("POST", vec![("Accept", html)], false),
+        ("GET", vec![("Accept", "application/json")], false),
+        ("GET", vec![], false),
+    ] {
+        let request = forwarded("/auth/forward", method, "app.example.com", "/deep?a=b&c=d");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        let answer = request.send(service.address());
+        if leads {
+            let back = if method == "GET" { "?rd=https%3A%2F%2Fapp.example.com%2Fdeep%3Fa%3Db%26c%3Dd" } else { "" };
+            assert_eq!(location(&answer), format!("{SIGN_IN}{back}"), "{method} {headers:?}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+        } else {
+            assert_eq!((answer.status, code(&answer).as_str()), (401, "token_missing"), "{method} {headers:?}");
+        }
+    }
+}
+
+fn the_way_back_comes_from_a_trusted_proxy_and_leads_to_listed_hosts_only(backend: Backend) {
+    let service = behind_a_proxy(backend.service()).start();
+    assert_eq!(location(&navigation(&service, "evil.test", "/")), SIGN_IN);
+    assert_eq!(location(&navigation(&service, "app.example.com.evil.test", "/")), SIGN_IN);
+    assert_eq!(
+        location(&navigation(&service, "app.example.com", "//evil.test")),
+        format!("{SIGN_IN}?rd=https%3A%2F%2Fapp.example.com%2F%2Fevil.test")
+    );
+    let strangers = behind_a_proxy(backend.service()).set("TRUSTED_PROXIES", "10.0.0.1").start();
+    assert_eq!(location(&navigation(&strangers, "app.example.com", "/deep")), SIGN_IN, "its words do not count");
+}
+
+fn a_proxy_that_contradicts_itself_is_refused(backend: Backend) {
+    let service = behind_a_proxy(backend.service()).start();
+    let request = || forwarded("/auth/forward", "GET", "app.example.com", "/a").header("Accept", "text/html");
+    for (what, request) in [
+        ("another family names another path", request().header("X-Original-URL", "https://app.example.com/b")),
+        ("a second host", request().header("X-Forwarded-Host", "evil.test")),
+        ("a second path", request().header("X-Forwarded-Uri", "/b")),
+        ("a list of hosts", forwarded("/auth/forward", "GET", "a.test, b.test", "/a").header("Accept", "text/html")),
+        ("no path", Request::new("GET", "/auth/forward").header("Accept", "text/html")),
+        ("no rooted path", forwarded("/auth/forward", "GET", "a.test", "a").header("Accept", "text/html")),
+    ] {
+        let answer = request.send(service.address());
+        assert_eq!((answer.status, code(&answer).as_str()), (403, "forwarding_unclear"), "{what}");
+    }
+}
+
+fn a_browser_with_a_live_refresh_cookie_is_led_to_go_on(backend: Backend) {
+    let service = backend.service().set("TRUSTED_PROXIES", "127.0.0.1").start();
+    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let lead = |cookies: &str| {
+        let request = forwarded("/auth/forward", "GET", "app.example.com", "/").header("Accept", "text/html");
+        location(&request.cookie_header(cookies).send(service.address())).to_owned()
+    };
+    assert_eq!(lead(&format!("refreshToken={}", tokens.refresh)), "/auth/continue");
+    assert_eq!(lead("refreshToken=x"), "/login");
+    assert_eq!(lead(&format!("refreshToken={}", tokens.access)), "/login");
+    assert_eq!(check(&service, "/auth/forward", &tokens.access).status, 200);
+}
+
+fn each_family_of_headers_counts_alone(backend: Backend) {
+    let original = behind_a_proxy(backend.service()).set("FORWARDED_HEADERS", "x-original").start();
+    let request = Request::new("GET", "/auth/forward").header("Accept", "text/html");
+    let request = request.header("X-Original-Method", "GET").header("X-Original-URL", "https://app.example.com/a?b");
+    let back = format!("{SIGN_IN}?rd=https%3A%2F%2Fapp.example.com%2Fa%3Fb");
+    assert_eq!(location(&request.send(original.address())), back);
+    assert_eq!(navigation(&original, "app.example.com", "/a?b").status, 403, "the other family alone");
+    let envoy = behind_a_proxy(backend.service()).set("FORWARDED_HEADERS", "envoy").start();
+    let request = Request::new("GET", "/auth/forward?original=/a?b").header("Accept", "text/html");
+    let request = request.header("Host", "app.example.com").header("X-Forwarded-Proto", "https");
+    assert_eq!(location(&request.send(envoy.address())), back);
+}

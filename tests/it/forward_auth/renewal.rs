@@ -1,0 +1,159 @@
+//! VERIFY_RENEW: a check that finds a live refresh cookie and no usable access token makes an access token and touches
+//! nothing else.
+
+use std::time::Duration;
+
+use doorward::testing::{Builder, TestService};
+
+use super::identity;
+use crate::support::http::{Request, Response};
+use crate::support::{
+    Backend, Tokens, code, end_of, is_believed, on_both_backends, parts_of, race, refresh_with, register,
+};
+
+on_both_backends!(
+    a_check_renews_the_access_token_and_leaves_the_generation_alone,
+    nothing_is_renewed_unless_the_setting_says_so,
+    two_hundred_checks_at_the_moment_of_expiry_sign_nobody_out,
+    a_dead_session_is_not_renewed,
+    a_spent_refresh_token_is_renewed_in_its_grace_only_and_ends_nothing,
+    a_header_stands_for_itself,
+    a_renewed_token_dies_with_its_session,
+    a_renewal_ends_with_the_session,
+);
+
+fn renewing(backend: Backend) -> Builder {
+    backend.service().set("VERIFY_RENEW", "true")
+}
+
+fn with_refresh(service: &TestService, refresh: &str) -> Response {
+    let cookies = format!("accessToken=old.and.over; refreshToken={refresh}");
+    Request::new("GET", "/auth/verify").cookie_header(&cookies).send(service.address())
+}
+
+fn renewed(answer: &Response) -> String {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(identity(answer)[0], "emily");
+    let lines = answer.headers_named("set-cookie");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let cookie = &answer.set_cookies()[0];
+    assert_eq!(cookie.name, "accessToken");
+    assert_eq!(cookie.attributes, ["Path=/", "HttpOnly", "SameSite=Lax", "Max-Age=900"]);
+    cookie.value.clone()
+}
+
+fn a_check_renews_the_access_token_and_leaves_the_generation_alone(backend: Backend) {
+    let service = renewing(backend).start();
+    let mut browser = register(&service, "emily");
+    let first = Tokens::held_by(&browser);
+    for _ in 0..3 {
+        service.advance(Duration::from_mins(20));
+        assert!(!is_believed(&service, &first.access));
+        let access = renewed(&with_refresh(&service, &first.refresh));
+        assert!(is_believed(&service, &access));
+        let (old, new) = (parts_of(&first.access).1, parts_of(&access).1);
+        assert_eq!((&new["sid"], &new["gen"], &new["sub"]), (&old["sid"], &old["gen"], &old["sub"]));
+        // With a token that lives there is nothing to renew.
+        let cookies = format!("accessToken={access}; refreshToken={}", first.refresh);
+        let again = Request::new("GET", "/auth/verify").cookie_header(&cookies).send(service.address());
+        assert_eq!((again.status, again.set_cookies().len()), (200, 0));
+    }
+    // The refresh token was not spent: it still gives the next generation.
+    assert_eq!(browser.post_empty("/auth/refresh").status, 200);
+    assert_eq!(parts_of(&Tokens::held_by(&browser).access).1["gen"], 1);
+}
+
+fn nothing_is_renewed_unless_the_setting_says_so(backend: Backend) {
+    let service = backend.service().start();
+    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let answer = with_refresh(&service, &tokens.refresh);
+    assert_eq!((answer.status, answer.set_cookies().len()), (401, 0));
+}
+
+fn two_hundred_checks_at_the_moment_of_expiry_sign_nobody_out(backend: Backend) {
+    let service = renewing(backend).start();
+    let mut browser = register(&service, "emily");
+    for _ in 0..3 {
+        service.advance(Duration::from_mins(20));
+        let held = Tokens::held_by(&browser);
+        let (to, refresh) = (service.address(), held.refresh.clone());
+        let answers = race(40, move |number| {
+            let ask = |_| {
+                let cookies = format!("accessToken={}; refreshToken={refresh}", held.access);
+                let path = if number % 2 == 0 { "/auth/verify" } else { "/auth/forward" };
+                Request::new("GET", path).cookie_header(&cookies).send(to)
+            };
+            (0..5).map(ask).collect::<Vec<_>>()
+        });
+        let tokens: Vec<String> = answers.iter().flatten().map(renewed).collect();
+        assert_eq!(tokens.len(), 200);
+        assert!(tokens.iter().all(|access| is_believed(&service, access)));
+        // And a refresh beside them goes on as ever.
+        assert_eq!(browser.post_empty("/auth/refresh").status, 200);
+    }
+}
+
+fn a_dead_session_is_not_renewed(backend: Backend) {
+    let service = renewing(backend).start();
+    let mut browser = register(&service, "emily");
+    let tokens = Tokens::held_by(&browser);
+    browser.post_empty("/auth/logout");
+    for refresh in [tokens.refresh.as_str(), "x", tokens.access.as_str(), "00000000-0000-4000-8000-000000000000"] {
+        let answer = with_refresh(&service, refresh);
+        assert_eq!((answer.status, answer.set_cookies().len()), (401, 0), "{}", answer.text());
+    }
+    let two = format!("refreshToken={}; refreshToken=x", tokens.refresh);
+    assert_eq!(Request::new("GET", "/auth/verify").cookie_header(&two).send(service.address()).status, 401);
+    let locked = Tokens::held_by(&register(&service, "locked"));
+    let account = service.core().find_account_by("locked").unwrap().id;
+    service.core().set_status(account, doorward::core::AccountStatus::Locked).unwrap();
+    assert_eq!(with_refresh(&service, &locked.refresh).status, 401);
+}
+
+fn a_spent_refresh_token_is_renewed_in_its_grace_only_and_ends_nothing(backend: Backend) {
+    let service = renewing(backend).start();
+    let mut browser = register(&service, "emily");
+    let parent = Tokens::held_by(&browser);
+    browser.post_empty("/auth/refresh");
+    // The child has not shown up anywhere: its holder may never have got it.
+    let access = renewed(&with_refresh(&service, &parent.refresh));
+    assert_eq!(parts_of(&access).1["gen"], 0, "a later generation would prove a receipt that did not happen");
+    assert_eq!(browser.get("/auth/verify").status, 200);
+    service.advance(Duration::from_secs(11));
+    let late = with_refresh(&service, &parent.refresh);
+    assert_eq!((late.status, late.set_cookies().len()), (401, 0));
+    assert_eq!(browser.post_empty("/auth/refresh").status, 200, "a request that waited in a proxy ends no session");
+    assert_eq!(code(&refresh_with(&service, &parent.refresh)), "refresh_token_reused", "a refresh with it does");
+}
+
+fn a_header_stands_for_itself(backend: Backend) {
+    let service = renewing(backend).start();
+    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let request = Request::new("GET", "/auth/verify").bearer("old.and.over");
+    let answer = request.cookie_header(&format!("refreshToken={}", tokens.refresh)).send(service.address());
+    assert_eq!((answer.status, answer.set_cookies().len()), (401, 0));
+}
+
+fn a_renewed_token_dies_with_its_session(backend: Backend) {
+    let service = renewing(backend).start();
+    let mut browser = register(&service, "emily");
+    service.advance(Duration::from_hours(2));
+    let access = renewed(&with_refresh(&service, &Tokens::held_by(&browser).refresh));
+    assert_eq!(browser.post_empty("/auth/logout").status, 200);
+    // The revocation lasts as long as the token that was made last.
+    while service.core().now().seconds() < end_of(&access) {
+        assert_eq!(service.core().purge().is_ok(), true);
+        assert!(!is_believed(&service, &access));
+        service.advance(Duration::from_mins(5));
+    }
+}
+
+fn a_renewal_ends_with_the_session(backend: Backend) {
+    let service = renewing(backend).set("REFRESH_TTL", "1h").start();
+    let tokens = Tokens::held_by(&register(&service, "emily"));
+    service.advance(Duration::from_mins(55));
+    let answer = with_refresh(&service, &tokens.refresh);
+    assert_eq!(answer.status, 200);
+    service.advance(Duration::from_mins(6));
+    assert_eq!(with_refresh(&service, &tokens.refresh).status, 401);
+}

@@ -1,0 +1,94 @@
+//! Real proxies with the configurations that are shipped, before a real doorward and an app that says what it received:
+//! who gets through, as whom, and that nobody speaks for the proxy. What the checks decide is forward_auth.rs's.
+
+mod app;
+mod identity;
+mod passing;
+mod renewal;
+mod shipped;
+
+use doorward::testing::{Builder, TestService};
+use serde_json::Value;
+
+use crate::support::daemon::Daemon;
+use crate::support::http::{Browser, Request, Response};
+use crate::support::{Backend, PASSWORD};
+use app::App;
+use shipped::Proxy;
+
+/// The host that the configurations are written for.
+const HOST: &str = "app.example.com";
+
+/// Makes each named function a test behind each proxy: `fn(Proxy)`.
+macro_rules! behind_every_proxy {
+    ($($name:ident),+ $(,)?) => {
+        mod nginx {
+            $(#[test] fn $name() { super::$name(crate::proxies::shipped::Proxy::Nginx); })+
+        }
+        mod caddy {
+            $(#[test] fn $name() { super::$name(crate::proxies::shipped::Proxy::Caddy); })+
+        }
+        mod haproxy {
+            $(#[test] fn $name() { super::$name(crate::proxies::shipped::Proxy::HaProxy); })+
+        }
+    };
+}
+use behind_every_proxy;
+
+/// A proxy, what it asks, and the app behind it.
+struct Site {
+    service: Option<TestService>,
+    proxy: Daemon,
+    app: App,
+}
+
+impl Site {
+    fn start(proxy: Proxy) -> Self {
+        Self::with(proxy, "", |builder| builder)
+    }
+
+    /// With a question of the check's own, and settings.
+    fn with(proxy: Proxy, query: &str, set: impl FnOnce(Builder) -> Builder) -> Self {
+        Self::on(Backend::Sqlite, proxy, query, set)
+    }
+
+    fn on(backend: Backend, proxy: Proxy, query: &str, set: impl FnOnce(Builder) -> Builder) -> Self {
+        let builder = backend.service().set("TRUSTED_PROXIES", "127.0.0.1");
+        let service = set(builder.set("PUBLIC_URL", format!("http://{HOST}"))).start();
+        let app = App::start();
+        let proxy = proxy.start(service.address(), app.address(), query);
+        Self { service: Some(service), proxy, app }
+    }
+
+    fn service(&self) -> &TestService {
+        self.service.as_ref().unwrap()
+    }
+
+    fn send(&self, request: Request) -> Response {
+        request.header("Host", HOST).send(self.proxy.address())
+    }
+
+    /// A browser that came through the proxy to register.
+    fn register(&self, username: &str) -> Browser {
+        let mut browser = Browser::new(self.proxy.address());
+        let body = serde_json::json!({ "username": username, "password": PASSWORD }).to_string();
+        let answer = browser.send(Request::new("POST", "/auth/register").header("Host", HOST).json(&body));
+        assert_eq!(answer.status, 201, "{} {}", answer.text(), self.proxy.log());
+        browser
+    }
+}
+
+/// A request of this browser's to the app.
+fn get(browser: &mut Browser, target: &str) -> Response {
+    browser.send(Request::new("GET", target).header("Host", HOST))
+}
+
+/// The headers that the app received, whose names mean this one to some reader.
+fn received(answer: &Response, name: &str) -> Vec<(String, String)> {
+    let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
+    let headers: Vec<(String, String)> = match answer.json()["headers"].clone() {
+        Value::Array(headers) => headers.into_iter().map(|pair| serde_json::from_value(pair).unwrap()).collect(),
+        other => panic!("no headers in {other}"),
+    };
+    headers.into_iter().filter(|(known, _)| plain(known) == plain(name)).collect()
+}
