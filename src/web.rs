@@ -127,7 +127,8 @@ impl Doorward {
         &self.0.core
     }
 
-    /// Adds health, the public keys, the pages and every mount to an actix app, the longest prefix first, so that the root takes what is left.
+    /// Adds health, the public keys, the pages, the checks and every mount to an actix app, the longest prefix first, so that
+    /// the root takes what is left.
     pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
         let door = self.clone();
         move |app: &mut ServiceConfig| {
@@ -197,11 +198,10 @@ impl Doorward {
         &self.0.forward_auth
     }
 
-    /// What the mount of this dialect decides about tokens; where it is mounted no longer, what native's or the first does.
-    fn policy_of(&self, dialect: &str) -> Option<TokenPolicy> {
-        let named = |name: &str| self.0.mounts.iter().find(|mounted| mounted.dialect.name == name);
-        let mounted = named(dialect).or_else(|| named("native")).or_else(|| self.0.mounts.first());
-        mounted.map(|mounted| mounted.policy.clone())
+    /// What the mount of this dialect decides about tokens; where it is mounted no longer, what the pages do.
+    fn policy_of(&self, dialect: &str) -> TokenPolicy {
+        let mounted = self.0.mounts.iter().find(|mounted| mounted.dialect.name == dialect);
+        mounted.unwrap_or(&self.0.pages).policy.clone()
     }
 
     fn database_patience(&self) -> Duration {

@@ -155,7 +155,7 @@ fn is_circle(url: &Url, own: bool) -> bool {
     let path = percent_decode_str(url.path()).decode_utf8_lossy();
     let path = path.trim_end_matches('/');
     let leads_on = |page: &&str| path.strip_prefix(*page).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    url.query_pairs().any(|(name, _)| name == BACK) || (own && CIRCLES.iter().any(|page| leads_on(page)))
+    url.query_pairs().any(|(name, _)| name == BACK) || (own && CIRCLES.iter().any(leads_on))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ macro_rules! behind_every_proxy {
             $(#[test] fn $name() { super::$name(crate::proxies::shipped::Proxy::Caddy); })+
         }
         mod haproxy {
-            $(#[test] fn $name() { super::$name(crate::proxies::shipped::Proxy::HaProxy); })+
+            $(#[test] fn $name() { super::$name(crate::proxies::shipped::Proxy::Haproxy); })+
         }
     };
 }

@@ -6,6 +6,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed2551
 use super::*;
 use crate::secret::base64url;
 use crate::settings::TokenAlgorithm;
+use jsonwebtoken::DecodingKey;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_795_253_640);
 const KEY: &[u8] = b"0kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4";
@@ -43,6 +44,14 @@ fn refresh() -> RefreshClaims {
     }
 }
 
+/// What an access token says at NOW, found out twice: at first sight, and when it was seen before.
+fn believed(gate: &TokenGate, token: &str) -> Result<AccessClaims, Refusal> {
+    let first = gate.check_access(token, NOW);
+    assert_eq!(gate.check_access(token, NOW), first, "a second look sees the same");
+    assert_eq!(gate.check_access_anew(token, NOW), first);
+    first.map(|genuine| (**genuine).clone())
+}
+
 /// Signs any payload under the header of a genuine access token.
 fn forge(payload: &str) -> String {
     let genuine = gate().mint_access(&access(), "k1").unwrap();
@@ -62,7 +71,7 @@ fn payload(change: impl Fn(&mut serde_json::Map<String, serde_json::Value>)) -> 
 #[test]
 fn what_is_minted_is_believed() {
     let token = gate().mint_access(&access(), "k1").unwrap();
-    assert_eq!(gate().check_access(token.expose(), NOW), Ok(access()));
+    assert_eq!(believed(&gate(), token.expose()), Ok(access()));
     let token = gate().mint_refresh(&refresh(), "k0").unwrap();
     assert_eq!(gate().check_refresh(token.expose(), NOW), Ok(refresh()));
 }
@@ -84,6 +93,22 @@ fn neither_stands_in_for_the_other() {
 }
 
 #[test]
+fn a_token_that_was_seen_still_ends_and_lends_its_signature_to_no_other() {
+    let gate = gate();
+    let token = gate.mint_access(&access(), "k1").unwrap();
+    assert!(believed(&gate, token.expose()).is_ok());
+    let later = |seconds: i64| gate.check_access(token.expose(), Timestamp::from_seconds(NOW.seconds() + seconds));
+    assert_eq!(later(900), Err(Refusal::TokenExpired));
+    assert_eq!(later(-6), Err(Refusal::TokenInvalid));
+    let (signed, signature) = token.expose().rsplit_once('.').unwrap();
+    let header = signed.split('.').next().unwrap();
+    let admins = payload(|claims| drop(claims.insert("role".into(), "OWNER".into())));
+    let forged = format!("{header}.{}.{signature}", base64url(admins.as_bytes()));
+    assert_eq!(gate.check_access(&forged, NOW), Err(Refusal::TokenInvalid));
+    assert_eq!(gate.check_access(&signature[signature.len() - 32..], NOW), Err(Refusal::TokenInvalid));
+}
+
+#[test]
 fn the_end_is_strict_and_the_beginning_has_the_skew() {
     let token = gate().mint_access(&access(), "k1").unwrap();
     let at = |seconds: i64| gate().check_access(token.expose(), Timestamp::from_seconds(NOW.seconds() + seconds));
@@ -95,7 +120,7 @@ fn the_end_is_strict_and_the_beginning_has_the_skew() {
 
 #[test]
 fn the_forge_makes_a_believed_token_when_it_changes_nothing() {
-    assert_eq!(gate().check_access(&forge(&payload(|_| ())), NOW), Ok(access()));
+    assert_eq!(believed(&gate(), &forge(&payload(|_| ()))), Ok(access()));
     let past = payload(|claims| drop(claims.insert("nbf".into(), (NOW.seconds() - 1).into())));
     assert!(gate().check_access(&forge(&past), NOW).is_ok());
 }
@@ -185,7 +210,7 @@ fn every_algorithm_signs_and_is_believed_and_no_other_key_would_do() {
         let own = algorithm.as_str();
         assert_eq!(gate.active_algorithm(), own);
         let token = gate.mint_access(&access(), own).unwrap();
-        assert_eq!(gate.check_access(token.expose(), NOW), Ok(access()));
+        assert_eq!(believed(&gate, token.expose()), Ok(access()));
         for other in TokenAlgorithm::ALL.into_iter().filter(|other| *other != algorithm) {
             let theirs = gate.mint_access(&access(), other.as_str()).unwrap();
             let (header, _) = theirs.expose().split_once('.').unwrap();
