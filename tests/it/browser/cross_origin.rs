@@ -62,7 +62,7 @@ fn a_listed_origin_is_answered_and_no_other() {
                 "method": "POST", "mode": "no-cors", "body": body,
                 "headers": { "Content-Type": "application/x-www-form-urlencoded" },
             });
-            assert_eq!(ask(path, options)["status"], 0, "an opaque answer");
+            assert_eq!(ask(path, options)["status"], "none", "{host} {path}");
         }
     }
     browser.open(&site.at("spa.example.com", "/"));

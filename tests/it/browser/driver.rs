@@ -1,6 +1,7 @@
 //! Chromium behind its WebDriver, one step after the other: each step waits until what it needs is there. The profile is
 //! empty and goes with the browser.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -21,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Chromium {
     runtime: Runtime,
     client: Option<Client>,
+    scripts: Cell<bool>,
     _profile: tempfile::TempDir,
     _driver: Daemon,
 }
@@ -80,7 +82,7 @@ impl Chromium {
         let client =
             runtime.block_on(ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&url));
         let client = client.unwrap_or_else(|why| panic!("Chromium does not start: {why}\n{}", driver.log()));
-        Self { runtime, client: Some(client), _profile: profile, _driver: driver }
+        Self { runtime, client: Some(client), scripts: Cell::new(true), _profile: profile, _driver: driver }
     }
 
     fn client(&self) -> &Client {
@@ -97,8 +99,9 @@ impl Chromium {
         self.beyond("goog/cdp/execute", json!({ "cmd": command, "params": parameters }))
     }
 
-    /// Switches the page's scripts off; those of the driver run on.
+    /// Switches the scripts of pages off, in tabs to come too; those of the driver run on.
     pub fn without_scripts(&self) {
+        self.scripts.set(false);
         self.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": true }));
     }
 
@@ -182,6 +185,9 @@ impl Chromium {
             self.client().switch_to_window(tab.handle).await
         };
         self.runtime.block_on(opened).unwrap();
+        if !self.scripts.get() {
+            self.without_scripts();
+        }
     }
 
     pub fn to_tab(&self, number: usize) {

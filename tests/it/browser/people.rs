@@ -60,8 +60,12 @@ fn the_same_works_without_scripts(backend: Backend) {
     let site = Site::start(backend, |builder, _| builder);
     register(&site);
     let browser = Chromium::start();
+    let elsewhere = site.at("other.example.com", "/");
+    browser.open(&elsewhere);
+    browser.wait_for_text("a script ran");
     browser.without_scripts();
-    browser.open(&site.at("other.example.com", "/"));
+    browser.open(&elsewhere);
+    browser.wait_for_text("no script ran");
     walk(&site, &browser);
 }
 

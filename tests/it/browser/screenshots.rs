@@ -20,7 +20,8 @@ fn shoot(browser: &Chromium, name: &str) {
         browser.devtools("Emulation.setDeviceMetricsOverride", &size);
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         browser.devtools("Emulation.setEmulatedMedia", &features);
-        let wide = browser.run("arguments[0](document.documentElement.scrollWidth - document.documentElement.clientWidth)", vec![]);
+        let wide = browser
+            .run("arguments[0](document.documentElement.scrollWidth - document.documentElement.clientWidth)", vec![]);
         assert_eq!(wide, 0, "{name} is wider than {width}");
         std::fs::write(folder.join(format!("{name}-{shape}.png")), browser.screenshot()).unwrap();
     }

@@ -67,7 +67,7 @@ fn nginx(folder: &Path, listen: SocketAddr, doorward: SocketAddr, app: SocketAdd
     let elsewhere = format!(
         "server {{\nlisten {listen} ssl;\nserver_name *.example.com evil.test;\nssl_certificate {path}/cert.pem;\n\
          ssl_certificate_key {path}/key.pem;\ndefault_type text/html;\nlocation / {{ return 200 '<!doctype html>\
-         <link rel=icon href=data:,><title>elsewhere</title><body>elsewhere at $request_uri'; }}\n}}\n"
+         <link rel=icon href=data:,><title>elsewhere</title><p id=p>no script ran<script>p.textContent = `a script ran`</script>'; }}\n}}\n"
     );
     std::fs::write(folder.join("site.conf"), format!("{site}\n{elsewhere}")).unwrap();
     let around = format!(
