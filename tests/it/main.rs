@@ -10,6 +10,7 @@
 mod accounts;
 mod audit;
 mod bad_days;
+mod browser;
 mod canary;
 mod clock_steps;
 mod cluster;
