@@ -230,6 +230,9 @@ fn orphans(folder: &Path, parent: &Path, found: &mut Vec<String>) {
     let named = std::fs::read_to_string(parent).unwrap();
     for entry in folder.read_dir().unwrap() {
         let path = entry.unwrap().path();
+        if !path.is_dir() && path.extension().is_none_or(|ending| ending != "rs") {
+            continue;
+        }
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let is_named = |line: &str| line.strip_prefix("pub ").unwrap_or(line) == format!("mod {name};");
         let above = if path.is_dir() { path.with_extension("rs") } else { parent.to_owned() };
