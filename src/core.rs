@@ -8,6 +8,7 @@ pub mod bounded_map;
 pub mod caller;
 pub mod demo;
 pub mod feed;
+pub mod form_token;
 pub mod housekeeping;
 pub mod identifier;
 pub mod identity;

@@ -30,7 +30,7 @@ pub use database::Database;
 pub use forward_auth::{ForwardAuth, ForwardedHeaders};
 pub use keys::{Keys, TokenAlgorithm};
 pub use metrics::MetricsSettings;
-pub use pages::{Pages, RedirectHost};
+pub use pages::{Colour, Pages, RedirectHost};
 pub use passwords::Passwords;
 pub use throttle::{Free, Rate, Throttle};
 pub use tokens::Tokens;

@@ -16,6 +16,7 @@ mod jwks;
 mod limits;
 mod metrics;
 mod origin;
+mod pages;
 pub mod problem;
 pub mod redirect;
 mod run;
@@ -39,6 +40,7 @@ use crate::core::{Core, OpenError, Opened};
 use crate::secret::Secret;
 use crate::settings::Settings;
 use answer::{WebError, in_the_dialects_shape};
+use call::RequestIds;
 use client_address::TrustedProxies;
 use dialects::{Dialect, Mounted};
 use forward_auth::ForwardAuth;
@@ -66,8 +68,11 @@ struct Inner {
     cookies: SessionCookies,
     origins: Origins,
     redirects: Redirects,
+    pages: Mounted,
+    site: pages::Site,
     proxies: TrustedProxies,
     forward_auth: ForwardAuth,
+    request_ids: RequestIds,
     database_patience: Duration,
     metrics_token: Option<Secret>,
     https: bool,
@@ -95,15 +100,20 @@ impl Doorward {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let hash_threads = settings.passwords.hash_threads.map_or(cores, usize::from);
         let hash_queue = usize::from(settings.passwords.hash_queue);
+        let mounts: Vec<Mounted> =
+            settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
         let inner = Inner {
             rows: Pool::start("rows", connections, connections * QUEUE_PER_CONNECTION, core.metrics(), || {})?,
             hashes: Pool::start("hash", hash_threads, hash_queue, core.metrics(), run::stand_back)?,
-            mounts: settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect(),
+            pages: pages::mounted(settings, &mounts),
+            site: pages::Site::new(settings),
+            mounts,
             cookies: SessionCookies::new(settings),
             origins: Origins::new(settings),
             redirects: Redirects::new(settings),
             proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
             forward_auth: ForwardAuth::new(settings),
+            request_ids: RequestIds::default(),
             database_patience: settings.database.database_timeout.mul_f32(0.95),
             metrics_token: settings.metrics.metrics_token.clone(),
             https: settings.is_https(),
@@ -120,21 +130,24 @@ impl Doorward {
         &self.0.core
     }
 
-    /// Adds health, the public keys and every mount to an actix app, the longest prefix first, so that the root takes what is left.
+    /// Adds health, the public keys, the pages, the checks and every mount to an actix app, the longest prefix first, so that
+    /// the root takes what is left.
     pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
         let door = self.clone();
         move |app: &mut ServiceConfig| {
-            app.app_data(Data::new(door.clone())).configure(health::routes).configure(jwks::routes);
-            if let Some(token) = &door.0.metrics_token {
-                app.configure(metrics::guarded(token.clone()));
-            }
             let mut mounts: Vec<&Mounted> = door.0.mounts.iter().collect();
             mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
-            app.configure(forward_auth::assertion_keys).configure(forward_auth::routes(""));
+            // The checks first: routes are tried in order, and nothing is asked for as often.
+            app.app_data(Data::new(door.clone())).configure(forward_auth::routes(""));
             let native = mounts.iter().find(|mounted| mounted.dialect.name == "native" && !mounted.scope().is_empty());
             if let Some(native) = native {
                 app.configure(forward_auth::routes(native.scope()));
             }
+            app.configure(forward_auth::assertion_keys).configure(health::routes).configure(jwks::routes);
+            if let Some(token) = &door.0.metrics_token {
+                app.configure(metrics::guarded(token.clone()));
+            }
+            pages::routes(&door, &door.0.pages, app);
             for mounted in mounts {
                 app.service(mount(mounted));
             }
@@ -177,19 +190,26 @@ impl Doorward {
         &self.0.redirects
     }
 
+    fn site(&self) -> &pages::Site {
+        &self.0.site
+    }
+
     fn proxies(&self) -> &TrustedProxies {
         &self.0.proxies
+    }
+
+    fn request_ids(&self) -> &RequestIds {
+        &self.0.request_ids
     }
 
     fn forward_auth(&self) -> &ForwardAuth {
         &self.0.forward_auth
     }
 
-    /// What the mount of this dialect decides about tokens; where it is mounted no longer, what native's or the first does.
-    fn policy_of(&self, dialect: &str) -> Option<TokenPolicy> {
-        let named = |name: &str| self.0.mounts.iter().find(|mounted| mounted.dialect.name == name);
-        let mounted = named(dialect).or_else(|| named("native")).or_else(|| self.0.mounts.first());
-        mounted.map(|mounted| mounted.policy.clone())
+    /// What the mount of this dialect decides about tokens; where it is mounted no longer, what the pages do.
+    fn policy_of(&self, dialect: &str) -> TokenPolicy {
+        let mounted = self.0.mounts.iter().find(|mounted| mounted.dialect.name == dialect);
+        mounted.unwrap_or(&self.0.pages).policy.clone()
     }
 
     fn database_patience(&self) -> Duration {

@@ -30,14 +30,14 @@ impl Core {
     pub fn renew_access_token(
         &self,
         token: &RefreshToken,
-        policy_of: &dyn Fn(&str) -> Option<TokenPolicy>,
+        policy_of: &dyn Fn(&str) -> TokenPolicy,
     ) -> Result<Renewed, Error> {
         let named = self.named_by(token, true)?;
         for _ in 0..refresh::ROUNDS {
             let found = self.store.read(|db| sessions::find(db, named.session))?;
             let (row, account) =
                 found.filter(|(row, _)| row.account_id == named.account).ok_or(Refusal::SessionEnded)?;
-            let (now, policy) = (self.now(), policy_of(&row.dialect).ok_or(Refusal::SessionEnded)?);
+            let (now, policy) = (self.now(), policy_of(&row.dialect));
             let confirmed = first_receipt(&row, self.receipts.seen(row.id, row.generation));
             let rules = RotationRules { rotates: false, grace: self.rules.refresh_grace };
             match decide(now, named.generation, &row, &account, confirmed, &rules) {

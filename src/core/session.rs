@@ -1,11 +1,12 @@
 //! Sessions: begin, resolve, list. How a session's refresh token rotates is refresh.rs's, how it ends sign_out.rs's; who
 //! may begin one is sign_in.rs's and sign_up.rs's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::caller::{Caller, Client};
 use super::refusal::{Error, Refusal};
-use super::token::{AccessClaims, RefreshClaims};
+use super::token::{AccessClaims, Genuine, RefreshClaims};
 use super::{Core, revocation};
 use crate::clock::Timestamp;
 use crate::secret::{AccessToken, DeviceToken, NoRandomness, RefreshToken, base64url, random_bytes};
@@ -87,7 +88,7 @@ pub enum Resolved {
     /// It lives.
     Live(Caller),
     /// Memory is too old to say, or has forgotten; the table must be asked.
-    AskTable(AccessClaims),
+    AskTable(Arc<Genuine>),
 }
 
 impl Core {
@@ -103,27 +104,27 @@ impl Core {
         if age > self.rules.revocation_max_stale || self.view.may_have_forgotten(&claims) {
             return Ok(Resolved::AskTable(claims));
         }
-        Ok(Resolved::Live(self.receive(claims, now)))
+        Ok(Resolved::Live(self.receive(&claims, now)))
     }
 
     /// The slow way of the same check: memory did not hear from the table for too long.
-    pub fn resolve_session_from_table(&self, claims: AccessClaims) -> Result<Caller, Error> {
-        if revocation::is_revoked_in_table(&self.store, &claims)? {
+    pub fn resolve_session_from_table(&self, claims: &AccessClaims) -> Result<Caller, Error> {
+        if revocation::is_revoked_in_table(&self.store, claims)? {
             return Err(Refusal::SessionEnded.into());
         }
         let now = self.now();
         Ok(self.receive(claims, now))
     }
 
-    fn receive(&self, claims: AccessClaims, now: Timestamp) -> Caller {
+    fn receive(&self, claims: &AccessClaims, now: Timestamp) -> Caller {
         self.receipts.mark(claims.session, claims.generation, now);
-        Caller {
-            account: claims.account,
-            session: claims.session,
-            generation: claims.generation,
-            role: claims.role,
-            expires_at: claims.expires_at,
-        }
+        caller(claims)
+    }
+
+    /// Who tokens were made for just now. They have not arrived anywhere yet, so nothing is noted as received.
+    pub fn caller_of(&self, issued: &Issued) -> Result<Caller, Refusal> {
+        let claims = self.gate().check_access(issued.access.expose(), self.now())?;
+        Ok(caller(&claims))
     }
 
     /// The row of a session that begins now; its tokens are made once it is written.
@@ -256,6 +257,16 @@ impl From<SessionRow> for Session {
             user_agent: row.user_agent,
             address: row.address,
         }
+    }
+}
+
+fn caller(claims: &AccessClaims) -> Caller {
+    Caller {
+        account: claims.account,
+        session: claims.session,
+        generation: claims.generation,
+        role: claims.role.clone(),
+        expires_at: claims.expires_at,
     }
 }
 

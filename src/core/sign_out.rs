@@ -124,7 +124,7 @@ impl Core {
         }
         match access {
             Some(Ok(claims)) => {
-                let AccessClaims { account, session, generation, .. } = claims;
+                let AccessClaims { account, session, generation, .. } = **claims;
                 named.insert(0, Named { session, account, generation });
             }
             Some(Err(refusal)) => refused = refusal.into(),

@@ -4,12 +4,14 @@
 //! A token's header must be, octet for octet, one that this service writes: so `alg`, `typ`, `kid`, `crit`, `jwk`, `jku`,
 //! `x5u` and whatever else a header can carry are never interpreted (RFC 8725 sections 3.1, 3.10 and 3.11).
 
+mod seen;
+mod signature;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use serde::de::DeserializeOwned;
+use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
@@ -19,9 +21,9 @@ use super::signing_key::{KeyRing, PublicKey, SigningKey};
 use crate::clock::Timestamp;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::store::{AccountId, Id128, SessionId};
-
-/// The longest token looked at; ours have under 700 octets.
-const TOKEN_MAX: usize = 4096;
+use seen::Seen;
+pub(super) use signature::sign;
+use signature::{Check, header, header_text, verify};
 
 /// No token of ours lives for a hundred years, in seconds.
 const LIFE_MAX: i64 = 100 * 366 * 86_400;
@@ -51,6 +53,21 @@ pub struct AccessClaims {
     pub expires_at: Timestamp,
     /// Makes it unlike every other.
     pub id: String,
+}
+
+/// What an access token says that this service signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Genuine {
+    claims: AccessClaims,
+    not_before: Option<i64>,
+}
+
+impl std::ops::Deref for Genuine {
+    type Target = AccessClaims;
+
+    fn deref(&self) -> &AccessClaims {
+        &self.claims
+    }
 }
 
 /// What a refresh token says. All of it comes from the session's row, so that one generation has one text.
@@ -129,13 +146,6 @@ struct Prepared {
     assertion: AssertionKey,
 }
 
-/// What a token under one header text is checked with.
-#[derive(Debug)]
-struct Check {
-    key: DecodingKey,
-    validation: Validation,
-}
-
 /// Mints and checks with one set of keys; made anew when the keys change.
 #[derive(Debug)]
 pub struct TokenGate {
@@ -144,6 +154,7 @@ pub struct TokenGate {
     prepared: HashMap<String, Prepared>,
     access_by_header: HashMap<String, Check>,
     refresh_by_header: HashMap<String, Check>,
+    seen: Seen,
 }
 
 impl TokenGate {
@@ -155,6 +166,7 @@ impl TokenGate {
             prepared: HashMap::new(),
             access_by_header: HashMap::new(),
             refresh_by_header: HashMap::new(),
+            seen: Seen::default(),
         };
         for key in ring.all() {
             let prepared = Prepared {
@@ -163,8 +175,7 @@ impl TokenGate {
                 assertion: AssertionKey::of(key)?,
                 key: Arc::clone(key),
             };
-            let access = Check::new(&key.decoding, key.algorithm);
-            let refresh = Check::new(&key.refresh_decoding, REFRESH_ALGORITHM);
+            let (access, refresh) = (Check::of_access(key), Check::of_refresh(key));
             gate.access_by_header.insert(header_text(&prepared.access_header, &key.encoding)?, access);
             gate.refresh_by_header.insert(header_text(&prepared.refresh_header, &key.refresh_encoding)?, refresh);
             gate.prepared.insert(key.id.clone(), prepared);
@@ -254,22 +265,33 @@ impl TokenGate {
         Ok(self.prepared(key_id)?.key.derive.sign(label.as_bytes()))
     }
 
-    /// Believes an access token, or says why not. `TokenExpired` is said of genuine ones only.
-    pub fn check_access(&self, token: &str, now: Timestamp) -> Result<AccessClaims, Refusal> {
-        let claims = self.read_access(token, now)?;
-        if claims.expires_at <= now { Err(Refusal::TokenExpired) } else { Ok(claims) }
+    /// Believes an access token, or says why not. `TokenExpired` is said of genuine ones only. Its signature is checked at
+    /// first sight, its times every time.
+    pub fn check_access(&self, token: &str, now: Timestamp) -> Result<Arc<Genuine>, Refusal> {
+        if let Some(genuine) = self.seen.get(token) {
+            return self.in_time(genuine, now);
+        }
+        let genuine = self.in_time(Arc::new(self.genuine_access(token)?), now)?;
+        self.seen.note(token, &genuine);
+        Ok(genuine)
     }
 
-    /// As `check_access` for a token whose end may be past.
-    pub fn read_access(&self, token: &str, now: Timestamp) -> Result<AccessClaims, Refusal> {
-        let (claims, nbf) = self.genuine_access(token)?;
-        let (iat, exp) = (claims.issued_at.seconds(), claims.expires_at.seconds());
-        if self.times_fit(iat, exp, nbf, now) { Ok(claims) } else { Err(Refusal::TokenInvalid) }
+    /// As `check_access`, at first sight every time: what a token costs that was not seen before.
+    pub fn check_access_anew(&self, token: &str, now: Timestamp) -> Result<Arc<Genuine>, Refusal> {
+        self.in_time(Arc::new(self.genuine_access(token)?), now)
     }
 
-    /// What it says and its `nbf`, if its signature and all that does not depend on the time are right. The answer holds
-    /// for as long as this gate does, so it may be kept by the token's text; the times must be asked every time.
-    fn genuine_access(&self, token: &str) -> Result<(AccessClaims, Option<i64>), Refusal> {
+    fn in_time(&self, genuine: Arc<Genuine>, now: Timestamp) -> Result<Arc<Genuine>, Refusal> {
+        let (iat, exp) = (genuine.issued_at.seconds(), genuine.expires_at.seconds());
+        if !self.times_fit(iat, exp, genuine.not_before, now) {
+            return Err(Refusal::TokenInvalid);
+        }
+        if genuine.expires_at <= now { Err(Refusal::TokenExpired) } else { Ok(genuine) }
+    }
+
+    /// What it says, if its signature and all that does not depend on the time are right. The answer holds for as long as
+    /// this gate does.
+    fn genuine_access(&self, token: &str) -> Result<Genuine, Refusal> {
         let payload: AccessPayload = verify(token, &self.access_by_header)?;
         let genuine = payload.iss == self.rules.issuer
             && payload.aud == self.rules.audience
@@ -290,7 +312,7 @@ impl TokenGate {
             expires_at: Timestamp::from_seconds(payload.exp),
             id: payload.jti,
         };
-        Ok((claims, payload.nbf))
+        Ok(Genuine { claims, not_before: payload.nbf })
     }
 
     /// Believes a refresh token, or says why not.
@@ -331,46 +353,6 @@ impl TokenGate {
             && Timestamp::from_seconds(iat) <= latest
             && nbf.is_none_or(|nbf| Timestamp::from_seconds(nbf) <= latest)
     }
-}
-
-impl Check {
-    /// The library checks the signature; the claims are checked here, where there is no hidden leeway and no claim is
-    /// optional.
-    fn new(key: &DecodingKey, algorithm: Algorithm) -> Self {
-        let mut validation = Validation::new(algorithm);
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        Self { key: key.clone(), validation }
-    }
-}
-
-fn header(key: &SigningKey, algorithm: Algorithm, typ: &str) -> Header {
-    let mut header = Header::new(algorithm);
-    header.typ = Some(typ.to_owned());
-    header.kid = Some(key.id.clone());
-    header
-}
-
-/// The first segment of every token with this header.
-fn header_text(header: &Header, key: &EncodingKey) -> Result<String, Fault> {
-    let sample = sign(header, &(), key)?;
-    Ok(sample.split('.').next().unwrap_or_default().to_owned())
-}
-
-pub(super) fn sign<T: Serialize>(header: &Header, payload: &T, key: &EncodingKey) -> Result<String, Fault> {
-    encode(header, payload, key).map_err(|cause| Fault::Broken(format!("signing failed: {cause}")))
-}
-
-/// Signature first, by the key and algorithm that the exact header text belongs to; only then the payload.
-fn verify<T: DeserializeOwned>(token: &str, by_header: &HashMap<String, Check>) -> Result<T, Refusal> {
-    if token.len() > TOKEN_MAX {
-        return Err(Refusal::TokenInvalid);
-    }
-    let (header, _) = token.split_once('.').ok_or(Refusal::TokenInvalid)?;
-    let check = by_header.get(header).ok_or(Refusal::TokenInvalid)?;
-    let decoded = decode::<T>(token, &check.key, &check.validation);
-    decoded.map(|data| data.claims).map_err(|_forged_or_torn| Refusal::TokenInvalid)
 }
 
 /// The canonical text of both ids: one account has one `sub`.

@@ -97,11 +97,14 @@ fn rules_file(text: &str) -> Result<RulesFile, String> {
     Ok(RulesFile { path, rules: ForwardRules::parse(&content).map_err(|why| format!("{text}, {why}"))? })
 }
 
-/// No underscore: some servers take `Remote_User` for `Remote-User`, so a client could speak for the proxy.
+/// Under a prefix that no header with a meaning of its own has. No underscore: some servers take `Remote_User` for
+/// `Remote-User`, so a client could speak for the proxy.
 fn header(text: &str) -> Result<String, String> {
     let fits = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-';
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
-        return Err(format!("{text:?} is no header name; use up to 64 letters, digits and -"));
+    let name = text.to_ascii_lowercase();
+    let ours = (name.starts_with("remote-") || name.starts_with("x-")) && !name.starts_with("x-forwarded-");
+    if !ours || text.len() > 64 || !text.bytes().all(fits) {
+        return Err(format!("{text:?} is no name for it; use up to 64 letters, digits and -, after Remote- or X-"));
     }
     Ok(text.to_owned())
 }
@@ -135,26 +138,7 @@ impl ForwardAuth {
             if names.iter().take(number).any(|other| other == name) {
                 faults.push(format!("REMOTE_…_HEADER: {name} stands twice; give each its own header"));
             }
-            if SPOKEN_FOR.contains(&name.as_str()) {
-                faults.push(format!("REMOTE_…_HEADER: {name} has a meaning of its own; use another name"));
-            }
         }
         faults
     }
 }
-
-/// Headers that answers have anyway.
-const SPOKEN_FOR: [&str; 12] = [
-    "set-cookie",
-    "cookie",
-    "authorization",
-    "content-type",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "location",
-    "www-authenticate",
-    "cache-control",
-    "host",
-    "date",
-];

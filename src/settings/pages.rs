@@ -22,7 +22,32 @@ pub struct Pages {
     /// Serve the pages /login, /register, /account and /logout.
     #[arg(long, default_value = "true", action = clap::ArgAction::Set, value_parser = switch)]
     pub pages: bool,
+
+    /// What the pages call the service.
+    #[arg(long, default_value = "Doorward", value_parser = name)]
+    pub page_name: String,
+
+    /// The file of the pages' logo: SVG, PNG or WebP, at most 64 KiB. Default: a door.
+    #[arg(long, value_parser = logo)]
+    pub page_logo: Option<Logo>,
+
+    /// The colour of the pages' buttons and links: #3457d5. Text upon it is black or white, whichever is read more easily.
+    #[arg(long, default_value = "#3457d5", value_parser = colour)]
+    pub page_accent: Colour,
 }
+
+/// A picture as it is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logo {
+    /// Its octets.
+    pub octets: Vec<u8>,
+    /// Their media type.
+    pub media_type: &'static str,
+}
+
+/// Red, green and blue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Colour(pub [u8; 3]);
 
 /// A host whose pages, and whose subdomains' pages, a redirect may lead to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +117,46 @@ fn page(text: &str) -> Result<String, String> {
     if web { Ok(url.into()) } else { Err(wrong()) }
 }
 
+/// The largest logo; a page should not wait for its picture.
+const LOGO_MAX: u64 = 64 * 1024;
+
+fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().count() > 40 || text.chars().any(char::is_control) {
+        return Err(format!("{text:?} is no name for a page; use 1 to 40 characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// By its first octets, not by the file's name: a browser is told what it is and must not guess.
+fn logo(text: &str) -> Result<Logo, String> {
+    let unread = |why: std::io::Error| format!("{text} cannot be read: {why}");
+    if std::fs::metadata(text).map_err(unread)?.len() > LOGO_MAX {
+        return Err(format!("{text} is larger than 64 KiB; make it smaller"));
+    }
+    let octets = std::fs::read(text).map_err(unread)?;
+    let svg = std::str::from_utf8(&octets).is_ok_and(|text| text.contains("<svg"));
+    let media_type = match octets.as_slice() {
+        [0x89, b'P', b'N', b'G', ..] => "image/png",
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
+        _ if svg => "image/svg+xml",
+        _ => return Err(format!("{text} is neither SVG nor PNG nor WebP")),
+    };
+    Ok(Logo { octets, media_type })
+}
+
+fn colour(text: &str) -> Result<Colour, String> {
+    let wrong = || format!("{text:?} is no colour; write #3457d5");
+    let digits = text
+        .strip_prefix('#')
+        .filter(|digits| digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+        .ok_or_else(wrong)?;
+    let part = |from: usize| digits.get(from..from + 2).and_then(|part| u8::from_str_radix(part, 16).ok());
+    match (part(0), part(2), part(4)) {
+        (Some(red), Some(green), Some(blue)) => Ok(Colour([red, green, blue])),
+        _ => Err(wrong()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +190,34 @@ mod tests {
         }
         for wrong in ["", "account", "//evil", "/\\evil", "javascript:alert(1)", "https://u@a", "/a b"] {
             assert!(page(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_logo_is_what_its_octets_say_and_small() {
+        let folder = std::env::temp_dir().join(format!("doorward-logo-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("logo.png");
+        for (octets, expected) in [
+            (&b"\x89PNG\r\n\x1a\n"[..], Some("image/png")),
+            (b"<?xml version=\"1.0\"?><svg/>", Some("image/svg+xml")),
+            (b"RIFF\0\0\0\0WEBPVP8 ", Some("image/webp")),
+            (b"<html><script>", None),
+            (&vec![0x89; 70_000], None),
+        ] {
+            std::fs::write(&file, octets).unwrap();
+            let read = logo(&file.display().to_string());
+            assert_eq!(read.as_ref().ok().map(|logo| logo.media_type), expected, "{read:?}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(logo(&file.display().to_string()).is_err_and(|why| why.contains("cannot be read")));
+    }
+
+    #[test]
+    fn a_colour_is_six_digits() {
+        assert_eq!(colour("#3457D5"), Ok(Colour([0x34, 0x57, 0xd5])));
+        for wrong in ["3457d5", "#fff", "red", "#3457dg", "#3457d5;}", "#+1+2+3", "#éé12"] {
+            assert!(colour(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -8,9 +8,9 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
-    CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
@@ -82,6 +82,10 @@ pub struct Refused<'a> {
     pub target: &'a str,
     /// Now.
     pub at: Timestamp,
+    /// The service, for shapes that look like its pages.
+    pub door: &'a Doorward,
+    /// What the client says it speaks (`Accept-Language`).
+    pub speaks: Option<&'a HeaderValue>,
 }
 
 /// What of a request outlives it, to shape its error with.
@@ -91,6 +95,7 @@ struct Shaper {
     id: RequestId,
     method: Method,
     uri: Uri,
+    speaks: Option<HeaderValue>,
 }
 
 /// Around every mount: guards head and origin, catches panics, gives errors the dialect's shape.
@@ -103,7 +108,8 @@ pub async fn in_the_dialects_shape(
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
     let (id, method, uri) = (request_id_of(&request), request.method().clone(), request.uri().clone());
-    let shaper = Shaper { door, mounted, id, method, uri };
+    let speaks = request.headers().get(ACCEPT_LANGUAGE).cloned();
+    let shaper = Shaper { door, mounted, id, method, uri, speaks };
     let answered = shaped(&shaper, request, next).await;
     let status = match &answered {
         Ok(response) => response.status(),
@@ -171,19 +177,27 @@ impl Shaper {
             tell(fault, &self.id);
         }
         if let Error::Refusal(Refusal::DuplicateCookie) = error {
-            log::warn!(request = &*self.id.0; "two cookies of one name differ: a sibling domain may plant one");
+            log::warn!(request = self.id.as_str(); "two cookies of one name differ: a sibling domain may plant one");
         }
         let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
         let at = self.door.core().now();
-        (self.mounted.dialect.refuse)(&Refused { error, id: &self.id, method: &self.method, target, at })
+        (self.mounted.dialect.refuse)(&Refused {
+            error,
+            id: &self.id,
+            method: &self.method,
+            target,
+            at,
+            door: &self.door,
+            speaks: self.speaks.as_ref(),
+        })
     }
 }
 
 /// A defect is told with each request that meets it. That the database is away is told by the store, once an outage.
 pub fn tell(fault: &Fault, id: &RequestId) {
     match fault {
-        Fault::Broken(_) => log::error!(request = &*id.0; "{fault}"),
-        Fault::Unavailable(_) => log::debug!(request = &*id.0; "{fault}"),
+        Fault::Broken(_) => log::error!(request = id.as_str(); "{fault}"),
+        Fault::Unavailable(_) => log::debug!(request = id.as_str(); "{fault}"),
     }
 }
 
@@ -237,7 +251,7 @@ pub async fn fenced(
         }
         Err(_panic) => {
             let fault = Fault::Broken("a handler panicked".to_owned());
-            log::error!(request = &*id.0; "{fault}");
+            log::error!(request = id.as_str(); "{fault}");
             let mut answer = problem::of(&fault.into()).answer(Some(&id));
             fence(answer.headers_mut(), &id, https);
             return Err(as_error(answer));
@@ -289,7 +303,7 @@ fn fence(headers: &mut HeaderMap, id: &RequestId, https: bool) {
             headers.insert(name, HeaderValue::from_static(value));
         }
     }
-    if let Ok(id) = HeaderValue::from_str(&id.0) {
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, id);
     }
 }
@@ -308,7 +322,7 @@ fn log_request<B>(response: &ServiceResponse<B>, id: &RequestId, began: Instant)
         path = response.request().path(),
         status = response.status().as_u16(),
         us = began.elapsed().as_micros(),
-        request = &*id.0;
+        request = id.as_str();
         "request"
     );
 }

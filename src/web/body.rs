@@ -53,7 +53,15 @@ impl Fields {
         if !is_of(request, "application/x-www-form-urlencoded") {
             return Self::optional(request, payload).await;
         }
+        Self::form(request, payload).await
+    }
+
+    /// Reads a form, and nothing but a form.
+    pub async fn form(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
         let body = collect(request, payload).await?;
+        if !is_of(request, "application/x-www-form-urlencoded") {
+            return Err(Refusal::UnsupportedMediaType.into());
+        }
         let mut entries = Map::new();
         for (name, value) in url::form_urlencoded::parse(&body) {
             if entries.insert(name.into_owned(), Value::String(value.into_owned())).is_some() {

@@ -1,6 +1,7 @@
 //! Cookie or bearer to `Caller`: the extractor and the middleware, for our own routes and for other actix services.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -14,7 +15,7 @@ use super::{Doorward, missing_doorward, problem};
 use crate::core::caller::Caller;
 use crate::core::refusal::{Error, Refusal};
 use crate::core::session::Resolved;
-use crate::core::token::AccessClaims;
+use crate::core::token::Genuine;
 
 impl Doorward {
     /// Who a request's access token speaks for. Reads memory only, unless memory is too old to be believed.
@@ -42,8 +43,8 @@ impl Doorward {
         resolved
     }
 
-    async fn ask_table(&self, claims: AccessClaims) -> Result<Caller, Error> {
-        let answer = self.ask(|core| core.resolve_session_from_table(claims)).await;
+    async fn ask_table(&self, claims: Arc<Genuine>) -> Result<Caller, Error> {
+        let answer = self.ask(move |core| core.resolve_session_from_table(&claims)).await;
         let metrics = self.core().metrics();
         match &answer {
             Err(Error::Refusal(Refusal::Busy(_)) | Error::Fault(_)) => metrics.table_checks_failed.inc(),

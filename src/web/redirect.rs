@@ -92,7 +92,8 @@ impl Redirects {
     fn allowed_url(&self, back: &str) -> Option<String> {
         let (scheme, rest) = back.split_once("://")?;
         let secure = scheme.eq_ignore_ascii_case("https");
-        if !secure && !(scheme.eq_ignore_ascii_case("http") && self.takes_http()) {
+        let plain = scheme.eq_ignore_ascii_case("http") && self.takes_http();
+        if !secure && !plain {
             return None;
         }
         let authority = rest.split(['/', '?', '#', '\\']).next()?;
@@ -105,10 +106,10 @@ impl Redirects {
         let host = url.host_str()?;
         // The host as it was written must be the host as it is read: no user, no escapes, no other digits, no last dot.
         let written = authority.split(':').next()?;
-        let plain = written.eq_ignore_ascii_case(host) && !authority.contains('@') && !host.ends_with('.');
+        let exact = written.eq_ignore_ascii_case(host) && !authority.contains('@') && !host.ends_with('.');
         let own = self.own.as_ref().is_some_and(|own| own.origin() == url.origin());
         let listed = own || self.hosts.iter().any(|listed| listed.covers(host));
-        (plain && listed && !is_circle(&url, own)).then(|| url.into())
+        (exact && listed && !is_circle(&url, own)).then(|| url.into())
     }
 
     /// In development, where we ourselves are reached over http, so are the others.
@@ -154,7 +155,7 @@ fn is_circle(url: &Url, own: bool) -> bool {
     let path = percent_decode_str(url.path()).decode_utf8_lossy();
     let path = path.trim_end_matches('/');
     let leads_on = |page: &&str| path.strip_prefix(*page).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    url.query_pairs().any(|(name, _)| name == BACK) || (own && CIRCLES.iter().any(|page| leads_on(&page)))
+    url.query_pairs().any(|(name, _)| name == BACK) || (own && CIRCLES.iter().any(leads_on))
 }
 
 #[cfg(test)]

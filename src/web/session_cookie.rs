@@ -1,10 +1,11 @@
-//! The only place that reads, writes or clears a cookie of the session. Which token goes into one is for the caller.
+//! The only place that reads, writes or clears a cookie, of the session or of a form. What goes into one is for the caller.
 //!
 //! Reading is our own: actix-web decodes and trims names, so that a sibling subdomain can pass `%5F%5FHost-x` off as
 //! `__Host-x`, and loses every cookie over one octet that is not UTF-8. Here names are octets, compared as they are.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use memchr::memchr;
 use std::time::Duration;
 
 use crate::core::refusal::{Fault, Refusal};
@@ -15,12 +16,18 @@ use crate::settings::{Prefix, Settings};
 /// How long a device is known: as long as browsers keep a cookie at most (RFC 6265bis section 5.5).
 const DEVICE_LIVES: Duration = Duration::from_hours(400 * 24);
 
+/// How far the cookies of our own pages reach: this host, whatever the session's do. Lax, so that a page that a link of
+/// another site opens knows the forms that are open already.
+const OF_PAGES: &str = "; Path=/; HttpOnly; SameSite=Lax";
+
 /// The cookies, named and fenced as the settings say.
 #[derive(Debug, Clone)]
 pub struct SessionCookies {
     access: String,
     refresh: String,
     device: String,
+    form: String,
+    bounces: String,
     fence: String,
     secure: bool,
 }
@@ -41,6 +48,8 @@ impl SessionCookies {
             access: format!("{prefix}{}", cookies.cookie_access_name),
             refresh: format!("{prefix}{}", cookies.cookie_refresh_name),
             device: format!("{prefix}{}", cookies.cookie_device_name),
+            form: format!("{}formToken", if https { "__Host-" } else { "" }),
+            bounces: format!("{}bounces", if https { "__Host-" } else { "" }),
             fence: format!("; Path=/{domain}; HttpOnly; SameSite={}", cookies.cookie_same_site.as_str()),
             secure: https,
         }
@@ -61,6 +70,32 @@ impl SessionCookies {
         read(headers, &self.device).ok().flatten().map(DeviceToken::new)
     }
 
+    /// What forms before a sign-in are bound to. Two that differ bind nothing.
+    pub fn read_form(&self, headers: &HeaderMap) -> Option<String> {
+        read(headers, &self.form).ok().flatten()
+    }
+
+    /// Sets what forms before a sign-in are bound to, until the browser is closed.
+    pub fn set_form(&self, response: &mut HttpResponse, value: &str, https: bool) -> Result<(), Fault> {
+        self.put(response, (&self.form, OF_PAGES), value, None, https)
+    }
+
+    /// What is noted about redirects of late.
+    pub fn read_bounces(&self, headers: &HeaderMap) -> Option<String> {
+        read(headers, &self.bounces).ok().flatten()
+    }
+
+    /// Notes redirects for so long; for no time at all, forgets them.
+    pub fn set_bounces(
+        &self,
+        response: &mut HttpResponse,
+        value: &str,
+        lives: Duration,
+        https: bool,
+    ) -> Result<(), Fault> {
+        self.put(response, (&self.bounces, OF_PAGES), value, Some(lives), https)
+    }
+
     /// Whether a cookie of the session came.
     pub fn any(&self, headers: &HeaderMap) -> bool {
         [&self.access, &self.refresh].into_iter().any(|name| !matches!(read(headers, name), Ok(None)))
@@ -69,38 +104,38 @@ impl SessionCookies {
     /// Sets both cookies. `https` is whether this request came over it, whatever the public URL says.
     pub fn set(&self, response: &mut HttpResponse, issued: &Issued, https: bool) -> Result<(), Fault> {
         let lives = |lives: Duration| issued.persistent.then_some(lives);
-        self.put(response, &self.access, issued.access.expose(), lives(issued.access_lives), https)?;
-        self.put(response, &self.refresh, issued.refresh.expose(), lives(issued.refresh_lives), https)
+        self.put(response, (&self.access, &self.fence), issued.access.expose(), lives(issued.access_lives), https)?;
+        self.put(response, (&self.refresh, &self.fence), issued.refresh.expose(), lives(issued.refresh_lives), https)
     }
 
     /// Sets what makes a device known.
     pub fn set_device(&self, response: &mut HttpResponse, device: &DeviceToken, https: bool) -> Result<(), Fault> {
-        self.put(response, &self.device, device.expose(), Some(DEVICE_LIVES), https)
+        self.put(response, (&self.device, &self.fence), device.expose(), Some(DEVICE_LIVES), https)
     }
 
     /// Sets the access cookie only: a wire whose refresh token stays the same.
     pub fn set_access(&self, response: &mut HttpResponse, issued: &Issued, https: bool) -> Result<(), Fault> {
         let lives = issued.persistent.then_some(issued.access_lives);
-        self.put(response, &self.access, issued.access.expose(), lives, https)
+        self.put(response, (&self.access, &self.fence), issued.access.expose(), lives, https)
     }
 
     /// Clears both of the session, with exactly the attributes that they were set with: a browser keeps a cookie otherwise.
     pub fn clear(&self, response: &mut HttpResponse, https: bool) -> Result<(), Fault> {
-        self.put(response, &self.access, "", Some(Duration::ZERO), https)?;
-        self.put(response, &self.refresh, "", Some(Duration::ZERO), https)
+        self.put(response, (&self.access, &self.fence), "", Some(Duration::ZERO), https)?;
+        self.put(response, (&self.refresh, &self.fence), "", Some(Duration::ZERO), https)
     }
 
     fn put(
         &self,
         response: &mut HttpResponse,
-        name: &str,
+        (name, fence): (&str, &str),
         value: &str,
         max_age: Option<Duration>,
         https: bool,
     ) -> Result<(), Fault> {
         let age = max_age.map(|age| format!("; Max-Age={}", age.as_secs())).unwrap_or_default();
         let secure = if self.secure || https { "; Secure" } else { "" };
-        let line = HeaderValue::from_str(&format!("{name}={value}{}{secure}{age}", self.fence));
+        let line = HeaderValue::from_str(&format!("{name}={value}{fence}{secure}{age}"));
         let line = line.map_err(|_control_octet| Fault::Broken("a cookie holds an octet that no header may".into()))?;
         response.headers_mut().append(SET_COOKIE, line);
         Ok(())
@@ -121,10 +156,11 @@ fn read(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
 /// As `read`, from the lines themselves.
 pub(super) fn read_lines<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<String>, Refusal> {
     let mut found: Option<&[u8]> = None;
-    for line in lines {
-        for pair in line.split(|octet| *octet == b';') {
-            let pair = trim(pair);
-            let Some(equals) = pair.iter().position(|octet| *octet == b'=') else { continue };
+    for mut line in lines {
+        while !line.is_empty() {
+            let (pair, rest) = line.split_at(memchr(b';', line).unwrap_or(line.len()));
+            line = rest.get(1..).unwrap_or_default();
+            let Some(equals) = memchr(b'=', pair) else { continue };
             let (key, value) = pair.split_at(equals);
             if trim(key) != name.as_bytes() {
                 continue;
@@ -138,7 +174,11 @@ pub(super) fn read_lines<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) 
     }
     let value = found.filter(|value| !value.is_empty());
     // An octet that is not UTF-8 is in no token of ours; the lossy text is refused as any forged token is.
-    Ok(value.map(|value| String::from_utf8_lossy(value).into_owned()))
+    let text = |value: &[u8]| match std::str::from_utf8(value) {
+        Ok(text) => text.to_owned(),
+        Err(_odd_octet) => String::from_utf8_lossy(value).into_owned(),
+    };
+    Ok(value.map(text))
 }
 
 /// Space and tab only (RFC 6265 section 5.2): other white space is part of a name that is not ours.

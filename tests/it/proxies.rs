@@ -1,7 +1,7 @@
 //! Real proxies with the configurations that are shipped, before a real doorward and an app that says what it received:
 //! who gets through, as whom, and that nobody speaks for the proxy. What the checks decide is forward_auth.rs's.
 
-mod app;
+pub mod app;
 mod identity;
 mod passing;
 mod renewal;
@@ -29,7 +29,7 @@ macro_rules! behind_every_proxy {
             $(#[test] fn $name() { super::$name(crate::proxies::shipped::Proxy::Caddy); })+
         }
         mod haproxy {
-            $(#[test] fn $name() { super::$name(crate::proxies::shipped::Proxy::HaProxy); })+
+            $(#[test] fn $name() { super::$name(crate::proxies::shipped::Proxy::Haproxy); })+
         }
     };
 }

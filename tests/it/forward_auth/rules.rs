@@ -27,7 +27,7 @@ fn with_rules(backend: Backend) -> (tempfile::TempDir, TestService) {
 
 fn ask(service: &TestService, path: &str, target: &str, access: Option<&str>) -> Response {
     let request = forwarded(path, "GET", "app.example.com", target);
-    let request = access.into_iter().fold(request, |request, access| request.bearer(access));
+    let request = access.into_iter().fold(request, Request::bearer);
     request.send(service.address())
 }
 

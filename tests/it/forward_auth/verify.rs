@@ -188,9 +188,10 @@ fn the_headers_have_the_names_of_the_settings(backend: Backend) {
     assert_eq!((answer.header("x-who"), answer.header("x-what")), (Some("emily"), Some("USER")));
     assert_eq!((answer.header("remote-user"), answer.header("remote-role")), (None, None));
     for (name, value, told) in [
-        ("REMOTE_USER_HEADER", "X_Who", "no header name"),
+        ("REMOTE_USER_HEADER", "X_Who", "no name for it"),
         ("REMOTE_USER_HEADER", "Remote-Id", "stands twice"),
-        ("REMOTE_USER_HEADER", "Set-Cookie", "meaning of its own"),
+        ("REMOTE_USER_HEADER", "Set-Cookie", "no name for it"),
+        ("REMOTE_USER_HEADER", "X-Forwarded-User", "no name for it"),
         ("FORWARDED_HEADERS", "forwarded", "no family of headers"),
     ] {
         let refused = TestService::builder().set(name, value).try_start().err().unwrap();

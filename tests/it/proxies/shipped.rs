@@ -11,7 +11,7 @@ use crate::support::daemon::{Daemon, find};
 pub enum Proxy {
     Nginx,
     Caddy,
-    HaProxy,
+    Haproxy,
 }
 
 /// Replaces what must be there.
@@ -31,7 +31,7 @@ impl Proxy {
         Daemon::start(&format!("{self:?}"), |folder, listen| match self {
             Self::Nginx => nginx(folder, listen, doorward, app, query),
             Self::Caddy => caddy(folder, listen, doorward, app, query),
-            Self::HaProxy => haproxy(folder, listen, doorward, app, query),
+            Self::Haproxy => haproxy(folder, listen, doorward, app, query),
         })
     }
 }

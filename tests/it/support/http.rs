@@ -166,7 +166,7 @@ impl Response {
 
     /// The cookies of the session.
     pub fn set_cookies(&self) -> Vec<SetCookie> {
-        self.every_cookie().filter(|cookie| !cookie.is_of_device()).collect()
+        self.every_cookie().filter(|cookie| !cookie.is_of_device() && !cookie.is_of_pages()).collect()
     }
 
     /// What a sign-in sets to know the device by.
@@ -275,6 +275,11 @@ impl SetCookie {
             attributes: parts.map(str::to_owned).collect(),
             line: line.to_owned(),
         }
+    }
+
+    /// What the pages bind their forms to, and note of redirects.
+    fn is_of_pages(&self) -> bool {
+        ["formToken", "bounces"].iter().any(|name| self.name.ends_with(name))
     }
 
     /// Whether it tells the browser to drop the cookie.

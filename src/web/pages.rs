@@ -1,0 +1,80 @@
+//! The hosted pages: sign-in, registration, account and sign-out, rendered here, without a script. Which page stands where,
+//! and what surrounds each. They ask core as a dialect does, and know no rule of sessions.
+
+mod account;
+mod bounce;
+mod device;
+mod form;
+mod frame;
+mod look;
+mod refusals;
+mod register;
+mod sign_in;
+mod sign_out;
+mod texts;
+mod visitor;
+
+use actix_web::dev::HttpServiceFactory;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{Resource, Route};
+
+use super::Doorward;
+use super::answer::in_the_dialects_shape;
+use super::dialects::{Dialect, Mounted, native};
+use super::resource;
+use crate::core::session::TokenPolicy;
+use crate::settings::Settings;
+
+pub use look::Site;
+
+/// The pages answer as a dialect does: refusals in their own shape, cookies set as native sets them.
+const PAGES: Dialect = Dialect { knows_devices: true, ..Dialect::new("pages", "/", |_| {}, refusals::refuse) };
+
+/// The pages as a mount: sessions that begin here are native's, where native is served.
+pub fn mounted(settings: &Settings, mounts: &[Mounted]) -> Mounted {
+    let native = mounts.iter().find(|mounted| mounted.dialect.name == native::DIALECT.name);
+    let policy = native.map_or_else(
+        || TokenPolicy {
+            dialect: PAGES.name.to_owned(),
+            access_ttl: settings.tokens.access_ttl,
+            refresh_ttl: settings.tokens.refresh_ttl,
+            rotates: true,
+            revokes_on_rotation: false,
+            opaque_refresh: false,
+        },
+        |native| native.policy.clone(),
+    );
+    Mounted { dialect: PAGES, prefix: "/".to_owned(), policy }
+}
+
+/// Adds `/auth/continue`, and the pages unless PAGES says no.
+pub fn routes(door: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
+    let around = |resource: Resource| around(resource, mounted);
+    app.service(around(resource("/auth/continue", "GET").route(web::get().to(bounce::go_on))));
+    for file in door.site().files() {
+        let serve = resource(&file.path, "GET, HEAD").route(web::get().to(look::file));
+        app.service(around(serve.route(web::head().to(look::file))));
+    }
+    if !door.site().serves_pages {
+        return;
+    }
+    let page = |path: &str| resource(path, "GET, HEAD, POST");
+    let sign_in = page("/login").route(web::get().to(sign_in::show)).route(web::head().to(sign_in::show));
+    let register = page("/register").route(web::get().to(register::show)).route(web::head().to(register::show));
+    let sign_out = page("/logout").route(web::get().to(sign_out::show)).route(web::head().to(sign_out::show));
+    let account = resource("/account", "GET, HEAD").route(web::get().to(account::show));
+    app.service(around(sign_in.route(web::post().to(sign_in::submit))))
+        .service(around(register.route(web::post().to(register::submit))))
+        .service(around(sign_out.route(web::post().to(sign_out::submit))))
+        .service(around(account.route(web::head().to(account::show))));
+    let action = |path: &str, route: Route| around(resource(path, "POST").route(route));
+    app.service(action("/account/password", web::post().to(account::change_password)))
+        .service(action("/account/sessions/{id}", web::post().to(account::end_session)))
+        .service(action("/account/sign-out-everywhere", web::post().to(account::sign_out_everywhere)));
+}
+
+/// What surrounds every page: the limits of a head, the origin, errors in the shape of a page.
+fn around(resource: Resource, mounted: &Mounted) -> impl HttpServiceFactory + use<> {
+    resource.app_data(Data::new(mounted.clone())).wrap(from_fn(in_the_dialects_shape))
+}

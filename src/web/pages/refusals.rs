@@ -1,0 +1,112 @@
+//! Every refusal to a page's words; statuses and headers are native's. A new reason to refuse stops the build here until it
+//! is decided.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+
+use super::frame::{Frame, Message, with_back};
+use super::texts::{Texts, count};
+use crate::core::refusal::{Error, Fault, FieldRule, Refusal};
+use crate::web::answer::{Answered, Refused};
+use crate::web::problem;
+use crate::web::redirect::back_in;
+
+/// A refusal that no form has room for, as a page of its own.
+pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
+    let frame = Frame::new(refused.door, refused.speaks);
+    let (path, query) = refused.target.split_once('?').unwrap_or((refused.target, ""));
+    // Where it can be tried again with GET: the form's own page.
+    let page = ["/login", "/register", "/logout", "/auth/continue"].into_iter().find(|page| *page == path);
+    let back = back_in(query).and_then(|back| refused.door.redirects().allowed(&back));
+    let broken = matches!(refused.error, Error::Fault(Fault::Broken(_)));
+    let message = Message {
+        frame,
+        title: frame.t.problem,
+        sentences: vec![said(refused.error, frame.t)],
+        link: (with_back(page.unwrap_or("/account"), back.as_deref()), frame.t.try_again),
+        id: broken.then_some(refused.id.as_str()),
+        alarming: true,
+    };
+    let status = problem::of(refused.error).status;
+    match with_headers(frame.answer(status, &message), refused.error) {
+        Ok(answer) => answer,
+        Err(_unrendered) => problem::of(refused.error).answer(Some(refused.id)),
+    }
+}
+
+/// An answer with the headers that its refusal calls for: how long to wait, how to sign in.
+pub fn with_headers(answer: Answered, error: &Error) -> Answered {
+    let mut answer = answer?;
+    for (name, value) in problem::of(error).headers {
+        if let Ok(value) = value.parse() {
+            answer.headers_mut().insert(name, value);
+        }
+    }
+    Ok(answer)
+}
+
+/// The status of a refusal.
+pub fn status(error: &Error) -> StatusCode {
+    problem::of(error).status
+}
+
+/// A refusal in words. Whether an account exists is not among them.
+pub fn said(error: &Error, t: &Texts) -> String {
+    let refusal = match error {
+        Error::Fault(Fault::Unavailable(_)) => return t.unavailable.to_owned(),
+        Error::Fault(Fault::Broken(_)) => return t.broken.to_owned(),
+        Error::Refusal(refusal) => refusal,
+    };
+    let text = match refusal {
+        Refusal::Throttled(wait) => return t.throttled.replace("{}", &t.wait(*wait)),
+        Refusal::InvalidCredentials => t.wrong_credentials,
+        Refusal::AccountNotActive(_) => t.not_active,
+        Refusal::TokenMissing
+        | Refusal::TokenInvalid
+        | Refusal::TokenExpired
+        | Refusal::SessionEnded
+        | Refusal::RefreshTokenMissing
+        | Refusal::RefreshTokenInvalid
+        | Refusal::RefreshTokenExpired
+        | Refusal::RefreshSessionEnded
+        | Refusal::RefreshTokenReused
+        | Refusal::AuthorizationMalformed
+        | Refusal::AccountNotFound
+        | Refusal::SessionNotFound => t.session_over,
+        Refusal::DuplicateCookie => t.cookies_differ,
+        Refusal::OriginNotAllowed => t.foreign_origin,
+        Refusal::CurrentPasswordWrong => t.wrong_current,
+        Refusal::PasswordUnchanged => t.password_unchanged,
+        Refusal::SignUpClosed => t.closed,
+        Refusal::IdentifierTaken(_) => t.taken,
+        Refusal::InvalidFields(_) => t.fields_wrong,
+        Refusal::RouteNotFound => t.no_page,
+        Refusal::Busy(_) => t.busy,
+        Refusal::PermissionDenied
+        | Refusal::MalformedBody(_)
+        | Refusal::UnsupportedMediaType
+        | Refusal::BodyTooLarge
+        | Refusal::BodyTooSlow
+        | Refusal::UriTooLong
+        | Refusal::HeadersTooLarge
+        | Refusal::CookiesTooLarge
+        | Refusal::MethodNotAllowed(_) => t.bad_request,
+    };
+    text.to_owned()
+}
+
+/// What is wrong with a field, in words that stand under it.
+pub fn of_field(rule: FieldRule, t: &Texts) -> String {
+    let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    match rule {
+        FieldRule::TooShort(1) | FieldRule::Missing => t.missing.to_owned(),
+        FieldRule::TooShort(least) => count(t.too_short, number(least)),
+        FieldRule::TooLong(most) => count(t.too_long, number(most)),
+        FieldRule::OneOf(_) => t.one_of_both.to_owned(),
+        FieldRule::NotAnEmail => t.no_email.to_owned(),
+        FieldRule::NotAName => t.no_name.to_owned(),
+        FieldRule::TooCommon => t.too_common.to_owned(),
+        FieldRule::LikeIdentifier => t.like_name.to_owned(),
+        FieldRule::Type(_) | FieldRule::NotAUrl | FieldRule::NotAPin | FieldRule::Unknown => t.not_valid.to_owned(),
+    }
+}

@@ -1,0 +1,157 @@
+//! `/register`: the form, and what becomes of it. What an account must be is core's to decide.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Payload;
+use askama::Template;
+
+use super::form::Guest;
+use super::frame::{Frame, Message, redirect, way_back, with_back};
+use super::texts::count;
+use super::visitor::{Visitor, without_dead_cookies};
+use super::{bounce, refusals};
+use crate::core::password::GivenSecret;
+use crate::core::refusal::{Error, Refusal};
+use crate::core::session::Device;
+use crate::core::sign_in::SignIn;
+use crate::core::sign_up::NewPerson;
+use crate::web::answer::Answered;
+use crate::web::body::Fields;
+use crate::web::call::Call;
+use crate::web::redirect::BACK;
+
+#[derive(Template)]
+#[template(path = "register.html")]
+struct Page<'a> {
+    frame: Frame<'a>,
+    token: String,
+    back: Option<&'a str>,
+    sign_in: String,
+    email: &'a str,
+    username: &'a str,
+    remember: bool,
+    rule: String,
+    error: Option<String>,
+    faults: Faults,
+}
+
+/// What is wrong, beside each field.
+#[derive(Default)]
+struct Faults {
+    email: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+}
+
+/// The form as it was filled in, but for its password.
+#[derive(Default)]
+struct Filled {
+    back: Option<String>,
+    email: String,
+    username: String,
+    remember: bool,
+}
+
+/// `GET /register`: the form; whoever is signed in goes on.
+pub async fn show(call: Call) -> Answered {
+    let back = way_back(&call);
+    if let Some(visitor) = Visitor::of(&call).await? {
+        return bounce::towards(&call, back.as_deref(), visitor.renewed());
+    }
+    if !call.door.site().signup {
+        return closed(&call, back.as_deref());
+    }
+    let filled = Filled { back, remember: true, ..Filled::default() };
+    let page = form(&call, &Guest::of(&call)?, &filled, StatusCode::OK, None, Faults::default())?;
+    without_dead_cookies(&call, page)
+}
+
+/// `POST /register`
+pub async fn submit(call: Call, mut payload: Payload) -> Answered {
+    let mut fields = Fields::form(&call.request, &mut payload).await?;
+    let guest = Guest::of(&call)?;
+    let is_ours = guest.sent(&call, &mut fields);
+    let password = fields.required_secret("password");
+    let mut text = |field: &str| fields.text(field).unwrap_or_default();
+    let (email, username, remember) = (text("email"), text("username"), !text("remember").is_empty());
+    let back = call.door.redirects().allowed(&text(BACK));
+    let filled = Filled { back, email, username, remember };
+    if !is_ours {
+        let error = Frame::of(&call).t.form_expired.to_owned();
+        return form(&call, &guest, &filled, StatusCode::FORBIDDEN, Some(error), Faults::default());
+    }
+    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let (email, username) = (given(&filled.email), given(&filled.username));
+    let person = NewPerson { email, username, password: Some(password.clone()), ..NewPerson::default() };
+    let wish = SignIn {
+        identifiers: Vec::new(),
+        secret: GivenSecret::Password(password),
+        device: Device { id: None, name: None, persistent: filled.remember },
+        replaces: call.door.core().sessions_named_by(&call.presented_cookies()?),
+    };
+    match call.sign_up(person, wish).await {
+        Ok(signed_up) => {
+            let target = call.door.redirects().target(filled.back.as_deref());
+            call.set_cookies(redirect(&target), &signed_up.issued)
+        }
+        Err(error @ Error::Refusal(_)) => refused(&call, &guest, &filled, &error),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+fn refused(call: &Call, guest: &Guest, filled: &Filled, error: &Error) -> Answered {
+    if let Error::Refusal(Refusal::SignUpClosed) = error {
+        return closed(call, filled.back.as_deref());
+    }
+    let t = Frame::of(call).t;
+    let mut faults = Faults::default();
+    if let Error::Refusal(Refusal::InvalidFields(of_fields)) = error {
+        for fault in of_fields {
+            let said = Some(refusals::of_field(fault.rule, t));
+            match fault.field.as_str() {
+                "email" => faults.email = said,
+                "username" => faults.username = said,
+                _ => faults.password = said,
+            }
+        }
+    }
+    let page = form(call, guest, filled, refusals::status(error), Some(refusals::said(error, t)), faults);
+    refusals::with_headers(page, error)
+}
+
+fn closed(call: &Call, back: Option<&str>) -> Answered {
+    let frame = Frame::of(call);
+    let page = Message {
+        frame,
+        title: frame.t.register,
+        sentences: vec![frame.t.closed.to_owned()],
+        link: (with_back("/login", back), frame.t.sign_in),
+        id: None,
+        alarming: false,
+    };
+    frame.answer(StatusCode::FORBIDDEN, &page)
+}
+
+fn form(
+    call: &Call,
+    guest: &Guest,
+    filled: &Filled,
+    status: StatusCode,
+    error: Option<String>,
+    faults: Faults,
+) -> Answered {
+    let frame = Frame::of(call);
+    let back = filled.back.as_deref();
+    let page = Page {
+        frame,
+        token: guest.token(call),
+        back,
+        sign_in: with_back("/login", back),
+        email: &filled.email,
+        username: &filled.username,
+        remember: filled.remember,
+        rule: count(frame.t.password_rule, frame.site.password_min_length.into()),
+        error,
+        faults,
+    };
+    guest.keep(call, frame.answer(status, &page)?)
+}

@@ -1,0 +1,107 @@
+//! `/login`: the form, and what becomes of it. Who may sign in is core's to decide.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Payload;
+use askama::Template;
+
+use super::form::Guest;
+use super::frame::{Frame, host_of, redirect, way_back, with_back};
+use super::visitor::{Visitor, without_dead_cookies};
+use super::{bounce, refusals};
+use crate::core::identifier::IdentifierKind;
+use crate::core::password::GivenSecret;
+use crate::core::refusal::Error;
+use crate::core::session::Device;
+use crate::core::sign_in::SignIn;
+use crate::web::answer::Answered;
+use crate::web::body::Fields;
+use crate::web::call::Call;
+use crate::web::redirect::BACK;
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct Page<'a> {
+    frame: Frame<'a>,
+    token: String,
+    back: Option<&'a str>,
+    leads_to: Option<String>,
+    register: String,
+    identifier: &'a str,
+    remember: bool,
+    error: Option<String>,
+}
+
+/// The form as it was filled in, but for its password.
+#[derive(Default)]
+struct Filled {
+    back: Option<String>,
+    identifier: String,
+    remember: bool,
+}
+
+/// `GET /login`: the form; whoever is signed in goes on.
+pub async fn show(call: Call) -> Answered {
+    let back = way_back(&call);
+    if let Some(visitor) = Visitor::of(&call).await? {
+        return bounce::towards(&call, back.as_deref(), visitor.renewed());
+    }
+    let filled = Filled { back, remember: true, ..Filled::default() };
+    let page = form(&call, &Guest::of(&call)?, &filled, StatusCode::OK, None)?;
+    without_dead_cookies(&call, page)
+}
+
+/// `POST /login`
+pub async fn submit(call: Call, mut payload: Payload) -> Answered {
+    let mut fields = Fields::form(&call.request, &mut payload).await?;
+    let guest = Guest::of(&call)?;
+    let is_ours = guest.sent(&call, &mut fields);
+    let password = fields.required_secret("password");
+    let back = fields.text(BACK).and_then(|back| call.door.redirects().allowed(&back));
+    let remember = fields.text("remember").is_some();
+    let filled = Filled { back, remember, identifier: fields.text("identifier").unwrap_or_default() };
+    if !is_ours {
+        let error = Frame::of(&call).t.form_expired.to_owned();
+        return form(&call, &guest, &filled, StatusCode::FORBIDDEN, Some(error));
+    }
+    let wish = SignIn {
+        identifiers: vec![(IdentifierKind::Any, filled.identifier.clone())],
+        secret: GivenSecret::Password(password),
+        device: Device { id: None, name: None, persistent: filled.remember },
+        replaces: call.door.core().sessions_named_by(&call.presented_cookies()?),
+    };
+    match call.sign_in(wish).await {
+        Ok(signed_in) => {
+            let target = call.door.redirects().target(filled.back.as_deref());
+            call.set_cookies(redirect(&target), &signed_in.issued)
+        }
+        Err(error @ Error::Refusal(_)) => {
+            let said = refusals::said(&error, Frame::of(&call).t);
+            let page = form(&call, &guest, &filled, refusals::status(&error), Some(said));
+            refusals::with_headers(page, &error)
+        }
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+fn form(
+    call: &Call,
+    guest: &Guest,
+    filled: &Filled,
+    status: StatusCode,
+    error: Option<String>,
+) -> Result<HttpResponse, crate::web::answer::WebError> {
+    let frame = Frame::of(call);
+    let back = filled.back.as_deref();
+    let page = Page {
+        frame,
+        token: guest.token(call),
+        back,
+        leads_to: host_of(back).map(|host| frame.t.sign_in_to.replace("{}", &host)),
+        register: with_back("/register", back),
+        identifier: &filled.identifier,
+        remember: filled.remember,
+        error,
+    };
+    guest.keep(call, frame.answer(status, &page)?)
+}

@@ -1,0 +1,8 @@
+//! A real Chromium, through a real nginx with the configuration that is shipped, over TLS: what people do, with scripts and
+//! without. The browser's driver is driver.rs's, what stands between it and the service site.rs's.
+
+mod cross_origin;
+mod driver;
+mod people;
+mod screenshots;
+mod site;

@@ -1,0 +1,98 @@
+//! A page of another origin asks with `fetch` and `credentials: 'include'`: a listed one is answered, no other is, and what
+//! no other may ask is not done either. And a sign-in leads back to another host that is listed.
+
+use serde_json::json;
+
+use super::driver::Chromium;
+use super::site::Site;
+use crate::support::{Backend, PASSWORD};
+
+/// Asks, and says status and body, or that the browser gave the page nothing.
+const FETCH: &str = "const [url, options, done] = arguments;
+    fetch(url, { credentials: 'include', ...options })
+        .then(async answer => done({ status: answer.status, body: await answer.text() }))
+        .catch(() => done({ status: 'none' }));";
+
+fn json_post(body: &serde_json::Value) -> serde_json::Value {
+    json!({ "method": "POST", "headers": { "Content-Type": "application/json" }, "body": body.to_string() })
+}
+
+#[test]
+fn a_listed_origin_is_answered_and_no_other() {
+    if !Backend::Sqlite.is_wanted() {
+        return;
+    }
+    let site = Site::start(Backend::Sqlite, |builder, port| {
+        builder.set("CORS_ORIGINS", format!("https://spa.example.com:{port}"))
+    });
+    let account = json!({ "username": "emily", "password": PASSWORD });
+    let browser = Chromium::start();
+    let ask = |path: &str, options: serde_json::Value| browser.run(FETCH, vec![json!(site.url(path)), options]);
+
+    browser.open(&site.at("spa.example.com", "/"));
+    assert_eq!(ask("/auth/me", json!({}))["status"], 401);
+    assert_eq!(ask("/auth/register", json_post(&account))["status"], 201, "after a preflight");
+    let me = ask("/auth/me", json!({}));
+    assert_eq!(me["status"], 200, "{me}");
+    assert!(me["body"].as_str().unwrap().contains("emily"), "with the cookies that were set: {me}");
+    assert_eq!(ask("/auth/refresh", json_post(&json!({})))["status"], 200);
+    assert_eq!(
+        ask("/auth/me", json!({ "headers": { "X-Own": "1" } }))["status"],
+        "none",
+        "no header but what is listed"
+    );
+    assert_eq!(ask("/auth/me", json!({ "method": "PUT" }))["status"], "none", "nor a method");
+
+    // Of the same site, so the cookies would go along; and of another.
+    for host in ["evil.example.com", "evil.test"] {
+        browser.open(&site.at(host, "/"));
+        for (path, options) in [
+            ("/auth/me", json!({})),
+            ("/auth/logout", json_post(&json!({}))),
+            ("/auth/login", json_post(&account)),
+            ("/auth/logout", json!({ "method": "POST" })),
+            ("/login", json!({})),
+        ] {
+            assert_eq!(ask(path, options.clone())["status"], "none", "{host} {path} {options}");
+        }
+        // Without a wish to read the answer there is no preflight, so the service itself must refuse.
+        for (path, body) in [("/auth/logout", ""), ("/logout", "token=x"), ("/account/sign-out-everywhere", "token=x")]
+        {
+            let options = json!({
+                "method": "POST", "mode": "no-cors", "body": body,
+                "headers": { "Content-Type": "application/x-www-form-urlencoded" },
+            });
+            assert_eq!(ask(path, options)["status"], "none", "{host} {path}");
+        }
+    }
+    browser.open(&site.at("spa.example.com", "/"));
+    assert_eq!(ask("/auth/me", json!({}))["status"], 200, "nobody was signed out");
+    assert_eq!(ask("/auth/logout", json_post(&json!({})))["status"], 200);
+    assert_eq!(ask("/auth/me", json!({}))["status"], 401);
+}
+
+#[test]
+fn a_sign_in_leads_back_to_another_host_that_is_listed() {
+    if !Backend::Sqlite.is_wanted() {
+        return;
+    }
+    let site = Site::start(Backend::Sqlite, |builder, _| builder);
+    let browser = Chromium::start();
+    let back = site.at("other.example.com", "/landing?a=b");
+    let query: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
+    browser.open(&site.url(&format!("/register?rd={query}")));
+    browser.fill("#username", "emily");
+    browser.fill("#password", PASSWORD);
+    browser.click("button[type=submit]");
+    browser.wait_for_url("the other host", |url| url == back);
+    browser.open(&site.url(&format!("/logout?rd={query}")));
+    browser.click("button[type=submit]");
+    browser.wait_for_url("the other host", |url| url == back);
+    browser.open(&site.url(&format!("/login?rd={query}")));
+    browser.wait_for_text("to continue to other.example.com");
+    browser.fill("#identifier", "emily");
+    browser.fill("#password", PASSWORD);
+    browser.click("button[type=submit]");
+    browser.wait_for_url("the other host", |url| url == back);
+    assert_eq!(browser.complaints(), Vec::<String>::new(), "no policy stood in the way");
+}

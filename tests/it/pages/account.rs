@@ -1,0 +1,140 @@
+//! `/account`: password and devices, also after a long silence.
+
+use std::time::Duration;
+
+use super::{form, hidden, is_signed_in, location, open_and_send, send, sign_in_by_page, signed_in};
+use crate::support::http::{Browser, Request};
+use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, post, register, sign_in};
+
+on_both_backends!(
+    a_change_of_password_signs_every_other_device_out,
+    a_refused_change_says_what_is_wrong,
+    another_device_is_signed_out_by_its_button,
+    sign_out_everywhere_is_everywhere,
+    a_form_that_was_open_for_long_still_works,
+    without_a_session_the_sign_in_page_comes_first,
+    signing_out_works_with_an_expired_access_token,
+);
+
+const NEW: &str = "another-quiet-harbour";
+
+fn a_change_of_password_signs_every_other_device_out(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = signed_in(&service);
+    let (before, mut other) = (Tokens::held_by(&browser), sign_in(&service, "emily"));
+    let changed = open_and_send(&mut browser, "/account", "/account/password", &[("current", PASSWORD), ("new", NEW)]);
+    assert_eq!(location(&changed), "/account?done=password");
+    assert!(browser.get("/account?done=password").text().contains("Your password is changed"));
+    assert!(is_signed_in(&mut browser) && !is_signed_in(&mut other));
+    before.assert_dead(&service);
+    let body = serde_json::json!({ "username": "emily", "password": NEW });
+    assert_eq!(post(&service, "/auth/login", &body).status, 200);
+}
+
+fn a_refused_change_says_what_is_wrong(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = signed_in(&service);
+    for (current, new, status, expected) in [
+        ("not-the-password", NEW, 403, "The current password is not right."),
+        (PASSWORD, PASSWORD, 422, "The new password is the old one."),
+        (PASSWORD, "short", 422, "At least 8 characters are needed."),
+        (PASSWORD, "password123", 422, "Too many people use this password."),
+    ] {
+        let fields = [("current", current), ("new", new)];
+        let answer = open_and_send(&mut browser, "/account", "/account/password", &fields);
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(answer.text().contains(expected) && answer.text().contains("role=\"alert\""), "{}", answer.text());
+        assert!(!answer.text().contains(current) && !answer.text().contains(new), "no password is said back");
+        assert!(is_signed_in(&mut browser));
+    }
+}
+
+fn another_device_is_signed_out_by_its_button(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = signed_in(&service);
+    let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    let body = serde_json::json!({ "username": "emily", "password": PASSWORD }).to_string();
+    let mut other = Browser::new(service.address());
+    other.send(Request::new("POST", "/auth/login").header("User-Agent", agent).json(&body));
+    let account = service.core().find_account_by("emily").unwrap().id;
+    let sessions = service.core().list_sessions(account).unwrap();
+    let foreign = sessions.iter().find(|session| session.user_agent.as_deref() == Some(agent)).unwrap().id;
+    register(&service, "mallory");
+    let mallory = service.core().find_account_by("mallory").unwrap().id;
+    let of_mallory = service.core().list_sessions(mallory).unwrap()[0].id;
+
+    let page = browser.get("/account");
+    assert!(page.text().contains("Firefox on Linux") && page.text().contains("This device"), "{}", page.text());
+    // Of somebody else, or of nobody: nothing ends, and nothing is told.
+    for id in [of_mallory.to_string(), "x".to_owned(), "00000000-0000-0000-0000-000000000000".to_owned()] {
+        let answer = send(&mut browser, &page, &format!("/account/sessions/{id}"), &[]);
+        assert_eq!(location(&answer), "/account?done=device");
+    }
+    assert_eq!(service.core().list_sessions(mallory).unwrap().len(), 1);
+    assert!(is_signed_in(&mut other));
+    let ended = send(&mut browser, &page, &format!("/account/sessions/{foreign}"), &[]);
+    assert_eq!(location(&ended), "/account?done=device");
+    assert!(!is_signed_in(&mut other) && is_signed_in(&mut browser));
+    let page = browser.get("/account?done=device").text();
+    assert!(page.contains("That device is signed out.") && !page.contains("Firefox on Linux"));
+}
+
+fn sign_out_everywhere_is_everywhere(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = signed_in(&service);
+    let (held, mut other) = (Tokens::held_by(&browser), sign_in(&service, "emily"));
+    let done = open_and_send(&mut browser, "/account", "/account/sign-out-everywhere", &[]);
+    assert_eq!(location(&done), "/logout");
+    assert_eq!(done.set_cookies().iter().filter(|cookie| cookie.is_cleared()).count(), 2);
+    assert!(!is_signed_in(&mut other) && !is_signed_in(&mut browser));
+    held.assert_dead(&service);
+}
+
+fn a_form_that_was_open_for_long_still_works(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = signed_in(&service);
+    let page = browser.get("/account");
+    let before = Tokens::held_by(&browser);
+    service.advance(Duration::from_hours(3));
+    let fields = [("current", PASSWORD), ("new", NEW)];
+    assert_eq!(location(&send(&mut browser, &page, "/account/password", &fields)), "/account?done=password");
+    assert!(is_signed_in(&mut browser));
+    assert_ne!(Tokens::held_by(&browser), before);
+    service.advance(Duration::from_hours(3));
+    let page = browser.get("/account");
+    assert_eq!((page.status, page.set_cookies().len()), (200, 2), "the page renews on the way");
+    service.advance(Duration::from_hours(3));
+    assert_eq!(location(&send(&mut browser, &page, "/account/sign-out-everywhere", &[])), "/logout");
+    assert!(!is_signed_in(&mut browser));
+}
+
+fn without_a_session_the_sign_in_page_comes_first(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = Browser::new(service.address());
+    assert_eq!(location(&browser.get("/account")), "/login?rd=%2Faccount");
+    for path in ["/account/password", "/account/sessions/x", "/account/sign-out-everywhere"] {
+        assert_eq!(location(&browser.send(form(path, &[("token", "x")]))), "/login?rd=%2Faccount");
+    }
+    let mut browser = signed_in(&service);
+    let account = service.core().find_account_by("emily").unwrap().id;
+    service.core().end_all_sessions_as_operator(account).unwrap();
+    let answer = browser.get("/account");
+    assert_eq!(location(&answer), "/login?rd=%2Faccount");
+    assert!(answer.set_cookies().iter().all(crate::support::http::SetCookie::is_cleared), "dead cookies go");
+    assert_eq!(sign_in_by_page(&mut browser, "/login?rd=%2Faccount", "emily").status, 303);
+    assert_eq!(browser.get("/account").status, 200);
+}
+
+fn signing_out_works_with_an_expired_access_token(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = signed_in(&service);
+    let held = Tokens::held_by(&browser);
+    service.advance(Duration::from_hours(1));
+    browser.set_cookie("accessToken", "");
+    let asked = browser.get("/logout?rd=%2Fbye");
+    assert_eq!(hidden(&asked, "rd").as_deref(), Some("/bye"));
+    assert!(asked.set_cookies().is_empty(), "asking changes nothing");
+    assert_eq!(location(&send(&mut browser, &asked, "/logout", &[])), "/bye");
+    held.assert_dead(&service);
+    assert_eq!(browser.cookie("refreshToken"), None);
+}
