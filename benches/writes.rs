@@ -195,7 +195,9 @@ fn bare_loop(db: &mut Db, known: &Clients, threads: usize, round: usize, time: D
 
 fn plain_connection(file: &Path) -> Db {
     let mut db = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
-    db.batch_execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON").unwrap();
+    let pragmas =
+        "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
+    db.batch_execute(pragmas).unwrap();
     Db::Sqlite(db)
 }
 

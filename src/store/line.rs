@@ -47,7 +47,7 @@ struct Place {
 
 enum Offer {
     Begin,
-    Join(Batch),
+    Join(Box<Batch>),
 }
 
 /// The right to write. Goes to the next in line when it is dropped.
@@ -89,7 +89,7 @@ impl Line {
         let (mut turn, offer) = self.take_turn(until, company).map_err(Failure::Own)?;
         let mut batch = match offer {
             Offer::Join(batch) => batch,
-            Offer::Begin => Batch::begin(&self.pool, left(until)).map_err(Failure::Own)?,
+            Offer::Begin => Box::new(Batch::begin(&self.pool, left(until)).map_err(Failure::Own)?),
         };
         let outcome = batch.run(change)?;
         let fate = batch.fate();
@@ -157,7 +157,7 @@ fn shared() -> Failure {
 
 impl Turn<'_> {
     /// Gives the turn and the open batch to the next in line; gives the batch back when it should end here.
-    fn hand_on(&mut self, batch: Batch, company: Company) -> Option<Batch> {
+    fn hand_on(&mut self, batch: Box<Batch>, company: Company) -> Option<Box<Batch>> {
         if company == Company::Refused || batch.is_full(self.line.longest) {
             return Some(batch);
         }

@@ -249,7 +249,7 @@ fn readers_see_all_of_a_change_or_nothing() {
             Box::new(move |db| {
                 note(db, 2 * n)?;
                 note(db, 2 * n + 1)?;
-                if n % 3 == 0 { Err(Error::Abandoned) } else { Ok(()) }
+                if n.is_multiple_of(3) { Err(Error::Abandoned) } else { Ok(()) }
             })
         };
         for round in 0..5 {
