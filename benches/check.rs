@@ -1,5 +1,5 @@
-//! What a check of an access token costs: the whole of it, with none and with many revocations in memory, beside the JWT
-//! library's own decode with its default validation, in the same run.
+//! What the pieces of a request cost, without the request: reading a cookie, checking a token that was never seen or was
+//! seen before, by algorithm and beside the JWT library's own decode, looking a revocation up, minting, hashing.
 //!
 //! ```text
 //! cargo bench --bench check
@@ -8,13 +8,17 @@
 
 use std::hint::black_box;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use criterion::{Criterion, criterion_group, criterion_main};
 use doorward::clock::Timestamp;
+use doorward::core::password::{Hasher, Pepper, new_password};
 use doorward::core::revocation::View;
 use doorward::core::signing_key::{KeyRing, SigningKey};
 use doorward::core::token::{AccessClaims, TokenGate, TokenRules};
 use doorward::core::{AccountId, Id128};
+use doorward::secret::{MacKey, Secret};
 use doorward::store::revocations::RevocationRow;
+use doorward::web::fuzzing;
 use jsonwebtoken::{DecodingKey, Validation, decode};
 use uuid::Uuid;
 
@@ -50,31 +54,62 @@ fn view_of(revocations: u128) -> View {
     view
 }
 
-fn check(criterion: &mut Criterion) {
-    let rules = TokenRules {
+fn rules() -> TokenRules {
+    TokenRules {
         issuer: "doorward".to_owned(),
         audience: "doorward".to_owned(),
         clock_skew: std::time::Duration::from_secs(5),
-    };
-    let gate = TokenGate::new(rules, &KeyRing::new(SigningKey::hs256("k1", KEY), [])).unwrap();
-    let token = gate.mint_access(&claims(), "k1").unwrap();
-    let mut group = criterion.benchmark_group("check");
-    let key = DecodingKey::from_secret(KEY);
+    }
+}
+
+/// A gate of each algorithm that access tokens may have.
+fn gates() -> [(&'static str, TokenGate); 3] {
+    let ed = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
+    let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();
+    let gate = |key| TokenGate::new(rules(), &KeyRing::new(key, [])).unwrap();
+    [
+        ("HS256", gate(SigningKey::hs256("k1", KEY))),
+        ("EdDSA", gate(SigningKey::eddsa("k1", ed.as_ref()).unwrap())),
+        ("ES256", gate(SigningKey::es256("k1", ec.as_ref()).unwrap())),
+    ]
+}
+
+fn token(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("token");
     let mut validation = Validation::default();
     validation.set_issuer(&["doorward"]);
     validation.set_audience(&["doorward"]);
-    group.bench_function("the library's decode, no revocation", |bench| {
-        bench.iter(|| decode::<serde_json::Value>(black_box(token.expose()), &key, &validation).unwrap());
-    });
-    for revocations in [0, 1_000, 100_000] {
-        let view = view_of(revocations);
-        group.bench_function(format!("first sight, {revocations} revocations"), |bench| {
-            bench.iter(|| {
-                let claims = gate.check_access(black_box(token.expose()), NOW).unwrap();
-                assert!(!view.is_revoked(&claims));
+    let key = DecodingKey::from_secret(KEY);
+    for (name, gate) in gates() {
+        let token = gate.mint_access(&claims(), "k1").unwrap();
+        if name == "HS256" {
+            group.bench_function("the library's decode, HS256", |bench| {
+                bench.iter(|| decode::<serde_json::Value>(black_box(token.expose()), &key, &validation).unwrap());
             });
+        }
+        // More than any memory of tokens holds, so that each has been forgotten when its turn comes again.
+        let many: Vec<_> = (0..200_000)
+            .map(|n| gate.mint_access(&AccessClaims { id: format!("{n:022}"), ..claims() }, "k1").unwrap())
+            .collect();
+        let mut next = many.iter().cycle();
+        group.bench_function(format!("{name}, never seen"), |bench| {
+            bench.iter(|| gate.check_access(black_box(next.next().unwrap().expose()), NOW).unwrap());
         });
-        group.bench_function(format!("revocation look-up alone, {revocations}"), |bench| {
+        group.bench_function(format!("{name}, seen before"), |bench| {
+            bench.iter(|| gate.check_access(black_box(token.expose()), NOW).unwrap());
+        });
+        group.bench_function(format!("{name}, minted"), |bench| {
+            bench.iter(|| gate.mint_access(black_box(&claims()), "k1").unwrap());
+        });
+    }
+    group.finish();
+}
+
+fn revocation(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("revocation");
+    for revocations in [0, 1_000, 1_000_000] {
+        let view = view_of(revocations);
+        group.bench_function(format!("looked up among {revocations}"), |bench| {
             let claims = claims();
             bench.iter(|| view.is_revoked(black_box(&claims)));
         });
@@ -82,5 +117,37 @@ fn check(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, check);
+fn cookie(criterion: &mut Criterion) {
+    let [(_, gate), ..] = gates();
+    let token = gate.mint_access(&claims(), "k1").unwrap();
+    let alone = format!("accessToken={}", token.expose());
+    let among =
+        format!("theme=dark; _ga=GA1.1.1234567890.1760000000; {alone}; refreshToken={}; consent=1", token.expose());
+    let mut group = criterion.benchmark_group("cookie");
+    for (name, line) in [("alone", alone), ("among five", among)] {
+        group.bench_function(name, |bench| {
+            bench.iter(|| fuzzing::cookie(&[black_box(line.as_bytes())], "accessToken").unwrap());
+        });
+    }
+    group.finish();
+}
+
+fn hash(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hash");
+    group.sample_size(10);
+    for cost in [4, 12] {
+        let hasher = Hasher::new(Pepper { id: "p1".to_owned(), key: MacKey::new(KEY) }, cost);
+        let secret = Secret::new("correct horse battery");
+        let stored = hasher.hash(&new_password(&secret, 8, &[]).unwrap()).unwrap();
+        group.bench_function(format!("bcrypt {cost}, by itself"), |bench| {
+            bench.iter(|| bcrypt::verify("correct horse battery", &stored[stored.find('$').unwrap()..]).unwrap());
+        });
+        group.bench_function(format!("bcrypt {cost}, a secret checked"), |bench| {
+            bench.iter(|| hasher.check(black_box(&secret), Some(&stored)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, cookie, token, revocation, hash);
 criterion_main!(benches);

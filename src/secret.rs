@@ -139,6 +139,11 @@ impl MacKey {
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         hmac::sign(&self.0, message).as_ref().to_vec()
     }
+
+    /// Whether this is the message's; how long that takes does not tell how much of it is right.
+    pub fn verify(&self, message: &[u8], mac: &[u8]) -> bool {
+        hmac::verify(&self.0, message, mac).is_ok()
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +160,9 @@ mod tests {
     fn the_mac_is_that_of_rfc_4231() {
         let mac = MacKey::new(b"Jefe").sign(b"what do ya want for nothing?");
         assert_eq!(mac.first_chunk::<4>(), Some(&[0x5b, 0xdc, 0xc1, 0x46]));
+        let key = MacKey::new(b"Jefe");
+        assert!(key.verify(b"what do ya want for nothing?", &mac) && !key.verify(b"what do ya want?", &mac));
+        assert!(!key.verify(b"what do ya want for nothing?", &mac[..31]) && !key.verify(b"", &[]));
     }
 
     #[test]

@@ -40,6 +40,7 @@ use crate::core::{Core, OpenError, Opened};
 use crate::secret::Secret;
 use crate::settings::Settings;
 use answer::{WebError, in_the_dialects_shape};
+use call::RequestIds;
 use client_address::TrustedProxies;
 use dialects::{Dialect, Mounted};
 use forward_auth::ForwardAuth;
@@ -71,6 +72,7 @@ struct Inner {
     site: pages::Site,
     proxies: TrustedProxies,
     forward_auth: ForwardAuth,
+    request_ids: RequestIds,
     database_patience: Duration,
     metrics_token: Option<Secret>,
     https: bool,
@@ -111,6 +113,7 @@ impl Doorward {
             redirects: Redirects::new(settings),
             proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
             forward_auth: ForwardAuth::new(settings),
+            request_ids: RequestIds::default(),
             database_patience: settings.database.database_timeout.mul_f32(0.95),
             metrics_token: settings.metrics.metrics_token.clone(),
             https: settings.is_https(),
@@ -132,18 +135,19 @@ impl Doorward {
     pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
         let door = self.clone();
         move |app: &mut ServiceConfig| {
-            app.app_data(Data::new(door.clone())).configure(health::routes).configure(jwks::routes);
-            if let Some(token) = &door.0.metrics_token {
-                app.configure(metrics::guarded(token.clone()));
-            }
-            pages::routes(&door, &door.0.pages, app);
             let mut mounts: Vec<&Mounted> = door.0.mounts.iter().collect();
             mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
-            app.configure(forward_auth::assertion_keys).configure(forward_auth::routes(""));
+            // The checks first: routes are tried in order, and nothing is asked for as often.
+            app.app_data(Data::new(door.clone())).configure(forward_auth::routes(""));
             let native = mounts.iter().find(|mounted| mounted.dialect.name == "native" && !mounted.scope().is_empty());
             if let Some(native) = native {
                 app.configure(forward_auth::routes(native.scope()));
             }
+            app.configure(forward_auth::assertion_keys).configure(health::routes).configure(jwks::routes);
+            if let Some(token) = &door.0.metrics_token {
+                app.configure(metrics::guarded(token.clone()));
+            }
+            pages::routes(&door, &door.0.pages, app);
             for mounted in mounts {
                 app.service(mount(mounted));
             }
@@ -192,6 +196,10 @@ impl Doorward {
 
     fn proxies(&self) -> &TrustedProxies {
         &self.0.proxies
+    }
+
+    fn request_ids(&self) -> &RequestIds {
+        &self.0.request_ids
     }
 
     fn forward_auth(&self) -> &ForwardAuth {

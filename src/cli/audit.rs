@@ -85,7 +85,7 @@ impl Audit {
             return Ok(());
         }
         let rows: Vec<Vec<String>> = events.into_iter().map(cells).collect();
-        table(&["WHEN", "WHAT", "ACCOUNT", "SESSION", "ADDRESS", "DETAIL", "REQUEST"], &rows);
+        table(&["WHEN", "WHAT", "ACCOUNT", "SESSION", "ADDRESS", "DETAIL", "REQUEST", "AGENT"], &rows);
         Ok(())
     }
 }
@@ -100,6 +100,7 @@ fn cells(event: Told) -> Vec<String> {
         shown(event.address),
         shown(event.detail),
         shown(event.request_id),
+        shown(event.user_agent),
     ]
 }
 

@@ -76,7 +76,10 @@ impl Doctor {
             }
         }
         match wrong {
-            0 => Ok(()),
+            0 => {
+                say("nothing was found that will not work");
+                Ok(())
+            }
             1 => Err(Failure::Other("1 thing will not work".to_owned())),
             many => Err(Failure::Other(format!("{many} things will not work"))),
         }

@@ -169,10 +169,7 @@ impl Tally {
         let Self { lines, already, refused, .. } = self;
         say(&format!("{lines} accounts read: {} {added}, {already} already there, {refused} refused", self.added));
         if self.without_secret > 0 {
-            say(&format!(
-                "{} of those {added} have no secret: nobody signs in to them until one is set",
-                self.without_secret
-            ));
+            say(&format!("{} without a secret: nobody signs in there until one is set", self.without_secret));
         }
         if self.plain && !dry_run {
             say("the file holds plain secrets: remove it when you are done");

@@ -62,6 +62,12 @@ fn announce(server: &Server, settings: &Settings, door: &Doorward, opened: &Open
     say(&format!("  keys      {keys}{made}"));
     let mounts = door.mounts().iter().map(|mounted| format!("{} at {}", mounted.dialect.name, mounted.prefix));
     say(&format!("  mounts    {}", mounts.collect::<Vec<_>>().join(", ")));
+    if settings.pages.pages {
+        say("  pages     /login, /register, /account, /logout");
+    }
+    if let Some(file) = &settings.forward_auth.rules_file {
+        say(&format!("  rules     {} in {}", file.rules.0.len(), file.path.display()));
+    }
     if let Some(address) = server.metrics_address() {
         say(&format!("  metrics   http://{address}/metrics"));
     }

@@ -72,9 +72,8 @@ pub struct SigningKey {
     pub decoding: DecodingKey,
     /// For signing refresh tokens, with HS256.
     pub refresh_encoding: EncodingKey,
-    /// For checking refresh tokens.
-    pub refresh_decoding: DecodingKey,
-    /// For values that must be the same on every node and unguessable elsewhere.
+    /// For checking refresh tokens, and access tokens where they are HS256; and for values that must be the same on every
+    /// node and unguessable elsewhere.
     pub derive: MacKey,
     /// What other services check access tokens with; a shared secret has none.
     pub public: Option<PublicKey>,
@@ -89,7 +88,6 @@ impl SigningKey {
             encoding: EncodingKey::from_secret(key),
             decoding: DecodingKey::from_secret(key),
             refresh_encoding: EncodingKey::from_secret(key),
-            refresh_decoding: DecodingKey::from_secret(key),
             derive: MacKey::new(key),
             public: None,
         }

@@ -175,8 +175,7 @@ impl TokenGate {
                 assertion: AssertionKey::of(key)?,
                 key: Arc::clone(key),
             };
-            let access = Check::new(&key.decoding, key.algorithm);
-            let refresh = Check::new(&key.refresh_decoding, REFRESH_ALGORITHM);
+            let (access, refresh) = (Check::of_access(key), Check::of_refresh(key));
             gate.access_by_header.insert(header_text(&prepared.access_header, &key.encoding)?, access);
             gate.refresh_by_header.insert(header_text(&prepared.refresh_header, &key.refresh_encoding)?, refresh);
             gate.prepared.insert(key.id.clone(), prepared);

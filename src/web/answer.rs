@@ -177,7 +177,7 @@ impl Shaper {
             tell(fault, &self.id);
         }
         if let Error::Refusal(Refusal::DuplicateCookie) = error {
-            log::warn!(request = &*self.id.0; "two cookies of one name differ: a sibling domain may plant one");
+            log::warn!(request = self.id.as_str(); "two cookies of one name differ: a sibling domain may plant one");
         }
         let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
         let at = self.door.core().now();
@@ -196,8 +196,8 @@ impl Shaper {
 /// A defect is told with each request that meets it. That the database is away is told by the store, once an outage.
 pub fn tell(fault: &Fault, id: &RequestId) {
     match fault {
-        Fault::Broken(_) => log::error!(request = &*id.0; "{fault}"),
-        Fault::Unavailable(_) => log::debug!(request = &*id.0; "{fault}"),
+        Fault::Broken(_) => log::error!(request = id.as_str(); "{fault}"),
+        Fault::Unavailable(_) => log::debug!(request = id.as_str(); "{fault}"),
     }
 }
 
@@ -251,7 +251,7 @@ pub async fn fenced(
         }
         Err(_panic) => {
             let fault = Fault::Broken("a handler panicked".to_owned());
-            log::error!(request = &*id.0; "{fault}");
+            log::error!(request = id.as_str(); "{fault}");
             let mut answer = problem::of(&fault.into()).answer(Some(&id));
             fence(answer.headers_mut(), &id, https);
             return Err(as_error(answer));
@@ -303,7 +303,7 @@ fn fence(headers: &mut HeaderMap, id: &RequestId, https: bool) {
             headers.insert(name, HeaderValue::from_static(value));
         }
     }
-    if let Ok(id) = HeaderValue::from_str(&id.0) {
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, id);
     }
 }
@@ -322,7 +322,7 @@ fn log_request<B>(response: &ServiceResponse<B>, id: &RequestId, began: Instant)
         path = response.request().path(),
         status = response.status().as_u16(),
         us = began.elapsed().as_micros(),
-        request = &*id.0;
+        request = id.as_str();
         "request"
     );
 }

@@ -2,13 +2,17 @@
 //! tokens are judged by core, cookies are read by session_cookie.rs.
 
 use std::future::{Ready, ready};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, USER_AGENT};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::answer::{Answered, ForgetCookies, WebError};
 use super::dialects::Mounted;
@@ -22,35 +26,52 @@ use crate::core::session::{Issued, TokenPolicy};
 use crate::core::sign_in::{SignIn, SignedIn};
 use crate::core::sign_out::PresentedTokens;
 use crate::core::sign_up::NewPerson;
-use crate::secret::{AccessToken, RefreshToken, base64url, random_bytes};
+use crate::secret::{AccessToken, RefreshToken};
 
 /// The header that carries the request's id to the client.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request's id: in the answer, in every log line about it, in its audit events.
-#[derive(Debug, Clone)]
-pub struct RequestId(pub Arc<str>);
+#[derive(Debug, Clone, Copy)]
+pub struct RequestId([u8; 12]);
+
+/// Makes ids that no two requests share. They name, and open nothing, so each is a keyed digest of a counter and not
+/// the system's randomness, which would cost every check more than its signature does.
+#[derive(Debug, Default)]
+pub struct RequestIds {
+    key: RandomState,
+    made: AtomicU64,
+}
+
+impl RequestIds {
+    /// The next one.
+    pub fn next(&self) -> RequestId {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let made = self.key.hash_one(number).to_be_bytes().into_iter().chain(number.to_le_bytes());
+        let mut octets = [0; 9];
+        octets.iter_mut().zip(made).for_each(|(octet, made)| *octet = made);
+        let mut text = [b'-'; 12];
+        // Nine octets are twelve characters, so this always fits.
+        let _ = URL_SAFE_NO_PAD.encode_slice(octets, &mut text);
+        RequestId(text)
+    }
+}
 
 impl RequestId {
-    /// A new one; a clock-free random text, or `-` when the system has no randomness to give.
-    pub fn new() -> Self {
-        Self(random_bytes::<9>().map_or_else(|_none| "-".into(), |bytes| base64url(&bytes).into()))
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("-")
     }
 
     /// The request's, made when it has none yet.
     pub fn of(request: &HttpRequest) -> Self {
         if let Some(id) = request.extensions().get::<Self>() {
-            return id.clone();
+            return *id;
         }
-        let id = Self::new();
-        request.extensions_mut().insert(id.clone());
+        let door = request.app_data::<Data<Doorward>>();
+        let id = door.map_or_else(|| RequestIds::default().next(), |door| door.request_ids().next());
+        request.extensions_mut().insert(id);
         id
-    }
-}
-
-impl Default for RequestId {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -274,7 +295,7 @@ pub fn client_of(door: &Doorward, request: &HttpRequest) -> Client {
     Client {
         address: door.proxies().client_address(request),
         user_agent: agent.map(ToOwned::to_owned),
-        request_id: Some(RequestId::of(request).0.to_string()),
+        request_id: Some(RequestId::of(request).as_str().to_owned()),
         device: door.cookies().read_device(request.headers()),
     }
 }

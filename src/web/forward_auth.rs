@@ -157,7 +157,7 @@ impl No {
                 Problem { status, headers, ..problem::of(error) }.answer(Some(&id))
             }
             Self::Unclear(Unclear(why)) => {
-                log::warn!(request = &*id.0, why; "a proxy's words are not believed");
+                log::warn!(request = id.as_str(), why; "a proxy's words are not believed");
                 let told = Problem {
                     status: StatusCode::FORBIDDEN,
                     code: "forwarding_unclear",

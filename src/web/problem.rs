@@ -57,7 +57,7 @@ impl Problem {
             status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
-            request_id: id.map(|id| &*id.0),
+            request_id: id.map(RequestId::as_str),
             errors: self.errors.iter().map(FieldError::from).collect(),
         };
         let mut answer = HttpResponse::build(self.status).json(body);

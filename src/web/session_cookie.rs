@@ -5,6 +5,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use memchr::memchr;
 use std::time::Duration;
 
 use crate::core::refusal::{Fault, Refusal};
@@ -155,10 +156,11 @@ fn read(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
 /// As `read`, from the lines themselves.
 pub(super) fn read_lines<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<String>, Refusal> {
     let mut found: Option<&[u8]> = None;
-    for line in lines {
-        for pair in line.split(|octet| *octet == b';') {
-            let pair = trim(pair);
-            let Some(equals) = pair.iter().position(|octet| *octet == b'=') else { continue };
+    for mut line in lines {
+        while !line.is_empty() {
+            let (pair, rest) = line.split_at(memchr(b';', line).unwrap_or(line.len()));
+            line = rest.get(1..).unwrap_or_default();
+            let Some(equals) = memchr(b'=', pair) else { continue };
             let (key, value) = pair.split_at(equals);
             if trim(key) != name.as_bytes() {
                 continue;
@@ -172,7 +174,11 @@ pub(super) fn read_lines<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) 
     }
     let value = found.filter(|value| !value.is_empty());
     // An octet that is not UTF-8 is in no token of ours; the lossy text is refused as any forged token is.
-    Ok(value.map(|value| String::from_utf8_lossy(value).into_owned()))
+    let text = |value: &[u8]| match std::str::from_utf8(value) {
+        Ok(text) => text.to_owned(),
+        Err(_odd_octet) => String::from_utf8_lossy(value).into_owned(),
+    };
+    Ok(value.map(text))
 }
 
 /// Space and tab only (RFC 6265 section 5.2): other white space is part of a name that is not ours.

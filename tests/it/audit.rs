@@ -9,7 +9,7 @@ use doorward::testing::TestService;
 use serde_json::{Value, json};
 
 use crate::support::http::Request;
-use crate::support::process::Place;
+use crate::support::process::{Node, Place};
 use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, post, refresh_with, register, sign_in};
 
 on_both_backends!(
@@ -18,6 +18,7 @@ on_both_backends!(
     refused_tries_while_a_block_lasts_fill_no_table,
     events_go_when_their_time_is_over,
     an_operator_lists_and_filters_events,
+    what_an_operator_does_is_told,
 );
 
 fn events(service: &TestService) -> Vec<Told> {
@@ -117,6 +118,48 @@ fn an_operator_lists_and_filters_events(backend: Backend) {
     assert_eq!(list(&["--limit", "2"]).len(), 2);
     let table = place.succeed(&["audit", "--kind", "sign_in"], "");
     assert!(table.starts_with("WHEN ") && table.lines().count() == 2, "{table}");
+    assert!(table.lines().next().unwrap().ends_with("  AGENT"), "{table}");
     let refused = place.run(&["audit", "--kind", "sign-in"]);
     assert!(!refused.status.success() && refused.stderr.contains("sign_in_refused"), "{}", refused.stderr);
+}
+
+fn what_an_operator_does_is_told(backend: Backend) {
+    let place = Place::on(backend);
+    place.succeed(&["account", "add", "--username", "emily", "--password-stdin"], PASSWORD);
+    let node = place.serve(&[]);
+    let session = |node: &Node| {
+        let (access, _) = node.sign_in("emily", PASSWORD);
+        crate::support::parts_of(&access).1["sid"].as_str().unwrap().to_owned()
+    };
+    let one = session(&node);
+    place.succeed(&["session", "revoke", &one], "");
+    session(&node);
+    place.succeed(&["session", "revoke-all", "emily"], "");
+    drop(node);
+    for (command, input) in [
+        (&["account", "set-role", "emily", "EDITOR"][..], ""),
+        (&["account", "set-status", "emily", "locked"], ""),
+        (&["account", "set-password", "emily", "--password-stdin"], "another-quiet-harbour"),
+        (&["account", "set-pin", "emily", "--pin-stdin"], "918273"),
+        (&["account", "unlock", "emily"], ""),
+        (&["keys", "rotate"], ""),
+    ] {
+        place.succeed(command, input);
+    }
+    let said = place.succeed(&["audit", "--json"], "");
+    let mut events: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    events.reverse();
+    let by_operator: Vec<&Value> = events.iter().filter(|event| event["userAgent"] == "command line").collect();
+    let told: Vec<&str> = by_operator.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    let expected = "sign_up session_ended sign_out_everywhere role_change status_change secret_change secret_change \
+                    throttle_lifted keys_change";
+    assert_eq!(told, expected.split_whitespace().collect::<Vec<_>>(), "{said}");
+    assert_eq!(by_operator[1]["session"], one, "{said}");
+    for event in by_operator {
+        let of_account = if event["kind"] == "keys_change" { Value::Null } else { json!(1) };
+        assert_eq!(event["account"], of_account, "{event}");
+    }
+    for secret in [PASSWORD, "another-quiet-harbour", "918273"] {
+        assert!(!said.contains(secret), "{said}");
+    }
 }

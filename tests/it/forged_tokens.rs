@@ -3,16 +3,19 @@
 
 mod forge;
 
+use std::net::TcpListener;
+
 use doorward::testing::{Builder, TestService};
 use serde_json::json;
 
 use crate::support::http::{Request, Response};
-use crate::support::{Backend, PASSWORD, code, on_both_backends, refresh_with, register};
+use crate::support::{Backend, PASSWORD, code, on_both_backends, print_figure, refresh_with, register};
 use forge::{Forge, KEY, OTHER_KEY, forgeries, signed};
 
 on_both_backends!(
     no_forged_access_token_is_believed,
     no_forged_refresh_token_is_believed,
+    no_key_is_fetched_from_where_a_token_says,
     a_forge_with_the_key_is_believed_when_it_changes_nothing,
     neither_token_stands_in_for_the_other,
     an_access_token_with_numbers_out_of_all_bounds_is_refused,
@@ -77,6 +80,7 @@ fn no_forged_access_token_is_believed(backend: Backend) {
     let forged = forgeries(&Forge::of(&access), &strings, &["gen", "epoch", "iat", "exp"]);
     let faults: Vec<String> = forged.iter().flat_map(|(name, token)| faults(name, me_with(&service, token))).collect();
     assert_none(&faults);
+    print_figure(&format!("{} kinds of forged access tokens, by header and by cookie: none believed", forged.len()));
     for answer in me_with(&service, &access) {
         assert_eq!((answer.status, answer.json()["username"].as_str()), (200, Some("emily")));
     }
@@ -89,8 +93,29 @@ fn no_forged_refresh_token_is_believed(backend: Backend) {
     let faults: Vec<String> =
         forged.iter().flat_map(|(name, token)| faults(name, refreshed_with(&service, token))).collect();
     assert_none(&faults);
+    print_figure(&format!("{} kinds of forged refresh tokens, by cookie and in the body: none believed", forged.len()));
     assert!(me_with(&service, &access).iter().all(|answer| answer.status == 200), "its session lives");
     assert!(refreshed_with(&service, &refresh).iter().all(|answer| answer.status == 200), "and refreshes");
+}
+
+/// RFC 7515 sections 4.1.2 to 4.1.5: members that name a place to fetch a key from, or bring one.
+fn no_key_is_fetched_from_where_a_token_says(backend: Backend) {
+    let service = start(backend);
+    let (access, refresh) = genuine(&service, "emily");
+    let trap = TcpListener::bind("127.0.0.1:0").unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let place = trap.local_addr().unwrap();
+    for (token, answers) in [(access, me_with as fn(&TestService, &str) -> [Response; 2]), (refresh, refreshed_with)] {
+        let forge = Forge::of(&token);
+        for member in ["jku", "x5u", "iss", "kid"] {
+            let header = forge.header.replace('}', &format!(r#","{member}":"http://{place}/keys"}}"#));
+            let forged = signed(&header, &forge.payload, KEY.as_bytes());
+            assert_none(&faults(member, answers(&service, &forged)));
+        }
+    }
+    // What was asked for would stand in the queue of the socket by now: the answers have come.
+    let asked = trap.accept().map(|(_, from)| from).map_err(|why| why.kind());
+    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "somebody came for a key");
 }
 
 fn a_forge_with_the_key_is_believed_when_it_changes_nothing(backend: Backend) {

@@ -139,8 +139,10 @@ fn assert_refused(answer: &Response, what: &str) {
     assert!((400..500).contains(&answer.status), "{what}: {} {}", answer.status, answer.text());
     code(answer);
     assert!(answer.set_cookies().is_empty(), "{what}: {:?}", answer.headers);
+    // The request's id is of random letters, and spells "sql" once in some thousand answers.
+    let said = answer.text().replace(answer.header("X-Request-Id").unwrap(), "").to_lowercase();
     for inner in ["serde", "diesel", "sql", "panicked", "src/", ".rs"] {
-        assert!(!answer.text().to_lowercase().contains(inner), "{what}: {}", answer.text());
+        assert!(!said.contains(inner), "{what}: {}", answer.text());
     }
 }
 

@@ -43,7 +43,7 @@ fn refuse(refused: &Refused<'_>) -> HttpResponse {
     for (name, value) in &problem.headers {
         answer.insert_header((name.clone(), value.as_str()));
     }
-    answer.json(json!({ "oops": problem.code, "id": &*refused.id.0 }))
+    answer.json(json!({ "oops": problem.code, "id": refused.id.as_str() }))
 }
 
 /// A handler with a defect.

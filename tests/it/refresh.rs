@@ -1,6 +1,8 @@
 //! Refresh: the same token always gets the same successor, a lost answer logs nobody out, and a stolen token ends its
 //! session as soon as its owner has moved on.
 
+mod repeats;
+
 use std::time::Duration;
 
 use doorward::testing::TestService;
@@ -28,6 +30,7 @@ on_both_backends!(
     a_repeated_refresh_after_a_restart_gets_the_same_bytes,
     a_rotation_of_the_signing_key_logs_nobody_out,
     forged_refresh_tokens_are_refused_and_end_nothing,
+    each_verdict_is_counted_once,
 );
 
 const REUSES: &str = "SELECT count(*) FROM audit_events WHERE kind = 'refresh_reuse'";
@@ -364,4 +367,22 @@ fn forged_refresh_tokens_are_refused_and_end_nothing(backend: Backend) {
     }
     ours.assert_alive(&service);
     assert_eq!(tables.number(&service, REUSES), 0);
+}
+
+fn each_verdict_is_counted_once(backend: Backend) {
+    let service = backend.service().start();
+    let first = Tokens::held_by(&register(&service, "emily"));
+    let second = refreshed(&service, &first.refresh);
+    refreshed(&service, &first.refresh);
+    assert!(is_believed(&service, &second.access));
+    service.advance(Duration::from_secs(11));
+    // A reuse, which ends the session, and then a refusal.
+    for spent in [&first.refresh, &second.refresh] {
+        assert_eq!(refresh_with(&service, spent).status, 401);
+    }
+    let text = service.core().metrics_text().unwrap();
+    let counted = |outcome: &str| text.contains(&format!("doorward_refreshes_total{{outcome=\"{outcome}\"}} 1\n"));
+    for outcome in ["rotated", "repeated", "reused", "refused"] {
+        assert!(counted(outcome), "{outcome}: {text}");
+    }
 }

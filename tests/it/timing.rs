@@ -77,7 +77,9 @@ fn an_unknown_identifier_takes_the_time_of_a_wrong_secret(backend: Backend) {
         // A check that was left out answers in a tenth of the time. What is finer than that is for the soak.
         assert!((0.25..4.0).contains(&(median / known)), "{name}: {median} ms against {known} ms");
         if soak() {
-            assert!((0.35..0.65).contains(&area), "{name} is told apart from emily: {area}");
+            // What two of a kind differ by is the machine's noise.
+            let bound = 0.07 + (roc_area(&times[1], &times[0]) - 0.5).abs();
+            assert!((area - 0.5).abs() <= bound, "{name} is told apart from emily: {area}");
         }
     }
     assert!(known > Duration::from_millis(2).as_secs_f64() * 1000.0, "a hash of cost {cost} takes longer");

@@ -47,7 +47,8 @@ fn bare(url: &Url) -> String {
 fn proxies(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     let proxies = &settings.web.trusted_proxies;
-    if let Some(all) = proxies.iter().find(|network| network.prefix_len() == 0) {
+    let everybody = proxies.iter().find(|network| network.prefix_len() == 0);
+    if let Some(all) = everybody {
         findings.push(Wrong(format!(
             "TRUSTED_PROXIES: {all} is everybody, so any client may claim any address and dodge the throttle; \
              name the proxies"
@@ -63,8 +64,10 @@ fn proxies(settings: &Settings) -> Vec<Finding> {
             "TRUSTED_PROXIES names a proxy, but PUBLIC_URL is http: if the proxy speaks https, say so in PUBLIC_URL"
                 .to_owned(),
         )),
-        (true, false) => findings.push(Fine("clients' addresses come from the proxies named".to_owned())),
-        (false, _) => {}
+        (true, false) if everybody.is_none() => {
+            findings.push(Fine("clients' addresses come from the proxies named".to_owned()));
+        }
+        _ => {}
     }
     findings
 }

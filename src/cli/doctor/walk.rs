@@ -13,16 +13,13 @@ const CLAIMED_ADDRESS: &str = "192.0.2.77";
 pub fn walk(client: &Client, identifier: &str, secret: &Secret, mut told: impl FnMut(&str)) -> Result<(), String> {
     let origin = client.origin();
     let own: [(&str, &str); 2] = [("origin", &origin), ("x-forwarded-for", CLAIMED_ADDRESS)];
-    let health = client.ask_at("GET", "/healthz", &[], None)?;
-    expect(&health, 200, "GET /healthz")?;
+    healthy(client)?;
     told("/healthz answers");
     let wish = json!({ "identifier": identifier, "password": secret.expose() });
-    let foreign = client.ask("POST", "/auth/login", &[("origin", "https://foreign.invalid")], Some(&wish))?;
-    expect(&foreign, 403, "a sign-in from a foreign page")
-        .map_err(|why| format!("{why}; does something in front remove or rewrite Origin?"))?;
+    refuses_foreigners(client, &wish)?;
     told("a foreign page cannot sign anybody in");
     let signed_in = client.ask("POST", "/auth/login", &own, Some(&wish))?;
-    expect(&signed_in, 200, "POST /auth/login")?;
+    entered(&signed_in)?;
     let jar = Jar::of(client, &signed_in)?;
     told(&format!("signed in; the browser keeps {}", jar.names()));
     let cookies = jar.header();
@@ -73,6 +70,28 @@ fn expect(answer: &Answer, status: u16, what: &str) -> Result<(), String> {
     let code = said.get("code").and_then(Value::as_str).map(|code| format!(" ({code})")).unwrap_or_default();
     let location = answer.header("location").map(|to| format!(" to {to}")).unwrap_or_default();
     Err(format!("{what} answers {}{code}{location}, not {status}", answer.status))
+}
+
+fn healthy(client: &Client) -> Result<(), String> {
+    let health = client.ask_at("GET", "/healthz", &[], None);
+    let health = health.and_then(|health| expect(&health, 200, "GET /healthz"));
+    health.map_err(|why| format!("{why}; does the service run, and does this URL lead to it?"))
+}
+
+fn refuses_foreigners(client: &Client, wish: &Value) -> Result<(), String> {
+    let answer = client.ask("POST", "/auth/login", &[("origin", "https://foreign.invalid")], Some(wish))?;
+    expect(&answer, 403, "a sign-in from a foreign page")
+        .map_err(|why| format!("{why}; does something in front remove or rewrite Origin?"))
+}
+
+/// The sign-in, or what its refusal most often means.
+fn entered(answer: &Answer) -> Result<(), String> {
+    expect(answer, 200, "POST /auth/login").map_err(|why| match answer.status {
+        400 | 404 | 405 | 422 => format!("{why}; is native mounted there? --prefix says where"),
+        401 => format!("{why}; is that the account's password?"),
+        429 => format!("{why}; too many sign-ins failed: wait {} s", answer.header("retry-after").unwrap_or("some")),
+        _ => why,
+    })
 }
 
 fn not_stored(answer: &Answer) -> Result<(), String> {

@@ -101,3 +101,29 @@ fn no_grace_outlives_an_end() {
     let refused = decide(NOW, 5, &row(5), &locked, None, &rules);
     assert_eq!(refused, Verdict::Refuse(Refusal::AccountNotActive(AccountStatus::Locked)));
 }
+
+#[test]
+fn each_verdict_has_a_word_of_its_own() {
+    let refused = Verdict::Refuse(Refusal::SessionEnded);
+    let words =
+        [Verdict::Rotate, Verdict::Keep, Verdict::Replay, Verdict::Reuse, refused].map(|verdict| verdict.as_str());
+    assert_eq!(words, ["rotated", "kept", "repeated", "reused", "refused"]);
+}
+
+#[test]
+fn a_reuse_is_told_with_what_tells_theft_from_a_race() {
+    let named = Named { session: row(5).id, account: AccountId(1), generation: 4 };
+    let from = |address: &str, agent: &str| Client {
+        address: Some(address.parse().unwrap()),
+        user_agent: Some(agent.to_owned()),
+        ..Client::default()
+    };
+    let row = SessionRow { address: Some("192.0.2.1".to_owned()), user_agent: Some("tab".to_owned()), ..row(5) };
+    let told = |receipt, client| reuse_detail(&named, &row, receipt, NOW, &client);
+    assert_eq!(
+        told(Some(NOW.minus(Duration::from_secs(11))), from("192.0.2.1", "tab")),
+        "presented=4 current=5 ms_since_rotation=100000 ms_since_receipt=11000 same_address=true same_agent=true"
+    );
+    let told = told(None, from("192.0.2.2", "curl"));
+    assert!(told.ends_with(" ms_since_receipt=none same_address=false same_agent=false"), "{told}");
+}

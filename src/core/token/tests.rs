@@ -3,8 +3,9 @@
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 
+use super::signature::TOKEN_MAX;
 use super::*;
-use crate::secret::base64url;
+use crate::secret::{MacKey, base64url};
 use crate::settings::TokenAlgorithm;
 use jsonwebtoken::DecodingKey;
 
@@ -57,7 +58,7 @@ fn forge(payload: &str) -> String {
     let genuine = gate().mint_access(&access(), "k1").unwrap();
     let header = genuine.expose().split('.').next().unwrap().to_owned();
     let message = format!("{header}.{}", base64url(payload.as_bytes()));
-    format!("{message}.{}", base64url(&crate::secret::MacKey::new(KEY).sign(message.as_bytes())))
+    format!("{message}.{}", base64url(&MacKey::new(KEY).sign(message.as_bytes())))
 }
 
 fn payload(change: impl Fn(&mut serde_json::Map<String, serde_json::Value>)) -> String {
@@ -149,6 +150,42 @@ fn a_signed_token_with_a_missing_or_odd_claim_is_refused() {
     }
 }
 
+/// The bounds of a life, one second to either side of each.
+#[test]
+fn a_life_begins_about_now_ends_after_its_beginning_and_is_no_longer_than_a_hundred_years() {
+    let (now, most) = (NOW.seconds(), 100 * 366 * 86_400);
+    for (iat, exp, nbf, fits) in [
+        (now, now + 1, None, true),
+        (now, now + most, None, true),
+        (now, now + most + 1, None, false),
+        (now + 5, now + 6, None, true),
+        (now + 5, now + 5, None, false),
+        (now + 5, now + 4, None, false),
+        (now + 6, now + 7, None, false),
+        (0, now + 1, None, true),
+        (-1, now + 1, None, false),
+        (now, now + 1, Some(0), true),
+        (now, now + 1, Some(-1), false),
+        (now, now + 9, Some(now + 5), true),
+        (now, now + 9, Some(now + 6), false),
+    ] {
+        assert_eq!(gate().times_fit(iat, exp, nbf, NOW), fits, "{iat} to {exp}, not before {nbf:?}");
+    }
+}
+
+#[test]
+fn what_is_longer_than_any_token_of_ours_is_not_looked_at() {
+    let padded = |octets: usize| {
+        let long = |filler: usize| forge(&payload(|claims| drop(claims.insert("x".into(), "x".repeat(filler).into()))));
+        // Three octets of payload are four of the token.
+        let near = (octets - long(0).len()) * 3 / 4;
+        (near.saturating_sub(4)..near + 4).map(long).find(|token| token.len() == octets).unwrap()
+    };
+    let (longest, longer) = (padded(TOKEN_MAX), padded(TOKEN_MAX + 2));
+    assert!(gate().check_access(&longest, NOW).is_ok());
+    assert_eq!(gate().check_access(&longer, NOW), Err(Refusal::TokenInvalid));
+}
+
 #[test]
 fn a_duplicated_claim_is_refused() {
     let twice = payload(|_| ()).replacen('{', "{\"sub\":\"1\",", 1);
@@ -170,7 +207,7 @@ fn a_header_of_another_hand_is_not_even_read() {
         r#"{"typ":"at+jwt","alg":"HS256","kid":"k1","jwk":{"kty":"oct","k":"AA"}}"#,
     ] {
         let message = format!("{}.{body}", base64url(header.as_bytes()));
-        let token = format!("{message}.{}", base64url(&crate::secret::MacKey::new(KEY).sign(message.as_bytes())));
+        let token = format!("{message}.{}", base64url(&MacKey::new(KEY).sign(message.as_bytes())));
         assert_eq!(gate().check_access(&token, NOW), Err(Refusal::TokenInvalid), "{header}");
     }
 }
@@ -250,9 +287,9 @@ fn every_changed_octet_of_a_signature_by_a_pair_is_noticed() {
 }
 
 /// What the gate's own check makes of a token under any header: the RFCs' examples have other headers than ours.
-fn verified(token: &str, key: &DecodingKey, algorithm: Algorithm) -> Result<serde_json::Value, Refusal> {
+fn verified(token: &str, check: Check) -> Result<serde_json::Value, Refusal> {
     let (header, _) = token.split_once('.').unwrap();
-    verify(token, &HashMap::from([(header.to_owned(), Check::new(key, algorithm))]))
+    verify(token, &HashMap::from([(header.to_owned(), check)]))
 }
 
 #[test]
@@ -260,17 +297,41 @@ fn the_examples_of_rfc_7515_are_verified() {
     let hs256 = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9le\
         GFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
     let secret = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
-    let key = DecodingKey::from_secret(&crate::secret::from_base64url(secret).unwrap());
-    let claims = verified(hs256, &key, Algorithm::HS256).unwrap();
+    let shared = || Check::Shared(Box::new(MacKey::new(&crate::secret::from_base64url(secret).unwrap())));
+    let claims = verified(hs256, shared()).unwrap();
     assert_eq!((claims["iss"].as_str(), claims["exp"].as_i64()), (Some("joe"), Some(1_300_819_380)));
 
     let es256 = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb2\
         90Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
     let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
-    let key = DecodingKey::from_ec_components(x, y).unwrap();
-    assert_eq!(verified(es256, &key, Algorithm::ES256).unwrap(), claims);
-    for (token, key, algorithm) in [(es256, &key, Algorithm::HS256), (hs256, &key, Algorithm::ES256)] {
-        assert_eq!(verified(token, key, algorithm), Err(Refusal::TokenInvalid), "the key's algorithm, not the token's");
+    let public = || Check::Public(DecodingKey::from_ec_components(x, y).unwrap(), Algorithm::ES256);
+    assert_eq!(verified(es256, public()).unwrap(), claims);
+    for (token, check) in [(es256, shared()), (hs256, public())] {
+        assert_eq!(verified(token, check), Err(Refusal::TokenInvalid), "the key's algorithm, not the token's");
+    }
+}
+
+/// RFC 7515 appendices A.1 and A.3 to A.5, and with A.5 RFC 7519 section 6.1, as a client might send them.
+#[test]
+fn no_example_of_rfc_7515_is_a_token_of_ours() {
+    let payload = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+    let es512 = "AdwMgeerwtHoh-l192l60hp9wAHZFVJbLfD_UxMi70cwnZOYaRI1bKPWROc-mZZqwqT2SI-KGDKB34XO0aw_7XdtAG8GaSwFKdCAPZgoX\
+        D2YBJZCPEX3xKpRwcdOO8KpEHwJjyqOgzDO7iKvU8vcnwNrmxYbSW9ERBXukOXolLzeO_Jn";
+    for (header, payload, signature) in [
+        ("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9", payload, "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+        (
+            "eyJhbGciOiJFUzI1NiJ9",
+            payload,
+            "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
+        ),
+        ("eyJhbGciOiJFUzUxMiJ9", "UGF5bG9hZA", es512),
+        ("eyJhbGciOiJub25lIn0", payload, ""),
+    ] {
+        let token = format!("{header}.{payload}.{signature}");
+        for now in [NOW, Timestamp::from_seconds(1_300_819_379)] {
+            assert_eq!(gate().check_access(&token, now), Err(Refusal::TokenInvalid), "{header}");
+            assert_eq!(gate().check_refresh(&token, now), Err(Refusal::TokenInvalid), "{header}");
+        }
     }
 }
 

@@ -131,6 +131,9 @@ fn hex(octet: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::percent_decode_str;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::store::AccountId;
 
@@ -229,6 +232,36 @@ mod tests {
             "/public/.well-known",
         ] {
             assert!(!is_odd(plain), "{plain}");
+        }
+    }
+
+    /// Text in which what divides, ends and hides paths is thick.
+    fn path_like() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "/", "/", ".", "..", "a", "b", "%", "%2", "%2f", "%2F", "%2e", "%5c", "%00", "%25", "%20", "%c3", "%a9",
+            "%ff", ";", "\\", "?", "#", ":", "@", "~", " ", "\u{e9}", "%41", "public", "admin", "%3b",
+        ]);
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| format!("/{}", pieces.concat()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// The readers: one that takes it as it is, one that decodes it, one that decodes it again, and a browser's.
+        #[test]
+        fn every_reader_reads_a_plain_path_alike(target in path_like()) {
+            let path = target.split(['?', '#']).next().unwrap();
+            if is_odd(path) {
+                return Ok(());
+            }
+            let browsers = url::Url::parse(&format!("http://app.example.com{path}")).unwrap();
+            prop_assert_eq!(browsers.path(), path);
+            let decoded = percent_decode_str(path).decode_utf8().unwrap();
+            let again = percent_decode_str(&decoded).decode_utf8().unwrap();
+            prop_assert_eq!(&decoded, &again);
+            prop_assert_eq!(decoded.matches('/').count(), path.matches('/').count());
+            prop_assert!(!decoded.contains(['\\', ';', '?', '#', '\0']) && !decoded.contains("//"));
+            prop_assert!(decoded.split('/').all(|segment| segment != "." && segment != ".."));
         }
     }
 

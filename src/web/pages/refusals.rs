@@ -24,7 +24,7 @@ pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
         title: frame.t.problem,
         sentences: vec![said(refused.error, frame.t)],
         link: (with_back(page.unwrap_or("/account"), back.as_deref()), frame.t.try_again),
-        id: broken.then_some(&*refused.id.0),
+        id: broken.then_some(refused.id.as_str()),
         alarming: true,
     };
     let status = problem::of(refused.error).status;

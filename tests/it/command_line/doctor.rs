@@ -40,6 +40,9 @@ fn what_will_not_work_is_named_with_a_way_out() {
         let ran = place.run(&["doctor"]);
         assert!(!ran.status.success(), "{settings:?}");
         assert!(wrongs(&ran).iter().any(|line| line.contains(expected)), "{settings:?}: {ran:?}");
+        // What is wrong is not praised in the next line.
+        let praised = ran.stdout.contains("ok    clients' addresses come from the proxies named");
+        assert!(!praised || !expected.contains("everybody"), "{}", ran.stdout);
         assert!(ran.stderr.contains("will not work"), "{}", ran.stderr);
     }
 }
@@ -68,10 +71,32 @@ fn a_walk_goes_through_a_service_and_leaves_no_session() {
     let node = place.serve(&["serve", "--demo"]);
     let ran = walk(&place, node.address(), "emilyspass");
     assert!(ran.status.success(), "{ran:?}");
-    assert!(ran.stdout.ends_with("ok    signed out, and what was signed in is dead\n"), "{}", ran.stdout);
+    let end = "ok    signed out, and what was signed in is dead\nnothing was found that will not work\n";
+    assert!(ran.stdout.ends_with(end), "{}", ran.stdout);
     assert_eq!(place.succeed(&["session", "list", "emilys"], "").lines().count(), 1, "the head of the table");
     let ran = walk(&place, node.address(), "wrong-wrong");
     assert!(!ran.status.success() && wrongs(&ran)[0].contains("answers 401 (invalid_credentials)"), "{ran:?}");
+    assert!(wrongs(&ran)[0].ends_with("is that the account's password?"), "{ran:?}");
+}
+
+#[test]
+fn a_walk_that_does_not_get_there_says_what_to_look_at() {
+    let place = Place::new().set("TEST_MODE", "true").set("BCRYPT_COST", "4");
+    let node = place.serve(&["serve", "--demo"]);
+    let to = |url: String, prefix: &str| {
+        let arguments = ["doctor", &url, "--prefix", prefix, "--as", "emilys", "--password-stdin"];
+        let ran = place.run_with(&arguments, "emilyspass");
+        assert!(!ran.status.success() && wrongs(&ran).len() == 1, "{ran:?}");
+        wrongs(&ran)[0].to_owned()
+    };
+    let here = format!("http://{}", node.address());
+    for prefix in ["/nowhere", "/flat"] {
+        let said = to(here.clone(), prefix);
+        assert!(said.ends_with("is native mounted there? --prefix says where"), "{said}");
+    }
+    drop(node);
+    let said = to(here, "/");
+    assert!(said.ends_with("does the service run, and does this URL lead to it?"), "{said}");
 }
 
 #[test]

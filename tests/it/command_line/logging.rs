@@ -162,3 +162,18 @@ fn each_act_is_told_once(backend: Backend) {
         events.iter().filter(|event| event["message"] == "sign_in").all(|event| event["account"] == "1");
     assert!(account_named && !stderr.contains("emily"), "accounts are told by number: {stderr}");
 }
+
+/// A sibling domain may have planted one of them; whoever reads the log can go and look.
+#[test]
+fn two_cookies_that_differ_are_told_with_the_request_and_without_their_values() {
+    let place = Place::on(Backend::Sqlite).set("LOG_FORMAT", "json");
+    let node = place.serve(&[]);
+    let answer = node.send(&Request::new("GET", "/auth/me").cookie_header("accessToken=planted; accessToken=own-one"));
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    let (_, stderr) = stop(node);
+    let told: Vec<Value> = stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of_request = |event: &&Value| event["request"].as_str() == answer.header("X-Request-Id");
+    let told: Vec<&str> = told.iter().filter(of_request).map(|event| event["message"].as_str().unwrap()).collect();
+    assert_eq!(told, ["two cookies of one name differ: a sibling domain may plant one"]);
+    assert!(!stderr.contains("planted") && !stderr.contains("own-one"), "{stderr}");
+}

@@ -43,11 +43,20 @@ fn requests() -> Vec<(u16, Request)> {
         (500, Request::new("GET", "/toy/panic")),
         (500, Request::new("GET", "/toy/panic-in-the-pool")),
         (404, Request::new("GET", "/toy/nowhere")),
+        (400, Request::new("POST", "/auth/refresh").cookie_header("refreshToken=a; refreshToken=b")),
+        (414, Request::new("GET", &format!("/auth/me?{}", "q".repeat(9000)))),
+        (431, Request::new("GET", "/auth/me").cookie_header(&"c".repeat(9000))),
+        (429, change("POST", "/auth/register")),
     ]
 }
 
 fn service(backend: Backend) -> Builder {
     backend.service().dialect(TOY)
+}
+
+/// The last sign-up that is asked for is one too many.
+fn start(builder: Builder) -> TestService {
+    builder.set("THROTTLE_SIGN_UPS", "2/1h").start()
 }
 
 fn assert_fenced(answer: &Response, what: &str) {
@@ -83,14 +92,14 @@ fn walk(service: &TestService) -> Vec<(String, Response)> {
 }
 
 fn every_answer_is_fenced_in(backend: Backend) {
-    for (what, answer) in walk(&service(backend).start()) {
+    for (what, answer) in walk(&start(service(backend))) {
         assert_fenced(&answer, &what);
         assert_eq!(answer.header("Strict-Transport-Security"), None, "{what}: over http it would lock people out");
     }
 }
 
 fn over_https_every_answer_says_that_it_stays_there(backend: Backend) {
-    for (what, answer) in walk(&over_https(service(backend)).start()) {
+    for (what, answer) in walk(&start(over_https(service(backend)))) {
         assert_fenced(&answer, &what);
         let said = answer.headers_named("Strict-Transport-Security");
         assert_eq!(said, ["max-age=31536000; includeSubDomains"], "{what}");

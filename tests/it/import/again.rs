@@ -41,7 +41,7 @@ fn a_dry_run_says_the_same_and_changes_nobody(backend: Backend) {
         "line 4 (new): refused: line 1 has the same email, username, name or id",
         "line 6 (same-number): refused: another account has this id or uuid; --new-ids gives new ones",
         "6 accounts read: 2 would be added, 1 already there, 3 refused",
-        "1 of those would be added have no secret: nobody signs in to them until one is set",
+        "1 without a secret: nobody signs in there until one is set",
     ] {
         assert!(dry.stdout.lines().any(|said| said == line), "{line}: {dry:?}");
     }

@@ -178,10 +178,12 @@ impl Drop for Node {
 }
 
 impl Node {
+    /// Until it has said where it listens, and with which tables, keys and mounts.
     pub fn wait_until_it_listens(&mut self) {
         let outcome = until(PATIENCE, "listening on", || {
             let stdout = self.stdout();
-            let line = stdout.lines().find_map(|line| line.strip_prefix("listening on http://"));
+            let told = stdout.contains("\n  mounts ").then_some(&stdout);
+            let line = told.and_then(|said| said.lines().find_map(|line| line.strip_prefix("listening on http://")));
             let address = line.and_then(|line| line.trim().parse::<SocketAddr>().ok());
             (address.is_some() || !self.is_running()).then_some(address)
         });
@@ -202,6 +204,11 @@ impl Node {
 
     pub fn stderr(&self) -> String {
         self.stderr.text()
+    }
+
+    /// What it has said by the time that this stands in it.
+    pub fn stdout_with(&self, part: &str) -> String {
+        until(PATIENCE, part, || Some(self.stdout()).filter(|said| said.contains(part)))
     }
 
     pub fn send(&self, request: &Request) -> Response {

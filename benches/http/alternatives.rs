@@ -1,0 +1,162 @@
+//! What a user would pick instead, each as its own documentation sets it up (benches/http/alternatives), installed from npm
+//! or PyPI when it is wanted: how many checks a second it answers on the core that doorward has.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use doorward::settings::TokenAlgorithm;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::check::{CHECK, Ground};
+use super::postgres::Cluster;
+use super::report::{Goal, Report, Series, interleaved};
+use super::seed::{self, Rows};
+use super::{Plan, machine, wrk};
+
+/// One of them.
+struct Alternative {
+    name: &'static str,
+    folder: &'static str,
+    /// What its server is started with.
+    argument: Option<&'static str>,
+    /// How many times as much doorward must answer.
+    goal: Option<f64>,
+    /// What it does less or more than a check of ours.
+    differs: &'static str,
+}
+
+const ALL: [Alternative; 4] = [
+    Alternative {
+        name: "Fastify + @fastify/jwt",
+        folder: "fastify",
+        argument: None,
+        goal: Some(7.0),
+        differs: "signature and expiry only; a token lives on after its logout",
+    },
+    Alternative {
+        name: "better-auth, get-session",
+        folder: "better-auth",
+        argument: None,
+        goal: Some(80.0),
+        differs: "revocable at once, by reading the session's row each time; passwords by scrypt",
+    },
+    Alternative {
+        name: "better-auth, cookie cache",
+        folder: "better-auth",
+        argument: Some("cached"),
+        goal: None,
+        differs: "a signed cookie is believed for 5 minutes, so a revocation waits as long",
+    },
+    Alternative {
+        name: "Django simplejwt",
+        folder: "simplejwt",
+        argument: None,
+        goal: None,
+        differs: "reads the user's row each time; its blacklist holds refresh tokens, so an access token outlives its \
+                  logout; passwords by PBKDF2",
+    },
+];
+
+/// A running server.
+struct Server {
+    child: Child,
+    url: String,
+    headers: PathBuf,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Politely: gunicorn takes its workers with it.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+impl Alternative {
+    /// Its sources under the target folder, with what they need; or why not.
+    fn install(&self, plan: &Plan) -> Result<PathBuf, String> {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/http/alternatives").join(self.folder);
+        let to = plan.folder.join("alternatives").join(self.folder);
+        std::fs::create_dir_all(&to).unwrap();
+        for file in from.read_dir().unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+        let is_there = to.join("node_modules").exists() || to.join("venv/bin/gunicorn").exists();
+        let install = match self.folder {
+            _ if is_there => "true",
+            "simplejwt" => "python3 -m venv venv && venv/bin/pip install --quiet -r requirements.txt",
+            _ => "npm install --no-audit --no-fund --loglevel=error",
+        };
+        let output = Command::new("sh").args(["-c", install]).current_dir(&to).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(to) } else { Err(said.lines().last().unwrap_or(install).to_owned()) }
+    }
+
+    fn start(&self, folder: &Path, database: &str) -> Result<Server, String> {
+        let (program, script) = match self.folder {
+            "simplejwt" => (folder.join("venv/bin/python"), "serve.py"),
+            _ => (PathBuf::from("node"), "server.mjs"),
+        };
+        let mut command = machine::on_core(Some(machine::server_core()), program.to_str().unwrap());
+        command.arg(script).args(self.argument).current_dir(folder);
+        command.env("DATABASE_URL", database).env("NODE_ENV", "production").stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|why| why.to_string())?;
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut find = |prefix: &str| lines.by_ref().find_map(|line| Some(line.strip_prefix(prefix)?.to_owned()));
+        let (header, url) = (find("HEADER "), find("READY "));
+        std::thread::spawn(move || lines.for_each(drop));
+        let server = Server { child, url: url.unwrap_or_default(), headers: folder.join("headers") };
+        std::fs::write(&server.headers, header.ok_or("it does not start")?).unwrap();
+        wait_for(&server.url).map(|()| server)
+    }
+}
+
+/// It said where it will listen, and may not listen yet.
+fn wait_for(url: &str) -> Result<(), String> {
+    let address = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    for _ in 0..300 {
+        if std::net::TcpStream::connect(address).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    Err(format!("nobody listens at {address}"))
+}
+
+/// Those that can be had, beside doorward.
+pub fn measure(plan: &Plan, report: &mut Report) {
+    let rows = Rows { sessions: seed::ACCOUNTS, revocations: if plan.quick { 1000 } else { 100_000 }, over: 0 };
+    let ground = Ground::new(plan, "alternatives", TokenAlgorithm::Hs256, rows);
+    let node = ground.place().serve();
+    // Where wrk is: it has time left when it drives these.
+    let cluster = Cluster::start(machine::load_core());
+    let mut servers = vec![];
+    for one in &ALL {
+        let database = cluster.new_database();
+        match one.install(plan).and_then(|folder| one.start(&folder, &database)) {
+            Ok(server) => {
+                report.note(&format!("{}: {}.", one.name, one.differs));
+                servers.push((one, server));
+            }
+            Err(why) => report.note(&format!("{} is left out: {why}", one.name)),
+        }
+    }
+    let names: Vec<&str> =
+        ["doorward, 100,000 revocations"].into_iter().chain(servers.iter().map(|(one, _)| one.name)).collect();
+    let mut p99: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
+    let rates = interleaved(plan.rounds, &names, |at| {
+        let drive = match at {
+            0 => wrk::drive(plan, &node.url(CHECK), &ground.one),
+            at => wrk::drive(plan, &servers[at - 1].1.url, &servers[at - 1].1.headers),
+        };
+        p99[at].values.push(drive.p99 / 1e3);
+        drive.rate
+    });
+    for ((one, _), theirs) in servers.iter().zip(&rates[1..]) {
+        report.ratio(&format!("doorward ÷ {}", one.name), &rates[0], theirs, one.goal.map(Goal::AtLeast));
+    }
+    report.series("Checks", "requests/s", &rates);
+    report.series("p99 saturated", "ms", &p99);
+}

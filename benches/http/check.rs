@@ -1,0 +1,222 @@
+//! What a check of an access token costs: beside an empty handler in the same process, at first sight and later, by
+//! algorithm, at half load, and through nginx.
+
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+use doorward::settings::TokenAlgorithm;
+
+use super::load::{self, Pace, Same};
+use super::node::{self, Node, Place};
+use super::report::{Goal, Report, Series, interleaved};
+use super::seed::{self, Keys, Rows};
+use super::server::EMPTY_HEADERS;
+use super::{Plan, machine, wrk};
+
+/// Where a proxy asks.
+pub const CHECK: &str = "/auth/verify";
+
+/// Live revocations in view.
+const REVOCATIONS: u64 = 100_000;
+
+/// A folder with keys and a database, and the cookies that wrk sends.
+pub struct Ground {
+    folder: PathBuf,
+    /// What signs.
+    pub keys: Keys,
+    /// One token, again and again.
+    pub one: PathBuf,
+}
+
+impl Ground {
+    /// A new folder of this name.
+    pub fn new(plan: &Plan, name: &str, algorithm: TokenAlgorithm, rows: Rows) -> Self {
+        let folder = plan.folder.join("work").join(name);
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let keys = Keys::write(&folder, algorithm);
+        seed::sqlite(&folder.join("doorward.db"), rows);
+        let one = keys.access_cookies(&folder, 1);
+        Self { folder, keys, one }
+    }
+
+    /// What a node here is started with.
+    pub fn place(&self) -> Place {
+        Place::new(&self.folder)
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The node beside the empty handler, which answers with the headers that a check has.
+    pub fn serve_beside_nothing(&self) -> Node {
+        let cookie = format!("accessToken={}", self.keys.access(0, 0));
+        let answer = self.place().serve().ask("GET", CHECK, &[("Cookie", &cookie)], "");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        // What actix adds to every answer it adds to the empty one as well.
+        let added = ["content-length", "date", "connection"];
+        let ours = answer.headers.iter().filter(|(name, _)| !added.contains(&name.as_str()));
+        let lines: Vec<String> = ours.map(|(name, value)| format!("{name}: {value}")).collect();
+        self.place().set(EMPTY_HEADERS, &lines.join("\n")).serve_beside_nothing()
+    }
+}
+
+/// A drive, and the CPU time of the node's process by the request.
+fn timed(plan: &Plan, node: &Node, url: &str, cookies: &Path) -> (wrk::Drive, f64) {
+    let before = node.cpu_micros();
+    let drive = wrk::drive(plan, url, cookies);
+    (drive, (node.cpu_micros() - before) / drive.answers as f64)
+}
+
+fn empty_url(node: &Node) -> String {
+    format!("http://{}{CHECK}", node.empty.unwrap())
+}
+
+/// All of it.
+pub fn measure(plan: &Plan, report: &mut Report) {
+    let rows = Rows { sessions: seed::ACCOUNTS, revocations: if plan.quick { 1000 } else { REVOCATIONS }, over: 0 };
+    let ground = Ground::new(plan, "check", TokenAlgorithm::Hs256, rows);
+    let none = Ground::new(plan, "check-none", TokenAlgorithm::Hs256, Rows { revocations: 0, ..rows });
+    report.note(&format!(
+        "`wrk -t1 -c{}` on the last core, a server with one worker on the first; GET {CHECK} with the cookie, the empty \
+         handler with the same header lines. In the same process: one actix by itself, the other with doorward in it.",
+        wrk::CONNECTIONS
+    ));
+    let rate = seen(plan, report, &ground, &none);
+    half_load(plan, report, &ground, rate);
+    through_nginx(plan, report, &ground);
+    first_sight(plan, report, rows);
+}
+
+/// A token that the node has seen before.
+fn seen(plan: &Plan, report: &mut Report, ground: &Ground, none: &Ground) -> f64 {
+    let (node, without) = (ground.serve_beside_nothing(), none.serve_beside_nothing());
+    let names = ["empty handler", "doorward, 100,000 revocations", "doorward, no revocation"];
+    let urls = [empty_url(&node), node.url(CHECK), without.url(CHECK)];
+    let nodes = [(&node, &ground.one), (&node, &ground.one), (&without, &none.one)];
+    let mut p99: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
+    let mut cpu = p99.clone();
+    let rates = interleaved(plan.rounds, &names, |at| {
+        let (drive, micros) = timed(plan, nodes[at].0, &urls[at], nodes[at].1);
+        p99[at].values.push(drive.p99);
+        cpu[at].values.push(micros);
+        drive.rate
+    });
+    report.ratio("check ÷ empty handler", &rates[1], &rates[0], Some(Goal::AtLeast(0.85)));
+    report.ratio("check without revocations ÷ empty handler", &rates[2], &rates[0], None);
+    report.ratio("the same by CPU time: empty handler ÷ check", &cpu[0], &cpu[1], Some(Goal::AtLeast(0.85)));
+    report.series("CPU time of a request", "µs", &cpu);
+    report.series("Checks", "requests/s", &rates);
+    report.series("p99 saturated", "µs", &p99);
+    rates[1].median()
+}
+
+/// At the same pace, half of what a check can do.
+fn half_load(plan: &Plan, report: &mut Report, ground: &Ground, rate: f64) {
+    let node = ground.serve_beside_nothing();
+    let line = std::fs::read_to_string(&ground.one).unwrap();
+    let addresses = [node.empty.unwrap(), node.address];
+    let p99 = interleaved(plan.rounds, &["empty handler", "doorward"], |at| {
+        let clients = (0..wrk::CONNECTIONS).map(|_| Same::get(CHECK, line.trim())).collect();
+        let core = Some(machine::load_core());
+        let (outcome, _) = load::drive(addresses[at], core, clients, Pace::Rate(rate / 2.0), plan.seconds);
+        outcome.must_be(&[200]);
+        outcome.percentile(200, 0.99)
+    });
+    report
+        .note(&format!("Half load: {:.0} requests due a second for both, timed from when they were due.", rate / 2.0));
+    report.ratio("p99 at half load ÷ empty handler's", &p99[1], &p99[0], Some(Goal::AtMost(1.5)));
+    report.series("p99 at half load", "µs", &p99);
+}
+
+/// Tokens of each algorithm, each seen for the first time or again.
+fn first_sight(plan: &Plan, report: &mut Report, rows: Rows) {
+    let algorithms = [TokenAlgorithm::Hs256, TokenAlgorithm::EdDsa, TokenAlgorithm::Es256];
+    let grounds: Vec<(Ground, PathBuf)> = algorithms
+        .iter()
+        .map(|algorithm| {
+            let ground = Ground::new(plan, &format!("check-{}", algorithm.as_str()), *algorithm, rows);
+            let tokens = if *algorithm == TokenAlgorithm::Hs256 { 300_000 } else { 100_000 };
+            let many = ground.keys.access_cookies(ground.folder(), if plan.quick { 2_000 } else { tokens });
+            (ground, many)
+        })
+        .collect();
+    let names = [
+        "empty handler, many tokens",
+        "doorward, HS256 first",
+        "doorward, HS256 again",
+        "doorward, EdDSA first",
+        "doorward, EdDSA again",
+        "doorward, ES256 first",
+        "doorward, ES256 again",
+    ];
+    let mut cpu: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
+    let rates = interleaved(plan.rounds, &names, |at| {
+        // A new node each time: it has seen nothing.
+        let (ground, many) = &grounds[at.saturating_sub(1) / 2];
+        let node = ground.serve_beside_nothing();
+        let url = if at == 0 { empty_url(&node) } else { node.url(CHECK) };
+        let (drive, micros) = timed(plan, &node, &url, if at == 0 || at % 2 == 1 { many } else { &ground.one });
+        cpu[at].values.push(micros);
+        drive.rate
+    });
+    report.note("First sight: a token is sent once; at over 150,000 checks a second some are sent twice.");
+    report.ratio("first sight of HS256 ÷ empty handler", &rates[1], &rates[0], Some(Goal::AtLeast(0.65)));
+    report.ratio("EdDSA seen before ÷ HS256 seen before", &rates[4], &rates[2], Some(Goal::AtLeast(0.97)));
+    report.ratio("ES256 seen before ÷ HS256 seen before", &rates[6], &rates[2], Some(Goal::AtLeast(0.97)));
+    report.ratio("by CPU time: empty handler ÷ first sight of HS256", &cpu[0], &cpu[1], Some(Goal::AtLeast(0.65)));
+    report.ratio("by CPU time: HS256 ÷ EdDSA, seen before", &cpu[2], &cpu[4], Some(Goal::AtLeast(0.97)));
+    report.ratio("by CPU time: HS256 ÷ ES256, seen before", &cpu[2], &cpu[6], Some(Goal::AtLeast(0.97)));
+    report.series("First sight and later", "requests/s", &rates);
+    report.series("CPU time of a request, first sight and later", "µs", &cpu);
+}
+
+/// nginx that asks before it answers with a small file.
+struct Nginx {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        node::end(&mut self.child);
+    }
+}
+
+impl Nginx {
+    fn start(ground: &Ground, node: &Node) -> Self {
+        let folder = ground.folder().join("nginx");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("page"), "a page\n").unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let text = include_str!("nginx.conf").replace("FOLDER", folder.to_str().unwrap());
+        let text = text
+            .replace("CHECK", CHECK)
+            .replace("PORT", &port.to_string())
+            .replace("DOORWARD", &node.address.to_string());
+        std::fs::write(folder.join("nginx.conf"), text.replace("EMPTY", &node.empty.unwrap().to_string())).unwrap();
+        let path = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
+        let mut nginx = machine::on_core(Some(machine::server_core()), path);
+        let child = nginx.arg("-p").arg(&folder).args(["-c", "nginx.conf", "-e", "error.log"]).spawn().unwrap();
+        let nginx = Self { child, port };
+        node::first_success(([127, 0, 0, 1], port).into(), "/open");
+        nginx
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+}
+
+fn through_nginx(plan: &Plan, report: &mut Report, ground: &Ground) {
+    let node = ground.serve_beside_nothing();
+    let nginx = Nginx::start(ground, &node);
+    let paths = ["/open", "/empty", "/guarded"];
+    let names = ["nginx, no check", "nginx, empty check", "nginx, doorward"];
+    let rates = interleaved(plan.rounds, &names, |at| wrk::drive(plan, &nginx.url(paths[at]), &ground.one).rate);
+    report.note("nginx (one worker) and the server share the first core; benches/http/nginx.conf.");
+    report.ratio("through nginx ÷ the same with an empty check", &rates[2], &rates[1], Some(Goal::AtLeast(0.9)));
+    report.series("Through nginx", "requests/s", &rates);
+}

@@ -1,0 +1,164 @@
+//! Whether anything gets slower as sessions pile up, and whether their removal holds anybody up.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use doorward::clock::Clock;
+use doorward::core::Core;
+use doorward::core::caller::Client;
+use doorward::core::session::TokenPolicy;
+use doorward::secret::RefreshToken;
+use doorward::settings::{Settings, TokenAlgorithm};
+
+use super::check::{CHECK, Ground};
+use super::load::{self, Pace};
+use super::node::Node;
+use super::refresh::Crowd;
+use super::report::{Goal, Report, Series, interleaved, number};
+use super::seed::{self, Rows};
+use super::{Plan, login, machine, wrk};
+
+/// The small database.
+const FEW: u64 = 1000;
+
+struct Grown {
+    ground: Ground,
+    node: Node,
+    /// With cheap hashes, for the rows' part of a login.
+    logins: Node,
+    request: String,
+    one: Crowd,
+    many: Crowd,
+}
+
+impl Grown {
+    fn new(plan: &Plan, sessions: u64) -> Self {
+        let rows = Rows { sessions, ..Rows::default() };
+        let ground = Ground::new(plan, &format!("growth-{sessions}"), TokenAlgorithm::Hs256, rows);
+        let node = ground.place().serve();
+        let logins = ground.place().cheap_hashes().serve();
+        let request = login::account(&logins);
+        // Far apart, so that a grown index is really walked.
+        let (one, many) = (Crowd::new(&ground.keys, sessions / 2, 1), Crowd::new(&ground.keys, sessions / 4, 64));
+        Self { ground, node, logins, request, one, many }
+    }
+}
+
+/// Few against many, and then the removal.
+pub fn measure(plan: &Plan, report: &mut Report) {
+    let mut grown = [Grown::new(plan, FEW), Grown::new(plan, plan.many)];
+    let many = number(plan.many as f64);
+    let few = "doorward, 1,000 sessions";
+    let names = [few.to_owned(), format!("doorward, {many} sessions")];
+    let names = [names[0].as_str(), names[1].as_str()];
+    let core = Some(machine::load_core());
+    let checks =
+        interleaved(plan.rounds, &names, |at| wrk::drive(plan, &grown[at].node.url(CHECK), &grown[at].ground.one).rate);
+    let alone = interleaved(plan.rounds, &names, |at| {
+        let Grown { node, one, .. } = &mut grown[at];
+        one.refresh(node, plan.seconds).percentile(200, 0.5) / 1e3
+    });
+    let crowd = interleaved(plan.rounds, &names, |at| {
+        let Grown { node, many, .. } = &mut grown[at];
+        many.refresh(node, plan.seconds).rate()
+    });
+    let logins = interleaved(plan.rounds, &names, |at| {
+        let visitors = login::visitors(&grown[at].request, 1);
+        let (outcome, _) = load::drive(grown[at].logins.address, core, visitors, Pace::Closed, plan.seconds);
+        outcome.must_be(&[200]);
+        outcome.percentile(200, 0.5) / 1e3
+    });
+    report.note(&format!("1,000 sessions beside {many}. Logins with bcrypt cost 4, so that rows show."));
+    report.ratio(&format!("checks, {many} ÷ 1,000"), &checks[1], &checks[0], Some(Goal::AtLeast(0.97)));
+    report.ratio("median time of a refresh, 1 client", &alone[1], &alone[0], Some(Goal::AtMost(1.3)));
+    report.ratio("refreshes, 64 clients", &crowd[1], &crowd[0], Some(Goal::AtLeast(1.0 / 1.3)));
+    report.ratio("median time of a login at cost 4", &logins[1], &logins[0], Some(Goal::AtMost(1.3)));
+    report.series("Checks", "requests/s", &checks);
+    report.series("Time of a refresh, 1 client", "ms", &alone);
+    report.series("Refreshes, 64 clients", "refreshes/s", &crowd);
+    report.series("Time of a login at cost 4", "ms", &logins);
+    drop(grown);
+    removal(plan, report);
+}
+
+/// Refreshes while a hundred thousand sessions are removed without a pause.
+fn removal(plan: &Plan, report: &mut Report) {
+    let over = plan.many / 10;
+    let rows = Rows { sessions: FEW, over, revocations: 0 };
+    let ground = Ground::new(plan, "growth-over", TokenAlgorithm::Hs256, rows);
+    let core = open(&ground);
+    let mut alone = Waits::new(&core, &ground);
+    let (free, beside, gone, took) = {
+        let still = AtomicBool::new(true);
+        let free = alone.refresh_until(|began| began.elapsed().as_secs_f64() > plan.seconds);
+        std::thread::scope(|scope| {
+            let purge = scope.spawn(|| {
+                let began = Instant::now();
+                let gone = core.purge().unwrap();
+                still.store(false, Ordering::Release);
+                (gone, began.elapsed())
+            });
+            let beside = alone.refresh_until(|_| !still.load(Ordering::Acquire));
+            let (gone, took) = purge.join().unwrap();
+            (free, beside, gone, took)
+        })
+    };
+    assert_eq!(gone as u64, over);
+    report.note(&format!(
+        "Removal: {gone} sessions that were over went in {:.1} s, in batches without a pause, while one thread refreshed; \
+         a running node pauses 500 ms after each batch.",
+        took.as_secs_f64()
+    ));
+    let worst = |waits: &[Duration]| waits.iter().max().map_or(f64::NAN, |wait| wait.as_secs_f64() * 1e3);
+    report.figure("the longest refresh beside the removal", worst(&beside), "ms", Some(Goal::AtMost(50.0)));
+    report.figure("the longest refresh without it", worst(&free), "ms", None);
+    report.figure("sessions removed", gone as f64 / took.as_secs_f64(), "/s", None);
+    let mut series = Series::new("doorward, refresh beside the removal");
+    series.values = vec![worst(&beside)];
+    report.series("Longest refresh beside the removal", "ms", &[series]);
+}
+
+fn open(ground: &Ground) -> Core {
+    let folder = ground.folder();
+    let vars: BTreeMap<String, String> = [
+        ("DATABASE_URL", format!("sqlite://{}", folder.join("doorward.db").display())),
+        ("KEYS_FILE", folder.join("bench.keys").display().to_string()),
+        ("DATABASE_TIMEOUT", "20s".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    Core::open(&Settings::from_vars(&vars, &[]).unwrap(), Clock::system()).unwrap().0
+}
+
+/// One session that refreshes, and how long each time took.
+struct Waits<'a> {
+    core: &'a Core,
+    token: RefreshToken,
+    policy: TokenPolicy,
+}
+
+impl<'a> Waits<'a> {
+    fn new(core: &'a Core, ground: &Ground) -> Self {
+        let policy = TokenPolicy {
+            dialect: "native".to_owned(),
+            access_ttl: Duration::from_secs(900),
+            refresh_ttl: Duration::from_secs(30 * 86_400),
+            rotates: true,
+            revokes_on_rotation: false,
+            opaque_refresh: false,
+        };
+        Self { core, token: RefreshToken::new(ground.keys.refresh(seed::ACCOUNTS / 2)), policy }
+    }
+
+    fn refresh_until(&mut self, is_over: impl Fn(&Instant) -> bool) -> Vec<Duration> {
+        let (began, mut waits) = (Instant::now(), vec![]);
+        while !is_over(&began) {
+            let asked = Instant::now();
+            let issued = self.core.rotate_refresh_token(&self.token, &self.policy, &Client::operator()).unwrap();
+            waits.push(asked.elapsed());
+            self.token = issued.refresh;
+        }
+        waits
+    }
+}

@@ -1,0 +1,330 @@
+//! Load where each request depends on the answer before it: many connections on one thread. Closed: every client asks
+//! again when it is answered. Paced: requests are due at fixed times, and a late one counts from when it was due, so that
+//! a server that stalls cannot slow down what measures it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use super::machine::Pinned;
+
+/// How long the last answers are waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who asks, and learns from the answers.
+pub trait Client {
+    /// The whole of the next request.
+    fn request(&mut self, to: &mut Vec<u8>);
+    /// What came back; head and body as text.
+    fn answer(&mut self, status: u16, head: &str, body: &str);
+}
+
+/// When requests are sent.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// Each client at once after its answer.
+    Closed,
+    /// So many a second, by whichever client is free.
+    Rate(f64),
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Times of the answers in microseconds, by status.
+    pub micros: BTreeMap<u16, Vec<u32>>,
+    /// Connections that broke with a request on them.
+    pub broken: u64,
+    /// From the first answer to the last.
+    first: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Outcome {
+    /// How many answers had this status.
+    pub fn count(&self, status: u16) -> usize {
+        self.micros.get(&status).map_or(0, Vec::len)
+    }
+
+    /// Answers a second, between the first and the last: a few long ones are counted right.
+    pub fn rate(&self) -> f64 {
+        let all: usize = self.micros.values().map(Vec::len).sum();
+        let span = self.first.zip(self.last).map_or(0.0, |(first, last)| (last - first).as_secs_f64());
+        if all > 1 && span > 0.0 { (all - 1) as f64 / span } else { f64::NAN }
+    }
+
+    /// The time in microseconds that this part of the answers with a status did not exceed.
+    pub fn percentile(&self, status: u16, part: f64) -> f64 {
+        let mut times = self.micros.get(&status).cloned().unwrap_or_default();
+        times.sort_unstable();
+        let at = (times.len() as f64 * part).ceil() as usize;
+        times.get(at.saturating_sub(1)).map_or(f64::NAN, |micros| f64::from(*micros))
+    }
+
+    /// The longest time of an answer with this status, in microseconds.
+    pub fn worst(&self, status: u16) -> f64 {
+        self.micros.get(&status).and_then(|times| times.iter().max()).map_or(f64::NAN, |micros| f64::from(*micros))
+    }
+
+    /// Stops the benchmark unless every answer had one of these statuses.
+    pub fn must_be(&self, statuses: &[u16]) {
+        let others: Vec<(u16, usize)> = self.micros.iter().map(|(status, times)| (*status, times.len())).collect();
+        let fine = others.iter().all(|(status, _)| statuses.contains(status));
+        assert!(fine && self.broken == 0, "answers by status: {others:?}, {} connections broke", self.broken);
+    }
+
+    fn note(&mut self, status: u16, due: Instant) {
+        let now = Instant::now();
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+        let micros = u32::try_from((now - due).as_micros()).unwrap_or(u32::MAX);
+        self.micros.entry(status).or_default().push(micros);
+    }
+}
+
+struct Line<C> {
+    client: C,
+    stream: TcpStream,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    /// When the request that is under way was due.
+    due: Option<Instant>,
+}
+
+struct Driver<C> {
+    address: SocketAddr,
+    poll: Poll,
+    lines: Vec<Line<C>>,
+    idle: VecDeque<usize>,
+    outcome: Outcome,
+}
+
+/// Drives the clients for so long, on this core or on any, and gives them back with what they learned.
+pub fn drive<C: Client>(
+    address: SocketAddr,
+    core: Option<usize>,
+    clients: Vec<C>,
+    pace: Pace,
+    seconds: f64,
+) -> (Outcome, Vec<C>) {
+    let _pinned = core.map(Pinned::to);
+    let mut driver = Driver::connect(address, clients);
+    let began = Instant::now();
+    let end = began + Duration::from_secs_f64(seconds);
+    match pace {
+        Pace::Closed => driver.run_closed(end),
+        Pace::Rate(rate) => driver.run_paced(began, end, Duration::from_secs_f64(1.0 / rate)),
+    }
+    // What is under way is waited for: it has happened at the server in any case.
+    while driver.idle.len() < driver.lines.len() && end.elapsed() < PATIENCE {
+        driver.turn(Some(Duration::from_millis(50)));
+    }
+    (driver.outcome, driver.lines.into_iter().map(|line| line.client).collect())
+}
+
+impl<C: Client> Driver<C> {
+    fn connect(address: SocketAddr, clients: Vec<C>) -> Self {
+        let poll = Poll::new().unwrap();
+        let mut lines = Vec::new();
+        for (at, client) in clients.into_iter().enumerate() {
+            let stream = open(&poll, address, at);
+            lines.push(Line { client, stream, input: vec![], output: vec![], due: None });
+        }
+        let idle = (0..lines.len()).collect();
+        Self { address, poll, lines, idle, outcome: Outcome::default() }
+    }
+
+    fn run_closed(&mut self, end: Instant) {
+        while Instant::now() < end {
+            while let Some(at) = self.idle.pop_front() {
+                self.send(at, Instant::now());
+            }
+            self.turn(Some(Duration::from_millis(20)));
+        }
+    }
+
+    fn run_paced(&mut self, began: Instant, end: Instant, every: Duration) {
+        let mut due = began;
+        loop {
+            let now = Instant::now();
+            if now >= end {
+                return;
+            }
+            while due <= now {
+                let Some(at) = self.idle.pop_front() else { break };
+                self.send(at, due);
+                due += every;
+            }
+            // A sleep is longer than what is asked for; below a millisecond it is better to look than to sleep.
+            let wait = due.saturating_duration_since(now);
+            let wait = if wait < Duration::from_millis(1) { Duration::ZERO } else { wait - Duration::from_millis(1) };
+            self.turn(Some(if self.idle.is_empty() { Duration::from_millis(1) } else { wait }));
+        }
+    }
+
+    fn send(&mut self, at: usize, due: Instant) {
+        let line = &mut self.lines[at];
+        line.output.clear();
+        line.input.clear();
+        line.client.request(&mut line.output);
+        line.due = Some(due);
+        if line.stream.write_all(&line.output).is_err() {
+            // The server closes what was silent for long.
+            self.reconnect(at);
+            let line = &mut self.lines[at];
+            if line.stream.write_all(&line.output).is_err() {
+                self.give_up(at);
+            }
+        }
+    }
+
+    fn turn(&mut self, wait: Option<Duration>) {
+        let mut events = Events::with_capacity(256);
+        if let Err(why) = self.poll.poll(&mut events, wait) {
+            assert!(why.kind() == io::ErrorKind::Interrupted, "{why}");
+        }
+        for event in &events {
+            self.read(event.token().0);
+        }
+    }
+
+    fn read(&mut self, at: usize) {
+        let mut buffer = [0; 16_384];
+        loop {
+            let line = &mut self.lines[at];
+            match line.stream.read(&mut buffer) {
+                Ok(0) if line.due.is_some() => return self.give_up(at),
+                Ok(0) => return self.reconnect(at),
+                Ok(octets) => {
+                    line.input.extend_from_slice(&buffer[..octets]);
+                    if octets < buffer.len() {
+                        break;
+                    }
+                }
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) if line.due.is_some() => return self.give_up(at),
+                Err(_) => return self.reconnect(at),
+            }
+        }
+        let line = &mut self.lines[at];
+        let Some(due) = line.due else { return };
+        let text = String::from_utf8_lossy(&line.input);
+        if let Some((status, head, body)) = whole(&text) {
+            line.due = None;
+            self.outcome.note(status, due);
+            line.client.answer(status, head, body);
+            self.idle.push_back(at);
+        }
+    }
+
+    fn give_up(&mut self, at: usize) {
+        self.outcome.broken += 1;
+        self.lines[at].due = None;
+        self.idle.push_back(at);
+        self.reconnect(at);
+    }
+
+    fn reconnect(&mut self, at: usize) {
+        let _ = self.poll.registry().deregister(&mut self.lines[at].stream);
+        self.lines[at].stream = open(&self.poll, self.address, at);
+    }
+}
+
+/// Connected before it is asked to wait for nothing: load begins on connections that stand.
+fn open(poll: &Poll, address: SocketAddr, at: usize) -> TcpStream {
+    let stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let mut stream = TcpStream::from_std(stream);
+    poll.registry().register(&mut stream, Token(at), Interest::READABLE).unwrap();
+    stream
+}
+
+/// An answer that is complete: its status, its head and its body.
+fn whole(text: &str) -> Option<(u16, &str, &str)> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status: u16 = head.split(' ').nth(1)?.parse().ok()?;
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    (body.len() >= length.unwrap_or(0)).then_some((status, head, body))
+}
+
+/// The same request again and again.
+pub struct Same(pub String);
+
+impl Same {
+    /// A GET with these header lines.
+    pub fn get(path: &str, lines: &str) -> Self {
+        Self(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n\r\n"))
+    }
+
+    /// A POST of JSON.
+    pub fn post(path: &str, body: &str) -> Self {
+        let head = "Host: localhost\r\nContent-Type: application/json";
+        Self(format!("POST {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+    }
+}
+
+impl Client for Same {
+    fn request(&mut self, to: &mut Vec<u8>) {
+        to.extend_from_slice(self.0.as_bytes());
+    }
+
+    fn answer(&mut self, _: u16, _: &str, _: &str) {}
+}
+
+/// A browser that refreshes whenever it may, with the cookie that it was given last.
+pub struct Browser {
+    refresh: String,
+}
+
+impl Browser {
+    /// One that holds this refresh token.
+    pub fn new(refresh: String) -> Self {
+        Self { refresh }
+    }
+}
+
+impl Client for Browser {
+    fn request(&mut self, to: &mut Vec<u8>) {
+        let head = "POST /auth/refresh HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nCookie: refreshToken=";
+        to.extend_from_slice(head.as_bytes());
+        to.extend_from_slice(self.refresh.as_bytes());
+        to.extend_from_slice(b"\r\n\r\n");
+    }
+
+    fn answer(&mut self, _: u16, head: &str, _: &str) {
+        let cookie = head.lines().find_map(|line| line.split_once("refreshToken=").map(|(_, rest)| rest));
+        if let Some(cookie) = cookie {
+            cookie.split(';').next().unwrap_or_default().clone_into(&mut self.refresh);
+        }
+    }
+}
+
+/// Signs out of one session after another.
+pub struct Leaver<I> {
+    tokens: I,
+}
+
+impl<I: Iterator<Item = String>> Leaver<I> {
+    /// One that leaves these sessions, by their refresh tokens.
+    pub fn new(tokens: I) -> Self {
+        Self { tokens }
+    }
+}
+
+impl<I: Iterator<Item = String>> Client for Leaver<I> {
+    fn request(&mut self, to: &mut Vec<u8>) {
+        let token = self.tokens.next().expect("more sessions to leave");
+        let head = "POST /auth/logout HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nCookie: refreshToken=";
+        to.extend_from_slice(format!("{head}{token}\r\n\r\n").as_bytes());
+    }
+
+    fn answer(&mut self, _: u16, _: &str, _: &str) {}
+}

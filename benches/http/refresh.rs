@@ -1,0 +1,193 @@
+//! What a refresh costs: through doorward at 1, 8 and 64 clients, beside doorward's own statements in a bare loop, one a
+//! commit and many a commit, on SQLite; beside pgbench on PostgreSQL.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
+use doorward::clock::{Clock, Timestamp};
+use doorward::settings::TokenAlgorithm;
+use doorward::store::Db;
+use doorward::store::sessions::{self, Rotation};
+
+use super::check::Ground;
+use super::load::{self, Browser, Outcome, Pace};
+use super::machine::Pinned;
+use super::node::{Node, Place};
+use super::postgres::Cluster;
+use super::report::{Goal, Report, Series, interleaved};
+use super::seed::{self, Keys, Rows};
+use super::{Plan, machine};
+
+/// Connections to PostgreSQL, doorward's and pgbench's.
+pub const CONNECTIONS: usize = 8;
+
+/// The rotation, as doorward writes it, of any session.
+pub const UPDATE: &str = "UPDATE sessions SET generation = generation + 1, confirmed_at = NULL, \
+    rotated_at = :at::bigint, last_seen_at = :at::bigint, key_id = 'bench', idle_expires_at = :at::bigint + 2592000000, \
+    access_expires_at = CASE WHEN access_expires_at < :at::bigint + 900000 THEN :at::bigint + 900000 ELSE access_expires_at END \
+    WHERE id = decode(lpad(to_hex(:n::bigint), 32, '0'), 'hex') AND generation >= 0 AND ended_at IS NULL RETURNING *;\n";
+
+/// What doorward reads before it.
+const SELECT: &str = "SELECT s.*, a.epoch, a.status, a.role FROM sessions s JOIN accounts a ON a.id = s.account_id \
+    WHERE s.id = decode(lpad(to_hex(:n::bigint), 32, '0'), 'hex') LIMIT 1;\n";
+
+/// Clients with a session each, from the n-th on.
+pub struct Crowd {
+    browsers: Vec<Browser>,
+}
+
+impl Crowd {
+    /// So many.
+    pub fn new(keys: &Keys, from: u64, clients: u64) -> Self {
+        Self { browsers: (from..from + clients).map(|n| Browser::new(keys.refresh(n))).collect() }
+    }
+
+    /// Refreshes as fast as it goes.
+    pub fn refresh(&mut self, node: &Node, seconds: f64) -> Outcome {
+        let browsers = std::mem::take(&mut self.browsers);
+        let (outcome, browsers) =
+            load::drive(node.address, Some(machine::load_core()), browsers, Pace::Closed, seconds);
+        self.browsers = browsers;
+        outcome.must_be(&[200]);
+        outcome
+    }
+}
+
+/// On both.
+pub fn measure(plan: &Plan, report: &mut Report) {
+    on_sqlite(plan, report);
+    on_postgres(plan, report);
+}
+
+fn on_sqlite(plan: &Plan, report: &mut Report) {
+    let rows = Rows { sessions: plan.many / 10, ..Rows::default() };
+    let ground = Ground::new(plan, "refresh", TokenAlgorithm::Hs256, rows);
+    let bare = ground.folder().join("bare.db");
+    std::fs::copy(ground.folder().join("doorward.db"), &bare).unwrap();
+    let node = ground.place().serve();
+    let mut crowds = [1, 8, 64].map(|clients| Crowd::new(&ground.keys, clients * 10, clients));
+    let mut bare = Bare::open(&bare, plan.many / 10);
+    let names =
+        ["doorward, 1 client", "doorward, 8 clients", "doorward, 64 clients", "loop, 1 a commit", "loop, 64 a commit"];
+    let mut worst: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
+    let rates = interleaved(plan.rounds, &names, |at| {
+        let (rate, longest) = match at {
+            0..=2 => {
+                let outcome = crowds[at].refresh(&node, plan.seconds);
+                (outcome.rate(), outcome.worst(200) / 1e3)
+            }
+            at => bare.run(if at == 3 { 1 } else { 64 }, plan.seconds),
+        };
+        worst[at].values.push(longest);
+        rate
+    });
+    report.note(
+        "SQLite, WAL, synchronous=FULL. The loop runs doorward's own two statements (the session with its account; the \
+         compare-and-set) on the server's core, without HTTP and without tokens.",
+    );
+    report.ratio("64 clients ÷ one commit a refresh", &rates[2], &rates[3], Some(Goal::AtLeast(4.0)));
+    report.ratio("64 clients ÷ the loop with 64 a commit", &rates[2], &rates[4], Some(Goal::AtLeast(0.7)));
+    let longest = worst[..3].iter().flat_map(|one| &one.values).copied().fold(0.0, f64::max);
+    report.figure("the longest that any refresh waited, all rounds", longest, "ms", Some(Goal::AtMost(100.0)));
+    report.series("Refreshes on SQLite", "refreshes/s", &rates);
+    report.series("Worst latency on SQLite, of the loop per commit", "ms", &worst);
+}
+
+/// The statements by themselves.
+pub struct Bare {
+    db: Db,
+    sessions: u64,
+    next: u64,
+}
+
+impl Bare {
+    /// On a file of its own, opened as doorward opens it.
+    pub fn open(file: &Path, sessions: u64) -> Self {
+        let mut db = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+        let pragmas = "PRAGMA busy_timeout = 1500; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
+        db.batch_execute(pragmas).unwrap();
+        Self { db: Db::Sqlite(db), sessions, next: 0 }
+    }
+
+    /// So many rotations a commit: rotations a second, and the longest commit with what is in it, in milliseconds.
+    pub fn run(&mut self, batch: usize, seconds: f64) -> (f64, f64) {
+        let _pinned = Pinned::to(machine::server_core());
+        let (began, mut done, mut worst) = (Instant::now(), 0_u32, Duration::ZERO);
+        while began.elapsed().as_secs_f64() < seconds {
+            let commit = Instant::now();
+            self.db.batch_execute("BEGIN IMMEDIATE").unwrap();
+            for _ in 0..batch {
+                // A stride that is no divisor: pages in no order, as people come.
+                self.next = (self.next + 7919) % self.sessions;
+                self.rotate(self.next);
+                done += 1;
+            }
+            self.db.batch_execute("COMMIT").unwrap();
+            worst = worst.max(commit.elapsed());
+        }
+        (f64::from(done) / began.elapsed().as_secs_f64(), worst.as_secs_f64() * 1e3)
+    }
+
+    fn rotate(&mut self, n: u64) {
+        let (row, _) = sessions::find(&mut self.db, seed::session(n)).unwrap().unwrap();
+        let now: Timestamp = Clock::system().now();
+        let to = Rotation {
+            at: now,
+            key_id: "bench".to_owned(),
+            idle_expires_at: now.plus(Duration::from_secs(30 * 86_400)),
+            access_expires_at: now.plus(Duration::from_secs(900)),
+        };
+        sessions::rotate(&mut self.db, row.id, row.generation, &to).unwrap().expect("nobody else rotates");
+    }
+}
+
+/// A pgbench script: a random session that no client of ours holds, and then these statements.
+pub fn script(sessions: u64, statements: &[&str]) -> String {
+    let now = Clock::system().now().as_millis();
+    format!("\\set n random(1000, {})\n\\set at {now}\n{}", sessions - 1, statements.concat())
+}
+
+fn on_postgres(plan: &Plan, report: &mut Report) {
+    // The database on one core, whoever asks it on the other.
+    let cluster = Cluster::start(machine::server_core());
+    let rows = Rows { sessions: plan.many / 10, ..Rows::default() };
+    let ground = Ground::new(plan, "refresh-postgres", TokenAlgorithm::Hs256, Rows::default());
+    let url = seed::postgres(&cluster, "refresh", rows);
+    let node = postgres_place(&ground, &url).serve();
+    let mut crowds = [1, 8, 64].map(|clients| Crowd::new(&ground.keys, clients * 10, clients));
+    let update = script(rows.sessions, &[UPDATE]);
+    let all = script(rows.sessions, &[SELECT, "BEGIN;\n", UPDATE, "COMMIT;\n"]);
+    let names = [
+        "doorward, 1 client",
+        "doorward, 8 clients",
+        "doorward, 64 clients",
+        "pgbench, the UPDATE alone",
+        "pgbench, all that doorward sends",
+    ];
+    let mut worst: Vec<Series> = names[..3].iter().map(|name| Series::new(name)).collect();
+    let rates = interleaved(plan.rounds, &names, |at| match at {
+        0..=2 => {
+            let outcome = crowds[at].refresh(&node, plan.seconds);
+            worst[at].values.push(outcome.worst(200) / 1e3);
+            outcome.rate()
+        }
+        3 => cluster.pgbench("refresh", &update, CONNECTIONS, plan.seconds).rate,
+        _ => cluster.pgbench("refresh", &all, CONNECTIONS, plan.seconds).rate,
+    });
+    report.note(&format!(
+        "PostgreSQL, fsync on, on the first core; doorward with {CONNECTIONS} connections and its clients on the last; \
+         `pgbench -M prepared -c {CONNECTIONS} -j 1` there too."
+    ));
+    report.ratio("PostgreSQL, 64 clients ÷ pgbench's UPDATE", &rates[2], &rates[3], Some(Goal::AtLeast(0.7)));
+    report.ratio("PostgreSQL, 64 clients ÷ pgbench with all statements", &rates[2], &rates[4], None);
+    report.series("Refreshes on PostgreSQL", "refreshes/s", &rates);
+    report.series("Worst latency on PostgreSQL", "ms", &worst);
+}
+
+/// A node on PostgreSQL, on the load's core, since the database has the other.
+pub fn postgres_place(ground: &Ground, url: &str) -> Place {
+    let place = ground.place().set("DATABASE_URL", url).on(Some(machine::load_core()));
+    place.set("DATABASE_CONNECTIONS", &CONNECTIONS.to_string())
+}

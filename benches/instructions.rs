@@ -1,0 +1,114 @@
+//! A check and a refresh, each alone, for scripts/instructions to count: so many of them, on a database and with keys that
+//! are the same every time. Counts do not depend on what else the machine does; times do.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what cannot be counted should stop")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::test::{TestRequest, init_service};
+use actix_web::{App, Error};
+use doorward::clock::{Clock, Timestamp};
+use doorward::core::caller::Client;
+use doorward::core::identifier::IdentifierKind;
+use doorward::core::password::GivenSecret;
+use doorward::core::session::{Issued, TokenPolicy};
+use doorward::core::sign_in::SignIn;
+use doorward::core::{Core, demo};
+use doorward::secret::Secret;
+use doorward::settings::{KnownDialect, Settings};
+use doorward::web::Doorward;
+use doorward::web::dialects::{self, Dialect};
+use futures_util::FutureExt as _;
+
+/// Noon of an ordinary day.
+const NOW: Timestamp = Timestamp::from_seconds(1_795_262_400);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let rounds = arguments.get(1).map_or(1, |rounds| rounds.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    match arguments.first().map(String::as_str) {
+        Some("check") => checks(folder.path(), rounds),
+        Some("refresh") => refreshes(folder.path(), rounds),
+        // `cargo bench` runs every benchmark; this one is for scripts/instructions.
+        _ => {}
+    }
+}
+
+fn settings(folder: &Path) -> Settings {
+    let vars: BTreeMap<String, String> = [
+        ("DATABASE_URL", format!("sqlite://{}", folder.join("doorward.db").display())),
+        ("JWT_SECRET", "0kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4".to_owned()),
+        ("PEPPER", "a pepper for benchmarks, 32 octets long".to_owned()),
+        ("TEST_MODE", "true".to_owned()),
+        ("BCRYPT_COST", "4".to_owned()),
+        ("DATABASE_TIMEOUT", "20s".to_owned()),
+        ("DATABASE_CONNECTIONS", "1".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    let known = |dialect: &Dialect| KnownDialect { name: dialect.name, prefix: dialect.prefix };
+    Settings::from_vars(&vars, &dialects::ALL.iter().map(known).collect::<Vec<_>>()).unwrap()
+}
+
+fn policy() -> TokenPolicy {
+    TokenPolicy {
+        dialect: "native".to_owned(),
+        access_ttl: Duration::from_secs(900),
+        refresh_ttl: Duration::from_secs(30 * 86_400),
+        rotates: true,
+        revokes_on_rotation: false,
+        opaque_refresh: false,
+    }
+}
+
+/// The first tokens of a session of the sample account.
+fn sign_in(core: &Core) -> Issued {
+    demo::load(core).unwrap();
+    let client = Client::operator();
+    let identifiers = vec![(IdentifierKind::Username, "emilys".to_owned())];
+    let wish = SignIn::new(identifiers, GivenSecret::Password(Secret::new("emilyspass")));
+    let looked_up = core.look_up(wish, &client).unwrap();
+    let checked = core.check_secret(looked_up, &client).unwrap();
+    core.sign_in(&checked, &policy(), &client).unwrap().unwrap().issued
+}
+
+/// The name that scripts/instructions counts under: nothing outside of it counts. A check waits for nothing, so it is done
+/// when it is first asked.
+#[inline(never)]
+fn counted_check<S, B>(service: &S, request: actix_http::Request) -> u16
+where
+    S: Service<actix_http::Request, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    service.call(request).now_or_never().expect("a check that waits").unwrap().status().as_u16()
+}
+
+fn checks(folder: &Path, rounds: usize) {
+    let (door, _) = Doorward::open_with(&settings(folder), Clock::settable(NOW), dialects::ALL).unwrap();
+    let token = sign_in(door.core()).access.expose().to_owned();
+    actix_web::rt::System::new().block_on(async {
+        let service = init_service(App::new().configure(door.configure()).wrap(door.cors())).await;
+        let request = || {
+            let request = TestRequest::get().uri("/auth/verify").peer_addr(([127, 0, 0, 1], 1).into());
+            request.insert_header(("cookie", format!("accessToken={token}"))).to_request()
+        };
+        // The first asks for the account's row.
+        assert_eq!(service.call(request()).await.unwrap().status().as_u16(), 200);
+        for _ in 0..rounds {
+            assert_eq!(counted_check(&service, request()), 200);
+        }
+    });
+}
+
+/// Counted as what more of them cost, so that it does not matter on which thread.
+fn refreshes(folder: &Path, rounds: usize) {
+    let (core, _) = Core::open(&settings(folder), Clock::settable(NOW)).unwrap();
+    let mut token = sign_in(&core).refresh;
+    for _ in 0..rounds {
+        token = core.rotate_refresh_token(&token, &policy(), &Client::operator()).unwrap().refresh;
+    }
+}
