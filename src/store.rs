@@ -1,12 +1,16 @@
 //! Rows: the pool, and the only two doors to it, `read` and `write`. What a row means is decided in `core`.
 //!
 //! SQLite gets one writing connection, since it has one writer anyway and connections that queue for its lock stall for
-//! seconds, beside several readers; PostgreSQL gets one pool. Query functions take a connection and never begin a transaction.
+//! seconds, beside several readers, and writers that wait for it together commit together; PostgreSQL gets one pool.
+//! Query functions take a connection and never begin a transaction.
 
 pub mod accounts;
 pub mod audit_events;
+mod batch;
+mod checkpoint;
 mod columns;
 mod connection;
+mod line;
 pub mod listen;
 mod migrate;
 pub mod opaque_tokens;
@@ -16,18 +20,21 @@ pub mod revocations;
 pub mod schema;
 pub mod sessions;
 pub mod throttles;
+mod transaction;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::connection::SimpleConnection;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 pub use columns::{AccountId, AccountStatus, Id128, SessionId};
 pub use connection::{DatabaseUrl, Db};
 
 use crate::metrics::Metrics;
+use checkpoint::{Bell, Checkpointer};
 use connection::{Manager, Pooled};
+use line::Line;
 use outage::Outage;
 
 /// No transaction is committed that was open longer. The poll of revocations relies on it: a row may become visible that
@@ -82,6 +89,8 @@ impl From<DieselError> for Error {
                 Self::Unavailable(LOST_A_RACE.to_owned())
             }
             DieselError::DatabaseError(_, about) => Self::Unavailable(about.message().to_owned()),
+            // SQLite may have rolled back by itself, and then has nothing to roll back.
+            DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::from(*commit_error),
             other => Self::Broken(other.to_string()),
         }
     }
@@ -91,10 +100,27 @@ impl From<DieselError> for Error {
 #[derive(Clone)]
 pub struct Store {
     readers: r2d2::Pool<Manager>,
-    writers: r2d2::Pool<Manager>,
+    writers: Writers,
     url: DatabaseUrl,
     lock_wait: Duration,
     outage: Arc<Outage>,
+}
+
+#[derive(Clone)]
+enum Writers {
+    /// PostgreSQL makes those wait that must, and commits together what comes together.
+    Beside(r2d2::Pool<Manager>),
+    /// SQLite has one writer.
+    InLine(Arc<Line>, #[expect(dead_code, reason = "stops with the last clone")] Arc<Checkpointer>),
+}
+
+impl Writers {
+    fn in_line(url: &DatabaseUrl, pool: r2d2::Pool<Manager>, patience: Duration) -> Result<Self, Error> {
+        let bell = Arc::new(Bell::default());
+        let line = Arc::new(Line::new(pool, patience, Arc::clone(&bell)));
+        let checkpointer = Checkpointer::start(url, Arc::clone(&line), bell)?;
+        Ok(Self::InLine(line, Arc::new(checkpointer)))
+    }
 }
 
 impl Store {
@@ -114,7 +140,10 @@ impl Store {
         when_unlocked(|| connect(url))?;
         // One more than there are threads for requests, for housekeeping.
         let readers = build(connections.max(1) + 1, 1);
-        let writers = if url.file().is_some() { build(1, 1) } else { readers.clone() };
+        let writers = match url.file() {
+            Some(_) => Writers::in_line(url, build(1, 1), wait)?,
+            None => Writers::Beside(readers.clone()),
+        };
         let outage = Arc::new(Outage::new(metrics));
         Ok(Self { readers, writers, url: url.clone(), lock_wait: wait, outage })
     }
@@ -183,18 +212,14 @@ impl Store {
     }
 
     /// Changes rows in one transaction: all of it is there when this returns `Ok`, none of it otherwise. Run again
-    /// from its beginning when PostgreSQL made it lose a race, so it must have no effect but on rows.
+    /// from its beginning when PostgreSQL made it lose a race, or SQLite could not commit it together with what others
+    /// wrote, so it must have no effect but on rows.
     pub fn write<T>(&self, mut change: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
         let began = Instant::now();
-        let mut outcome = with(&self.writers, |db| transaction(db, &mut change));
-        for _ in 1..TRIES {
-            match outcome {
-                Err(Error::Unavailable(ref cause)) if lost_a_race(cause) => {
-                    outcome = with(&self.writers, |db| transaction(db, &mut change));
-                }
-                _ => break,
-            }
-        }
+        let outcome = match &self.writers {
+            Writers::Beside(pool) => try_again(|| with(pool, |db| transaction::run(db, &mut change))),
+            Writers::InLine(line, _) => line.write(&mut change),
+        };
         self.outage.note_write(began, &outcome);
         outcome
     }
@@ -218,6 +243,18 @@ pub fn when_unlocked<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result
     }
 }
 
+/// Again while PostgreSQL makes it lose.
+fn try_again<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let mut outcome = attempt();
+    for _ in 1..TRIES {
+        match outcome {
+            Err(Error::Unavailable(ref cause)) if lost_a_race(cause) => outcome = attempt(),
+            _ => break,
+        }
+    }
+    outcome
+}
+
 /// Stands for 40001, which diesel has a kind for.
 const LOST_A_RACE: &str = "could not serialize access";
 
@@ -234,134 +271,5 @@ fn with<T>(pool: &r2d2::Pool<Manager>, work: impl FnOnce(&mut Db) -> Result<T, E
     outcome
 }
 
-/// Begins by hand to keep the enum (diesel's own immediate transaction hands out the SQLite connection), and immediately:
-/// a SQLite transaction that starts as a reader fails at once when it wants to write beside another writer.
-fn transaction<T>(db: &mut Db, change: &mut impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
-    match db {
-        Db::Sqlite(db) => AnsiTransactionManager::begin_transaction_sql(db, "BEGIN IMMEDIATE")?,
-        Db::Postgres(db) => AnsiTransactionManager::begin_transaction_sql(db, "BEGIN")?,
-    }
-    let began = Instant::now();
-    match change(db) {
-        Ok(_) if began.elapsed() > LONGEST_TRANSACTION => {
-            roll_back(db);
-            Err(Error::Unavailable("the transaction took too long and was given up".to_owned()))
-        }
-        Ok(value) => commit(db).map(|()| value),
-        Err(error) => {
-            roll_back(db);
-            Err(error)
-        }
-    }
-}
-
-fn commit(db: &mut Db) -> Result<(), Error> {
-    let outcome = match db {
-        Db::Sqlite(db) => AnsiTransactionManager::commit_transaction(db),
-        Db::Postgres(db) => AnsiTransactionManager::commit_transaction(db),
-    };
-    if outcome.is_err() {
-        roll_back(db);
-    }
-    outcome.map_err(Error::from)
-}
-
-fn roll_back(db: &mut Db) {
-    let outcome = match db {
-        Db::Sqlite(db) => AnsiTransactionManager::rollback_transaction(db),
-        Db::Postgres(db) => AnsiTransactionManager::rollback_transaction(db),
-    };
-    if let Err(error) = outcome {
-        log::debug!(error:%; "rollback failed; the connection is dropped");
-        let _ = db.batch_execute("ROLLBACK");
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use diesel::prelude::*;
-    use diesel::sql_types::{BigInt, Text};
-
-    #[derive(QueryableByName)]
-    struct Number {
-        #[diesel(sql_type = BigInt)]
-        value: i64,
-    }
-
-    #[derive(QueryableByName)]
-    struct Word {
-        #[diesel(sql_type = Text)]
-        value: String,
-    }
-
-    fn store() -> (tempfile::TempDir, Store) {
-        store_that_waits(Duration::from_secs(2))
-    }
-
-    fn store_that_waits(timeout: Duration) -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", folder.path().join("a.db").display()).parse().unwrap();
-        let store = Store::open(&url, 3, timeout, Metrics::new().unwrap()).unwrap();
-        store.migrate().unwrap();
-        (folder, store)
-    }
-
-    fn number(db: &mut Db, pragma: &str) -> i64 {
-        let query = format!("SELECT {pragma} AS value FROM pragma_{pragma}");
-        diesel::sql_query(query).get_result::<Number>(db).unwrap().value
-    }
-
-    #[test]
-    fn every_sqlite_connection_is_durable_and_patient() {
-        let (_folder, store) = store();
-        for pool in [&store.readers, &store.writers] {
-            let mut pooled = pool.get().unwrap();
-            assert_eq!(number(&mut pooled.db, "synchronous"), 2, "FULL");
-            assert_eq!(number(&mut pooled.db, "foreign_keys"), 1);
-            let wait = diesel::sql_query("SELECT timeout AS value FROM pragma_busy_timeout");
-            assert_eq!(wait.get_result::<Number>(&mut pooled.db).unwrap().value, 1500);
-            let mode = diesel::sql_query("SELECT journal_mode AS value FROM pragma_journal_mode");
-            assert_eq!(mode.get_result::<Word>(&mut pooled.db).unwrap().value, "wal");
-        }
-    }
-
-    #[test]
-    fn the_database_file_is_its_owners_only() {
-        use std::os::unix::fs::PermissionsExt;
-        let (folder, _store) = store();
-        let mode = std::fs::metadata(folder.path().join("a.db")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[test]
-    fn eight_writers_lose_nothing() {
-        // 800 durable commits one after the other: a disk that stalls is no writer that was lost.
-        let (_folder, store) = store_that_waits(Duration::from_secs(60));
-        let key = "k";
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for _ in 0..100 {
-                        let at = crate::clock::Timestamp::from_seconds(1);
-                        store.write(|db| throttles::count_failure(db, key, at)).unwrap();
-                    }
-                });
-            }
-        });
-        let rows = store.read(|db| throttles::find(db, &[key.to_owned()])).unwrap();
-        assert_eq!(rows.first().map(|row| row.failures), Some(800));
-    }
-
-    #[test]
-    fn a_change_that_fails_leaves_nothing() {
-        let (_folder, store) = store();
-        let at = crate::clock::Timestamp::from_seconds(1);
-        let failed: Result<(), Error> = store.write(|db| {
-            throttles::count_failure(db, "k", at)?;
-            Err(Error::Abandoned)
-        });
-        assert!(matches!(failed, Err(Error::Abandoned)));
-        assert_eq!(store.read(|db| throttles::find(db, &["k".to_owned()])).unwrap(), []);
-    }
-}
+mod tests;

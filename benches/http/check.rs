@@ -91,11 +91,11 @@ pub fn measure(plan: &Plan, report: &mut Report) {
 }
 
 /// A token that the node has seen before.
-fn seen(plan: &Plan, report: &mut Report, ground: &Ground, none: &Ground) -> f64 {
-    let (node, without) = (ground.serve_beside_nothing(), none.serve_beside_nothing());
+fn seen(plan: &Plan, report: &mut Report, ground: &Ground, bare: &Ground) -> f64 {
+    let (node, without) = (ground.serve_beside_nothing(), bare.serve_beside_nothing());
     let names = ["empty handler", "doorward, 100,000 revocations", "doorward, no revocation"];
     let urls = [empty_url(&node), node.url(CHECK), without.url(CHECK)];
-    let nodes = [(&node, &ground.one), (&node, &ground.one), (&without, &none.one)];
+    let nodes = [(&node, &ground.one), (&node, &ground.one), (&without, &bare.one)];
     let mut p99: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
     let mut cpu = p99.clone();
     let rates = interleaved(plan.rounds, &names, |at| {

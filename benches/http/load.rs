@@ -161,7 +161,7 @@ impl<C: Client> Driver<C> {
             }
             // A sleep is longer than what is asked for; below a millisecond it is better to look than to sleep.
             let wait = due.saturating_duration_since(now);
-            let wait = if wait < Duration::from_millis(1) { Duration::ZERO } else { wait - Duration::from_millis(1) };
+            let wait = wait.saturating_sub(Duration::from_millis(1));
             self.turn(Some(if self.idle.is_empty() { Duration::from_millis(1) } else { wait }));
         }
     }

@@ -9,7 +9,9 @@
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a benchmark that cannot go on should stop; it talks to a terminal, and averages are no exact numbers"
+    clippy::disallowed_methods,
+    reason = "a benchmark that cannot go on should stop; it talks to a terminal, its settings are its own, and averages \
+              are no exact numbers"
 )]
 
 mod alternatives;
@@ -49,8 +51,11 @@ pub struct Plan {
     pub folder: PathBuf,
 }
 
+/// Measures one thing, and tells the report.
+type Section = fn(&Plan, &mut Report);
+
 /// What is measured, in order, under the name that a FILTER names.
-const SECTIONS: [(&str, fn(&Plan, &mut Report)); 9] = [
+const SECTIONS: [(&str, Section); 9] = [
     ("check", check::measure),
     ("refresh", refresh::measure),
     ("login", login::measure),

@@ -12,6 +12,8 @@ use diesel::connection::SimpleConnection;
 use diesel::r2d2::R2D2Connection;
 use diesel::{Connection, PgConnection, SqliteConnection};
 
+use super::checkpoint::TOO_LONG;
+
 pub use multi::Db;
 
 /// How long a start waits for a lock.
@@ -145,7 +147,8 @@ pub fn create_private(url: &DatabaseUrl) -> std::io::Result<()> {
 /// WAL so that readers never wait for the writer; FULL so that what was answered with 2xx survives a power cut.
 fn sqlite_pragmas(lock_wait: Duration) -> String {
     format!(
-        "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+        "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+         PRAGMA wal_autocheckpoint = {TOO_LONG};",
         lock_wait.as_millis()
     )
 }

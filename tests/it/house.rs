@@ -225,6 +225,30 @@ fn the_readme_has_every_code_of_a_refusal() {
     assert_none(&missing.map(ToOwned::to_owned).collect::<Vec<_>>());
 }
 
+/// The files of a folder of tests, and of those in it, that no file above names: the compiler never sees them.
+fn orphans(folder: &Path, parent: &Path, found: &mut Vec<String>) {
+    let named = std::fs::read_to_string(parent).unwrap();
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let is_named = |line: &str| line.strip_prefix("pub ").unwrap_or(line) == format!("mod {name};");
+        let above = if path.is_dir() { path.with_extension("rs") } else { parent.to_owned() };
+        if path != parent && !named.lines().any(is_named) {
+            found.push(path.display().to_string());
+        } else if path.is_dir() {
+            let above = if above.exists() { above } else { path.join("mod.rs") };
+            orphans(&path, &above, found);
+        }
+    }
+}
+
+#[test]
+fn every_file_of_tests_is_compiled() {
+    let (folder, mut found) = (root().join("tests/it"), vec![]);
+    orphans(&folder, &folder.join("main.rs"), &mut found);
+    assert_none(&found);
+}
+
 /// Where the module of a test may stand: in the suite, or beside the code as `tests`.
 fn files_of(modules: &[&str]) -> Vec<PathBuf> {
     let path = modules.join("/");

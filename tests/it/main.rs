@@ -26,6 +26,8 @@ mod forward_auth;
 mod fuzzed;
 mod hostile_input;
 mod house;
+mod import;
+mod limits;
 mod model;
 mod mounts;
 mod nodes;

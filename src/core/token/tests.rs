@@ -77,6 +77,16 @@ fn what_is_minted_is_believed() {
     assert_eq!(gate().check_refresh(token.expose(), NOW), Ok(refresh()));
 }
 
+/// The row of a session may name a key that was pulled since; whoever asks must be told.
+#[test]
+fn a_gate_knows_its_keys_and_no_others() {
+    let gate = gate();
+    assert_eq!(gate.active_key_id(), "k1");
+    assert_eq!(gate.key_ids().collect::<Vec<_>>(), ["k1", "k0"]);
+    assert!(gate.believes("k1") && gate.believes("k0") && !gate.believes("k2") && !gate.believes(""));
+    assert!(gate.mint_access(&access(), "k2").is_err() && gate.mint_refresh(&refresh(), "k2").is_err());
+}
+
 #[test]
 fn a_refresh_token_is_the_same_octets_every_time() {
     let one = gate().mint_refresh(&refresh(), "k1").unwrap();

@@ -1,0 +1,98 @@
+//! The promises of the two doors.
+
+use super::*;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    value: i64,
+}
+
+#[derive(QueryableByName)]
+struct Word {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+fn store() -> (tempfile::TempDir, Store) {
+    store_for(Duration::from_secs(2))
+}
+
+fn store_for(timeout: Duration) -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("a.db").display()).parse().unwrap();
+    let store = Store::open(&url, 3, timeout, Metrics::new().unwrap()).unwrap();
+    store.migrate().unwrap();
+    (folder, store)
+}
+
+fn number(db: &mut Db, pragma: &str) -> i64 {
+    let query = format!("SELECT {pragma} AS value FROM pragma_{pragma}");
+    diesel::sql_query(query).get_result::<Number>(db).unwrap().value
+}
+
+fn is_durable_and_patient(db: &mut Db) -> Result<(), Error> {
+    assert_eq!(number(db, "synchronous"), 2, "FULL");
+    assert_eq!(number(db, "foreign_keys"), 1);
+    let wait = diesel::sql_query("SELECT timeout AS value FROM pragma_busy_timeout");
+    assert_eq!(wait.get_result::<Number>(db)?.value, 1500);
+    let mode = diesel::sql_query("SELECT journal_mode AS value FROM pragma_journal_mode");
+    assert_eq!(mode.get_result::<Word>(db)?.value, "wal");
+    Ok(())
+}
+
+#[test]
+fn every_sqlite_connection_is_durable_and_patient() {
+    let (_folder, store) = store();
+    store.read(is_durable_and_patient).unwrap();
+    store.write(is_durable_and_patient).unwrap();
+}
+
+#[test]
+fn the_database_file_is_its_owners_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, _store) = store();
+    let mode = std::fs::metadata(folder.path().join("a.db")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn sixty_four_writers_lose_nothing() {
+    let (_folder, store) = store_for(Duration::from_secs(30));
+    let at = crate::clock::Timestamp::from_seconds(1);
+    std::thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| {
+                (0..100).for_each(|_| assert!(store.write(|db| throttles::count_failure(db, "k", at)).is_ok()))
+            });
+        }
+    });
+    let rows = store.read(|db| throttles::find(db, &["k".to_owned()])).unwrap();
+    assert_eq!(rows.first().map(|row| row.failures), Some(6400));
+}
+
+#[test]
+fn a_transaction_that_was_open_too_long_is_not_committed() {
+    let (_folder, store) = store();
+    let mut db = connect(store.url()).unwrap();
+    let at = crate::clock::Timestamp::from_seconds(1);
+    transaction::begin(&mut db).unwrap();
+    throttles::count_failure(&mut db, "k", at).unwrap();
+    let long_ago = Instant::now().checked_sub(LONGEST_TRANSACTION + Duration::from_secs(1)).unwrap();
+    assert!(matches!(transaction::commit(&mut db, long_ago), Err(Error::Unavailable(_))));
+    assert_eq!(throttles::find(&mut db, &["k".to_owned()]).unwrap(), []);
+}
+
+#[test]
+fn a_change_that_fails_leaves_nothing() {
+    let (_folder, store) = store();
+    let at = crate::clock::Timestamp::from_seconds(1);
+    let failed: Result<(), Error> = store.write(|db| {
+        throttles::count_failure(db, "k", at)?;
+        Err(Error::Abandoned)
+    });
+    assert!(matches!(failed, Err(Error::Abandoned)));
+    assert_eq!(store.read(|db| throttles::find(db, &["k".to_owned()])).unwrap(), []);
+}
