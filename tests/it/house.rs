@@ -118,7 +118,10 @@ fn nobody_uses_a_storey_above_or_beside_its_own() {
             let code = code(without_tests(&name, &text));
             let modules =
                 modules.iter().filter(|module| uses_module(&code, module)).map(|module| format!("crate::{module}"));
-            let crates = crates.iter().filter(|other| uses_crate(&code, other)).map(|other| (*other).to_owned());
+            // Core knows no JSON but what a token's payload is by RFC 7519.
+            let own = |other: &str| other == "serde_json" && name == "core/token/signature.rs";
+            let crates = crates.iter().filter(|other| uses_crate(&code, other) && !own(other));
+            let crates = crates.map(|other| (*other).to_owned());
             faults.extend(modules.chain(crates).map(|used| format!("{name} uses {used}")));
         }
     }
