@@ -63,7 +63,7 @@ pub fn too_few_open_files(settings: &Settings) -> Option<String> {
     const OTHERS: u64 = 64;
     let limit = getrlimit(Resource::Nofile).current?;
     // A SQLite connection holds three.
-    let database = 3 * u64::from(settings.database.database_connections + 2);
+    let database = 3 * u64::from(settings.database.database_connections + 3);
     let needed = u64::from(settings.web.max_connections) + database + OTHERS;
     (limit < needed).then(|| {
         format!(
