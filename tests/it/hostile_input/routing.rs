@@ -73,7 +73,7 @@ fn a_path_that_does_not_exist_is_a_404_problem(backend: Backend) {
         "/auth/sessions/x/y",
         "/admin",
         "/.env",
-        "/login?next=/",
+        "/sign-in?next=/",
         "/auth/me/..%2f..%2fetc/passwd",
     ];
     for path in paths {
