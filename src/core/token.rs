@@ -166,7 +166,7 @@ impl TokenGate {
             prepared: HashMap::new(),
             access_by_header: HashMap::new(),
             refresh_by_header: HashMap::new(),
-            seen: Seen::default(),
+            seen: Seen::under(ring.active().algorithm),
         };
         for key in ring.all() {
             let prepared = Prepared {

@@ -4,13 +4,17 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use jsonwebtoken::Algorithm;
 use papaya::Equivalent;
 
 use super::Genuine;
 use crate::core::bounded_map::BoundedMap;
 
-/// Tokens that are remembered: some 800 octets each.
-const SEEN_MAX: usize = 16_384;
+/// Tokens under a shared key that are remembered, some 800 octets each: their signature costs little more than a look-up.
+const SHARED_MAX: usize = 4_096;
+
+/// Tokens under a public key, whose signature costs ten times what the rest of a check does.
+const PUBLIC_MAX: usize = 32_768;
 
 /// Octets that a token is told from others by before it is compared whole: the end of its signature, which is random.
 const TAIL: usize = 32;
@@ -56,13 +60,12 @@ impl Equivalent<Text> for Presented<'_> {
 #[derive(Debug)]
 pub struct Seen(BoundedMap<Text, Arc<Genuine>>);
 
-impl Default for Seen {
-    fn default() -> Self {
-        Self(BoundedMap::new(SEEN_MAX))
-    }
-}
-
 impl Seen {
+    /// For tokens that this algorithm signs.
+    pub fn under(algorithm: Algorithm) -> Self {
+        Self(BoundedMap::new(if algorithm == Algorithm::HS256 { SHARED_MAX } else { PUBLIC_MAX }))
+    }
+
     /// What a token says, if it was seen.
     pub fn get(&self, token: &str) -> Option<Arc<Genuine>> {
         self.0.get(&Presented(token))
