@@ -59,7 +59,9 @@ impl Redirects {
         if back.len() > LONGEST || back.contains(odd) || has_encoded_control(back) {
             return None;
         }
-        if back.starts_with('/') { self.allowed_path(back) } else { self.allowed_url(back) }
+        let allowed = if back.starts_with('/') { self.allowed_path(back) } else { self.allowed_url(back) };
+        // Written anew it may be longer, and it comes back to us with the next page.
+        allowed.filter(|back| back.len() <= LONGEST)
     }
 
     /// Origins that a form's answer may lead to, as a Content-Security-Policy names them.

@@ -90,3 +90,11 @@ fn a_way_back_that_stands_twice_is_none_unless_it_is_the_same() {
         assert_eq!(back_in(query).as_deref(), expected, "{query}");
     }
 }
+
+#[test]
+fn what_grows_too_long_when_it_is_written_anew_is_no_way_back() {
+    let rule = redirects(None);
+    let path = |count: usize| format!("/x?{}", ">".repeat(count));
+    assert_eq!(rule.target(Some(&path(1000))), format!("/x?{}", "%3E".repeat(1000)));
+    assert_eq!(rule.target(Some(&path(2000))), "/home");
+}
