@@ -65,7 +65,7 @@ impl Metrics {
     /// All of them, at zero.
     pub fn new() -> Result<Self, prometheus::Error> {
         let r = Registry::new_custom(Some("doorward".to_owned()), None)?;
-        let checks = counters(&r, "checks_total", "Checks of access tokens, by answer.", &["answer"])?;
+        let checks = counters(&r, "checks_total", "Checks of who a request is from, by answer.", &["answer"])?;
         let table = counters(&r, "table_checks_total", "Checks that had to ask the table.", &["outcome"])?;
         let polls = counters(&r, "feed_polls_total", "Polls of the revocation table.", &["outcome"])?;
         let metrics = Self {

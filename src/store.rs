@@ -1,4 +1,4 @@
-//! Rows: the pool, and the only two doors to it, `read` and `write`. What a row means is decided in `core`.
+//! Rows: the pool, and the only doors to it, `read` and `write`. What a row means is decided in `core`.
 //!
 //! SQLite gets one writing connection, since it has one writer anyway and connections that queue for its lock stall for
 //! seconds, beside several readers, and writers that wait for it together commit together; PostgreSQL gets one pool.
@@ -215,10 +215,24 @@ impl Store {
     /// from its beginning when PostgreSQL made it lose a race, or SQLite could not commit it together with what others
     /// wrote, so it must have no effect but on rows.
     pub fn write<T>(&self, mut change: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+        self.change(&mut change, |db, change| transaction::run(db, change))
+    }
+
+    /// As `write`, for a change that is one statement: PostgreSQL makes that a transaction by itself, and beginning and
+    /// committing one would be two more round trips.
+    pub fn write_one_statement<T>(&self, mut change: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+        self.change(&mut change, |db, change| change(db))
+    }
+
+    fn change<T, C: FnMut(&mut Db) -> Result<T, Error>>(
+        &self,
+        change: &mut C,
+        on_postgres: impl Fn(&mut Db, &mut C) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let began = Instant::now();
         let outcome = match &self.writers {
-            Writers::Beside(pool) => try_again(|| with(pool, |db| transaction::run(db, &mut change))),
-            Writers::InLine(line, _) => line.write(&mut change),
+            Writers::Beside(pool) => try_again(|| with(pool, |db| on_postgres(db, change))),
+            Writers::InLine(line, _) => line.write(change),
         };
         self.outage.note_write(began, &outcome);
         outcome

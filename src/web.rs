@@ -46,7 +46,7 @@ use dialects::{Dialect, Mounted};
 use forward_auth::ForwardAuth;
 use origin::Origins;
 use redirect::Redirects;
-use run::Pool;
+use run::{Pool, Room};
 use session_cookie::SessionCookies;
 
 pub use caller::require_session;
@@ -99,12 +99,17 @@ impl Doorward {
         let connections = settings.database.database_connections as usize;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let hash_threads = settings.passwords.hash_threads.map_or(cores, usize::from);
-        let hash_queue = usize::from(settings.passwords.hash_queue);
+        let for_rows =
+            Room { places: connections * QUEUE_PER_CONNECTION, longest_wait: settings.database.database_timeout };
+        let for_hashes = Room {
+            places: usize::from(settings.passwords.hash_queue),
+            longest_wait: settings.passwords.hash_queue_time,
+        };
         let mounts: Vec<Mounted> =
             settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
         let inner = Inner {
-            rows: Pool::start("rows", connections, connections * QUEUE_PER_CONNECTION, core.metrics(), || {})?,
-            hashes: Pool::start("hash", hash_threads, hash_queue, core.metrics(), run::stand_back)?,
+            rows: Pool::start("rows", connections, for_rows, core.metrics(), || {})?,
+            hashes: Pool::start("hash", hash_threads, for_hashes, core.metrics(), run::stand_back)?,
             pages: pages::mounted(settings, &mounts),
             site: pages::Site::new(settings),
             mounts,

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use arc_swap::ArcSwap;
 use papaya::HashMap;
@@ -40,9 +40,14 @@ impl<K: Hash + Eq, V: Clone> BoundedMap<K, V> {
         young.or_else(|| halves.old.pin().get(key).cloned())
     }
 
-    /// Adds an entry, or replaces it.
+    /// Adds an entry, or replaces it. While another thread changes the map it does neither: what is in it can be made
+    /// again, and a check waits for nobody.
     pub fn insert(&self, key: K, value: V) {
-        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = match self.changing.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(broken)) => broken.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         let halves = self.halves.load_full();
         if halves.young.len() < self.half {
             halves.young.pin().insert(key, value);

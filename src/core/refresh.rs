@@ -168,6 +168,10 @@ impl Core {
     ) -> Result<Option<Issued>, Error> {
         let to = self.rotation(row, policy, now);
         let revokes = policy.revokes_on_rotation;
+        if !revokes && !policy.opaque_refresh {
+            let won = self.store.write_one_statement(|db| sessions::rotate(db, row.id, row.generation, &to))?;
+            return won.map(|rotated| self.issue_of_rotation(&rotated, account, policy)).transpose();
+        }
         let won = self.store.write(|db| {
             let Some(rotated) = sessions::rotate(db, row.id, row.generation, &to)? else { return Ok(None) };
             self.note_opaque(db, &rotated, policy)?;

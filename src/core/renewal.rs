@@ -49,7 +49,9 @@ impl Core {
             // Revocations last as long as the access tokens that the row has noted: many at once note it once.
             let access = session::access_end(now, &policy, row.expires_at);
             let noted = access <= row.access_expires_at;
-            if !noted && !self.store.write(|db| sessions::touch(db, row.id, row.generation, now, access))? {
+            if !noted
+                && !self.store.write_one_statement(|db| sessions::touch(db, row.id, row.generation, now, access))?
+            {
                 continue;
             }
             // Of the generation that was presented: a later one would prove a receipt that did not happen.

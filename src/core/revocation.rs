@@ -142,6 +142,9 @@ impl View {
         // One at a time: what another one reads meanwhile belongs to another round.
         let _alone = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
         let round = self.round.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
+        // What is known of accounts counts as fresh as soon as the rows are read, so it goes before; and what was read
+        // meanwhile may still be from the database of before.
+        self.identities.forget_all();
         let last = self.read_on(0, &mut list_after)?;
         self.accounts.pin().retain(|_, (seen, _)| *seen == round);
         self.identities.forget_all();

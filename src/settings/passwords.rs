@@ -1,5 +1,7 @@
 //! What a password must be and what hashing it costs.
 
+use std::time::Duration;
+
 /// Settings of passwords and their hashing.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Passwords")]
@@ -19,6 +21,10 @@ pub struct Passwords {
     /// Sign-ins that may wait for a hashing thread; more are told to come back (503).
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=10000))]
     pub hash_queue: u16,
+
+    /// The longest that a sign-in waits for a hashing thread; then it is told to come back (503).
+    #[arg(long, default_value = "10s", value_parser = super::values::duration)]
+    pub hash_queue_time: Duration,
 
     /// Whether people may register themselves; false leaves accounts to `doorward account add`.
     #[arg(long, default_value = "true", action = clap::ArgAction::Set, value_parser = super::values::switch)]

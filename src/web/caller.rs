@@ -27,20 +27,30 @@ impl Doorward {
         self.resolve(presented.expose()).await
     }
 
-    /// Who an access token speaks for.
+    /// Who an access token speaks for. Counted as a check.
     pub async fn resolve(&self, token: &str) -> Result<Caller, Error> {
-        let resolved = match self.core().resolve_session(token) {
+        let resolved = self.find_caller(token).await;
+        self.count_check(resolved.as_ref().err());
+        resolved
+    }
+
+    /// As `resolve`, for whoever has more to decide and counts the check by its own answer.
+    pub(super) async fn find_caller(&self, token: &str) -> Result<Caller, Error> {
+        match self.core().resolve_session(token) {
             Ok(Resolved::Live(caller)) => Ok(caller),
             Ok(Resolved::AskTable(claims)) => self.ask_table(claims).await,
             Err(refusal) => Err(refusal.into()),
-        };
-        let metrics = self.core().metrics();
-        match &resolved {
-            Ok(_) => metrics.checks_allowed.inc(),
-            Err(Error::Refusal(Refusal::Busy(_)) | Error::Fault(_)) => metrics.checks_unavailable.inc(),
-            Err(Error::Refusal(_)) => metrics.checks_refused.inc(),
         }
-        resolved
+    }
+
+    /// Counts a check by what it came to.
+    pub(super) fn count_check(&self, error: Option<&Error>) {
+        let metrics = self.core().metrics();
+        match error {
+            None => metrics.checks_allowed.inc(),
+            Some(Error::Refusal(Refusal::Busy(_)) | Error::Fault(_)) => metrics.checks_unavailable.inc(),
+            Some(Error::Refusal(_)) => metrics.checks_refused.inc(),
+        }
     }
 
     async fn ask_table(&self, claims: Arc<Genuine>) -> Result<Caller, Error> {

@@ -186,8 +186,18 @@ fn allow(door: &Doorward, request: &HttpRequest, allowed: Allowed) -> HttpRespon
     }
 }
 
-/// All that a yes depends on.
 async fn check(door: &Doorward, request: &HttpRequest) -> Result<Allowed, No> {
+    let decided = decide(door, request).await;
+    match &decided {
+        Err(No::Refused(error)) => door.count_check(Some(error)),
+        Err(No::Unclear(_)) => door.core().metrics().checks_refused.inc(),
+        Ok(_) => door.count_check(None),
+    }
+    decided
+}
+
+/// All that a yes depends on.
+async fn decide(door: &Doorward, request: &HttpRequest) -> Result<Allowed, No> {
     limits::check(request)?;
     let settings = door.forward_auth();
     if request.headers().keys().any(|name| original::imitates(name, &settings.hyphenated)) {
@@ -212,7 +222,7 @@ async fn check(door: &Doorward, request: &HttpRequest) -> Result<Allowed, No> {
 async fn caller(door: &Doorward, request: &HttpRequest) -> Result<(Caller, Option<Renewal>), No> {
     let presented = access_token(door, request.headers())?;
     let resolved = match &presented {
-        Some(token) => door.resolve(token.expose()).await,
+        Some(token) => door.find_caller(token.expose()).await,
         None => Err(Refusal::TokenMissing.into()),
     };
     match resolved {

@@ -4,6 +4,7 @@
 mod account;
 mod bounce;
 mod device;
+mod entry;
 mod form;
 mod frame;
 mod look;

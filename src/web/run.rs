@@ -1,5 +1,6 @@
 //! The one bridge from async to core. Rows are asked on a bounded pool of threads, secrets are hashed on another, and
-//! no web worker ever blocks. A full queue is a refusal at once; work whose client has gone is not begun.
+//! no web worker ever blocks. A full queue is a refusal at once; work that waited too long, or whose client has gone, is
+//! not begun.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,8 +43,19 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     capacity: usize,
+    longest_wait: Duration,
     waiting: IntGauge,
     turned_away: IntCounter,
+}
+
+/// How many may wait for a pool's threads, and how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// More are refused at once.
+    pub places: usize,
+    /// Whoever waited longer is refused when it is their turn: who served them would keep the next ones waiting for
+    /// somebody who has given up.
+    pub longest_wait: Duration,
 }
 
 #[derive(Default)]
@@ -60,11 +72,12 @@ impl std::fmt::Debug for Shared {
 
 impl Pool {
     /// Starts the threads; `prepare` is what each does first.
-    pub fn start(name: &str, threads: usize, capacity: usize, metrics: &Metrics, prepare: fn()) -> Result<Self, Fault> {
+    pub fn start(name: &str, threads: usize, room: Room, metrics: &Metrics, prepare: fn()) -> Result<Self, Fault> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::default()),
             wake: Condvar::new(),
-            capacity,
+            capacity: room.places,
+            longest_wait: room.longest_wait,
             waiting: metrics.queue_length.with_label_values(&[name]),
             turned_away: metrics.turned_away.with_label_values(&[name]),
         });
@@ -85,8 +98,14 @@ impl Pool {
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, waiting) = oneshot::channel();
+        let (shared, queued_at) = (Arc::clone(&self.shared), Instant::now());
         let job = move || {
             if answer.is_closed() {
+                return;
+            }
+            if queued_at.elapsed() > shared.longest_wait {
+                shared.turned_away.inc();
+                let _ = answer.send(Err(Refusal::Busy(COME_BACK).into()));
                 return;
             }
             let outcome = catch_unwind(AssertUnwindSafe(work));
@@ -274,9 +293,34 @@ mod tests {
         });
     }
 
+    const LONG: Duration = Duration::from_secs(600);
+
+    fn of_one_thread(places: usize, longest_wait: Duration) -> Pool {
+        Pool::start("test", 1, Room { places, longest_wait }, &Metrics::new().unwrap(), || {}).unwrap()
+    }
+
+    #[test]
+    fn whoever_waited_too_long_is_refused_when_it_is_their_turn() {
+        let longest = Duration::from_millis(300);
+        let pool = of_one_thread(8, longest);
+        let (release, held) = mpsc::channel::<()>();
+        wait(async {
+            let mut first =
+                Box::pin(pool.run(move || held.recv().map_err(|gone| Fault::Broken(gone.to_string()).into())));
+            assert!(futures_util::poll!(&mut first).is_pending());
+            let mut late = Box::pin(pool.run(|| Ok(())));
+            assert!(futures_util::poll!(&mut late).is_pending());
+            std::thread::sleep(longest * 2);
+            release.send(()).unwrap();
+            let _ = first.await;
+            assert!(matches!(late.await, Err(Error::Refusal(Refusal::Busy(_)))));
+            assert!(pool.run(|| Ok(())).await.is_ok(), "who comes now is served");
+        });
+    }
+
     #[test]
     fn a_full_queue_refuses_at_once_and_a_panic_is_a_fault() {
-        let pool = Pool::start("test", 1, 1, &Metrics::new().unwrap(), || {}).unwrap();
+        let pool = of_one_thread(1, LONG);
         let (release, held) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel::<()>();
         wait(async {
@@ -301,7 +345,7 @@ mod tests {
 
     #[test]
     fn work_whose_client_has_gone_is_not_begun() {
-        let pool = Pool::start("test", 1, 8, &Metrics::new().unwrap(), || {}).unwrap();
+        let pool = of_one_thread(8, LONG);
         let (release, held) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel::<&str>();
         let second = tell.clone();

@@ -5,14 +5,11 @@ use actix_web::web::Payload;
 use askama::Template;
 
 use super::form::Guest;
-use super::frame::{Frame, Message, redirect, way_back, with_back};
+use super::frame::{Frame, Message, way_back, with_back};
 use super::texts::count;
 use super::visitor::{Visitor, without_dead_cookies};
-use super::{bounce, refusals};
-use crate::core::password::GivenSecret;
+use super::{bounce, entry, refusals};
 use crate::core::refusal::{Error, Refusal};
-use crate::core::session::Device;
-use crate::core::sign_in::SignIn;
 use crate::core::sign_up::NewPerson;
 use crate::web::answer::Answered;
 use crate::web::body::Fields;
@@ -82,17 +79,9 @@ pub async fn submit(call: Call, mut payload: Payload) -> Answered {
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let (email, username) = (given(&filled.email), given(&filled.username));
     let person = NewPerson { email, username, password: Some(password.clone()), ..NewPerson::default() };
-    let wish = SignIn {
-        identifiers: Vec::new(),
-        secret: GivenSecret::Password(password),
-        device: Device { id: None, name: None, persistent: filled.remember },
-        replaces: call.door.core().sessions_named_by(&call.presented_cookies()?),
-    };
+    let wish = entry::wish(&call, Vec::new(), password, filled.remember)?;
     match call.sign_up(person, wish).await {
-        Ok(signed_up) => {
-            let target = call.door.redirects().target(filled.back.as_deref());
-            call.set_cookies(redirect(&target), &signed_up.issued)
-        }
+        Ok(signed_up) => entry::go_on(&call, filled.back.as_deref(), &signed_up.issued),
         Err(error @ Error::Refusal(_)) => refused(&call, &guest, &filled, &error),
         Err(fault) => Err(fault.into()),
     }

