@@ -27,9 +27,13 @@ use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp::from_seconds(4_000_000_000);
 
+const LATER: Timestamp = Timestamp::from_seconds(4_001_000_000);
+
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
+
+const OWNER: AccountId = AccountId(1);
 
 /// Ids come in no order that the table has.
 fn session_id(number: u64) -> SessionId {
@@ -38,7 +42,7 @@ fn session_id(number: u64) -> SessionId {
 
 fn account() -> accounts::NewAccount {
     accounts::NewAccount {
-        id: None,
+        id: Some(OWNER),
         uuid: Id128(Uuid::from_u128(1)),
         email: None,
         email_canonical: Some("a@b.example".to_owned()),
@@ -65,10 +69,10 @@ fn account() -> accounts::NewAccount {
     }
 }
 
-fn session(number: u64, account_id: AccountId) -> SessionRow {
+fn session(number: u64) -> SessionRow {
     SessionRow {
         id: session_id(number),
-        account_id,
+        account_id: OWNER,
         dialect: "native".to_owned(),
         epoch: 0,
         generation: 0,
@@ -78,9 +82,9 @@ fn session(number: u64, account_id: AccountId) -> SessionRow {
         confirmed_at: None,
         created_at: NOW,
         last_seen_at: NOW,
-        idle_expires_at: NOW,
-        expires_at: NOW,
-        access_expires_at: NOW,
+        idle_expires_at: LATER,
+        expires_at: LATER,
+        access_expires_at: LATER,
         persistent: true,
         device_id: None,
         device_name: None,
@@ -92,10 +96,9 @@ fn session(number: u64, account_id: AccountId) -> SessionRow {
 }
 
 fn fill(store: &Store, rows: u64) {
-    let owner = store.write(|db| accounts::insert(db, &account())).unwrap().id;
+    store.write(|db| accounts::insert(db, &account())).unwrap();
     for first in (0..rows).step_by(1000) {
-        let add =
-            |db: &mut Db| (first..rows.min(first + 1000)).try_for_each(|n| sessions::insert(db, &session(n, owner)));
+        let add = |db: &mut Db| (first..rows.min(first + 1000)).try_for_each(|n| sessions::insert(db, &session(n)));
         store.write(add).unwrap();
     }
 }
@@ -109,8 +112,9 @@ impl Clients {
         let known = &self.0[usize::try_from(number).unwrap()];
         let generation = known.load(Ordering::Relaxed);
         within(&mut |db| {
-            let to = Rotation { at: NOW, key_id: "k1".to_owned(), idle_expires_at: NOW, access_expires_at: NOW };
-            sessions::rotate(db, session_id(number), generation, &to)?.map(|_| ()).ok_or(Error::Abandoned)
+            let to = Rotation { at: NOW, key_id: "k1".to_owned(), idle_expires_at: LATER, access_expires_at: LATER };
+            let rotated = sessions::rotate_live(db, session_id(number), OWNER, generation, &to)?;
+            rotated.map(|_| ()).ok_or(Error::Abandoned)
         });
         known.store(generation + 1, Ordering::Relaxed);
     }

@@ -2,7 +2,8 @@
 //!
 //! SQLite gets one writing connection, since it has one writer anyway and connections that queue for its lock stall for
 //! seconds, beside several readers, and writers that wait for it together commit together; PostgreSQL gets one pool.
-//! Query functions take a connection and never begin a transaction.
+//! Query functions take a connection and never begin a transaction. They ask for the row of a unique key by `get_result`:
+//! `first` adds `LIMIT ?`, and SQLite parses a statement anew whenever that is bound.
 
 pub mod accounts;
 pub mod audit_events;
@@ -15,6 +16,7 @@ pub mod listen;
 mod migrate;
 pub mod opaque_tokens;
 mod outage;
+mod prepared;
 pub mod revocations;
 #[expect(missing_docs, reason = "diesel's macro documents nothing that it makes")]
 pub mod schema;

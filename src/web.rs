@@ -53,8 +53,12 @@ pub use caller::require_session;
 pub use limits::{raise_open_files, too_few_open_files};
 pub use serve::{ServeError, Server};
 
-/// Questions to the database that may wait for each of its threads.
+/// Questions to the database that may wait for each of its connections.
 const QUEUE_PER_CONNECTION: usize = 128;
+
+/// On SQLite, whoever stands in line to write holds a thread and no connection; and the more stand there, the more share
+/// a commit.
+const THREADS_PER_SQLITE_CONNECTION: usize = 4;
 
 /// An opened service: core, pools and the settings of the wire. Cheap to clone; give it to an actix app as `web::Data`.
 #[derive(Clone)]
@@ -99,6 +103,8 @@ impl Doorward {
         let connections = settings.database.database_connections as usize;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let hash_threads = settings.passwords.hash_threads.map_or(cores, usize::from);
+        let in_line = settings.database.database_url.file().is_some();
+        let rows_threads = if in_line { connections * THREADS_PER_SQLITE_CONNECTION } else { connections };
         let for_rows =
             Room { places: connections * QUEUE_PER_CONNECTION, longest_wait: settings.database.database_timeout };
         let for_hashes = Room {
@@ -108,7 +114,7 @@ impl Doorward {
         let mounts: Vec<Mounted> =
             settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
         let inner = Inner {
-            rows: Pool::start("rows", connections, for_rows, core.metrics(), || {})?,
+            rows: Pool::start("rows", rows_threads, for_rows, core.metrics(), || {})?,
             hashes: Pool::start("hash", hash_threads, for_hashes, core.metrics(), run::stand_back)?,
             pages: pages::mounted(settings, &mounts),
             site: pages::Site::new(settings),

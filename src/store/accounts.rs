@@ -135,12 +135,12 @@ pub fn hold_numbering(db: &mut Db, highest: Option<AccountId>) -> Result<(), Err
 /// Whether an account has this uuid.
 pub fn has_uuid(db: &mut Db, uuid: Id128) -> Result<bool, Error> {
     let query = accounts::table.filter(accounts::uuid.eq(uuid)).select(accounts::id);
-    Ok(query.first::<AccountId>(db).optional()?.is_some())
+    Ok(query.get_result::<AccountId>(db).optional()?.is_some())
 }
 
 /// The account with this number.
 pub fn find(db: &mut Db, id: AccountId) -> Result<Option<AccountRow>, Error> {
-    Ok(accounts::table.find(id).first(db).optional()?)
+    Ok(accounts::table.find(id).get_result(db).optional()?)
 }
 
 /// The account that this canonical identifier names.
@@ -151,7 +151,7 @@ pub fn find_by(db: &mut Db, column: IdentifierColumn, canonical: &str) -> Result
         IdentifierColumn::Username => query.filter(accounts::username_canonical.eq(canonical)),
         IdentifierColumn::Name => query.filter(accounts::name_canonical.eq(canonical)),
     };
-    Ok(query.first(db).optional()?)
+    Ok(query.get_result(db).optional()?)
 }
 
 /// Up to `limit` accounts with a number above `after`, in order.

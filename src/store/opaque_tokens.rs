@@ -8,7 +8,7 @@ use super::{Db, Error, SessionId};
 /// Which generation of which session a digest opens.
 pub fn find(db: &mut Db, digest: &[u8]) -> Result<Option<(SessionId, i64)>, Error> {
     let row = opaque_tokens::table.find(digest).select((opaque_tokens::session_id, opaque_tokens::generation));
-    Ok(row.first(db).optional()?)
+    Ok(row.get_result(db).optional()?)
 }
 
 /// Notes a token, unless it is noted. The multi-backend connection knows no ON CONFLICT, each backend does.

@@ -5,6 +5,7 @@ use diesel::dsl::case_when;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
+use super::prepared::Prepare as _;
 use super::schema::{accounts, sessions};
 use super::{AccountId, AccountStatus, Db, Error, SessionId};
 use crate::clock::Timestamp;
@@ -75,9 +76,9 @@ pub struct Rotation {
     pub at: Timestamp,
     /// The signing key of the new refresh token.
     pub key_id: String,
-    /// The new idle end.
+    /// The new idle end, unless the session's own is earlier.
     pub idle_expires_at: Timestamp,
-    /// The `exp` of the new access token, if later than what is noted.
+    /// The `exp` of the new access token, unless the session's own end is earlier or what is noted later.
     pub access_expires_at: Timestamp,
 }
 
@@ -102,7 +103,7 @@ pub fn insert(db: &mut Db, row: &SessionRow) -> Result<(), Error> {
 pub fn find(db: &mut Db, id: SessionId) -> Result<Option<(SessionRow, AccountState)>, Error> {
     let state = (accounts::epoch, accounts::status, accounts::role);
     let query = sessions::table.inner_join(accounts::table).filter(sessions::id.eq(id));
-    Ok(query.select((sessions::all_columns, state)).first(db).optional()?)
+    Ok(query.select((sessions::all_columns, state)).get_result(db).optional()?)
 }
 
 /// The account's sessions that have not ended, newest first.
@@ -113,41 +114,84 @@ pub fn list_live(db: &mut Db, account: AccountId, epoch: i64, now: Timestamp) ->
     Ok(query.order(sessions::created_at.desc()).load(db)?)
 }
 
-/// The later of a time and what the row has: two requests that read the row before either wrote must not shorten it.
+/// The time, or the session's own end if that is earlier.
 #[diesel::dsl::auto_type]
-fn later_than_noted(access: Timestamp) -> _ {
-    case_when(sessions::access_expires_at.lt(access), access.into_sql::<BigInt>())
-        .otherwise(sessions::access_expires_at)
+fn within_session(at: Timestamp) -> _ {
+    case_when(sessions::expires_at.lt(at), sessions::expires_at).otherwise(at.into_sql::<BigInt>())
+}
+
+/// The same, and no earlier than what the row has: two requests that read the row before either wrote must not shorten it.
+#[diesel::dsl::auto_type]
+fn no_earlier_than_noted(access: Timestamp) -> _ {
+    case_when(sessions::access_expires_at.ge(access), sessions::access_expires_at)
+        .when(sessions::expires_at.lt(access), sessions::expires_at)
+        .otherwise(access.into_sql::<BigInt>())
+}
+
+#[diesel::dsl::auto_type]
+fn next_generation<'a>(generation: i64, to: &'a Rotation) -> _ {
+    let next: i64 = generation + 1;
+    let unconfirmed: Option<Timestamp> = None;
+    let at: Timestamp = to.at;
+    let key_id: &'a str = &to.key_id;
+    let idle: within_session = within_session(to.idle_expires_at);
+    let access: no_earlier_than_noted = no_earlier_than_noted(to.access_expires_at);
+    (
+        sessions::generation.eq(next),
+        sessions::confirmed_at.eq(unconfirmed),
+        sessions::rotated_at.eq(at),
+        sessions::last_seen_at.eq(at),
+        sessions::key_id.eq(key_id),
+        sessions::idle_expires_at.eq(idle),
+        sessions::access_expires_at.eq(access),
+    )
 }
 
 /// Compare-and-set from `generation` to the next; the row as it then is, or `None` when somebody was first or it ended.
 pub fn rotate(db: &mut Db, id: SessionId, generation: i64, to: &Rotation) -> Result<Option<SessionRow>, Error> {
     let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
-    let query = diesel::update(sessions::table.find(id).filter(current)).set((
-        sessions::generation.eq(generation + 1),
-        sessions::confirmed_at.eq(None::<Timestamp>),
-        sessions::rotated_at.eq(to.at),
-        sessions::last_seen_at.eq(to.at),
-        sessions::key_id.eq(&to.key_id),
-        sessions::idle_expires_at.eq(to.idle_expires_at),
-        sessions::access_expires_at.eq(later_than_noted(to.access_expires_at)),
-    ));
-    Ok(query.returning(sessions::all_columns).get_result(db).optional()?)
+    let query = diesel::update(sessions::table.find(id).filter(current)).set(next_generation(generation, to));
+    Ok(query.returning(sessions::all_columns).prepared().get_result(db).optional()?)
+}
+
+/// As `rotate`, for whoever has not read the row: only of a session that is alive at `to.at` by all that the row and its
+/// account say, which is the verdict `Rotate` of core/refresh.rs in SQL; tests/it/rotation.rs compares them.
+pub fn rotate_live(
+    db: &mut Db,
+    id: SessionId,
+    owner: AccountId,
+    generation: i64,
+    to: &Rotation,
+) -> Result<Option<(SessionRow, AccountState)>, Error> {
+    let account = accounts::table.filter(accounts::id.eq(sessions::account_id));
+    let epoch = account.filter(accounts::status.eq(AccountStatus::Active)).select(accounts::epoch).single_value();
+    let current = sessions::generation.eq(generation).and(sessions::min_generation.le(generation));
+    let live =
+        sessions::ended_at.is_null().and(sessions::idle_expires_at.gt(to.at)).and(sessions::expires_at.gt(to.at));
+    let current_epoch = sessions::account_id.eq(owner).and(sessions::epoch.nullable().eq(epoch));
+    let query = diesel::update(sessions::table.find(id).filter(current).filter(live).filter(current_epoch));
+    let role = account.select(accounts::role).single_value();
+    let query = query.set(next_generation(generation, to)).returning((sessions::all_columns, role));
+    let rotated = query.prepared().get_result::<(SessionRow, Option<String>)>(db).optional()?;
+    Ok(rotated.map(|(row, role)| {
+        let state = AccountState { epoch: row.epoch, status: AccountStatus::Active, role: role.unwrap_or_default() };
+        (row, state)
+    }))
 }
 
 /// Notes that an access token was made without a rotation; whether the session still was at `generation`.
 pub fn touch(db: &mut Db, id: SessionId, generation: i64, at: Timestamp, access: Timestamp) -> Result<bool, Error> {
     let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(current));
-    let set = (sessions::last_seen_at.eq(at), sessions::access_expires_at.eq(later_than_noted(access)));
-    let changed = query.set(set).execute(db)?;
+    let set = (sessions::last_seen_at.eq(at), sessions::access_expires_at.eq(no_earlier_than_noted(access)));
+    let changed = query.set(set).prepared().execute(db)?;
     Ok(changed == 1)
 }
 
 /// Whether the session is alive; being a change of its row, it waits for an end that is under way.
 pub fn touch_live(db: &mut Db, id: SessionId, at: Timestamp) -> Result<bool, Error> {
     let live = sessions::table.find(id).filter(sessions::ended_at.is_null());
-    Ok(diesel::update(live).set(sessions::last_seen_at.eq(at)).execute(db)? == 1)
+    Ok(diesel::update(live).set(sessions::last_seen_at.eq(at)).prepared().execute(db)? == 1)
 }
 
 /// Kills every older generation of the session, grace included; the `touch` or `rotate` before it made the current one.
@@ -159,7 +203,8 @@ pub fn bar_older_generations(db: &mut Db, id: SessionId, generation: i64) -> Res
 /// Notes the first proof that `generation` arrived; later ones change nothing.
 pub fn confirm(db: &mut Db, id: SessionId, generation: i64, at: Timestamp) -> Result<(), Error> {
     let unconfirmed = sessions::generation.eq(generation).and(sessions::confirmed_at.is_null());
-    diesel::update(sessions::table.find(id).filter(unconfirmed)).set(sessions::confirmed_at.eq(at)).execute(db)?;
+    let query = diesel::update(sessions::table.find(id).filter(unconfirmed));
+    query.set(sessions::confirmed_at.eq(at)).prepared().execute(db)?;
     Ok(())
 }
 
@@ -178,12 +223,12 @@ pub fn end(
         sessions::expires_at.eq(at),
     ));
     let ended = (sessions::id, sessions::account_id, sessions::access_expires_at);
-    Ok(query.returning(ended).get_result(db).optional()?)
+    Ok(query.returning(ended).prepared().get_result(db).optional()?)
 }
 
 /// Ends a session that a browser held; its tokens were the proof that it may.
 pub fn end_whoever_owns(db: &mut Db, id: SessionId, at: Timestamp, why: &str) -> Result<Option<EndedSession>, Error> {
-    let owner = sessions::table.find(id).select(sessions::account_id).first(db).optional()?;
+    let owner = sessions::table.find(id).select(sessions::account_id).get_result(db).optional()?;
     owner.map_or(Ok(None), |owner| end(db, id, owner, at, why))
 }
 

@@ -99,3 +99,31 @@ fn a_change_that_fails_leaves_nothing() {
     assert!(matches!(failed, Err(Error::Abandoned)));
     assert_eq!(store.read(|db| throttles::find(db, &["k".to_owned()])).unwrap(), []);
 }
+
+#[test]
+fn what_a_refresh_asks_is_parsed_once_a_connection() {
+    let (_folder, store) = store();
+    let parsed = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&parsed);
+    let id = Id128(uuid::Uuid::from_u128(1));
+    let at = crate::clock::Timestamp::from_seconds(1);
+    let to = sessions::Rotation { at, key_id: "k".to_owned(), idle_expires_at: at, access_expires_at: at };
+    store
+        .write(move |db| {
+            let told = Arc::clone(&told);
+            db.set_instrumentation(move |event: diesel::connection::InstrumentationEvent<'_>| {
+                if let diesel::connection::InstrumentationEvent::CacheQuery { sql, .. } = event {
+                    told.lock().unwrap().push(sql.to_owned());
+                }
+            });
+            for generation in 0..3 {
+                assert!(sessions::rotate_live(db, id, AccountId(1), generation, &to)?.is_none());
+                assert!(sessions::find(db, id)?.is_none());
+            }
+            Ok(())
+        })
+        .unwrap();
+    let parsed = parsed.lock().unwrap();
+    assert_eq!(parsed.len(), 2, "{parsed:?}");
+    assert!(parsed.iter().all(|sql| !sql.contains("LIMIT")), "SQLite parses anew what binds a limit: {parsed:?}");
+}

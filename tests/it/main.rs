@@ -40,6 +40,7 @@ mod races;
 mod redirects;
 mod refresh;
 mod rolling;
+mod rotation;
 mod sign_out;
 mod signing_keys;
 mod sixth_dialect;

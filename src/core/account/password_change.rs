@@ -140,7 +140,7 @@ impl Core {
         // A refresh from another tab may move the row between the two statements; then the next look decides.
         for _ in 0..ROUNDS {
             let Some((row, state)) = sessions::find(db, caller.session)? else { break };
-            let to = self.rotation(&row, policy, now);
+            let to = self.rotation(policy, now);
             if let Some(rotated) = sessions::rotate(db, row.id, row.generation, &to)? {
                 self.note_opaque(db, &rotated, policy)?;
                 sessions::bar_older_generations(db, row.id, rotated.generation)?;
