@@ -66,6 +66,8 @@ pub struct AccountState {
     pub status: AccountStatus,
     /// Goes into the access token.
     pub role: String,
+    /// Goes into the access token too.
+    pub must_change_password: bool,
 }
 
 /// What a rotation writes.
@@ -100,7 +102,7 @@ pub fn insert(db: &mut Db, row: &SessionRow) -> Result<(), Error> {
 
 /// The session, with its account's state.
 pub fn find(db: &mut Db, id: SessionId) -> Result<Option<(SessionRow, AccountState)>, Error> {
-    let state = (accounts::epoch, accounts::status, accounts::role);
+    let state = (accounts::epoch, accounts::status, accounts::role, accounts::must_change_password);
     let query = sessions::table.inner_join(accounts::table).filter(sessions::id.eq(id));
     Ok(query.select((sessions::all_columns, state)).first(db).optional()?)
 }
