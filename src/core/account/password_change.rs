@@ -146,9 +146,8 @@ impl Core {
             let to = self.rotation(&row, policy, now);
             if let Some(rotated) = sessions::rotate(db, row.id, row.generation, &to)? {
                 self.note_opaque(db, &rotated, policy)?;
-                if !wish.keeps_tokens {
-                    sessions::bar_older_generations(db, row.id, rotated.generation)?;
-                }
+                let kept = i64::from(wish.keeps_tokens);
+                sessions::bar_older_generations(db, row.id, rotated.generation - kept)?;
                 let barred = Some(rotated.generation);
                 let barred = revocation::revoke_session(db, row.id, barred, now, rotated.access_expires_at)?;
                 return Ok((rotated, state, barred));
