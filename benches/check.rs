@@ -32,6 +32,7 @@ fn claims() -> AccessClaims {
         generation: 2,
         epoch: 3,
         role: "USER".to_owned(),
+        must_change_password: false,
         issued_at: NOW,
         expires_at: Timestamp::from_seconds(NOW.seconds() + 900),
         id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),

@@ -66,6 +66,7 @@ fn account() -> accounts::NewAccount {
         last_sign_in_at: None,
         created_at: NOW,
         updated_at: NOW,
+        must_change_password: false,
     }
 }
 

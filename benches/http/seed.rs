@@ -82,6 +82,7 @@ impl Keys {
             generation: 0,
             epoch: 0,
             role: "USER".to_owned(),
+            must_change_password: false,
             issued_at: self.made,
             expires_at: self.made.plus(Duration::from_secs(12 * 3600)),
             id: base64url(&u128::from(serial).to_be_bytes()),

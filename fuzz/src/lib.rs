@@ -135,6 +135,7 @@ static GATE: LazyLock<(TokenGate, [String; 2])> = LazyLock::new(|| {
         generation: 2,
         epoch: 3,
         role: "USER".into(),
+        must_change_password: false,
         issued_at: NOW,
         expires_at: NOW.plus(Duration::from_secs(900)),
         id: "j".into(),

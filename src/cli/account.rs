@@ -54,6 +54,14 @@ pub enum Command {
         #[arg(long)]
         pin_stdin: bool,
     },
+    /// Let the account do nothing but change its password; every session of it ends.
+    RequirePasswordChange {
+        #[command(flatten)]
+        which: Which,
+        /// Require it no more; every session ends too.
+        #[arg(long)]
+        lift: bool,
+    },
     /// Forget the account's failed sign-ins: it is throttled no more. Addresses that failed wait on.
     Unlock(Which),
 }
@@ -132,6 +140,13 @@ impl Command {
                 set_secret(core, &which, "password", password_stdin, GivenSecret::Password)
             }
             Self::SetPin { which, pin_stdin } => set_secret(core, &which, "pin", pin_stdin, GivenSecret::Pin),
+            Self::RequirePasswordChange { which, lift } => {
+                let account = which.find(core)?;
+                core.require_password_change(&account, !lift)?;
+                let must = if lift { "need not change its password any more" } else { "must change its password" };
+                say(&format!("account {} {must}; its sessions have ended", account.id));
+                Ok(())
+            }
             Self::Unlock(which) => {
                 let account = which.find(core)?;
                 core.unlock(account.id)?;
@@ -195,15 +210,21 @@ fn list(core: &Core) -> Result<(), Failure> {
     Ok(())
 }
 
+/// After its status in the list, after its password when it is shown alone.
+fn must_change(account: &Account) -> &'static str {
+    if account.must_change_password { " (must change password)" } else { "" }
+}
+
 fn row(account: Account) -> Vec<String> {
     let shown = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let status = format!("{}{}", account.status.as_str(), must_change(&account));
     vec![
         account.id.to_string(),
         shown(account.email),
         shown(account.username),
         shown(account.name),
         account.role,
-        account.status.as_str().to_owned(),
+        status,
         shown(account.last_sign_in_at.map(Timestamp::rfc3339)),
     ]
 }
@@ -222,7 +243,7 @@ fn show(account: &Account) {
         ("role", account.role.clone()),
         ("permissions", account.permissions.join(" ")),
         ("status", account.status.as_str().to_owned()),
-        ("password", has(account.has_password)),
+        ("password", format!("{}{}", has(account.has_password), must_change(account))),
         ("PIN", has(account.has_pin)),
         ("last sign-in", shown(&account.last_sign_in_at.map(Timestamp::rfc3339))),
         ("created", account.created_at.rfc3339()),

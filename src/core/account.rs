@@ -27,6 +27,7 @@ pub const PROFILE_TEXT_MAX: usize = 200;
 /// An account as everybody above the store sees it: no secret in it, stored or not.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the words are the API's; JSON columns are text that web reads")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub struct Account {
     pub id: AccountId,
     pub uuid: Id128,
@@ -49,6 +50,7 @@ pub struct Account {
     pub last_sign_in_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    pub must_change_password: bool,
 }
 
 impl From<AccountRow> for Account {
@@ -75,6 +77,7 @@ impl From<AccountRow> for Account {
             last_sign_in_at: row.last_sign_in_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            must_change_password: row.must_change_password,
         }
     }
 }
@@ -178,7 +181,23 @@ impl Core {
         self.end_all_sessions(id, EndReason::Operator, &event, |db| accounts::set_status(db, id, status, now))
     }
 
-    /// Sets a secret as an operator; every session ends. Takes one bcrypt.
+    /// Sets whether the account may do nothing but change its password (SP 800-63B-4 section 3.1.1.2, on compromise). Every
+    /// session ends either way, so that a token says what its account must do for as long as it lives.
+    pub fn require_password_change(&self, account: &Account, required: bool) -> Result<(), Error> {
+        if required && !account.has_password {
+            let rule = FieldRule::Type("set before its change can be required; this account has none");
+            return Err(Refusal::InvalidFields(vec![FieldFault::new("password", rule)]).into());
+        }
+        let (id, now) = (account.id, self.now());
+        let event = Event::new(Kind::PasswordChangeRequired, &Client::operator()).account(id);
+        let event = event.detail(if required { "required" } else { "lifted" });
+        self.end_all_sessions(id, EndReason::Operator, &event, |db| {
+            accounts::set_must_change_password(db, id, required, now)
+        })
+    }
+
+    /// Sets a secret as an operator; every session ends. Takes one bcrypt. A password that must be changed must still be: one
+    /// that an operator chose is known to two, and whether it comes before the requirement or after must not matter.
     pub fn set_secret(&self, account: &Account, secret: &GivenSecret) -> Result<(), Error> {
         let names = [&account.email, &account.username, &account.name].map(|name| name.as_deref().unwrap_or_default());
         let (column, field, judged) = match secret {

@@ -39,6 +39,8 @@ pub enum Kind {
     RoleChange,
     /// The status was changed.
     StatusChange,
+    /// A change of the password was required, or is no more.
+    PasswordChangeRequired,
     /// What failed sign-ins had cost an account was forgotten.
     ThrottleLifted,
     /// A signing key or a pepper was made or retired.
@@ -60,6 +62,7 @@ impl Kind {
         Self::ProfileChange,
         Self::RoleChange,
         Self::StatusChange,
+        Self::PasswordChangeRequired,
         Self::ThrottleLifted,
         Self::KeysChange,
     ];
@@ -79,6 +82,7 @@ impl Kind {
             Self::ProfileChange => "profile_change",
             Self::RoleChange => "role_change",
             Self::StatusChange => "status_change",
+            Self::PasswordChangeRequired => "password_change_required",
             Self::ThrottleLifted => "throttle_lifted",
             Self::KeysChange => "keys_change",
         }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::refusal::Refusal;
 use crate::clock::Timestamp;
 use crate::secret::DeviceToken;
 use crate::store::{AccountId, SessionId};
@@ -19,6 +20,15 @@ pub struct Caller {
     pub role: String,
     /// When the token ends.
     pub expires_at: Timestamp,
+    /// Whether the account must change its password before it does anything else.
+    pub must_change_password: bool,
+}
+
+impl Caller {
+    /// The same, unless all it may do is change its password or sign out.
+    pub fn unrestricted(self) -> Result<Self, Refusal> {
+        if self.must_change_password { Err(Refusal::PasswordChangeRequired) } else { Ok(self) }
+    }
 }
 
 /// Where a request comes from, for sessions lists and audit.

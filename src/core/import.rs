@@ -40,6 +40,7 @@ pub struct Newcomer {
     pub pin_hash: Option<Secret>,
     pub stats: Option<String>,
     pub status: AccountStatus,
+    pub must_change_password: bool,
     pub last_sign_in_at: Option<Timestamp>,
     pub created_at: Option<Timestamp>,
     pub updated_at: Option<Timestamp>,
@@ -189,6 +190,7 @@ impl<'a> Import<'a> {
                 last_sign_in_at: newcomer.last_sign_in_at,
                 created_at: newcomer.created_at.unwrap_or(row.created_at),
                 updated_at: newcomer.updated_at.unwrap_or(row.updated_at),
+                must_change_password: newcomer.must_change_password,
                 ..row
             })
         };
@@ -258,6 +260,9 @@ fn faults(newcomer: &Newcomer, now: Timestamp) -> Vec<FieldFault> {
     let password = newcomer.person.password.as_ref().map(|secret| secret.expose().len());
     refuse(password == Some(0), "password", FieldRule::TooShort(1));
     refuse(password > Some(SECRET_MAX), "password", FieldRule::TooLong(SECRET_MAX));
+    let nothing = newcomer.person.password.is_none() && newcomer.password_hash.is_none();
+    let rule = FieldRule::Type("left out where there is no password");
+    refuse(newcomer.must_change_password && nothing, "mustChangePassword", rule);
     let both = |plain: &Option<Secret>, hash: &Option<Secret>| plain.is_some() && hash.is_some();
     let one = FieldRule::Type("left out where the plain secret stands");
     refuse(both(&newcomer.person.password, &newcomer.password_hash), "passwordHash", one);

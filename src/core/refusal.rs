@@ -39,6 +39,8 @@ pub enum Refusal {
     OriginNotAllowed,
     /// A live session without the right.
     PermissionDenied,
+    /// A live session of an account that must change its password before it does anything else.
+    PasswordChangeRequired,
     /// The current password that a change needs is wrong.
     CurrentPasswordWrong,
     /// The new password is the old one.
@@ -177,6 +179,7 @@ impl Refusal {
             Self::DuplicateCookie => "duplicate_cookie",
             Self::OriginNotAllowed => "origin_not_allowed",
             Self::PermissionDenied => "permission_denied",
+            Self::PasswordChangeRequired => "password_change_required",
             Self::CurrentPasswordWrong => "current_password_wrong",
             Self::PasswordUnchanged => "password_unchanged",
             Self::SignUpClosed => "sign_up_closed",

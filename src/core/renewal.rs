@@ -26,7 +26,8 @@ impl Core {
     }
 
     /// Makes an access token for the holder of a live refresh token. `policy_of` gives a dialect's policy by its name. A
-    /// spent token ends nothing here: requests that wait in a proxy bring cookies of yesterday, and they change no row.
+    /// spent token ends nothing here: requests that wait in a proxy bring cookies of yesterday, and they change no row. Nor
+    /// is one made for an account that must change its password: it would open nothing.
     pub fn renew_access_token(
         &self,
         token: &RefreshToken,
@@ -46,6 +47,9 @@ impl Core {
                 Verdict::Refuse(refusal) => return Err(refusal.into()),
                 Verdict::Replay | Verdict::Rotate | Verdict::Reuse => return Err(Refusal::TokenInvalid.into()),
             }
+            if account.must_change_password {
+                return Err(Refusal::PasswordChangeRequired.into());
+            }
             // Revocations last as long as the access tokens that the row has noted: many at once note it once.
             let access = session::access_end(now, &policy, row.expires_at);
             let noted = access <= row.access_expires_at;
@@ -64,6 +68,7 @@ impl Core {
                 generation: held.generation,
                 role: account.role,
                 expires_at: access,
+                must_change_password: account.must_change_password,
             };
             return Ok(Renewed { caller, issued });
         }

@@ -277,6 +277,7 @@ mod tests {
             generation,
             epoch,
             role: String::new(),
+            must_change_password: false,
             issued_at: at,
             expires_at: at,
             id: String::new(),

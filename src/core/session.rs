@@ -64,6 +64,8 @@ pub struct Issued {
     pub persistent: bool,
     /// What makes the device known from now on, after a sign-in.
     pub device: Option<DeviceToken>,
+    /// Whether the account must change its password before they are good for anything else.
+    pub must_change_password: bool,
 }
 
 /// A session as its owner sees it.
@@ -94,6 +96,14 @@ pub enum Resolved {
 impl Core {
     /// Checks an access token against key, times and memory: no I/O, no lock that a writer can hold.
     pub fn resolve_session(&self, token: &str) -> Result<Resolved, Refusal> {
+        match self.resolve_restricted_session(token)? {
+            Resolved::Live(caller) => caller.unrestricted().map(Resolved::Live),
+            ask @ Resolved::AskTable(_) => Ok(ask),
+        }
+    }
+
+    /// As `resolve_session`, also for an account that must change its password: for what changes it, and what signs out.
+    pub fn resolve_restricted_session(&self, token: &str) -> Result<Resolved, Refusal> {
         let now = self.now();
         let claims = self.gate().check_access(token, now)?;
         // The age first: a poll that lands between the two would make an answer from before it look fresh.
@@ -109,6 +119,11 @@ impl Core {
 
     /// The slow way of the same check: memory did not hear from the table for too long.
     pub fn resolve_session_from_table(&self, claims: &AccessClaims) -> Result<Caller, Error> {
+        Ok(self.resolve_restricted_session_from_table(claims)?.unrestricted()?)
+    }
+
+    /// As `resolve_session_from_table`, for the same as `resolve_restricted_session`.
+    pub fn resolve_restricted_session_from_table(&self, claims: &AccessClaims) -> Result<Caller, Error> {
         if revocation::is_revoked_in_table(&self.store, claims)? {
             return Err(Refusal::SessionEnded.into());
         }
@@ -180,6 +195,7 @@ impl Core {
             generation: row.generation,
             epoch: row.epoch,
             role: account.role.clone(),
+            must_change_password: account.must_change_password,
             issued_at: access_from,
             expires_at: access_end(access_from, policy, row.expires_at),
             id: access_id,
@@ -207,6 +223,7 @@ impl Core {
             refresh_lives: row.idle_expires_at.since(now),
             persistent: row.persistent,
             device: None,
+            must_change_password: account.must_change_password,
         })
     }
 
@@ -218,7 +235,12 @@ impl Core {
         policy: &TokenPolicy,
         client: &Client,
     ) -> Result<Issued, Error> {
-        let state = AccountState { epoch: account.epoch, status: account.status, role: account.role.clone() };
+        let state = AccountState {
+            epoch: account.epoch,
+            status: account.status,
+            role: account.role.clone(),
+            must_change_password: account.must_change_password,
+        };
         let mut issued = self.issue(row, &state, policy, row.rotated_at, random_token_id()?)?;
         if row.persistent {
             issued.device = Some(self.remember_device(client.device.as_ref(), account.id)?);
@@ -267,6 +289,7 @@ fn caller(claims: &AccessClaims) -> Caller {
         generation: claims.generation,
         role: claims.role.clone(),
         expires_at: claims.expires_at,
+        must_change_password: claims.must_change_password,
     }
 }
 

@@ -218,6 +218,7 @@ impl Core {
             last_sign_in_at: signs_in.then_some(now),
             created_at: now,
             updated_at: now,
+            must_change_password: false,
         })
     }
 }

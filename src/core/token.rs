@@ -47,6 +47,8 @@ pub struct AccessClaims {
     pub epoch: i64,
     /// The account's role at minting.
     pub role: String,
+    /// Whether the account had to change its password at minting.
+    pub must_change_password: bool,
     /// `iat`, whole seconds.
     pub issued_at: Timestamp,
     /// `exp`, whole seconds: dead from then on.
@@ -97,6 +99,9 @@ struct AccessPayload {
     generation: i64,
     epoch: i64,
     role: String,
+    /// Stands in the tokens it is true of alone.
+    #[serde(rename = "mcp", default, skip_serializing_if = "std::ops::Not::not")]
+    must_change_password: bool,
     iat: i64,
     exp: i64,
     #[serde(default, skip_serializing, deserialize_with = "number_if_present")]
@@ -228,6 +233,7 @@ impl TokenGate {
             generation: claims.generation,
             epoch: claims.epoch,
             role: claims.role.clone(),
+            must_change_password: claims.must_change_password,
             iat: claims.issued_at.seconds(),
             exp: claims.expires_at.seconds(),
             nbf: None,
@@ -308,6 +314,7 @@ impl TokenGate {
             generation: payload.generation,
             epoch: payload.epoch,
             role: payload.role,
+            must_change_password: payload.must_change_password,
             issued_at: Timestamp::from_seconds(payload.iat),
             expires_at: Timestamp::from_seconds(payload.exp),
             id: payload.jti,

@@ -37,6 +37,7 @@ pub struct AccountRow {
     pub last_sign_in_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    pub must_change_password: bool,
 }
 
 impl std::fmt::Debug for AccountRow {
@@ -76,6 +77,7 @@ pub struct NewAccount {
     pub last_sign_in_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    pub must_change_password: bool,
 }
 
 /// The columns an owner may change: `None` leaves one as it is, `Some(None)` empties it.
@@ -189,7 +191,7 @@ pub fn change_profile(db: &mut Db, id: AccountId, change: &ProfileChange) -> Res
     Ok(query.get_result(db).optional()?)
 }
 
-/// Replaces the stored password if it is still `old`; whether it was.
+/// Replaces the stored password if it is still `old`; whether it was. What had to be changed is changed then.
 pub fn replace_password(
     db: &mut Db,
     id: AccountId,
@@ -197,7 +199,7 @@ pub fn replace_password(
     new: &str,
     at: Timestamp,
 ) -> Result<bool, Error> {
-    let new = (accounts::password.eq(new), accounts::updated_at.eq(at));
+    let new = (accounts::password.eq(new), accounts::must_change_password.eq(false), accounts::updated_at.eq(at));
     let changed = match old {
         Some(old) => {
             diesel::update(accounts::table.find(id).filter(accounts::password.eq(old))).set(new).execute(db)?
@@ -241,6 +243,13 @@ pub fn set_role(db: &mut Db, id: AccountId, role: &str, at: Timestamp) -> Result
 /// Sets the status.
 pub fn set_status(db: &mut Db, id: AccountId, status: AccountStatus, at: Timestamp) -> Result<(), Error> {
     let new = (accounts::status.eq(status), accounts::updated_at.eq(at));
+    diesel::update(accounts::table.find(id)).set(new).execute(db)?;
+    Ok(())
+}
+
+/// Sets whether the password must be changed.
+pub fn set_must_change_password(db: &mut Db, id: AccountId, must: bool, at: Timestamp) -> Result<(), Error> {
+    let new = (accounts::must_change_password.eq(must), accounts::updated_at.eq(at));
     diesel::update(accounts::table.find(id)).set(new).execute(db)?;
     Ok(())
 }

@@ -27,6 +27,7 @@ diesel::table! {
         last_sign_in_at -> Nullable<BigInt>,
         created_at -> BigInt,
         updated_at -> BigInt,
+        must_change_password -> Bool,
     }
 }
 

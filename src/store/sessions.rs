@@ -1,9 +1,9 @@
 //! The `sessions` table: rows and queries. Each change that may happen only once is one conditional `UPDATE`, and its
 //! row count is the verdict; which change to ask for is decided in core/refresh.rs and core/sign_out.rs.
 
-use diesel::dsl::case_when;
+use diesel::dsl::{case_when, exists, sql};
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Bool, Text};
 
 use super::prepared::Prepare as _;
 use super::schema::{accounts, sessions};
@@ -67,6 +67,8 @@ pub struct AccountState {
     pub status: AccountStatus,
     /// Goes into the access token.
     pub role: String,
+    /// Goes into the access token too.
+    pub must_change_password: bool,
 }
 
 /// What a rotation writes.
@@ -101,7 +103,7 @@ pub fn insert(db: &mut Db, row: &SessionRow) -> Result<(), Error> {
 
 /// The session, with its account's state.
 pub fn find(db: &mut Db, id: SessionId) -> Result<Option<(SessionRow, AccountState)>, Error> {
-    let state = (accounts::epoch, accounts::status, accounts::role);
+    let state = (accounts::epoch, accounts::status, accounts::role, accounts::must_change_password);
     let query = sessions::table.inner_join(accounts::table).filter(sessions::id.eq(id));
     Ok(query.select((sessions::all_columns, state)).get_result(db).optional()?)
 }
@@ -163,18 +165,22 @@ pub fn rotate_live(
     generation: i64,
     to: &Rotation,
 ) -> Result<Option<(SessionRow, AccountState)>, Error> {
-    let account = accounts::table.filter(accounts::id.eq(sessions::account_id));
-    let epoch = account.filter(accounts::status.eq(AccountStatus::Active)).select(accounts::epoch).single_value();
+    let account =
+        accounts::table.filter(accounts::id.eq(sessions::account_id).and(accounts::epoch.eq(sessions::epoch)));
     let current = sessions::generation.eq(generation).and(sessions::min_generation.le(generation));
     let live =
         sessions::ended_at.is_null().and(sessions::idle_expires_at.gt(to.at)).and(sessions::expires_at.gt(to.at));
-    let current_epoch = sessions::account_id.eq(owner).and(sessions::epoch.nullable().eq(epoch));
-    let query = diesel::update(sessions::table.find(id).filter(current).filter(live).filter(current_epoch));
-    let role = account.select(accounts::role).single_value();
-    let query = query.set(next_generation(generation, to)).returning((sessions::all_columns, role));
-    let rotated = query.prepared().get_result::<(SessionRow, Option<String>)>(db).optional()?;
-    Ok(rotated.map(|(row, role)| {
-        let state = AccountState { epoch: row.epoch, status: AccountStatus::Active, role: role.unwrap_or_default() };
+    let allowed =
+        sessions::account_id.eq(owner).and(exists(account.filter(accounts::status.eq(AccountStatus::Active))));
+    let query = diesel::update(sessions::table.find(id).filter(current).filter(live).filter(allowed));
+    // As text, since what diesel makes of a single value ends in `LIMIT ?`.
+    let role = sql::<Text>("(SELECT role FROM accounts WHERE accounts.id = sessions.account_id)");
+    let must_change =
+        sql::<Bool>("(SELECT must_change_password FROM accounts WHERE accounts.id = sessions.account_id)");
+    let query = query.set(next_generation(generation, to)).returning((sessions::all_columns, role, must_change));
+    let rotated = query.prepared().get_result::<(SessionRow, String, bool)>(db).optional()?;
+    Ok(rotated.map(|(row, role, must_change_password)| {
+        let state = AccountState { epoch: row.epoch, status: AccountStatus::Active, role, must_change_password };
         (row, state)
     }))
 }

@@ -186,7 +186,7 @@ impl Call {
     /// As `sign_out`, for wires where only a live access token ends a session by itself.
     pub async fn sign_out_live(&self, mut presented: PresentedTokens) -> Result<(), Error> {
         if presented.access.is_some()
-            && let Err(refusal) = self.resolve(presented.access.clone()).await
+            && let Err(refusal) = self.resolve_restricted(presented.access.clone()).await
         {
             if presented.refresh.is_none() {
                 return Err(refusal);
@@ -228,8 +228,12 @@ impl Call {
 
     /// Who a token speaks for.
     pub async fn resolve(&self, token: Option<AccessToken>) -> Result<Caller, Error> {
-        let token = token.ok_or(Refusal::TokenMissing)?;
-        self.door.resolve(token.expose()).await
+        self.door.resolve(token.ok_or(Refusal::TokenMissing)?.expose()).await
+    }
+
+    /// As `resolve`, also for one who must change the password first.
+    pub async fn resolve_restricted(&self, token: Option<AccessToken>) -> Result<Caller, Error> {
+        self.door.resolve_restricted(token.ok_or(Refusal::TokenMissing)?.expose()).await
     }
 
     /// Sets the access cookie only, on an answer.

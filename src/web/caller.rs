@@ -1,7 +1,6 @@
 //! Cookie or bearer to `Caller`: the extractor and the middleware, for our own routes and for other actix services.
 
 use std::pin::Pin;
-use std::sync::Arc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -12,10 +11,10 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use super::answer::{WebError, tell};
 use super::call::{access_token, request_id_of};
 use super::{Doorward, missing_doorward, problem};
+use crate::core::Core;
 use crate::core::caller::Caller;
 use crate::core::refusal::{Error, Refusal};
 use crate::core::session::Resolved;
-use crate::core::token::Genuine;
 
 impl Doorward {
     /// Who a request's access token speaks for. Reads memory only, unless memory is too old to be believed.
@@ -27,9 +26,22 @@ impl Doorward {
         self.resolve(presented.expose()).await
     }
 
-    /// Who an access token speaks for. Counted as a check.
+    /// Who an access token speaks for, unless it must change its password first. Counted as a check.
     pub async fn resolve(&self, token: &str) -> Result<Caller, Error> {
         let resolved = self.find_caller(token).await;
+        self.count_check(resolved.as_ref().err());
+        resolved
+    }
+
+    /// As `resolve`, also for one who must change the password first: for what changes it, and what signs out.
+    pub async fn resolve_restricted(&self, token: &str) -> Result<Caller, Error> {
+        let resolved = match self.core().resolve_restricted_session(token) {
+            Ok(Resolved::Live(caller)) => Ok(caller),
+            Ok(Resolved::AskTable(claims)) => {
+                self.ask_table(move |core| core.resolve_restricted_session_from_table(&claims)).await
+            }
+            Err(refusal) => Err(refusal.into()),
+        };
         self.count_check(resolved.as_ref().err());
         resolved
     }
@@ -38,7 +50,9 @@ impl Doorward {
     pub(super) async fn find_caller(&self, token: &str) -> Result<Caller, Error> {
         match self.core().resolve_session(token) {
             Ok(Resolved::Live(caller)) => Ok(caller),
-            Ok(Resolved::AskTable(claims)) => self.ask_table(claims).await,
+            Ok(Resolved::AskTable(claims)) => {
+                self.ask_table(move |core| core.resolve_session_from_table(&claims)).await
+            }
             Err(refusal) => Err(refusal.into()),
         }
     }
@@ -53,8 +67,11 @@ impl Doorward {
         }
     }
 
-    async fn ask_table(&self, claims: Arc<Genuine>) -> Result<Caller, Error> {
-        let answer = self.ask(move |core| core.resolve_session_from_table(&claims)).await;
+    async fn ask_table(
+        &self,
+        question: impl FnOnce(&Core) -> Result<Caller, Error> + Send + 'static,
+    ) -> Result<Caller, Error> {
+        let answer = self.ask(question).await;
         let metrics = self.core().metrics();
         match &answer {
             Err(Error::Refusal(Refusal::Busy(_)) | Error::Fault(_)) => metrics.table_checks_failed.inc(),

@@ -227,6 +227,8 @@ async fn caller(door: &Doorward, request: &HttpRequest) -> Result<(Caller, Optio
     };
     match resolved {
         Ok(caller) => Ok((caller, None)),
+        // Another token would say the same.
+        Err(Error::Refusal(Refusal::PasswordChangeRequired)) => Err(Refusal::PasswordChangeRequired.into()),
         // A header, good or bad, stands for itself.
         Err(Error::Refusal(refusal))
             if door.forward_auth().renews && !request.headers().contains_key(AUTHORIZATION) =>

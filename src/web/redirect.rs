@@ -53,6 +53,11 @@ impl Redirects {
         self.page_with_way_back("/auth/continue", back)
     }
 
+    /// The account's page, which leads on once the password is changed.
+    pub fn account_page(&self, back: Option<&str>) -> String {
+        self.page_with_way_back("/account", back)
+    }
+
     /// The way back, re-serialised, if it may be one.
     pub fn allowed(&self, back: &str) -> Option<String> {
         let odd = |c: char| c.is_control() || c.is_whitespace() || c == char::REPLACEMENT_CHARACTER;

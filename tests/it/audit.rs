@@ -141,6 +141,8 @@ fn what_an_operator_does_is_told(backend: Backend) {
         (&["account", "set-status", "emily", "locked"], ""),
         (&["account", "set-password", "emily", "--password-stdin"], "another-quiet-harbour"),
         (&["account", "set-pin", "emily", "--pin-stdin"], "918273"),
+        (&["account", "require-password-change", "emily"], ""),
+        (&["account", "require-password-change", "emily", "--lift"], ""),
         (&["account", "unlock", "emily"], ""),
         (&["keys", "rotate"], ""),
     ] {
@@ -152,9 +154,10 @@ fn what_an_operator_does_is_told(backend: Backend) {
     let by_operator: Vec<&Value> = events.iter().filter(|event| event["userAgent"] == "command line").collect();
     let told: Vec<&str> = by_operator.iter().map(|event| event["kind"].as_str().unwrap()).collect();
     let expected = "sign_up session_ended sign_out_everywhere role_change status_change secret_change secret_change \
-                    throttle_lifted keys_change";
+                    password_change_required password_change_required throttle_lifted keys_change";
     assert_eq!(told, expected.split_whitespace().collect::<Vec<_>>(), "{said}");
     assert_eq!(by_operator[1]["session"], one, "{said}");
+    assert_eq!([&by_operator[7]["detail"], &by_operator[8]["detail"]], ["required", "lifted"], "{said}");
     for event in by_operator {
         let of_account = if event["kind"] == "keys_change" { Value::Null } else { json!(1) };
         assert_eq!(event["account"], of_account, "{event}");

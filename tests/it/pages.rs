@@ -5,6 +5,7 @@ mod account;
 mod circles;
 mod forms;
 mod register;
+mod required_change;
 mod shown;
 mod sign_in;
 

@@ -41,6 +41,7 @@ fn account(number: i64, status: AccountStatus) -> accounts::NewAccount {
         status,
         password: None,
         pin: None,
+        must_change_password: number % 2 == 1,
         last_sign_in_at: None,
         created_at: NOW,
         updated_at: NOW,

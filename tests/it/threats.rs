@@ -6,6 +6,7 @@ mod csrf;
 mod http;
 mod names;
 mod passwords;
+mod required_change;
 mod sessions;
 mod throttling;
 mod tokens;

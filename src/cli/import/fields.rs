@@ -88,6 +88,7 @@ impl Reading {
             pin_hash: None,
             stats: None,
             status: AccountStatus::Active,
+            must_change_password: false,
             last_sign_in_at: None,
             created_at: None,
             updated_at: None,
@@ -115,6 +116,7 @@ impl Reading {
         newcomer.privileges.email_verified = fields.switch("emailVerified").unwrap_or(false);
         newcomer.stats = fields.object("stats");
         newcomer.status = status(fields);
+        newcomer.must_change_password = fields.switch("mustChangePassword").unwrap_or(false);
         newcomer.created_at = time(fields, "createdAt");
         newcomer.updated_at = time(fields, "updatedAt");
         newcomer.last_sign_in_at = time(fields, "lastSignIn");

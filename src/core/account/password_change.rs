@@ -28,7 +28,8 @@ pub struct PasswordChange {
     pub current: Secret,
     /// What it shall be.
     pub new: Secret,
-    /// Whether the session keeps the tokens it has: for a wire whose answer has no room for new ones.
+    /// Whether the session keeps the tokens it has: for a wire whose answer has no room for new ones. An access token that
+    /// says the password must be changed is dead all the same, and the refresh token makes another.
     pub keeps_tokens: bool,
 }
 
@@ -105,13 +106,14 @@ impl Core {
             changed.write(db, now)?;
             self.forget_failures(db, &checked.tried)?;
             let mut revoked = end_other_sessions(db, caller, now)?;
-            if checked.wish.keeps_tokens {
+            // A token that says the password must be changed is of no use any more, wherever it is kept.
+            if checked.wish.keeps_tokens && !caller.must_change_password {
                 let alive = sessions::touch_live(db, caller.session, now)?;
                 return if alive { Ok((None, revoked)) } else { Err(store::Error::Abandoned) };
             }
-            let (row, state, barred) = self.go_on(db, caller, policy, now)?;
+            let (row, state, barred) = self.go_on(db, &checked.wish, policy, now)?;
             revoked.push(barred);
-            Ok((Some((row, state)), revoked))
+            Ok((Some((row, state)).filter(|_| !checked.wish.keeps_tokens), revoked))
         });
         let (gone_on, revoked) = match written {
             Err(store::Error::Abandoned) => return Err(self.why_abandoned(caller)?.into()),
@@ -129,21 +131,23 @@ impl Core {
         Ok(if lives { Refusal::Busy(Duration::from_secs(1)) } else { Refusal::SessionEnded })
     }
 
-    /// Moves the caller's session on and bars what it had before.
+    /// Moves the caller's session on and bars what it had before. A refresh token that is kept is the one before the current
+    /// then, whose successor has not arrived: it opens that.
     fn go_on(
         &self,
         db: &mut Db,
-        caller: &Caller,
+        wish: &PasswordChange,
         policy: &TokenPolicy,
         now: Timestamp,
     ) -> Result<(SessionRow, AccountState, RevocationRow), store::Error> {
         // A refresh from another tab may move the row between the two statements; then the next look decides.
         for _ in 0..ROUNDS {
-            let Some((row, state)) = sessions::find(db, caller.session)? else { break };
+            let Some((row, state)) = sessions::find(db, wish.caller.session)? else { break };
             let to = self.rotation(policy, now);
             if let Some(rotated) = sessions::rotate(db, row.id, row.generation, &to)? {
                 self.note_opaque(db, &rotated, policy)?;
-                sessions::bar_older_generations(db, row.id, rotated.generation)?;
+                let kept = i64::from(wish.keeps_tokens);
+                sessions::bar_older_generations(db, row.id, rotated.generation - kept)?;
                 let barred = Some(rotated.generation);
                 let barred = revocation::revoke_session(db, row.id, barred, now, rotated.access_expires_at)?;
                 return Ok((rotated, state, barred));

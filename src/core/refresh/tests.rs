@@ -33,7 +33,7 @@ fn row(generation: i64) -> SessionRow {
 }
 
 fn account() -> AccountState {
-    AccountState { epoch: 3, status: AccountStatus::Active, role: "USER".to_owned() }
+    AccountState { epoch: 3, status: AccountStatus::Active, role: "USER".to_owned(), must_change_password: false }
 }
 
 fn verdict(presented: i64, row: &SessionRow, confirmed_ago: Option<u64>) -> Verdict {

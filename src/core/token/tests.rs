@@ -28,6 +28,7 @@ fn access() -> AccessClaims {
         generation: 2,
         epoch: 3,
         role: "ADMIN".into(),
+        must_change_password: false,
         issued_at: NOW,
         expires_at: NOW.plus(Duration::from_secs(900)),
         id: "j".into(),
@@ -157,6 +158,20 @@ fn a_signed_token_with_a_missing_or_odd_claim_is_refused() {
         let value: serde_json::Value = serde_json::from_str(odd).unwrap();
         let changed = payload(|claims| drop(claims.insert("nbf".into(), value.clone())));
         assert_eq!(gate().check_access(&forge(&changed), NOW), Err(Refusal::TokenInvalid), "nbf = {odd}");
+    }
+}
+
+#[test]
+fn that_the_password_must_be_changed_stands_in_the_tokens_it_is_true_of_alone() {
+    let plain = payload(|_| {});
+    assert!(!plain.contains("mcp"), "{plain}");
+    let restricted = AccessClaims { must_change_password: true, ..access() };
+    let token = gate().mint_access(&restricted, "k1").unwrap();
+    assert_eq!(believed(&gate(), token.expose()), Ok(restricted));
+    for odd in ["null", "\"true\"", "1", "[]", "{}"] {
+        let value: serde_json::Value = serde_json::from_str(odd).unwrap();
+        let changed = payload(|claims| drop(claims.insert("mcp".into(), value.clone())));
+        assert_eq!(gate().check_access(&forge(&changed), NOW), Err(Refusal::TokenInvalid), "mcp = {odd}");
     }
 }
 

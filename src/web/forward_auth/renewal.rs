@@ -32,7 +32,7 @@ pub async fn renew(door: &Doorward, request: &HttpRequest, refusal: Refusal) -> 
     match renewed {
         Ok(renewed) => Ok((renewed.caller, Renewal(renewed.issued))),
         // The reason that the app's user meets is the session's, whichever of the two tokens told it.
-        Err(Error::Refusal(Refusal::Busy(wait))) => Err(Refusal::Busy(wait).into()),
+        Err(Error::Refusal(own @ (Refusal::Busy(_) | Refusal::PasswordChangeRequired))) => Err(own.into()),
         Err(Error::Refusal(_)) => Err(refusal.into()),
         Err(fault) => Err(fault.into()),
     }

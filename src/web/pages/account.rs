@@ -1,21 +1,26 @@
 //! `/account`: who somebody is here, their password, their devices. What each button does is core's to decide.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use askama::Template;
 
 use super::form::{sent_by, token_of};
-use super::frame::{Frame, redirect};
+use super::frame::{Frame, redirect, way_back};
 use super::texts::count;
 use super::visitor::{Visitor, without_dead_cookies};
 use super::{device, refusals};
-use crate::core::Id128;
 use crate::core::account::{Account, PasswordChange};
 use crate::core::refusal::{Error, Refusal};
 use crate::core::session::Session;
+use crate::core::{Core, Id128};
 use crate::web::answer::Answered;
 use crate::web::body::Fields;
 use crate::web::call::Call;
+use crate::web::redirect::BACK;
+
+/// The page itself.
+const HERE: &str = "/account";
 
 #[derive(Template)]
 #[template(path = "account.html")]
@@ -25,6 +30,8 @@ struct Page<'a> {
     rows: Vec<(&'a str, String)>,
     identifier: String,
     has_password: bool,
+    must_change: bool,
+    back: Option<String>,
     devices: Vec<Device>,
     rule: String,
     done: Option<&'static str>,
@@ -53,22 +60,23 @@ struct Trouble {
 
 /// `GET /account`
 pub async fn show(call: Call) -> Answered {
-    let Some(visitor) = Visitor::of(&call).await? else { return sign_in_first(&call) };
-    page(&call, &visitor, Trouble::default()).await
+    let Some(visitor) = Visitor::restricted(&call).await? else { return sign_in_first(&call) };
+    page(&call, &visitor, way_back(&call), Trouble::default()).await
 }
 
 /// `POST /account/password`
 pub async fn change_password(call: Call, mut payload: Payload) -> Answered {
     let mut fields = Fields::form(&call.request, &mut payload).await?;
-    let Some(visitor) = Visitor::of(&call).await? else { return sign_in_first(&call) };
+    let Some(visitor) = Visitor::restricted(&call).await? else { return sign_in_first(&call) };
+    let back = fields.text(BACK).and_then(|back| call.door.redirects().allowed(&back));
     if !sent_by(&call, &[visitor.caller.session], &mut fields) {
-        return expired(&call, &visitor).await;
+        return expired(&call, &visitor, back).await;
     }
     let (current, new) = (fields.required_secret("current"), fields.required_secret("new"));
     let wish = PasswordChange { caller: visitor.caller.clone(), current, new, keeps_tokens: false };
     let error = match call.door.change_password(wish, call.policy(), call.client()).await {
-        Ok(Some(issued)) => return call.set_cookies(redirect("/account?done=password"), &issued),
-        Ok(None) => return visitor.keep(&call, redirect("/account?done=password")),
+        Ok(Some(issued)) => return call.set_cookies(changed(&call, &visitor, back.as_deref()), &issued),
+        Ok(None) => return visitor.keep(&call, changed(&call, &visitor, back.as_deref())),
         Err(error) => error,
     };
     let t = Frame::of(&call).t;
@@ -78,7 +86,13 @@ pub async fn change_password(call: Call, mut payload: Payload) -> Answered {
         _ => None,
     };
     let trouble = Trouble { status: refusals::status(&error), error: Some(refusals::said(&error, t)), fault };
-    refusals::with_headers(page(&call, &visitor, trouble).await, &error)
+    refusals::with_headers(page(&call, &visitor, back, trouble).await, &error)
+}
+
+/// On to where somebody was headed who had to change the password first; others stay here.
+fn changed(call: &Call, visitor: &Visitor, back: Option<&str>) -> HttpResponse {
+    let headed = if visitor.caller.must_change_password { call.door.redirects().target(back) } else { HERE.to_owned() };
+    redirect(if headed == HERE { "/account?done=password" } else { &headed })
 }
 
 /// `POST /account/sessions/{id}`: ends it.
@@ -86,7 +100,7 @@ pub async fn end_session(call: Call, mut payload: Payload) -> Answered {
     let mut fields = Fields::form(&call.request, &mut payload).await?;
     let Some(visitor) = Visitor::of(&call).await? else { return sign_in_first(&call) };
     if !sent_by(&call, &[visitor.caller.session], &mut fields) {
-        return expired(&call, &visitor).await;
+        return expired(&call, &visitor, None).await;
     }
     let id = call.request.match_info().get("id").and_then(|id| uuid::Uuid::try_parse(id).ok()).map(Id128);
     let (caller, client) = (visitor.caller.clone(), call.client());
@@ -107,9 +121,9 @@ pub async fn end_session(call: Call, mut payload: Payload) -> Answered {
 /// `POST /account/sign-out-everywhere`
 pub async fn sign_out_everywhere(call: Call, mut payload: Payload) -> Answered {
     let mut fields = Fields::form(&call.request, &mut payload).await?;
-    let Some(visitor) = Visitor::of(&call).await? else { return sign_in_first(&call) };
+    let Some(visitor) = Visitor::restricted(&call).await? else { return sign_in_first(&call) };
     if !sent_by(&call, &[visitor.caller.session], &mut fields) {
-        return expired(&call, &visitor).await;
+        return expired(&call, &visitor, None).await;
     }
     let (tokens, client) = (visitor.tokens(&call)?, call.client());
     call.door.ask(move |core| core.sign_out_everywhere(&tokens, &client)).await?;
@@ -117,26 +131,33 @@ pub async fn sign_out_everywhere(call: Call, mut payload: Payload) -> Answered {
 }
 
 fn sign_in_first(call: &Call) -> Answered {
-    without_dead_cookies(call, redirect(&call.door.redirects().sign_in_page(Some("/account"))))
+    without_dead_cookies(call, redirect(&call.door.redirects().sign_in_page(Some(HERE))))
 }
 
-async fn expired(call: &Call, visitor: &Visitor) -> Answered {
+async fn expired(call: &Call, visitor: &Visitor, back: Option<String>) -> Answered {
     let error = Some(Frame::of(call).t.form_expired.to_owned());
-    page(call, visitor, Trouble { status: StatusCode::FORBIDDEN, error, fault: None }).await
+    page(call, visitor, back, Trouble { status: StatusCode::FORBIDDEN, error, fault: None }).await
 }
 
-async fn page(call: &Call, visitor: &Visitor, trouble: Trouble) -> Answered {
-    let (frame, id) = (Frame::of(call), visitor.caller.account);
-    let (account, sessions) = call.door.ask(move |core| Ok((core.find_account(id)?, core.list_sessions(id)?))).await?;
+/// Of an account whose password must be changed there is nothing on it but the form for that.
+async fn page(call: &Call, visitor: &Visitor, back: Option<String>, trouble: Trouble) -> Answered {
+    let (frame, id, must_change) = (Frame::of(call), visitor.caller.account, visitor.caller.must_change_password);
+    let look = move |core: &Core| {
+        let sessions = if must_change { Vec::new() } else { core.list_sessions(id)? };
+        Ok((core.find_account(id)?, sessions))
+    };
+    let (account, sessions) = call.door.ask(look).await?;
     let page = Page {
         frame,
         token: token_of(call, visitor.caller.session),
-        rows: rows(&account, frame),
+        rows: if must_change { Vec::new() } else { rows(&account, frame) },
         identifier: account.email.clone().or(account.username.clone()).or(account.name.clone()).unwrap_or_default(),
         has_password: account.has_password,
+        must_change,
+        back: back.filter(|_| must_change),
         devices: sessions.iter().map(|session| shown(session, visitor, call, frame)).collect(),
         rule: count(frame.t.password_rule, frame.site.password_min_length.into()),
-        done: done(call, frame).filter(|_| trouble.error.is_none()),
+        done: done(call, frame).filter(|_| trouble.error.is_none() && !must_change),
         error: trouble.error,
         fault: trouble.fault,
     };

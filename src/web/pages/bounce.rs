@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 
+use super::entry;
 use super::frame::{Frame, Message, host_of, redirect, way_back};
-use super::visitor::{renewed, without_dead_cookies};
+use super::visitor::{Visitor, renewed, without_dead_cookies};
 use crate::clock::Timestamp;
 use crate::core::session::Issued;
 use crate::secret::{base64url, sha256};
@@ -23,13 +24,22 @@ const TOO_MANY: u32 = 3;
 pub async fn go_on(call: Call) -> Answered {
     let back = way_back(&call);
     match renewed(&call).await? {
+        Some(issued) if issued.must_change_password => entry::go_on(&call, back.as_deref(), &issued),
         Some(issued) => towards(&call, back.as_deref(), Some(&issued)),
         None => without_dead_cookies(&call, redirect(&call.door.redirects().sign_in_page(back.as_deref()))),
     }
 }
 
+/// Sends a visitor on to where they wanted to go, or to change the password first.
+pub fn onwards(call: &Call, back: Option<&str>, visitor: &Visitor) -> Answered {
+    if visitor.caller.must_change_password {
+        return visitor.keep(call, redirect(&call.door.redirects().account_page(back)));
+    }
+    towards(call, back, visitor.renewed())
+}
+
 /// Sends somebody who is signed in on to where they wanted to go, with the tokens that were made on the way.
-pub fn towards(call: &Call, back: Option<&str>, renewed: Option<&Issued>) -> Answered {
+fn towards(call: &Call, back: Option<&str>, renewed: Option<&Issued>) -> Answered {
     let (target, now) = (call.door.redirects().target(back), call.door.core().now());
     let noted = call.bounce_cookie().and_then(|text| Bounces::read(&text));
     let bounces = Bounces::after(noted, &target, now);

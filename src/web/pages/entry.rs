@@ -24,8 +24,9 @@ pub fn wish(
     })
 }
 
-/// Sets the cookies and goes to where the person came from.
+/// Sets the cookies and goes to where the person came from; by way of the account's page, if the password must be changed.
 pub fn go_on(call: &Call, back: Option<&str>, issued: &Issued) -> Answered {
-    let target = call.door.redirects().target(back);
+    let redirects = call.door.redirects();
+    let target = if issued.must_change_password { redirects.account_page(back) } else { redirects.target(back) };
     call.set_cookies(redirect(&target), issued)
 }

@@ -82,6 +82,7 @@ pub fn said(error: &Error, t: &Texts) -> String {
         Refusal::InvalidFields(_) => t.fields_wrong,
         Refusal::RouteNotFound => t.no_page,
         Refusal::Busy(_) => t.busy,
+        Refusal::PasswordChangeRequired => t.must_change,
         Refusal::PermissionDenied
         | Refusal::MalformedBody(_)
         | Refusal::UnsupportedMediaType

@@ -51,8 +51,8 @@ struct Filled {
 /// `GET /register`: the form; whoever is signed in goes on.
 pub async fn show(call: Call) -> Answered {
     let back = way_back(&call);
-    if let Some(visitor) = Visitor::of(&call).await? {
-        return bounce::towards(&call, back.as_deref(), visitor.renewed());
+    if let Some(visitor) = Visitor::restricted(&call).await? {
+        return bounce::onwards(&call, back.as_deref(), &visitor);
     }
     if !call.door.site().signup {
         return closed(&call, back.as_deref());

@@ -40,8 +40,8 @@ struct Filled {
 /// `GET /login`: the form; whoever is signed in goes on.
 pub async fn show(call: Call) -> Answered {
     let back = way_back(&call);
-    if let Some(visitor) = Visitor::of(&call).await? {
-        return bounce::towards(&call, back.as_deref(), visitor.renewed());
+    if let Some(visitor) = Visitor::restricted(&call).await? {
+        return bounce::onwards(&call, back.as_deref(), &visitor);
     }
     let filled = Filled { back, remember: true, ..Filled::default() };
     let page = form(&call, &Guest::of(&call)?, &filled, StatusCode::OK, None)?;

@@ -55,6 +55,8 @@ pub struct Texts {
     pub change_password: &'static str,
     /// Under the heading.
     pub change_password_hint: &'static str,
+    /// Why there is nothing else on the page.
+    pub must_change: &'static str,
     /// A heading.
     pub devices: &'static str,
     /// Beside a device.

@@ -20,10 +20,17 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// The visitor, if one is signed in. `Err` is a doubt: the service is busy, or the cookies contradict each other.
+    /// The visitor, if one is signed in and need not change the password first.
     pub async fn of(call: &Call) -> Result<Option<Self>, Error> {
+        let Some(visitor) = Self::restricted(call).await? else { return Ok(None) };
+        let caller = visitor.caller.unrestricted()?;
+        Ok(Some(Self { caller, ..visitor }))
+    }
+
+    /// As `of`, whatever they must do first. `Err` is a doubt: the service is busy, or the cookies contradict each other.
+    pub async fn restricted(call: &Call) -> Result<Option<Self>, Error> {
         if let Some(access) = call.access_cookie()? {
-            match call.resolve(Some(access)).await {
+            match call.resolve_restricted(Some(access)).await {
                 Ok(caller) => return Ok(Some(Self { caller, renewed: None })),
                 Err(error) if is_doubt(&error) => return Err(error),
                 Err(_no) => {}

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::http::Request;
 use crate::support::process::{Node, Place, until};
-use crate::support::{Backend, on_both_backends};
+use crate::support::{Backend, code, on_both_backends};
 
 on_both_backends!(
     accounts_are_added_listed_shown_and_changed,
@@ -14,6 +14,7 @@ on_both_backends!(
     sessions_are_listed_and_end_on_a_running_service,
     a_change_to_an_account_ends_its_sessions_on_a_running_service,
     new_secrets_work_at_once_and_old_ones_no_more,
+    a_required_change_of_password_is_shown_met_and_lifted,
     keys_rotate_under_a_running_service,
     a_key_that_is_pulled_takes_its_tokens_with_it,
 );
@@ -147,6 +148,7 @@ fn a_change_to_an_account_ends_its_sessions_on_a_running_service(backend: Backen
         (&["account", "set-role", "emily", "ADMIN"][..], ""),
         (&["account", "set-pin", "emily", "--pin-stdin"], "4711"),
         (&["account", "set-password", "emily", "--password-stdin"], PASSWORD),
+        (&["account", "require-password-change", "emily", "--lift"], ""),
         (&["account", "set-status", "emily", "suspended"], ""),
     ] {
         let (access, refresh) = node.sign_in("emily", PASSWORD);
@@ -162,6 +164,39 @@ fn a_change_to_an_account_ends_its_sessions_on_a_running_service(backend: Backen
     let (access, _) = node.sign_in("emily", PASSWORD);
     let me = node.send(&Request::new("GET", "/auth/me").bearer(&access)).json();
     assert_eq!((me["role"].as_str(), me["status"].as_str()), (Some("ADMIN"), Some("active")));
+}
+
+fn a_required_change_of_password_is_shown_met_and_lifted(backend: Backend) {
+    let place = with_emily(backend);
+    add(&place, &["--name", "Till 3", "--pin-stdin"], "4711");
+    let refused = place.run(&["account", "require-password-change", "Till 3"]);
+    let why = "doorward: password must be set before its change can be required; this account has none\n";
+    assert_eq!((refused.status.code(), &*refused.stderr), (Some(1), why));
+    let node = place.serve(&[]);
+    let shown = |arguments: &[&str]| place.succeed(arguments, "").matches("must change password").count();
+    let is_shown = || [shown(&["account", "list"]), shown(&["account", "show", "emily"])];
+    let me = |access: &str| node.send(&Request::new("GET", "/auth/me").bearer(access));
+    assert_eq!(is_shown(), [0, 0]);
+    for lifts in [true, false] {
+        let (before, refresh) = node.sign_in("emily", PASSWORD);
+        let said = place.succeed(&["account", "require-password-change", "emily"], "");
+        assert_eq!(said, "account 1 must change its password; its sessions have ended\n");
+        assert_eq!(is_shown(), [1, 1]);
+        assert_dies(&node, &before, "the requirement");
+        assert_eq!(refresh_status(&node, &refresh), 401);
+        let (restricted, _) = node.sign_in("emily", PASSWORD);
+        assert_eq!((me(&restricted).status, code(&me(&restricted)).as_str()), (403, "password_change_required"));
+        if lifts {
+            let said = place.succeed(&["account", "require-password-change", "emily", "--lift"], "");
+            assert_eq!(said, "account 1 need not change its password any more; its sessions have ended\n");
+            until(SOON, "the end of what is lifted", || (me(&restricted).status == 401).then_some(()));
+        } else {
+            let change = json!({ "currentPassword": PASSWORD, "newPassword": "silver-kettle-morning" }).to_string();
+            let change = Request::new("POST", "/auth/change-password").bearer(&restricted).json(&change);
+            assert_eq!(me(node.send(&change).json()["accessToken"].as_str().unwrap()).status, 200);
+        }
+        assert_eq!(is_shown(), [0, 0]);
+    }
 }
 
 fn new_secrets_work_at_once_and_old_ones_no_more(backend: Backend) {

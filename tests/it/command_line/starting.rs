@@ -8,12 +8,13 @@ use diesel::{Connection, SqliteConnection};
 use serde_json::json;
 
 use crate::support::process::{Node, Place};
-use crate::support::{Backend, on_both_backends};
+use crate::support::{self, Backend, on_both_backends};
 
 on_both_backends!(
     the_demonstration_loads_both_sample_accounts_once,
     migrate_prints_what_it_ran_and_does_nothing_twice,
     without_auto_migrate_an_empty_database_stops_the_start,
+    the_accounts_of_an_earlier_version_are_as_they_were,
     nodes_that_start_together_on_an_empty_database_all_come_up,
     demonstrations_that_start_together_all_come_up,
 );
@@ -33,7 +34,7 @@ fn a_first_start_makes_private_files_and_says_where_it_listens() {
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[0], format!("doorward {}", env!("CARGO_PKG_VERSION")), "{said}");
     assert_eq!(lines[1], format!("listening on http://{}", node.address()), "{said}");
-    for part in ["SQLite doorward.db (1 migration ran)", "doorward.keys (made now", "native at /"] {
+    for part in ["SQLite doorward.db (2 migrations ran)", "doorward.keys (made now", "native at /"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(node.get("/healthz").status, 200);
@@ -130,11 +131,34 @@ fn without_auto_migrate_an_empty_database_stops_the_start(backend: Backend) {
     }
 }
 
+fn the_accounts_of_an_earlier_version_are_as_they_were(backend: Backend) {
+    let place = Place::on(backend);
+    let password = "quiet-harbour-lantern";
+    place.succeed(&["account", "add", "--username", "emilys", "--password-stdin"], password);
+    let (access, _) = place.serve(&[]).sign_in("emilys", password);
+    let before = place.succeed(&["account", "show", "emilys"], "");
+    let down = include_str!("../../../migrations/sqlite/2026-11-21-000001_must_change_password/down.sql");
+    let back = format!("{down} DELETE FROM __diesel_schema_migrations WHERE version = '20261121000001'");
+    match backend {
+        Backend::Sqlite => {
+            let file = place.file("doorward.db").display().to_string();
+            SqliteConnection::establish(&file).unwrap().batch_execute(&back).unwrap();
+        }
+        Backend::Postgres => drop(support::postgres::psql(&place.value("DATABASE_URL"), &back)),
+    }
+    let said = place.succeed(&["migrate"], "");
+    assert_eq!(said.matches(": ran ").count(), 1, "{said}");
+    assert_eq!(place.succeed(&["account", "show", "emilys"], ""), before);
+    let node = place.serve(&[]);
+    assert!(node.believes(&access), "a token of before is one of an account that must do nothing");
+    node.sign_in("emilys", password);
+}
+
 fn nodes_that_start_together_on_an_empty_database_all_come_up(backend: Backend) {
     for round in 0..3 {
         let place = Place::on(backend).set("WORKERS", "1");
         let nodes = start_together(&place, &["serve"]);
-        let migrated = nodes.iter().filter(|node| node.stdout().contains("migration ran)")).count();
+        let migrated = nodes.iter().filter(|node| node.stdout().contains(" ran)")).count();
         assert_eq!(migrated, 1, "round {round}: one of them makes the tables");
         place.succeed(&["account", "add", "--username", "emilys", "--password-stdin"], "quiet-harbour-lantern");
         let (access, refresh) = nodes[0].sign_in("emilys", "quiet-harbour-lantern");

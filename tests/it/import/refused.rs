@@ -16,7 +16,7 @@ on_both_backends!(
 );
 
 /// A line, and why it is refused, behind what names it if anything does. HASH stands for a good hash, LONG for 1,025 letters.
-const REFUSED: [(&str, &str); 24] = [
+const REFUSED: [(&str, &str); 26] = [
     (r#"{"username":"a1","passwordHash":"canary$42""#, r#"it is no JSON (in "passwordHash", column 43)"#),
     ("[1]", "it must be an object"),
     (
@@ -43,6 +43,14 @@ const REFUSED: [(&str, &str); 24] = [
     (r#"{"username":"c3","uuid":"canary"}"#, "(c3) uuid must be a uuid"),
     (r#"{"username":42,"email":"c4@mail.example","firstName":"a\nb"}"#, "(c4@mail.example) username must be text"),
     (r#"{"username":"c5","password":"LONG"}"#, "(c5) password must have at most 1024 characters"),
+    (
+        r#"{"username":"c7","pinHash":"HASH","mustChangePassword":true}"#,
+        "(c7) mustChangePassword must be left out where there is no password",
+    ),
+    (
+        r#"{"username":"c8","passwordHash":"HASH","mustChangePassword":"yes"}"#,
+        "(c8) mustChangePassword must be true or false",
+    ),
     (r#"{"username":"c6","lastName":"a\u0000b"}"#, "(c6) lastName must be text without control characters"),
 ];
 

@@ -1,14 +1,16 @@
 //! Every field of an account comes over, and what a line leaves out has its default.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{House, PASSWORD, SOME_HASH, login, me, someone, status};
-use crate::support::{Backend, on_both_backends};
+use crate::support::http::Request;
+use crate::support::{Backend, code, on_both_backends};
 
 on_both_backends!(
     every_field_of_a_line_is_the_accounts,
     what_a_line_leaves_out_has_its_default,
     an_account_that_was_shut_stays_shut,
+    a_temporary_password_is_imported_to_be_changed,
     standard_input_is_a_file_too,
 );
 
@@ -61,7 +63,7 @@ fn what_a_line_leaves_out_has_its_default(backend: Backend) {
     for (name, role) in [("one", "GUEST"), ("two", "ADMIN"), ("three", "MEMBER"), ("four", "ADMIN")] {
         assert_eq!(house.count(&format!("username = '{name}' AND role = '{role}'")), 1, "{name}");
     }
-    let rest = "status = 'active' AND stats = '{}' AND profile = '{}' AND permissions = '' AND NOT email_verified AND created_at = updated_at";
+    let rest = "NOT must_change_password AND status = 'active' AND stats = '{}' AND profile = '{}' AND permissions = '' AND NOT email_verified AND created_at = updated_at";
     assert_eq!(house.count(rest), 4);
     let node = house.place.serve(&[]);
     assert_eq!(
@@ -79,6 +81,28 @@ fn an_account_that_was_shut_stays_shut(backend: Backend) {
     for word in ["inactive", "locked", "suspended"] {
         assert_eq!([status(&node, word, "wrong"), status(&node, word, PASSWORD)], [401, 403], "{word}");
     }
+}
+
+fn a_temporary_password_is_imported_to_be_changed(backend: Backend) {
+    let house = House::on(backend);
+    let line =
+        |name: &str, must: Value| json!({ "username": name, "passwordHash": SOME_HASH, "mustChangePassword": must });
+    let plain = json!({ "username": "plain", "password": "for-one-day", "mustChangePassword": true });
+    house.succeed(&["--plain-secrets"], &[line("hashed", json!(true)), line("free", json!(false)), plain]);
+    assert_eq!(house.count("must_change_password"), 2);
+    let node = house.place.serve(&[]);
+    for (name, password) in [("hashed", PASSWORD), ("plain", "for-one-day")] {
+        let tokens = login(&node, name, password).json();
+        let access = tokens["accessToken"].as_str().unwrap();
+        let refused = node.send(&Request::new("GET", "/auth/me").bearer(access));
+        assert_eq!((refused.status, &*code(&refused)), (403, "password_change_required"), "{name}");
+        let change = json!({ "currentPassword": password, "newPassword": "another-quiet-harbour" }).to_string();
+        let changed = node.send(&Request::new("POST", "/auth/change-password").bearer(access).json(&change));
+        assert_eq!(changed.status, 200, "{}", changed.text());
+        assert_eq!(me(&node, "", &changed.json()["accessToken"])["username"], name);
+    }
+    me(&node, "", &login(&node, "free", PASSWORD).json()["accessToken"]);
+    assert_eq!(house.count("must_change_password"), 0);
 }
 
 fn standard_input_is_a_file_too(backend: Backend) {

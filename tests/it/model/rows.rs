@@ -64,7 +64,8 @@ impl Row {
     /// The production's verdict on a refresh token of this session.
     pub fn verdict(&self, now: Timestamp, presented: i64, epoch: i64, confirmed: Option<Timestamp>) -> Verdict {
         ask_once(&VERDICTS, (*self, now, presented, epoch, confirmed), || {
-            let account = AccountState { epoch, status: AccountStatus::Active, role: String::new() };
+            let account =
+                AccountState { epoch, status: AccountStatus::Active, role: String::new(), must_change_password: false };
             let rules = RotationRules { rotates: true, grace: GRACE };
             decide(now, presented, &self.in_full(), &account, confirmed, &rules)
         })
@@ -229,6 +230,7 @@ fn access_token(session: u8, generation: i64, epoch: i64) -> AccessClaims {
         generation,
         epoch,
         role: String::new(),
+        must_change_password: false,
         issued_at: START,
         expires_at: START,
         id: String::new(),

@@ -11,10 +11,9 @@ use actix_web::web::{self, Payload, ServiceConfig};
 
 use super::Dialect;
 use crate::core::account::PasswordChange;
-use crate::core::caller::Caller;
 use crate::core::refusal::{Error, Refusal};
 use crate::core::sign_out::PresentedTokens;
-use crate::web::answer::{Answered, WebError};
+use crate::web::answer::Answered;
 use crate::web::body::Fields;
 use crate::web::call::Call;
 use crate::web::resource;
@@ -70,26 +69,22 @@ async fn logout(call: Call, mut payload: Payload) -> Answered {
 
 async fn logout_all(call: Call) -> Answered {
     let presented = PresentedTokens { access: call.bearer_only()?, refresh: None };
-    call.resolve(presented.access.clone()).await?;
+    call.resolve_restricted(presented.access.clone()).await?;
     let client = call.client();
     call.door.ask(move |core| core.sign_out_everywhere(&presented, &client)).await?;
     Ok(wire::done(&call, "Logged out from all devices"))
 }
 
 async fn me(call: Call) -> Answered {
-    let caller = caller(&call).await?;
+    let caller = call.resolve(call.bearer_only()?).await?;
     Ok(wire::me(&call, &call.account_of(&caller).await?))
 }
 
 /// The bearer is checked before the body, the body before the old password.
 async fn change_password(call: Call, mut payload: Payload) -> Answered {
-    let caller = caller(&call).await?;
+    let caller = call.resolve_restricted(call.bearer_only()?).await?;
     let (current, new) = wire::change_password(Fields::optional(&call.request, &mut payload).await?)?;
     let wish = PasswordChange { caller, current, new, keeps_tokens: true };
     call.door.change_password(wish, call.policy(), call.client()).await?;
     Ok(wire::done(&call, "Password changed successfully"))
-}
-
-async fn caller(call: &Call) -> Result<Caller, WebError> {
-    Ok(call.resolve(call.bearer_only()?).await?)
 }

@@ -47,6 +47,7 @@ fn said(refusal: &Refusal) -> Option<(Status, &'static str)> {
         Refusal::DuplicateCookie
         | Refusal::OriginNotAllowed
         | Refusal::PermissionDenied
+        | Refusal::PasswordChangeRequired
         | Refusal::SignUpClosed
         | Refusal::UnsupportedMediaType
         | Refusal::BodyTooLarge

@@ -113,7 +113,8 @@ async fn change_profile(call: Call, caller: Caller, mut payload: Payload) -> Ans
     Ok(HttpResponse::Ok().json(wire::User::from(&account)))
 }
 
-async fn change_password(call: Call, caller: Caller, mut payload: Payload) -> Answered {
+async fn change_password(call: Call, mut payload: Payload) -> Answered {
+    let caller = call.resolve_restricted(call.access_token()?).await?;
     let asked = wire::change_password(Fields::required(&call.request, &mut payload).await?)?;
     let tokens = if call.uses_bearer() { asked.tokens.unwrap_or(Tokens::Body) } else { Tokens::Cookies };
     let wish = PasswordChange { caller, current: asked.current, new: asked.new, keeps_tokens: false };

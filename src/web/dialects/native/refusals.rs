@@ -64,6 +64,7 @@ fn said(refusal: &Refusal) -> Said {
         | Refusal::RefreshTokenMissing
         | Refusal::RefreshTokenReused => of_token(refusal),
         Refusal::PermissionDenied
+        | Refusal::PasswordChangeRequired
         | Refusal::OriginNotAllowed
         | Refusal::DuplicateCookie
         | Refusal::AuthorizationMalformed
@@ -140,6 +141,11 @@ fn of_access(refusal: &Refusal) -> Said {
             Status::FORBIDDEN,
             "Origin not allowed",
             "A page of another origin may not do this; its origin belongs into CORS_ORIGINS.".into(),
+        ),
+        Refusal::PasswordChangeRequired => (
+            Status::FORBIDDEN,
+            "Password change required",
+            "The password must be changed before anything else; change it, or sign out.".into(),
         ),
         Refusal::DuplicateCookie => (
             Status::BAD_REQUEST,

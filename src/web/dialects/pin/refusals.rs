@@ -40,6 +40,7 @@ fn said(refusal: &Refusal) -> Option<(Status, String)> {
         Refusal::DuplicateCookie
         | Refusal::OriginNotAllowed
         | Refusal::PermissionDenied
+        | Refusal::PasswordChangeRequired
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
         | Refusal::SignUpClosed

@@ -42,6 +42,7 @@ fn said(refusal: &Refusal) -> Option<(Status, &'static str)> {
         | Refusal::DuplicateCookie
         | Refusal::OriginNotAllowed
         | Refusal::PermissionDenied
+        | Refusal::PasswordChangeRequired
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
         | Refusal::SignUpClosed

@@ -53,6 +53,7 @@ fn said(refusal: &Refusal) -> Option<(Status, Value)> {
         Refusal::DuplicateCookie
         | Refusal::OriginNotAllowed
         | Refusal::PermissionDenied
+        | Refusal::PasswordChangeRequired
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
         | Refusal::SignUpClosed

@@ -25,6 +25,7 @@ pub const TEXTS: Texts = Texts {
     member_since: "Account since",
     change_password: "Change password",
     change_password_hint: "Every other device is signed out.",
+    must_change: "Whoever runs this service asks you to choose a new password before you go on.",
     devices: "Signed-in devices",
     this_device: "This device",
     unknown_device: "Unknown device",

@@ -25,6 +25,7 @@ pub const TEXTS: Texts = Texts {
     member_since: "Cuenta desde",
     change_password: "Cambiar la contraseña",
     change_password_hint: "Se cierra la sesión en todos los demás dispositivos.",
+    must_change: "Quien administra este servicio te pide que elijas una contraseña nueva antes de continuar.",
     devices: "Dispositivos con sesión iniciada",
     this_device: "Este dispositivo",
     unknown_device: "Dispositivo desconocido",
