@@ -1,5 +1,5 @@
 //! What is worth an event, and that it is told twice: in the table, in the transaction of the act itself, and as a log
-//! line once that is committed. Neither ever holds a secret, a token or an identifier as somebody typed it (people type
+//! line once that is committed. What changes no row is told in the background. Neither ever holds a secret, a token or an identifier as somebody typed it (people type
 //! passwords into user name fields).
 
 use super::Core;
@@ -39,6 +39,8 @@ pub enum Kind {
     RoleChange,
     /// The status was changed.
     StatusChange,
+    /// Two cookies of ours came that differ.
+    DuplicateCookie,
     /// What failed sign-ins had cost an account was forgotten.
     ThrottleLifted,
     /// A signing key or a pepper was made or retired.
@@ -60,6 +62,7 @@ impl Kind {
         Self::ProfileChange,
         Self::RoleChange,
         Self::StatusChange,
+        Self::DuplicateCookie,
         Self::ThrottleLifted,
         Self::KeysChange,
     ];
@@ -79,13 +82,14 @@ impl Kind {
             Self::ProfileChange => "profile_change",
             Self::RoleChange => "role_change",
             Self::StatusChange => "status_change",
+            Self::DuplicateCookie => "duplicate_cookie",
             Self::ThrottleLifted => "throttle_lifted",
             Self::KeysChange => "keys_change",
         }
     }
 
     const fn alarms(self) -> bool {
-        matches!(self, Self::RefreshReuse)
+        matches!(self, Self::RefreshReuse | Self::DuplicateCookie)
     }
 }
 

@@ -19,6 +19,7 @@ mod conformance;
 mod cookies;
 mod crash;
 mod devices;
+mod duplicate_cookies;
 mod embedded;
 mod expiry;
 mod forged_tokens;
