@@ -41,6 +41,7 @@ mod races;
 mod redirects;
 mod refresh;
 mod rolling;
+mod secrets;
 mod sign_out;
 mod signing_keys;
 mod sixth_dialect;

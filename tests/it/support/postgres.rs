@@ -3,6 +3,7 @@
 //! its cluster starts one of its own. Each listens on a Unix socket in its own folder only. Which backends a test runs on is
 //! decided elsewhere.
 
+use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
@@ -77,9 +78,29 @@ struct Watchdog {
     said: Mutex<BufReader<ChildStdout>>,
 }
 
+thread_local! {
+    /// The databases of the test that runs on this thread.
+    static OF_THE_TEST: RefCell<Vec<String>> = const { RefCell::new(vec![]) };
+}
+
 /// The URL of a fresh, empty database.
 pub fn new_database() -> String {
-    shared().new_database()
+    let url = shared().new_database();
+    OF_THE_TEST.with_borrow_mut(|urls| urls.push(url.clone()));
+    url
+}
+
+/// All rows of the databases that this thread has made since it was asked last, as JSON.
+pub fn rows_of_the_test() -> String {
+    OF_THE_TEST.take().iter().map(|url| all_rows(url)).collect()
+}
+
+/// All rows of all tables, as JSON.
+pub fn all_rows(url: &str) -> String {
+    let tables = "SELECT string_agg(format('SELECT row_to_json(t)::text FROM %I t', table_name), ' UNION ALL ') \
+                  FROM information_schema.tables WHERE table_schema = 'public'";
+    let rows = psql(url, tables);
+    if rows.is_empty() { rows } else { psql(url, &rows) }
 }
 
 /// Runs SQL in a database, named by its name or its URL. Answers the rows, one a line, columns divided by `|`.
