@@ -134,7 +134,7 @@ fn no_log_holds_a_secret(backend: Backend) {
 }
 
 fn each_act_is_told_once(backend: Backend) {
-    let place = Place::on(backend).set("LOG_FORMAT", "json");
+    let place = Place::on(backend).set("LOG_FORMAT", "json").set("RUST_LOG", "info");
     let node = place.serve(&[]);
     let account = json!({ "username": "emily", "password": PASSWORD });
     let registered = node.post("/auth/register", &account);
@@ -166,7 +166,7 @@ fn each_act_is_told_once(backend: Backend) {
 /// A sibling domain may have planted one of them; whoever reads the log can go and look.
 #[test]
 fn two_cookies_that_differ_are_told_with_the_request_and_without_their_values() {
-    let place = Place::on(Backend::Sqlite).set("LOG_FORMAT", "json");
+    let place = Place::on(Backend::Sqlite).set("LOG_FORMAT", "json").set("RUST_LOG", "info");
     let node = place.serve(&[]);
     let answer = node.send(&Request::new("GET", "/auth/me").cookie_header("accessToken=planted; accessToken=own-one"));
     assert_eq!(answer.status, 400, "{}", answer.text());

@@ -12,6 +12,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
+use diesel::sql_types::{Nullable, Text};
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_query};
+
 /// The shell between the test process and the server: it starts the server as its own child, does with it what it reads, and
 /// stops it when its standard input closes. Only the test process holds the other end, so this happens after an exit, an
 /// abort and a SIGKILL alike. Signals do not reach it: Ctrl-C must end the tests first.
@@ -97,10 +100,22 @@ pub fn rows_of_the_test() -> String {
 
 /// All rows of all tables, as JSON.
 pub fn all_rows(url: &str) -> String {
-    let tables = "SELECT string_agg(format('SELECT row_to_json(t)::text FROM %I t', table_name), ' UNION ALL ') \
-                  FROM information_schema.tables WHERE table_schema = 'public'";
-    let rows = psql(url, tables);
-    if rows.is_empty() { rows } else { psql(url, &rows) }
+    // Not psql: this is asked at the end of every test.
+    let mut db = PgConnection::establish(url).unwrap_or_else(|why| panic!("{url}: {why}"));
+    let mut ask = |query: &str| -> Vec<String> {
+        let rows = sql_query(query).load::<Line>(&mut db).unwrap_or_else(|why| panic!("{query}: {why}"));
+        rows.into_iter().filter_map(|row| row.line).collect()
+    };
+    let every_table = "SELECT string_agg(format('SELECT row_to_json(t)::text AS line FROM %I t', table_name), \
+                       ' UNION ALL ') AS line FROM information_schema.tables WHERE table_schema = 'public'";
+    let queries = ask(every_table);
+    queries.iter().flat_map(|query| ask(query)).collect::<Vec<_>>().join("\n")
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Nullable<Text>)]
+    line: Option<String>,
 }
 
 /// Runs SQL in a database, named by its name or its URL. Answers the rows, one a line, columns divided by `|`.

@@ -17,6 +17,9 @@ use crate::support::{Backend, is_soak, postgres, secrets};
 /// How long a start, a command or an exit may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A service that a test uses tells all it can, so that a secret among it is found.
+const LOGS_ALL: [(&str, &str); 1] = [("RUST_LOG", "trace")];
+
 /// A folder to run in, and the variables to run with.
 pub struct Place {
     folder: tempfile::TempDir,
@@ -98,7 +101,7 @@ impl Place {
         if let Some(how) = typed {
             secrets::used(how, input.trim_end());
         }
-        let mut node = self.spawn(arguments, Stdio::piped());
+        let mut node = self.spawn(arguments, Stdio::piped(), &[]);
         // A command that does not read may be gone before it is written to.
         let _ = node.child.stdin.take().unwrap().write_all(input.as_bytes());
         let status = node.wait();
@@ -114,14 +117,14 @@ impl Place {
 
     /// Starts a service and waits until it listens.
     pub fn serve(&self, arguments: &[&str]) -> Node {
-        let mut node = self.begin(arguments);
+        let mut node = self.spawn(arguments, Stdio::null(), &LOGS_ALL);
         node.wait_until_it_listens();
         node
     }
 
     /// Starts a service and waits for nothing.
     pub fn begin(&self, arguments: &[&str]) -> Node {
-        self.spawn(arguments, Stdio::null())
+        self.spawn(arguments, Stdio::null(), &[])
     }
 
     /// Where SQLite keeps the rows.
@@ -132,17 +135,14 @@ impl Place {
         }
     }
 
-    fn spawn(&self, arguments: &[&str], stdin: Stdio) -> Node {
+    fn spawn(&self, arguments: &[&str], stdin: Stdio, unless_set: &[(&str, &str)]) -> Node {
         let binary = env!("CARGO_BIN_EXE_doorward");
         let mut command = Command::new(if self.before.is_empty() { binary } else { "sh" });
         if !self.before.is_empty() {
             command.args(["-c", &format!("{} exec \"$0\" \"$@\"", self.before), binary]);
         }
         command.args(arguments).current_dir(self.path()).env_clear().env("PATH", search_path());
-        // A service logs all that it can, so that a secret among it is found.
-        if arguments.first().is_none_or(|command| *command == "serve") && !is_soak() {
-            command.env("RUST_LOG", "trace");
-        }
+        command.envs(unless_set.iter().copied());
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = Output::of(child.stdout.take().unwrap());

@@ -56,15 +56,16 @@ pub struct Found {
 }
 
 impl Known {
-    /// Adds a secret, unless it is so short or so plain that it may stand somewhere by chance.
+    /// Adds a secret, unless it may stand somewhere by chance.
     pub fn add(&mut self, kind: &str, text: &str) {
-        let plain = text.bytes().collect::<HashSet<u8>>().len() < 6;
-        if text.len() < SHORTEST || plain || self.texts.contains(text) || self.texts.len() >= SECRETS_MAX {
+        // A hash that is shown as if it were a password stands in the rows all the same.
+        let is_hash = text.matches('$').count() > 1;
+        if is_hash || by_chance(text.as_bytes()) || self.texts.contains(text) || self.texts.len() >= SECRETS_MAX {
             return;
         }
         let (kind, text) = (Arc::<str>::from(kind), Arc::<str>::from(text));
         self.texts.insert(Arc::clone(&text));
-        for octets in forms_of(&text).into_iter().filter(|octets| octets.len() >= SHORTEST) {
+        for octets in forms_of(&text).into_iter().filter(|octets| !by_chance(octets)) {
             let last = octets.len() - SHORTEST;
             // Tokens begin and end alike: the window that tells most.
             let windows = [last / 2, 0, last, last / 3].map(|at| (at, hash(&octets[at..at + SHORTEST])));
@@ -127,6 +128,11 @@ impl Known {
     pub fn find_in_rows(&self, rows: &[u8]) -> Option<Found> {
         self.find(rows, |form| !self.is_in_a_name(&form.text))
     }
+}
+
+/// Whether it is so short or so plain that it may stand somewhere by chance.
+fn by_chance(octets: &[u8]) -> bool {
+    octets.len() < SHORTEST || octets.iter().collect::<HashSet<_>>().len() < 6
 }
 
 fn hash(window: &[u8]) -> u64 {

@@ -30,9 +30,8 @@ impl Log for Capture {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let of = |name: &&str| metadata.target().starts_with(name);
         // As the binary does: below warnings these quote what they cannot read.
-        let quoting =
-            ["actix_http", "actix_server"].iter().any(|name| of(name)) && metadata.level() > LevelFilter::Warn;
-        !quoting && !OF_TESTS.iter().any(|name| of(name))
+        let quoting = ["actix_http", "actix_server"].iter().any(&of) && metadata.level() > LevelFilter::Warn;
+        !quoting && !OF_TESTS.iter().any(of)
     }
 
     fn log(&self, record: &Record<'_>) {
