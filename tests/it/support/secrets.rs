@@ -57,13 +57,13 @@ pub struct Found {
 
 impl Known {
     /// Adds a secret, unless it may stand somewhere by chance.
-    pub fn add(&mut self, kind: &str, text: &str) {
+    pub fn add(&mut self, kind: impl std::fmt::Display, text: &str) {
         // A hash that is shown as if it were a password stands in the rows all the same.
         let is_hash = text.matches('$').count() > 1;
         if is_hash || by_chance(text.as_bytes()) || self.texts.contains(text) || self.texts.len() >= SECRETS_MAX {
             return;
         }
-        let (kind, text) = (Arc::<str>::from(kind), Arc::<str>::from(text));
+        let (kind, text) = (Arc::<str>::from(kind.to_string()), Arc::<str>::from(text));
         self.texts.insert(Arc::clone(&text));
         for octets in forms_of(&text).into_iter().filter(|octets| !by_chance(octets)) {
             let last = octets.len() - SHORTEST;

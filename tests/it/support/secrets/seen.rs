@@ -82,7 +82,7 @@ fn cookie(known: &mut Known, pair: &str) {
     if let Some((name, value)) = pair.split_once('=')
         && !name.ends_with("bounces")
     {
-        known.add(&format!("the cookie {}", name.trim()), value.trim());
+        known.add(format_args!("the cookie {}", name.trim()), value.trim());
     }
 }
 
@@ -101,7 +101,7 @@ fn in_body(known: &mut Known, body: &[u8]) {
 
 fn member(known: &mut Known, name: &str, value: &Value) {
     match value {
-        Value::String(text) if is_secret(name) => known.add(&format!("the member {name}"), text),
+        Value::String(text) if is_secret(name) => known.add(format_args!("the member {name}"), text),
         Value::String(text) if NAMES.contains(&name.to_lowercase().as_str()) => known.add_name(text),
         Value::String(text) => jwt(known, text),
         Value::Array(items) => items.iter().for_each(|item| member(known, name, item)),
@@ -113,7 +113,7 @@ fn member(known: &mut Known, name: &str, value: &Value) {
 fn fields(known: &mut Known, place: &str, pairs: &[u8]) {
     for (name, value) in form_urlencoded::parse(pairs) {
         if is_secret(&name) {
-            known.add(&format!("{name} of {place}"), &value);
+            known.add(format_args!("{name} of {place}"), &value);
         } else if NAMES.contains(&name.to_lowercase().as_str()) {
             known.add_name(&value);
         }
