@@ -7,6 +7,7 @@ pub mod audit;
 pub mod bounded_map;
 pub mod caller;
 pub mod demo;
+pub mod duplicate_cookies;
 pub mod feed;
 pub mod form_token;
 pub mod housekeeping;
@@ -41,6 +42,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
 use crate::settings::{Free, Settings, TokenAlgorithm};
 use crate::store::{self, Store};
+use duplicate_cookies::DuplicateCookies;
 use password::Hasher;
 use rate::{RateRules, Rates};
 use receipt::Receipts;
@@ -72,6 +74,7 @@ pub struct Inner {
     view: revocation::View,
     receipts: Receipts,
     rates: Rates,
+    duplicate_cookies: DuplicateCookies,
     probed: Mutex<Option<Instant>>,
 }
 
@@ -189,6 +192,7 @@ impl Core {
             view: revocation::View::default(),
             receipts: Receipts::default(),
             rates: Rates::default(),
+            duplicate_cookies: DuplicateCookies::default(),
             probed: Mutex::new(None),
             store,
             clock,

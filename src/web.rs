@@ -17,6 +17,7 @@ mod limits;
 mod metrics;
 mod origin;
 mod pages;
+mod presented_cookies;
 pub mod problem;
 pub mod redirect;
 mod run;

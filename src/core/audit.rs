@@ -1,5 +1,5 @@
 //! What is worth an event, and that it is told twice: in the table, in the transaction of the act itself, and as a log
-//! line once that is committed. Neither ever holds a secret, a token or an identifier as somebody typed it (people type
+//! line once that is committed. What changes no row is told in the background. Neither ever holds a secret, a token or an identifier as somebody typed it (people type
 //! passwords into user name fields).
 
 use super::Core;
@@ -41,6 +41,8 @@ pub enum Kind {
     StatusChange,
     /// A change of the password was required, or is no more.
     PasswordChangeRequired,
+    /// Two cookies of ours came that differ.
+    DuplicateCookie,
     /// What failed sign-ins had cost an account was forgotten.
     ThrottleLifted,
     /// A signing key or a pepper was made or retired.
@@ -63,6 +65,7 @@ impl Kind {
         Self::RoleChange,
         Self::StatusChange,
         Self::PasswordChangeRequired,
+        Self::DuplicateCookie,
         Self::ThrottleLifted,
         Self::KeysChange,
     ];
@@ -83,13 +86,14 @@ impl Kind {
             Self::RoleChange => "role_change",
             Self::StatusChange => "status_change",
             Self::PasswordChangeRequired => "password_change_required",
+            Self::DuplicateCookie => "duplicate_cookie",
             Self::ThrottleLifted => "throttle_lifted",
             Self::KeysChange => "keys_change",
         }
     }
 
     const fn alarms(self) -> bool {
-        matches!(self, Self::RefreshReuse)
+        matches!(self, Self::RefreshReuse | Self::DuplicateCookie)
     }
 }
 

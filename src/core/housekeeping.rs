@@ -1,4 +1,4 @@
-//! What a node does in the background: write receipts, follow the keys file, remove what is over, ask whether a database
+//! What a node does in the background: write receipts and what was counted, follow the keys file, remove what is over, ask whether a database
 //! that was away is back. Each step is a function that a test calls itself; the thread only calls them in time.
 //! Revocations are heard of in feed.rs.
 
@@ -27,13 +27,19 @@ impl Core {
         self.read_revocations()?;
         self.tidy_view()?;
         self.follow_keys();
-        self.write_receipts()
+        self.write_down()
     }
 
     /// Reads every revocation.
     pub(super) fn read_revocations(&self) -> Result<(), store::Error> {
         self.view.rebuild(|after, limit| self.store.read(|db| revocations::list_after(db, after, limit)))?;
         Ok(())
+    }
+
+    /// All that this node's requests have left to write.
+    fn write_down(&self) -> Result<(), Error> {
+        self.write_receipts()?;
+        self.write_duplicate_cookies()
     }
 
     /// Writes down which generations have arrived; at most one write a generation.
@@ -126,7 +132,7 @@ fn run(core: &Core, stop: &(Mutex<bool>, Condvar)) {
         if core.store.is_away() {
             let _ = core.store.probe();
         }
-        tell_once(&troubled, core.write_receipts());
+        tell_once(&troubled, core.write_down());
         if purged.elapsed() >= PURGE_EVERY {
             // One batch a round, however much is over: the next poll must not wait for a long clean-up.
             let gone = core.purge_some();
@@ -141,8 +147,8 @@ fn run(core: &Core, stop: &(Mutex<bool>, Condvar)) {
             break;
         }
     }
-    // Receipts of the last moments; without them a client whose answer was lost would merely be believed longer.
-    let _ = core.write_receipts();
+    // Of the last moments: without its receipt a client whose answer was lost would merely be believed longer.
+    let _ = core.write_down();
 }
 
 /// One line when trouble begins and one when it is over, not two a second while a database is away.

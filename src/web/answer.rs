@@ -176,9 +176,6 @@ impl Shaper {
         if let Error::Fault(fault) = error {
             tell(fault, &self.id);
         }
-        if let Error::Refusal(Refusal::DuplicateCookie) = error {
-            log::warn!(request = self.id.as_str(); "two cookies of one name differ: a sibling domain may plant one");
-        }
         let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
         let at = self.door.core().now();
         (self.mounted.dialect.refuse)(&Refused {

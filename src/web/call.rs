@@ -17,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::answer::{Answered, ForgetCookies, WebError};
 use super::dialects::Mounted;
 use super::session_cookie::SessionCookies;
-use super::{Doorward, missing_doorward};
+use super::{Doorward, missing_doorward, presented_cookies};
 use crate::core::account::Account;
 use crate::core::caller::{Caller, Client};
 use crate::core::rate::Counted;
@@ -120,12 +120,12 @@ impl Call {
 
     /// The refresh token in the cookie.
     pub fn refresh_cookie(&self) -> Result<Option<RefreshToken>, Refusal> {
-        Ok(self.cookies().read_refresh(self.request.headers())?.map(RefreshToken::new))
+        presented_cookies::refresh_cookie(&self.door, &self.request)
     }
 
     /// The access token, from the header if there is one, good or bad, else from the cookie.
     pub fn access_token(&self) -> Result<Option<AccessToken>, Refusal> {
-        access_token(&self.door, self.request.headers())
+        access_token(&self.door, &self.request)
     }
 
     /// Both, for a sign-out; a refresh token in the body comes before the cookie's.
@@ -139,8 +139,7 @@ impl Call {
 
     /// Both as this browser's cookies hold them, for a sign-in that takes their place.
     pub fn presented_cookies(&self) -> Result<PresentedTokens, Refusal> {
-        let access = self.cookies().read_access(self.request.headers())?.map(AccessToken::new);
-        Ok(PresentedTokens { access, refresh: self.refresh_cookie()? })
+        Ok(PresentedTokens { access: self.access_cookie()?, refresh: self.refresh_cookie()? })
     }
 
     /// Whether the request names its caller in the Authorization header.
@@ -223,7 +222,7 @@ impl Call {
 
     /// The token of the access cookie, for wires that read no header.
     pub fn access_cookie(&self) -> Result<Option<AccessToken>, Refusal> {
-        Ok(self.cookies().read_access(self.request.headers())?.map(AccessToken::new))
+        presented_cookies::access_cookie(&self.door, &self.request)
     }
 
     /// Who a token speaks for.
@@ -305,12 +304,11 @@ pub fn client_of(door: &Doorward, request: &HttpRequest) -> Client {
 }
 
 /// The one rule of precedence: a header, good or bad, and only without one the cookie (RFC 6750 section 2).
-pub fn access_token(door: &Doorward, headers: &HeaderMap) -> Result<Option<AccessToken>, Refusal> {
-    let token = match bearer(headers)? {
-        Some(token) => Some(token),
-        None => door.cookies().read_access(headers)?,
-    };
-    Ok(token.map(AccessToken::new))
+pub fn access_token(door: &Doorward, request: &HttpRequest) -> Result<Option<AccessToken>, Refusal> {
+    match bearer(request.headers())? {
+        Some(token) => Ok(Some(AccessToken::new(token))),
+        None => presented_cookies::access_cookie(door, request),
+    }
 }
 
 /// What an Authorization header holds.

@@ -22,7 +22,7 @@ impl Doorward {
         if let Some(caller) = request.extensions().get::<Caller>() {
             return Ok(caller.clone());
         }
-        let presented = access_token(self, request.headers())?.ok_or(Refusal::TokenMissing)?;
+        let presented = access_token(self, request)?.ok_or(Refusal::TokenMissing)?;
         self.resolve(presented.expose()).await
     }
 

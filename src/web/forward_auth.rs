@@ -220,7 +220,7 @@ async fn decide(door: &Doorward, request: &HttpRequest) -> Result<Allowed, No> {
 }
 
 async fn caller(door: &Doorward, request: &HttpRequest) -> Result<(Caller, Option<Renewal>), No> {
-    let presented = access_token(door, request.headers())?;
+    let presented = access_token(door, request)?;
     let resolved = match &presented {
         Some(token) => door.find_caller(token.expose()).await,
         None => Err(Refusal::TokenMissing.into()),

@@ -8,9 +8,9 @@ use crate::core::caller::Caller;
 use crate::core::rate::Counted;
 use crate::core::refusal::{Error, Fault, Refusal};
 use crate::core::session::Issued;
-use crate::secret::RefreshToken;
 use crate::web::Doorward;
 use crate::web::call::client_of;
+use crate::web::presented_cookies::refresh_cookie;
 
 /// What was renewed and is to go out.
 #[derive(Debug)]
@@ -25,9 +25,9 @@ impl Renewal {
 
 /// Renews by the refresh cookie. Without one, `refusal` stands: it says what was wrong with the access token.
 pub async fn renew(door: &Doorward, request: &HttpRequest, refusal: Refusal) -> Result<(Caller, Renewal), No> {
-    let Some(token) = door.cookies().read_refresh(request.headers())? else { return Err(refusal.into()) };
+    let Some(token) = refresh_cookie(door, request)? else { return Err(refusal.into()) };
     door.core().keep_rate(Counted::Refresh, &client_of(door, request))?;
-    let (token, policies) = (RefreshToken::new(token), door.clone());
+    let policies = door.clone();
     let renewed = door.ask(move |core| core.renew_access_token(&token, &|dialect| policies.policy_of(dialect))).await;
     match renewed {
         Ok(renewed) => Ok((renewed.caller, Renewal(renewed.issued))),
@@ -40,6 +40,6 @@ pub async fn renew(door: &Doorward, request: &HttpRequest, refusal: Refusal) -> 
 
 /// Whether a refresh cookie is worth a try: by its signature and times alone.
 pub fn seems_possible(door: &Doorward, request: &HttpRequest) -> bool {
-    let cookie = door.cookies().read_refresh(request.headers()).ok().flatten();
-    cookie.is_some_and(|token| door.core().may_be_refreshed(&RefreshToken::new(token)))
+    let cookie = refresh_cookie(door, request).ok().flatten();
+    cookie.is_some_and(|token| door.core().may_be_refreshed(&token))
 }

@@ -66,6 +66,8 @@ impl Day {
     /// In a place whose database is special.
     pub fn begin_at(what: &'static str, backend: Backend, place: Place, settings: &[(&str, &str)]) -> Self {
         let mut place = place.set("DATABASE_TIMEOUT", "2s").set("METRICS_TOKEN", COUNTERS);
+        // Its lines are counted.
+        place = place.set("RUST_LOG", "info");
         let mut database = place.file("doorward.db").display().to_string();
         if backend == Backend::Postgres {
             database = postgres::new_database();

@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::secrets;
+
 /// Longer than a service waits for anything, so that its own answer is seen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -59,8 +61,13 @@ impl Request {
 
     /// As `send`, to a server that may be gone: an answer counts only if it came whole.
     pub fn try_send(&self, address: SocketAddr) -> io::Result<Response> {
+        self.note_secrets();
         let stream = write_to(address, &self.to_bytes(address))?;
         Response::read(&mut BufReader::new(stream), self.method == "HEAD")
+    }
+
+    fn note_secrets(&self) {
+        secrets::sent(&self.path, &self.headers, self.body.as_deref());
     }
 
     fn has_header(&self, name: &str) -> bool {
@@ -103,6 +110,7 @@ impl KeptConnection {
 
     pub fn send(&mut self, request: Request) -> io::Result<Response> {
         let request = request.header("Connection", "keep-alive");
+        request.note_secrets();
         self.reader.get_mut().write_all(&request.to_bytes(self.address))?;
         Response::read(&mut self.reader, request.method == "HEAD")
     }
@@ -112,12 +120,16 @@ impl KeptConnection {
 /// connection, the bytes must carry `Connection: close`.
 pub fn exchange_raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut answer = vec![];
+    secrets::sent_raw(bytes);
     let outcome = write_to(address, bytes).and_then(|mut stream| stream.read_to_end(&mut answer));
     match outcome {
         Err(fault) if !hung_up(&fault) => {
             panic!("raw bytes to {address}: {fault}; until then came: {}", String::from_utf8_lossy(&answer))
         }
-        _ => answer,
+        _ => {
+            secrets::came_raw(&answer);
+            answer
+        }
     }
 }
 
@@ -187,6 +199,7 @@ impl Response {
         if !to_head && !matches!(response.status, 101 | 204 | 304) {
             response.body = response.read_body(reader)?;
         }
+        secrets::came(&response);
         Ok(response)
     }
 

@@ -6,6 +6,7 @@ pub mod http;
 pub mod link;
 pub mod postgres;
 pub mod process;
+pub mod secrets;
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -90,7 +91,12 @@ pub(crate) use on_both_backends;
 /// Runs a test on a backend, unless the run leaves that out.
 pub fn run_on(backend: Backend, test: fn(Backend)) {
     if backend.is_wanted() {
+        let running = secrets::capture::begin();
         test(backend);
+        secrets::assert_none_in_text("the log of this process", &running.text());
+        if backend == Backend::Postgres && !is_soak() {
+            secrets::assert_none_in_rows("a database", &secrets::with_octets(&postgres::rows_of_the_test()));
+        }
     }
 }
 

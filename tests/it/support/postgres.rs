@@ -3,6 +3,7 @@
 //! its cluster starts one of its own. Each listens on a Unix socket in its own folder only. Which backends a test runs on is
 //! decided elsewhere.
 
+use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
+
+use diesel::sql_types::{Nullable, Text};
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_query};
 
 /// The shell between the test process and the server: it starts the server as its own child, does with it what it reads, and
 /// stops it when its standard input closes. Only the test process holds the other end, so this happens after an exit, an
@@ -77,9 +81,41 @@ struct Watchdog {
     said: Mutex<BufReader<ChildStdout>>,
 }
 
+thread_local! {
+    /// The databases of the test that runs on this thread.
+    static OF_THE_TEST: RefCell<Vec<String>> = const { RefCell::new(vec![]) };
+}
+
 /// The URL of a fresh, empty database.
 pub fn new_database() -> String {
-    shared().new_database()
+    let url = shared().new_database();
+    OF_THE_TEST.with_borrow_mut(|urls| urls.push(url.clone()));
+    url
+}
+
+/// All rows of the databases that this thread has made since it was asked last, as JSON.
+pub fn rows_of_the_test() -> String {
+    OF_THE_TEST.take().iter().map(|url| all_rows(url)).collect()
+}
+
+/// All rows of all tables, as JSON.
+pub fn all_rows(url: &str) -> String {
+    // Not psql: this is asked at the end of every test.
+    let mut db = PgConnection::establish(url).unwrap_or_else(|why| panic!("{url}: {why}"));
+    let mut ask = |query: &str| -> Vec<String> {
+        let rows = sql_query(query).load::<Line>(&mut db).unwrap_or_else(|why| panic!("{query}: {why}"));
+        rows.into_iter().filter_map(|row| row.line).collect()
+    };
+    let every_table = "SELECT string_agg(format('SELECT row_to_json(t)::text AS line FROM %I t', table_name), \
+                       ' UNION ALL ') AS line FROM information_schema.tables WHERE table_schema = 'public'";
+    let queries = ask(every_table);
+    queries.iter().flat_map(|query| ask(query)).collect::<Vec<_>>().join("\n")
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Nullable<Text>)]
+    line: Option<String>,
 }
 
 /// Runs SQL in a database, named by its name or its URL. Answers the rows, one a line, columns divided by `|`.

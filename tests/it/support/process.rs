@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::http::{Request, Response};
-use crate::support::{Backend, postgres};
+use crate::support::{Backend, is_soak, postgres, secrets};
 
 /// How long a start, a command or an exit may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A service that a test uses tells all it can, so that a secret among it is found.
+const LOGS_ALL: [(&str, &str); 1] = [("RUST_LOG", "trace")];
 
 /// A folder to run in, and the variables to run with.
 pub struct Place {
@@ -53,8 +56,12 @@ impl Place {
     }
 
     pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        if ["JWT_SECRET", "PEPPER", "METRICS_TOKEN"].contains(&name) {
+            secrets::used(name, &value);
+        }
         self.vars.retain(|(known, _)| known != name);
-        self.vars.push((name.to_owned(), value.into()));
+        self.vars.push((name.to_owned(), value));
         self
     }
 
@@ -90,7 +97,11 @@ impl Place {
 
     /// Runs a command to its end, with this on its standard input.
     pub fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
-        let mut node = self.spawn(arguments, Stdio::piped());
+        let typed = arguments.iter().find(|argument| ["--password-stdin", "--pin-stdin"].contains(argument));
+        if let Some(how) = typed {
+            secrets::used(how, input.trim_end());
+        }
+        let mut node = self.spawn(arguments, Stdio::piped(), &[]);
         // A command that does not read may be gone before it is written to.
         let _ = node.child.stdin.take().unwrap().write_all(input.as_bytes());
         let status = node.wait();
@@ -106,28 +117,37 @@ impl Place {
 
     /// Starts a service and waits until it listens.
     pub fn serve(&self, arguments: &[&str]) -> Node {
-        let mut node = self.begin(arguments);
+        let mut node = self.spawn(arguments, Stdio::null(), &LOGS_ALL);
         node.wait_until_it_listens();
         node
     }
 
     /// Starts a service and waits for nothing.
     pub fn begin(&self, arguments: &[&str]) -> Node {
-        self.spawn(arguments, Stdio::null())
+        self.spawn(arguments, Stdio::null(), &[])
     }
 
-    fn spawn(&self, arguments: &[&str], stdin: Stdio) -> Node {
+    /// Where SQLite keeps the rows.
+    fn database_file(&self) -> Option<PathBuf> {
+        match self.get("DATABASE_URL") {
+            None => Some(self.file("doorward.db")),
+            Some(url) => url.strip_prefix("sqlite://").map(|path| self.file(path)),
+        }
+    }
+
+    fn spawn(&self, arguments: &[&str], stdin: Stdio, unless_set: &[(&str, &str)]) -> Node {
         let binary = env!("CARGO_BIN_EXE_doorward");
         let mut command = Command::new(if self.before.is_empty() { binary } else { "sh" });
         if !self.before.is_empty() {
             command.args(["-c", &format!("{} exec \"$0\" \"$@\"", self.before), binary]);
         }
         command.args(arguments).current_dir(self.path()).env_clear().env("PATH", search_path());
+        command.envs(unless_set.iter().copied());
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = Output::of(child.stdout.take().unwrap());
         let stderr = Output::of(child.stderr.take().unwrap());
-        Node { child, stdout, stderr, address: None }
+        Node { child, stdout, stderr, address: None, rows: self.database_file() }
     }
 }
 
@@ -168,12 +188,18 @@ pub struct Node {
     stdout: Output,
     stderr: Output,
     address: Option<SocketAddr>,
+    rows: Option<PathBuf>,
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.read_to_the_end();
+        // A test that fails already is not to fail twice, which would end the whole suite.
+        if !std::thread::panicking() && !is_soak() {
+            self.search();
+        }
     }
 }
 
@@ -259,12 +285,28 @@ impl Node {
     /// Waits for its end, and for the last of what it wrote.
     pub fn wait(&mut self) -> ExitStatus {
         let status = until(PATIENCE, "the end of the process", || self.child.try_wait().unwrap());
+        self.read_to_the_end();
+        status
+    }
+
+    fn read_to_the_end(&mut self) {
         for output in [&mut self.stdout, &mut self.stderr] {
             if let Some(reader) = output.reader.take() {
-                reader.join().unwrap();
+                let _ = reader.join();
             }
         }
-        status
+    }
+
+    /// Fails if any secret of the suite stands in what it wrote.
+    fn search(&self) {
+        secrets::assert_none_in_text("a node's standard output", self.stdout().as_bytes());
+        secrets::assert_none_in_text("a node's log", self.stderr().as_bytes());
+        let Some(file) = self.rows.as_ref().filter(|_| self.address.is_some()) else { return };
+        for part in ["", "-wal"] {
+            let mut path = file.clone().into_os_string();
+            path.push(part);
+            secrets::assert_none_in_rows("a node's database", &std::fs::read(path).unwrap_or_default());
+        }
     }
 }
 
