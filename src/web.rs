@@ -102,8 +102,6 @@ impl Doorward {
     pub fn open_with(settings: &Settings, clock: Clock, dialects: &[Dialect]) -> Result<(Self, Opened), OpenError> {
         let (core, opened) = Core::open(settings, clock)?;
         let connections = settings.database.database_connections as usize;
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let hash_threads = settings.passwords.hash_threads.map_or(cores, usize::from);
         let in_line = settings.database.database_url.file().is_some();
         let rows_threads = if in_line { connections * THREADS_PER_SQLITE_CONNECTION } else { connections };
         let for_rows =
@@ -116,7 +114,13 @@ impl Doorward {
             settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
         let inner = Inner {
             rows: Pool::start("rows", rows_threads, for_rows, core.metrics(), || {})?,
-            hashes: Pool::start("hash", hash_threads, for_hashes, core.metrics(), run::stand_back)?,
+            hashes: Pool::start(
+                "hash",
+                settings.passwords.hashing_threads(),
+                for_hashes,
+                core.metrics(),
+                run::stand_back,
+            )?,
             pages: pages::mounted(settings, &mounts),
             site: pages::Site::new(settings),
             mounts,

@@ -2,6 +2,7 @@
 //! a walk through a running service as its browsers see it, proxies included, up to the first thing that differs.
 //! Nothing is changed but by the walk, which signs in and out.
 
+mod calibration;
 mod client;
 mod configuration;
 mod walk;
@@ -32,6 +33,9 @@ pub struct Doctor {
     /// Where native is mounted at the URL.
     #[arg(long, default_value = "/")]
     prefix: String,
+    /// Measure what each BCRYPT_COST takes on this machine; takes some seconds of all hashing threads.
+    #[arg(long)]
+    calibrate: bool,
     /// A file of certificates to trust instead of Mozilla's: PEM.
     #[arg(long)]
     ca: Option<PathBuf>,
@@ -61,7 +65,11 @@ impl Finding {
 impl Doctor {
     pub fn run(self) -> Result<(), Failure> {
         let findings = match Settings::from_environment(&dialects::known()) {
-            Ok(settings) => configuration::examine(&settings),
+            Ok(settings) => {
+                let mut findings = configuration::examine(&settings);
+                findings.extend(self.calibrate.then(|| calibration::calibrate(&settings.passwords)));
+                findings
+            }
             Err(faults) => faults.0.into_iter().map(Finding::Wrong).collect(),
         };
         findings.iter().for_each(Finding::say);

@@ -53,7 +53,7 @@ impl<K: Hash + Eq, V: Clone> BoundedMap<K, V> {
             halves.young.pin().insert(key, value);
             return;
         }
-        let young = Arc::new(HashMap::new());
+        let young = Arc::new(HashMap::with_capacity(self.half));
         young.pin().insert(key, value);
         self.halves.store(Arc::new(Halves { young, old: Arc::clone(&halves.young) }));
     }

@@ -6,6 +6,7 @@ mod foreign;
 pub use foreign::Foreign;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use base64::Engine;
@@ -266,6 +267,13 @@ fn keyed(pepper: &Pepper, secret: &Secret) -> String {
 /// Its digest is all zero bits, which no secret is known to have.
 fn dummy(cost: u32) -> String {
     format!("$2b${cost:02}${}{}", ".".repeat(22), ".".repeat(31))
+}
+
+/// How long one hash of this cost takes now.
+pub fn time_of_a_hash(cost: u32) -> Duration {
+    let began = Instant::now();
+    let _ = bcrypt::non_truncating_verify("measured", &dummy(cost));
+    began.elapsed()
 }
 
 /// The cost that a bcrypt hash names.

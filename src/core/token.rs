@@ -7,6 +7,7 @@
 mod seen;
 mod signature;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::secret::{AccessToken, RefreshToken};
 use crate::store::{AccountId, Id128, SessionId};
 use seen::Seen;
 pub(super) use signature::sign;
-use signature::{Check, header, header_text, verify};
+use signature::{Check, header, header_text, read_claims, verify};
 
 /// No token of ours lives for a hundred years, in seconds.
 const LIFE_MAX: i64 = 100 * 366 * 86_400;
@@ -88,17 +89,22 @@ pub struct RefreshClaims {
 }
 
 /// The claims as the payload holds them (RFC 7519 section 4). Every one is required and typed: a claim of the wrong type
-/// must not count as absent (CVE-2026-25537).
+/// must not count as absent (CVE-2026-25537). Texts are borrowed from the payload, unless something in them is escaped.
 #[derive(Serialize, Deserialize)]
-struct AccessPayload {
-    iss: String,
-    aud: String,
-    sub: String,
-    sid: String,
+struct AccessPayload<'a> {
+    #[serde(borrow)]
+    iss: Cow<'a, str>,
+    #[serde(borrow)]
+    aud: Cow<'a, str>,
+    #[serde(borrow)]
+    sub: Cow<'a, str>,
+    #[serde(borrow)]
+    sid: Cow<'a, str>,
     #[serde(rename = "gen")]
     generation: i64,
     epoch: i64,
-    role: String,
+    #[serde(borrow)]
+    role: Cow<'a, str>,
     /// Stands in the tokens it is true of alone.
     #[serde(rename = "mcp", default, skip_serializing_if = "std::ops::Not::not")]
     must_change_password: bool,
@@ -106,24 +112,28 @@ struct AccessPayload {
     exp: i64,
     #[serde(default, skip_serializing, deserialize_with = "number_if_present")]
     nbf: Option<i64>,
-    jti: String,
-    #[serde(rename = "use")]
-    token_use: String,
+    #[serde(borrow)]
+    jti: Cow<'a, str>,
+    #[serde(borrow, rename = "use")]
+    token_use: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct RefreshPayload {
-    iss: String,
-    sub: String,
-    sid: String,
+struct RefreshPayload<'a> {
+    #[serde(borrow)]
+    iss: Cow<'a, str>,
+    #[serde(borrow)]
+    sub: Cow<'a, str>,
+    #[serde(borrow)]
+    sid: Cow<'a, str>,
     #[serde(rename = "gen")]
     generation: i64,
     iat: i64,
     exp: i64,
     #[serde(default, skip_serializing, deserialize_with = "number_if_present")]
     nbf: Option<i64>,
-    #[serde(rename = "use")]
-    token_use: String,
+    #[serde(borrow, rename = "use")]
+    token_use: Cow<'a, str>,
 }
 
 /// A present `nbf` is a number; serde's own `Option` would take `null` for absent.
@@ -226,19 +236,19 @@ impl TokenGate {
     /// Signs an access token with this key. With ES256 the same claims get another signature every time.
     pub fn mint_access(&self, claims: &AccessClaims, key_id: &str) -> Result<AccessToken, Fault> {
         let payload = AccessPayload {
-            iss: self.rules.issuer.clone(),
-            aud: self.rules.audience.clone(),
-            sub: claims.account.to_string(),
-            sid: claims.session.to_string(),
+            iss: (&self.rules.issuer).into(),
+            aud: (&self.rules.audience).into(),
+            sub: claims.account.to_string().into(),
+            sid: claims.session.to_string().into(),
             generation: claims.generation,
             epoch: claims.epoch,
-            role: claims.role.clone(),
+            role: (&claims.role).into(),
             must_change_password: claims.must_change_password,
             iat: claims.issued_at.seconds(),
             exp: claims.expires_at.seconds(),
             nbf: None,
-            jti: claims.id.clone(),
-            token_use: ACCESS.to_owned(),
+            jti: (&claims.id).into(),
+            token_use: ACCESS.into(),
         };
         let prepared = self.prepared(key_id)?;
         sign(&prepared.access_header, &payload, &prepared.key.encoding).map(AccessToken::new)
@@ -247,14 +257,14 @@ impl TokenGate {
     /// Signs the refresh token of a generation with the key that the session's row names.
     pub fn mint_refresh(&self, claims: &RefreshClaims, key_id: &str) -> Result<RefreshToken, Fault> {
         let payload = RefreshPayload {
-            iss: self.rules.issuer.clone(),
-            sub: claims.account.to_string(),
-            sid: claims.session.to_string(),
+            iss: (&self.rules.issuer).into(),
+            sub: claims.account.to_string().into(),
+            sid: claims.session.to_string().into(),
             generation: claims.generation,
             iat: claims.issued_at.seconds(),
             exp: claims.expires_at.seconds(),
             nbf: None,
-            token_use: REFRESH.to_owned(),
+            token_use: REFRESH.into(),
         };
         let prepared = self.prepared(key_id)?;
         sign(&prepared.refresh_header, &payload, &prepared.key.refresh_encoding).map(RefreshToken::new)
@@ -298,7 +308,8 @@ impl TokenGate {
     /// What it says, if its signature and all that does not depend on the time are right. The answer holds for as long as
     /// this gate does.
     fn genuine_access(&self, token: &str) -> Result<Genuine, Refusal> {
-        let payload: AccessPayload = verify(token, &self.access_by_header)?;
+        let payload = verify(token, &self.access_by_header)?;
+        let payload: AccessPayload<'_> = read_claims(&payload)?;
         let genuine = payload.iss == self.rules.issuer
             && payload.aud == self.rules.audience
             && payload.token_use == ACCESS
@@ -313,11 +324,11 @@ impl TokenGate {
             session,
             generation: payload.generation,
             epoch: payload.epoch,
-            role: payload.role,
+            role: payload.role.into_owned(),
             must_change_password: payload.must_change_password,
             issued_at: Timestamp::from_seconds(payload.iat),
             expires_at: Timestamp::from_seconds(payload.exp),
-            id: payload.jti,
+            id: payload.jti.into_owned(),
         };
         Ok(Genuine { claims, not_before: payload.nbf })
     }
@@ -330,7 +341,8 @@ impl TokenGate {
 
     /// As `check_refresh` for a token whose end may be past.
     pub fn read_refresh(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, Refusal> {
-        let payload: RefreshPayload = verify(token, &self.refresh_by_header)?;
+        let payload = verify(token, &self.refresh_by_header)?;
+        let payload: RefreshPayload<'_> = read_claims(&payload)?;
         let genuine = payload.iss == self.rules.issuer
             && payload.token_use == REFRESH
             && payload.generation >= 0

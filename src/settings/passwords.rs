@@ -38,3 +38,11 @@ pub struct Passwords {
     #[arg(long, default_value = "false", action = clap::ArgAction::Set, value_parser = super::values::switch)]
     pub test_mode: bool,
 }
+
+impl Passwords {
+    /// How many threads hash: as said, or one a core.
+    pub fn hashing_threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+        self.hash_threads.map_or_else(cores, usize::from)
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jsonwebtoken::Algorithm;
 use papaya::Equivalent;
@@ -58,21 +59,101 @@ impl Equivalent<Text> for Presented<'_> {
 
 /// The tokens seen under one set of keys.
 #[derive(Debug)]
-pub struct Seen(BoundedMap<Text, Arc<Genuine>>);
+pub struct Seen {
+    known: BoundedMap<Text, Arc<Genuine>>,
+    once: Option<Once>,
+}
 
 impl Seen {
     /// For tokens that this algorithm signs.
     pub fn under(algorithm: Algorithm) -> Self {
-        Self(BoundedMap::new(if algorithm == Algorithm::HS256 { SHARED_MAX } else { PUBLIC_MAX }))
+        let is_shared = algorithm == Algorithm::HS256;
+        let known = BoundedMap::new(if is_shared { SHARED_MAX } else { PUBLIC_MAX });
+        Self { known, once: is_shared.then(Once::default) }
     }
 
-    /// What a token says, if it was seen.
+    /// What a token says, if it is remembered.
     pub fn get(&self, token: &str) -> Option<Arc<Genuine>> {
-        self.0.get(&Presented(token))
+        self.known.get(&Presented(token))
     }
 
-    /// Remembers a genuine one.
+    /// Remembers a genuine one; where its signature costs little, only when it comes again.
     pub fn note(&self, token: &str, genuine: &Arc<Genuine>) {
-        self.0.insert(Text(token.into()), Arc::clone(genuine));
+        if self.once.as_ref().is_none_or(|once| once.knew(token)) {
+            self.known.insert(Text(token.into()), Arc::clone(genuine));
+        }
+    }
+}
+
+/// Which tokens came a first time, by octets of their signatures. A token that is used once costs no memory and pushes none
+/// out that is in use; one that shares its place with another is remembered a little later, and no worse.
+#[derive(Debug)]
+struct Once(Box<[AtomicU64]>);
+
+impl Default for Once {
+    fn default() -> Self {
+        Self((0..SHARED_MAX).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl Once {
+    /// Whether the token came before; it has now.
+    fn knew(&self, token: &str) -> bool {
+        // Of the signature's end; but its last octet tells little.
+        let Some(mark) = token.as_bytes().last_chunk::<9>().and_then(|tail| tail.first_chunk::<8>()) else {
+            return true;
+        };
+        let mark = u64::from_le_bytes(*mark);
+        let place = usize::try_from(mark.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).unwrap_or_default() % self.0.len();
+        self.0.get(place).is_none_or(|place| place.swap(mark, Ordering::Relaxed) == mark)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::AccessClaims;
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::store::{AccountId, Id128};
+
+    fn genuine() -> Arc<Genuine> {
+        let at = Timestamp::from_seconds(1);
+        let claims = AccessClaims {
+            account: AccountId(1),
+            session: Id128(Uuid::from_u128(1)),
+            generation: 0,
+            epoch: 0,
+            role: String::new(),
+            must_change_password: false,
+            issued_at: at,
+            expires_at: at,
+            id: String::new(),
+        };
+        Arc::new(Genuine { claims, not_before: None })
+    }
+
+    #[test]
+    fn a_signature_that_costs_little_is_remembered_when_it_comes_again() {
+        let (shared, public) = (Seen::under(Algorithm::HS256), Seen::under(Algorithm::EdDSA));
+        let token = "header.payload.signature-of-some-length";
+        for (times, known) in [(1, false), (2, true)] {
+            shared.note(token, &genuine());
+            assert_eq!(shared.get(token).is_some(), known, "after {times}");
+        }
+        public.note(token, &genuine());
+        assert!(public.get(token).is_some(), "one that costs much at once");
+        assert!(public.get("header.other.signature-of-some-length").is_none(), "the whole text is compared");
+    }
+
+    #[test]
+    fn tokens_that_come_once_push_nobody_out() {
+        let seen = Seen::under(Algorithm::HS256);
+        let token = |n: usize| format!("header.payload.{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        seen.note(&token(1), &genuine());
+        seen.note(&token(1), &genuine());
+        (2..100_000).for_each(|n| seen.note(&token(n), &genuine()));
+        assert!(seen.get(&token(1)).is_some());
     }
 }
