@@ -49,6 +49,18 @@ const START_WAIT: Duration = Duration::from_secs(60);
 /// How often a PostgreSQL transaction that lost a deadlock or a serialisation race is tried again.
 const TRIES: usize = 4;
 
+/// Runs a query on the connection that `Db` is: `on_one!(db, |db| query.execute(db))`. What diesel runs on a connection that
+/// may be either has its text made three times over; this is for what nearly every request asks.
+macro_rules! on_one {
+    ($either:expr, |$db:ident| $run:expr) => {
+        match $either {
+            $crate::store::Db::Sqlite($db) => $run,
+            $crate::store::Db::Postgres($db) => $run,
+        }
+    };
+}
+use on_one;
+
 /// What went wrong with the rows, in the three ways a caller can tell apart.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

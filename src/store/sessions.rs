@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 
 use super::prepared::Prepare as _;
 use super::schema::{accounts, sessions};
-use super::{AccountId, AccountStatus, Db, Error, SessionId};
+use super::{AccountId, AccountStatus, Db, Error, SessionId, on_one};
 use crate::clock::Timestamp;
 
 /// One row, column by column.
@@ -105,7 +105,8 @@ pub fn insert(db: &mut Db, row: &SessionRow) -> Result<(), Error> {
 pub fn find(db: &mut Db, id: SessionId) -> Result<Option<(SessionRow, AccountState)>, Error> {
     let state = (accounts::epoch, accounts::status, accounts::role, accounts::must_change_password);
     let query = sessions::table.inner_join(accounts::table).filter(sessions::id.eq(id));
-    Ok(query.select((sessions::all_columns, state)).get_result(db).optional()?)
+    let query = query.select((sessions::all_columns, state));
+    Ok(on_one!(db, |db| query.get_result(db)).optional()?)
 }
 
 /// The account's sessions that have not ended, newest first.
@@ -178,7 +179,7 @@ pub fn rotate_live(
     let must_change =
         sql::<Bool>("(SELECT must_change_password FROM accounts WHERE accounts.id = sessions.account_id)");
     let query = query.set(next_generation(generation, to)).returning((sessions::all_columns, role, must_change));
-    let rotated = query.prepared().get_result::<(SessionRow, String, bool)>(db).optional()?;
+    let rotated: Option<(SessionRow, String, bool)> = on_one!(db, |db| query.prepared().get_result(db)).optional()?;
     Ok(rotated.map(|(row, role, must_change_password)| {
         let state = AccountState { epoch: row.epoch, status: AccountStatus::Active, role, must_change_password };
         (row, state)
@@ -190,7 +191,7 @@ pub fn touch(db: &mut Db, id: SessionId, generation: i64, at: Timestamp, access:
     let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(current));
     let set = (sessions::last_seen_at.eq(at), sessions::access_expires_at.eq(no_earlier_than_noted(access)));
-    let changed = query.set(set).prepared().execute(db)?;
+    let changed = on_one!(db, |db| query.set(set).prepared().execute(db))?;
     Ok(changed == 1)
 }
 
@@ -210,7 +211,7 @@ pub fn bar_older_generations(db: &mut Db, id: SessionId, generation: i64) -> Res
 pub fn confirm(db: &mut Db, id: SessionId, generation: i64, at: Timestamp) -> Result<(), Error> {
     let unconfirmed = sessions::generation.eq(generation).and(sessions::confirmed_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(unconfirmed));
-    query.set(sessions::confirmed_at.eq(at)).prepared().execute(db)?;
+    on_one!(db, |db| query.set(sessions::confirmed_at.eq(at)).prepared().execute(db))?;
     Ok(())
 }
 
