@@ -1,4 +1,5 @@
-//! Rows: the pool, and the only doors to it, `read` and `write`. What a row means is decided in `core`.
+//! Rows: the pool, and the only doors to it: `read`, `write` and, for a write of one statement, `write_one_statement`. What a
+//! row means is decided in `core`.
 //!
 //! SQLite gets one writing connection, since it has one writer anyway and connections that queue for its lock stall for
 //! seconds, beside several readers, and writers that wait for it together commit together; PostgreSQL gets one pool.

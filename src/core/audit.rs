@@ -1,6 +1,6 @@
 //! What is worth an event, and that it is told twice: in the table, in the transaction of the act itself, and as a log
-//! line once that is committed. What changes no row is told in the background. Neither ever holds a secret, a token or an identifier as somebody typed it (people type
-//! passwords into user name fields).
+//! line once that is committed. What changes no row is told in the background. Neither ever holds a secret, a token or an
+//! identifier as somebody typed it (people type passwords into user name fields).
 
 use super::Core;
 use super::caller::Client;

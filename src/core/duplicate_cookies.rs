@@ -1,7 +1,7 @@
 //! Requests that bring two cookies of ours that differ: one of the two is somebody else's. Each is worth an event, but
 //! anybody can send them without an account, and as fast as checks are answered. So they are counted in this node's
-//! memory and told in the background: a row a minute for an address, a few rows a minute for all. What such a request is
-//! answered is web's.
+//! memory and told in the background: a row a minute for an address, a few rows a minute for all; what is beyond that when
+//! the node stops is not told. What such a request is answered is web's.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -41,6 +41,8 @@ struct Counts {
 #[derive(Debug, Default)]
 struct Sender {
     waiting: u64,
+    /// When the first of those that wait came.
+    since: Option<Timestamp>,
     latest: Option<(Timestamp, Client)>,
     told: Option<Timestamp>,
 }
@@ -50,6 +52,7 @@ struct Sender {
 struct Due {
     sender: Option<IpAddr>,
     waiting: u64,
+    since: Timestamp,
     at: Timestamp,
     client: Client,
     told: Option<Timestamp>,
@@ -67,6 +70,7 @@ impl DuplicateCookies {
         let (key, address) = if known { (own, client.address) } else { (None, None) };
         let sender = counts.senders.entry(key).or_default();
         sender.waiting += 1;
+        sender.since.get_or_insert(now);
         sender.latest = Some((now, Client { address, device: None, ..client }));
     }
 
@@ -79,12 +83,12 @@ impl DuplicateCookies {
         }
         let may = |sender: &Sender| sender.waiting > 0 && !is_on(sender.told, now);
         let mut due: Vec<Due> = counts.senders.iter().filter(|(_, sender)| may(sender)).filter_map(as_due).collect();
-        due.sort_by_key(|due| due.at);
+        due.sort_by_key(|due| due.since);
         due.truncate(ROWS_MAX.saturating_sub(counts.rows));
         counts.rows += due.len();
         for taken in &due {
             if let Some(sender) = counts.senders.get_mut(&taken.sender) {
-                (sender.waiting, sender.told) = (0, Some(now));
+                (sender.waiting, sender.since, sender.told) = (0, None, Some(now));
             }
         }
         due
@@ -94,9 +98,10 @@ impl DuplicateCookies {
     fn take_back(&self, untold: Vec<Due>) {
         let mut counts = self.lock();
         counts.rows = counts.rows.saturating_sub(untold.len());
-        for Due { sender, waiting, at, client, told } in untold {
+        for Due { sender, waiting, since, at, client, told } in untold {
             let sender = counts.senders.entry(sender).or_default();
             sender.waiting += waiting;
+            sender.since = Some(since);
             sender.told = told;
             sender.latest.get_or_insert((at, client));
         }
@@ -105,7 +110,8 @@ impl DuplicateCookies {
 
 fn as_due((key, sender): (&Option<IpAddr>, &Sender)) -> Option<Due> {
     let (at, client) = sender.latest.clone()?;
-    Some(Due { sender: *key, waiting: sender.waiting, at, client, told: sender.told })
+    let since = sender.since.unwrap_or(at);
+    Some(Due { sender: *key, waiting: sender.waiting, since, at, client, told: sender.told })
 }
 
 /// A clock set back must not make a span longer.
@@ -186,6 +192,23 @@ mod tests {
         (1..=25).for_each(|host| count(&counts, &format!("192.0.2.{host}"), 100 + host));
         let rounds: Vec<usize> = [130, 131, 190, 250].map(|second| told(&counts, second).len()).into();
         assert_eq!(rounds, [10, 0, 10, 5]);
+    }
+
+    #[test]
+    fn whoever_goes_on_sending_has_a_turn_beside_many_others() {
+        let counts = DuplicateCookies::default();
+        let mut heard = 0;
+        for minute in 0..10 {
+            for second in 0..60 {
+                let now = 1000 + minute * 60 + second;
+                count(&counts, "198.51.100.1", now);
+                if second == 30 {
+                    (1..=30).for_each(|host| count(&counts, &format!("192.0.2.{host}"), now));
+                }
+                heard += told(&counts, now).iter().filter(|(from, _)| *from == client("198.51.100.1").address).count();
+            }
+        }
+        assert!(heard >= 3, "told {heard} times in ten minutes");
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! What a node does in the background: write receipts and what was counted, follow the keys file, remove what is over, ask whether a database
-//! that was away is back. Each step is a function that a test calls itself; the thread only calls them in time.
+//! What a node does in the background: write receipts and what was counted, follow the keys file, remove what is over, ask
+//! whether a database that was away is back. Each step is a function that a test calls itself; the thread only calls them
+//! in time.
 //! Revocations are heard of in feed.rs.
 
 use std::sync::atomic::{AtomicBool, Ordering};

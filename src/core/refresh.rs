@@ -4,7 +4,7 @@
 //! fifty retries all get the same successor, and nobody is signed out by a race; a token that comes back after its
 //! successor has been used was stolen from somebody, and ends the session (RFC 9700 section 4.14.2).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::audit::{Event, Kind};
 use super::caller::Client;
@@ -20,6 +20,9 @@ use crate::store::{self, AccountStatus, Db};
 
 /// How often a lost compare-and-set is decided anew; each loss means that somebody else's rotation won.
 pub(super) const ROUNDS: usize = 8;
+
+/// A write that fails sooner did not wait for anything, and may be tried again at once.
+const WAITED: Duration = Duration::from_millis(100);
 
 /// What follows from a presented refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +99,15 @@ pub struct RotationRules {
     pub grace: Duration,
 }
 
+/// What became of a rotation without a look at the row.
+enum AtOnce {
+    Done(Box<Issued>),
+    /// A verdict decides.
+    NotThis,
+    /// A verdict decides, and if it is to rotate, that has been waited for long enough.
+    GaveUp(store::Error),
+}
+
 impl Core {
     /// Spends a refresh token: new tokens, or the same ones again, or a no. Whichever node is asked, the session's row
     /// decides, by compare-and-set.
@@ -113,37 +125,41 @@ impl Core {
 
     fn spend(&self, token: &RefreshToken, policy: &TokenPolicy, client: &Client) -> Result<Issued, Error> {
         let named = self.named_by(token, true)?;
-        if let Some(issued) = self.rotate_at_once(&named, policy)? {
-            return Ok(issued);
-        }
+        let mut gave_up = match self.rotate_at_once(&named, policy)? {
+            AtOnce::Done(issued) => return Ok(*issued),
+            AtOnce::NotThis => None,
+            AtOnce::GaveUp(error) => Some(error),
+        };
         for _ in 0..ROUNDS {
             let found = self.store.read(|db| sessions::find(db, named.session))?;
             let (row, account) =
                 found.filter(|(row, _)| row.account_id == named.account).ok_or(Refusal::SessionEnded)?;
-            if let Some(issued) = self.act_on_refresh(&named, &row, &account, policy, client)? {
+            if let Some(issued) = self.act_on_refresh(&named, &row, &account, (policy, &mut gave_up), client)? {
                 return Ok(issued);
             }
         }
         Err(Refusal::Busy(Duration::from_secs(1)).into())
     }
 
-    /// What nearly every refresh is, in one statement: the current token of a live session, and nothing else to write.
-    /// `None` leaves it to a verdict. A repeated answer needs no write, so while nobody can write, nobody tries this; and
-    /// whoever does not learn what became of it, as over a connection from before a failover, finds it in the row.
-    fn rotate_at_once(&self, named: &Named, policy: &TokenPolicy) -> Result<Option<Issued>, Error> {
+    /// What nearly every refresh is, in one statement: the current token of a live session, and nothing else to write. A
+    /// repeated answer needs no write, so while nobody can write, nobody tries this.
+    fn rotate_at_once(&self, named: &Named, policy: &TokenPolicy) -> Result<AtOnce, Error> {
         if !policy.rotates || policy.revokes_on_rotation || policy.opaque_refresh || self.store.is_away() {
-            return Ok(None);
+            return Ok(AtOnce::NotThis);
         }
         let (session, owner, to) = (named.session, named.account, self.rotation(policy, self.now()));
         let rotate = |db: &mut Db| sessions::rotate_live(db, session, owner, named.generation, &to);
+        let began = Instant::now();
         let (row, account) = match self.store.write_one_statement(rotate) {
             Ok(Some(won)) => won,
-            Ok(None) | Err(store::Error::Unavailable(_)) => return Ok(None),
+            Err(error @ store::Error::Unavailable(_)) if began.elapsed() >= WAITED => return Ok(AtOnce::GaveUp(error)),
+            // Sooner: over a connection from before a failover. What became of it stands in the row.
+            Ok(None) | Err(store::Error::Unavailable(_)) => return Ok(AtOnce::NotThis),
             Err(broken) => return Err(broken.into()),
         };
         let issued = self.issue_of_rotation(&row, &account, policy)?;
         self.metrics.refreshes.with_label_values(&[Verdict::Rotate.as_str()]).inc();
-        Ok(Some(issued))
+        Ok(AtOnce::Done(Box::new(issued)))
     }
 
     /// One round; `None` when the row moved between reading and writing.
@@ -152,7 +168,7 @@ impl Core {
         named: &Named,
         row: &SessionRow,
         account: &AccountState,
-        policy: &TokenPolicy,
+        (policy, gave_up): (&TokenPolicy, &mut Option<store::Error>),
         client: &Client,
     ) -> Result<Option<Issued>, Error> {
         let now = self.now();
@@ -160,7 +176,10 @@ impl Core {
         let rules = RotationRules { rotates: policy.rotates, grace: self.rules.refresh_grace };
         let verdict = decide(now, named.generation, row, account, confirmed, &rules);
         let issued = match &verdict {
-            Verdict::Rotate => self.rotate(row, account, policy, now),
+            Verdict::Rotate => match gave_up.take() {
+                Some(error) => Err(error.into()),
+                None => self.rotate(row, account, policy, now),
+            },
             Verdict::Replay if self.repeats(row, policy, now) => self.replay(row, account, policy),
             Verdict::Replay | Verdict::Keep => self.reissue(row, account, policy, now),
             Verdict::Reuse => {
@@ -253,7 +272,7 @@ impl Core {
 
     /// Notes how long an access token made without a rotation will live; whether the row is still the one decided on.
     fn note_access(&self, row: &SessionRow, policy: &TokenPolicy, access: Timestamp) -> Result<bool, Error> {
-        let (now, access) = (self.now(), access.max(row.access_expires_at));
+        let now = self.now();
         Ok(self.store.write(|db| {
             self.note_opaque(db, row, policy)?;
             sessions::touch(db, row.id, row.generation, now, access)

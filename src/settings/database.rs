@@ -14,7 +14,8 @@ pub struct Database {
     #[arg(long, default_value = "sqlite://doorward.db")]
     pub database_url: DatabaseUrl,
 
-    /// Connections to the database a node keeps at most, and threads that use them.
+    /// Connections to the database a node keeps at most, and threads that use them: as many on PostgreSQL, four times as many
+    /// on SQLite, where most wait to write.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub database_connections: u32,
 

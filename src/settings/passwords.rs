@@ -23,7 +23,7 @@ pub struct Passwords {
     pub hash_queue: u16,
 
     /// The longest that a sign-in waits for a hashing thread; then it is told to come back (503).
-    #[arg(long, default_value = "10s", value_parser = super::values::duration)]
+    #[arg(long, default_value = "10s", value_parser = queue_time)]
     pub hash_queue_time: Duration,
 
     /// Whether people may register themselves; false leaves accounts to `doorward account add`.
@@ -37,6 +37,14 @@ pub struct Passwords {
     /// For test suites only: allows a cheap BCRYPT_COST. Refused with an https PUBLIC_URL.
     #[arg(long, default_value = "false", action = clap::ArgAction::Set, value_parser = super::values::switch)]
     pub test_mode: bool,
+}
+
+/// With 0 nobody would be served.
+fn queue_time(text: &str) -> Result<Duration, String> {
+    match super::values::duration(text)? {
+        Duration::ZERO => Err("nobody is served without waiting a moment; use at least 1s".to_owned()),
+        some => Ok(some),
+    }
 }
 
 impl Passwords {

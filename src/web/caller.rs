@@ -1,6 +1,7 @@
 //! Cookie or bearer to `Caller`: the extractor and the middleware, for our own routes and for other actix services.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -11,10 +12,10 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use super::answer::{WebError, tell};
 use super::call::{access_token, request_id_of};
 use super::{Doorward, missing_doorward, problem};
-use crate::core::Core;
 use crate::core::caller::Caller;
 use crate::core::refusal::{Error, Refusal};
 use crate::core::session::Resolved;
+use crate::core::token::Genuine;
 
 impl Doorward {
     /// Who a request's access token speaks for. Reads memory only, unless memory is too old to be believed.
@@ -35,24 +36,20 @@ impl Doorward {
 
     /// As `resolve`, also for one who must change the password first: for what changes it, and what signs out.
     pub async fn resolve_restricted(&self, token: &str) -> Result<Caller, Error> {
-        let resolved = match self.core().resolve_restricted_session(token) {
-            Ok(Resolved::Live(caller)) => Ok(caller),
-            Ok(Resolved::AskTable(claims)) => {
-                self.ask_table(move |core| core.resolve_restricted_session_from_table(&claims)).await
-            }
-            Err(refusal) => Err(refusal.into()),
-        };
+        let resolved = self.find_restricted(token).await;
         self.count_check(resolved.as_ref().err());
         resolved
     }
 
     /// As `resolve`, for whoever has more to decide and counts the check by its own answer.
     pub(super) async fn find_caller(&self, token: &str) -> Result<Caller, Error> {
-        match self.core().resolve_session(token) {
+        Ok(self.find_restricted(token).await?.unrestricted()?)
+    }
+
+    async fn find_restricted(&self, token: &str) -> Result<Caller, Error> {
+        match self.core().resolve_restricted_session(token) {
             Ok(Resolved::Live(caller)) => Ok(caller),
-            Ok(Resolved::AskTable(claims)) => {
-                self.ask_table(move |core| core.resolve_session_from_table(&claims)).await
-            }
+            Ok(Resolved::AskTable(claims)) => self.ask_table(claims).await,
             Err(refusal) => Err(refusal.into()),
         }
     }
@@ -67,11 +64,8 @@ impl Doorward {
         }
     }
 
-    async fn ask_table(
-        &self,
-        question: impl FnOnce(&Core) -> Result<Caller, Error> + Send + 'static,
-    ) -> Result<Caller, Error> {
-        let answer = self.ask(question).await;
+    async fn ask_table(&self, claims: Arc<Genuine>) -> Result<Caller, Error> {
+        let answer = self.ask(move |core| core.resolve_restricted_session_from_table(&claims)).await;
         let metrics = self.core().metrics();
         match &answer {
             Err(Error::Refusal(Refusal::Busy(_)) | Error::Fault(_)) => metrics.table_checks_failed.inc(),

@@ -88,10 +88,10 @@ async fn verify(request: HttpRequest, door: Data<Doorward>) -> HttpResponse {
 async fn forward(request: HttpRequest, door: Data<Doorward>) -> HttpResponse {
     match check(&door, &request).await {
         Ok(allowed) => allow(&door, &request, allowed),
-        Err(No::Refused(error)) if No::status(&error) == StatusCode::UNAUTHORIZED => {
+        Err(No::Refused(error)) if is_mended_by_a_page(&error) => {
             let original = original(&door, &request);
             if is_navigation(&request, original.as_ref().ok()) {
-                return lead_to_sign_in(&door, &request, original);
+                return lead_to_page(&door, &request, original, &error);
             }
             No::Refused(error).answer(&request)
         }
@@ -299,11 +299,22 @@ fn is_navigation(request: &HttpRequest, original: Option<&Option<Original>>) -> 
     method == "GET" && request.headers().get_all(ACCEPT).any(|line| line.to_str().is_ok_and(accepts))
 }
 
-/// To the page that gets new tokens by itself if the browser has what it takes, else to the one that asks for a secret.
-fn lead_to_sign_in(
+/// Whether there is a page on which a person can do something about it.
+fn is_mended_by_a_page(error: &Error) -> bool {
+    No::status(error) == StatusCode::UNAUTHORIZED || must_change_password(error)
+}
+
+fn must_change_password(error: &Error) -> bool {
+    matches!(error, Error::Refusal(Refusal::PasswordChangeRequired))
+}
+
+/// To the page that gets new tokens by itself if the browser has what it takes, else to the one that asks for a secret; or to
+/// the one that asks for another secret.
+fn lead_to_page(
     door: &Doorward,
     request: &HttpRequest,
     original: Result<Option<Original>, Unclear>,
+    error: &Error,
 ) -> HttpResponse {
     let original = match original {
         Ok(original) => original,
@@ -312,7 +323,9 @@ fn lead_to_sign_in(
     let reads = |original: &Original| matches!(original.method.as_str(), "GET" | "HEAD");
     let back = original.filter(reads).map(|original| original.url());
     let redirects = door.redirects();
-    let page = if renewal::seems_possible(door, request) {
+    let page = if must_change_password(error) {
+        redirects.account_page(back.as_deref())
+    } else if renewal::seems_possible(door, request) {
         redirects.continue_page(back.as_deref())
     } else {
         redirects.sign_in_page(back.as_deref())

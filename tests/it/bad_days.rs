@@ -8,6 +8,8 @@ pub mod trouble;
 
 use std::time::Duration;
 
+use crate::support::http::Request;
+use crate::support::process::Place;
 use crate::support::{Backend, on_both_backends};
 use day::Day;
 use trouble::{Gone, Hung, Lock, Slow};
@@ -23,6 +25,20 @@ fn a_database_that_another_process_locks_costs_nobody_a_session(backend: Backend
     day.assert_refused_in_time();
     lock.release();
     day.assert_well_again();
+}
+
+/// A second wait would hold the thread for longer than its client is there, and blame the reads.
+#[test]
+fn a_refresh_waits_for_a_lock_once() {
+    let place = Place::on(Backend::Sqlite).set("DATABASE_TIMEOUT", "4s").set("RUST_LOG", "info");
+    let node = place.serve(&["serve", "--demo"]);
+    let (_, refresh) = node.sign_in("emilys", "emilyspass");
+    let lock = Lock::take(&place.file("doorward.db").display().to_string());
+    let answer = node.send(&Request::new("POST", "/auth/refresh").cookie_header(&format!("refreshToken={refresh}")));
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
+    lock.release();
+    let log = node.stderr();
+    assert!(log.contains("door=write") && !log.contains("door=read"), "{log}");
 }
 
 fn a_pool_that_is_used_up_refuses_in_time_and_recovers(backend: Backend) {

@@ -75,12 +75,17 @@ fn judge(measured: &[Measured], set: u32, threads: usize) -> Finding {
             best.cost,
             best.took.as_millis()
         )),
+        (Some(now), _) if now.took > FELT => Finding::Odd(format!(
+            "this machine is slow: BCRYPT_COST={set}, the cheapest that is safe, takes {} ms",
+            now.took.as_millis()
+        )),
         (Some(now), _) => Finding::Fine(format!(
             "BCRYPT_COST={set} fits: one hash takes {} ms, the dearest under {} ms",
             now.took.as_millis(),
             FELT.as_millis()
         )),
-        (None, _) => Finding::Odd(format!("BCRYPT_COST={set} is for test suites only")),
+        (None, _) if set < *COSTS.start() => Finding::Odd(format!("BCRYPT_COST={set} is for test suites only")),
+        (None, _) => Finding::Odd(format!("BCRYPT_COST={set} is dearer than anything that is worth trying")),
     }
 }
 
@@ -103,8 +108,9 @@ mod tests {
     }
 
     #[test]
-    fn on_a_slow_machine_the_least_that_is_safe_fits() {
+    fn on_a_slow_machine_the_least_that_is_safe_is_said_to_be_slow() {
         let slow = [Measured { cost: 10, took: Duration::from_secs(2) }];
-        assert!(matches!(judge(&slow, 10, 1), Finding::Fine(_)));
+        assert!(matches!(judge(&slow, 10, 1), Finding::Odd(said) if said.contains("2000 ms")));
+        assert!(matches!(judge(&slow, 31, 1), Finding::Odd(said) if said.contains("dearer than anything")));
     }
 }

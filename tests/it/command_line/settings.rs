@@ -61,13 +61,14 @@ const ROWS_AND_KEYS: [Row; 24] = [
     ("REVOCATION_MAX_STALE", &[("REVOCATION_MAX_STALE", "0")]),
 ];
 
-const SECRETS_AND_COOKIES: [Row; 21] = [
+const SECRETS_AND_COOKIES: [Row; 22] = [
     ("BCRYPT_COST", &[("BCRYPT_COST", "4")]),
     ("BCRYPT_COST", &[("BCRYPT_COST", "32"), ("TEST_MODE", "true")]),
     ("BCRYPT_COST", &[("BCRYPT_COST", "twelve")]),
     ("PASSWORD_MIN_LENGTH", &[("PASSWORD_MIN_LENGTH", "7")]),
     ("HASH_THREADS", &[("HASH_THREADS", "0")]),
     ("HASH_QUEUE", &[("HASH_QUEUE", "0")]),
+    ("HASH_QUEUE_TIME", &[("HASH_QUEUE_TIME", "0")]),
     ("SIGNUP", &[("SIGNUP", "perhaps")]),
     ("SIGNUP_ROLE", &[("SIGNUP_ROLE", "a b")]),
     ("TEST_MODE", &[("TEST_MODE", "true"), HTTPS]),
