@@ -74,7 +74,7 @@ impl<K: Hash + Eq, V: Clone> BoundedMap<K, V> {
 
     /// How many it holds.
     #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let halves = self.halves.load();
         halves.young.len() + halves.old.len()
     }

@@ -119,11 +119,15 @@ mod tests {
     use crate::store::{AccountId, Id128};
 
     fn genuine() -> Arc<Genuine> {
+        of_generation(0)
+    }
+
+    fn of_generation(generation: i64) -> Arc<Genuine> {
         let at = Timestamp::from_seconds(1);
         let claims = AccessClaims {
             account: AccountId(1),
             session: Id128(Uuid::from_u128(1)),
-            generation: 0,
+            generation,
             epoch: 0,
             role: String::new(),
             must_change_password: false,
@@ -145,6 +149,29 @@ mod tests {
         public.note(token, &genuine());
         assert!(public.get(token).is_some(), "one that costs much at once");
         assert!(public.get("header.other.signature-of-some-length").is_none(), "the whole text is compared");
+    }
+
+    #[test]
+    fn tokens_of_one_signature_are_told_apart_when_both_are_remembered() {
+        let seen = Seen::under(Algorithm::EdDSA);
+        let tokens = [0, 1].map(|n| format!("header.payload-{n}.signature-of-more-octets-than-are-looked-at-first"));
+        for (generation, token) in (0..).zip(&tokens) {
+            seen.note(token, &of_generation(generation));
+            seen.note(token, &of_generation(generation));
+        }
+        let known = tokens.map(|token| seen.get(&token).map(|genuine| genuine.generation));
+        assert_eq!(known, [Some(0), Some(1)]);
+        assert_eq!(seen.known.len(), 2, "the same one twice is one");
+    }
+
+    #[test]
+    fn a_place_is_found_among_all_there_are() {
+        let once = Once::default();
+        let tokens: Vec<String> =
+            (0..2000_u64).map(|n| format!("{:016x}.", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+        assert!(tokens.iter().all(|token| !once.knew(token)));
+        let kept = tokens.iter().filter(|token| once.knew(token)).count();
+        assert!(kept > 1000, "{kept} of 2000 had a place of their own among {SHARED_MAX}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A change of password that an operator requires (SP 800-63B-4 section 3.1.1.2, on compromise): the account signs in, changes
 //! its password and signs out, and does nothing else, on any wire or node. The pages are pages/required_change.rs's.
 
+mod envelope;
+
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
@@ -18,7 +20,7 @@ use serde_json::{Value, json};
 use super::{BY_EMAIL, CHECKS, EMILY, beside, emily};
 use crate::support::http::{Browser, Request, Response};
 use crate::support::process::until;
-use crate::support::{Backend, Tokens, assert_refused, code, on_both_backends, parts_of, post, race, refresh_with};
+use crate::support::{Backend, Tokens, assert_refused, code, on_both_backends, parts_of, post, refresh_with};
 
 on_both_backends!(
     nothing_but_the_change_and_a_sign_out_is_allowed,
@@ -26,8 +28,6 @@ on_both_backends!(
     a_refused_change_lifts_nothing,
     every_dialect_says_it_in_its_own_shape,
     every_dialect_signs_out_all_the_same,
-    a_wire_without_room_for_new_tokens_gets_them_by_a_refresh,
-    a_change_beside_refreshes_leaves_no_restricted_token_alive,
     live_tokens_die_with_the_requirement_on_every_node,
     a_check_renews_no_restricted_token,
     the_table_is_no_way_round,
@@ -247,70 +247,6 @@ fn every_dialect_signs_out_all_the_same(backend: Backend) {
     }
     let account = service.core().find_account_by("emilys").unwrap().id;
     assert_eq!(service.core().list_sessions(account).unwrap().len(), 0);
-}
-
-fn envelope_change(address: std::net::SocketAddr, access: &str) -> Response {
-    let body = json!({ "oldPassword": OLD, "newPassword": NEW }).to_string();
-    Request::new("POST", "/envelope/auth/change-password").bearer(access).json(&body).send(address)
-}
-
-fn envelope_refresh(address: std::net::SocketAddr, refresh: &str) -> Response {
-    let body = json!({ "refreshToken": refresh }).to_string();
-    Request::new("POST", "/envelope/auth/refresh-token").json(&body).send(address)
-}
-
-fn data(answer: &Response) -> Tokens {
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let token = |name: &str| answer.json()["data"][name].as_str().unwrap().to_owned();
-    Tokens { access: token("accessToken"), refresh: token("refreshToken") }
-}
-
-fn a_wire_without_room_for_new_tokens_gets_them_by_a_refresh(backend: Backend) {
-    let service = restricted(backend.service());
-    let held = entered(&service, "/envelope");
-    let changed = envelope_change(service.address(), &held.access);
-    assert_eq!(changed.status, 200, "{}", changed.text());
-    assert_eq!(ask(&service, &held.access, "/envelope/auth/me").status, 401, "as an expired one: time to refresh");
-    // Also long after: nobody else has used it.
-    service.advance(Duration::from_hours(2));
-    let next = data(&envelope_refresh(service.address(), &held.refresh));
-    assert!(!says_so(&next.access));
-    assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 200);
-    // What was kept is spent then, as by any refresh.
-    service.advance(Duration::from_secs(11));
-    assert_eq!(envelope_refresh(service.address(), &held.refresh).status, 401);
-    assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 401);
-}
-
-fn a_change_beside_refreshes_leaves_no_restricted_token_alive(backend: Backend) {
-    let mut compared = 0;
-    for _ in 0..20 {
-        if compared == 2 {
-            break;
-        }
-        let service = restricted(backend.service());
-        let (held, to) = (entered(&service, "/envelope"), service.address());
-        let shared = held.clone();
-        let answers = race(4, move |number| match number {
-            0 => envelope_change(to, &shared.access),
-            _ => envelope_refresh(to, &shared.refresh),
-        });
-        assert!([200, 401].contains(&answers[0].status), "{}", answers[0].text());
-        if answers[0].status == 401 {
-            // A refresh was first, and its tokens took the place of the one that asked.
-            continue;
-        }
-        compared += 1;
-        let refreshed: Vec<Tokens> = answers[1..].iter().filter(|answer| answer.status == 200).map(data).collect();
-        for tokens in &refreshed {
-            assert_ne!(ask(&service, &tokens.access, "/envelope/auth/me").status, 403, "only a dead one may say so");
-        }
-        let generation = |tokens: &&Tokens| parts_of(&tokens.access).1["gen"].as_i64();
-        let last = refreshed.iter().max_by_key(generation).unwrap_or(&held);
-        let next = data(&envelope_refresh(to, &last.refresh));
-        assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 200);
-    }
-    assert!(compared > 0, "the change never came first");
 }
 
 fn live_tokens_die_with_the_requirement_on_every_node(backend: Backend) {
