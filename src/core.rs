@@ -4,6 +4,7 @@
 pub mod account;
 pub mod assertion;
 pub mod audit;
+pub mod background;
 pub mod bounded_map;
 pub mod caller;
 pub mod demo;
@@ -15,6 +16,7 @@ pub mod identifier;
 pub mod identity;
 pub mod import;
 pub mod known_device;
+pub mod letters;
 pub mod opaque_token;
 pub mod password;
 pub mod rate;
@@ -27,7 +29,9 @@ pub mod session;
 pub mod sign_in;
 pub mod sign_out;
 pub mod sign_up;
+pub mod sign_up_mails;
 pub mod signing_key;
+pub mod silent_sign_up;
 pub mod throttle;
 pub mod token;
 
@@ -42,11 +46,13 @@ use crate::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
 use crate::settings::{Free, Settings, TokenAlgorithm};
 use crate::store::{self, Store};
+use background::Background;
 use duplicate_cookies::DuplicateCookies;
 use password::Hasher;
 use rate::{RateRules, Rates};
 use receipt::Receipts;
 use refusal::Fault;
+use sign_up_mails::Mailing;
 use signing_key::{FileVersion, KeySource, KeysError, LoadedKeys, PublicKey};
 use throttle::ThrottleRules;
 use token::{TokenGate, TokenRules};
@@ -75,6 +81,7 @@ pub struct Inner {
     receipts: Receipts,
     rates: Rates,
     duplicate_cookies: DuplicateCookies,
+    mailing: Option<Mailing>,
     probed: Mutex<Option<Instant>>,
 }
 
@@ -118,6 +125,9 @@ pub enum OpenError {
          set KEYS_FILE to where it is, or restore it", .0.display()
     )]
     KeysMissing(std::path::PathBuf),
+    /// The way to the mail server.
+    #[error("SMTP_URL: {0}")]
+    Mail(String),
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -155,16 +165,8 @@ impl Core {
         let database = &settings.database;
         let metrics = Metrics::new().map_err(|why| Fault::Broken(format!("metrics: {why}")))?;
         let (size, timeout) = (database.database_connections, database.database_timeout);
-        let store = Store::open(&database.database_url, size, timeout, metrics.clone());
-        let store = store.map_err(OpenError::Database)?;
-        let migrations = if settings.database.auto_migrate {
-            store.migrate().map_err(OpenError::Database)?
-        } else {
-            match store.pending_migrations().map_err(OpenError::Database)? {
-                0 => Vec::new(),
-                pending => return Err(OpenError::MigrationsPending(pending)),
-            }
-        };
+        let store = Store::open(&database.database_url, size, timeout, metrics.clone()).map_err(OpenError::Database)?;
+        let migrations = migrate_if_wanted(&store, database.auto_migrate)?;
         let keys = KeySource {
             file: settings.keys_file(),
             jwt_secret: settings.keys.jwt_secret.clone(),
@@ -193,6 +195,7 @@ impl Core {
             receipts: Receipts::default(),
             rates: Rates::default(),
             duplicate_cookies: DuplicateCookies::default(),
+            mailing: Mailing::new(settings).map_err(OpenError::Mail)?,
             probed: Mutex::new(None),
             store,
             clock,
@@ -203,6 +206,15 @@ impl Core {
         store::when_unlocked(|| core.read_revocations()).map_err(OpenError::Database)?;
         core.tidy_view().map_err(OpenError::Database)?;
         Ok((core, Opened { migrations, keys_created: loaded.created }))
+    }
+
+    /// Starts what a node does by itself.
+    pub fn start_background(&self) -> Result<Vec<Background>, Fault> {
+        let mut threads = vec![housekeeping::start(self.clone())?, feed::start(self.clone())?];
+        if let Some(mailing) = &self.mailing {
+            threads.push(mailing.start(self.clone())?);
+        }
+        Ok(threads)
     }
 
     /// What hashes secrets; its calls take long.
@@ -290,6 +302,17 @@ impl Core {
             Err(fault) => log::error!(error:% = fault; "the new keys cannot sign"),
         }
         Ok(changed.then_some(id))
+    }
+}
+
+/// Brings the tables up to date, or refuses to go on without; names what ran.
+fn migrate_if_wanted(store: &Store, wanted: bool) -> Result<Vec<String>, OpenError> {
+    if wanted {
+        return store.migrate().map_err(OpenError::Database);
+    }
+    match store.pending_migrations().map_err(OpenError::Database)? {
+        0 => Ok(Vec::new()),
+        pending => Err(OpenError::MigrationsPending(pending)),
     }
 }
 

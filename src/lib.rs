@@ -3,6 +3,7 @@
 //! What lives where, and who may use whom:
 //!
 //! - [`clock`], [`metrics`], [`secret`], [`settings`]: what everybody may use.
+//! - [`mail`]: letters on their way out. Knows settings.
 //! - [`store`]: rows. Knows diesel and nothing above it.
 //! - [`core`]: rules. Knows store; knows no actix, no JSON, no cookie, no status code.
 //! - [`web`]: wires. Knows core, never store. A dialect knows core and web's helpers, never another dialect.
@@ -19,6 +20,7 @@
 pub mod cli;
 pub mod clock;
 pub mod core;
+pub mod mail;
 pub mod metrics;
 pub mod secret;
 pub mod settings;

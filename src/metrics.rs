@@ -57,6 +57,8 @@ pub struct Metrics {
     pub receipts_written: IntCounter,
     /// Proofs of receipt that wait.
     pub receipts_unwritten: IntGauge,
+    /// Mails by what became of them.
+    pub mails: IntCounterVec,
     /// Rows that housekeeping removed.
     pub purged_rows: IntCounter,
 }
@@ -102,17 +104,26 @@ impl Metrics {
             },
             receipts_written: counter(&r, "receipts_written_total", "Proofs of receipt written down.")?,
             receipts_unwritten: gauge(&r, "receipts_unwritten", "Proofs of receipt that wait.")?,
+            mails: counters(&r, "mails_total", "Mails of sign-ups, by what became of them.", &["outcome"])?,
             purged_rows: counter(&r, "purged_rows_total", "Rows that housekeeping removed.")?,
             registry: r,
         };
         metrics.database_available.set(1);
-        for outcome in ["rotated", "repeated", "kept", "renewed", "reused", "refused"] {
-            metrics.refreshes.with_label_values(&[outcome]);
-        }
-        for kind in ["unavailable", "timeout", "broken"] {
-            metrics.database_failures.with_label_values(&[kind]);
-        }
+        metrics.show_zeros();
         Ok(metrics)
+    }
+
+    /// What has not happened yet is 0, and not missing.
+    fn show_zeros(&self) {
+        for (counters, labels) in [
+            (&self.refreshes, &["rotated", "repeated", "kept", "renewed", "reused", "refused"][..]),
+            (&self.mails, &["sent", "deferred", "refused", "withheld"]),
+            (&self.database_failures, &["unavailable", "timeout", "broken"]),
+        ] {
+            for label in labels {
+                counters.with_label_values(&[label]);
+            }
+        }
     }
 
     /// The text format 0.0.4 of Prometheus.

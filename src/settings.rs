@@ -6,6 +6,7 @@ mod database;
 mod forward_auth;
 pub mod forward_rules;
 mod keys;
+mod mail;
 mod metrics;
 mod names;
 mod pages;
@@ -29,6 +30,7 @@ pub use cookies::{Cookies, Prefix, SameSite};
 pub use database::Database;
 pub use forward_auth::{ForwardAuth, ForwardedHeaders};
 pub use keys::{Keys, TokenAlgorithm};
+pub use mail::{Mail, MailTls, SmtpUrl};
 pub use metrics::MetricsSettings;
 pub use pages::{Colour, Pages, RedirectHost};
 pub use passwords::Passwords;
@@ -58,6 +60,9 @@ pub struct Settings {
     /// Hashing and registration.
     #[command(flatten)]
     pub passwords: Passwords,
+    /// How mails leave.
+    #[command(flatten)]
+    pub mail: Mail,
     /// How often a secret may be tried.
     #[command(flatten)]
     pub throttle: Throttle,
@@ -261,6 +266,7 @@ impl Settings {
                 self.passwords.bcrypt_cost
             ));
         }
+        faults.extend(self.mail_contradictions());
         faults.extend(self.throttle.contradictions(self.passwords.test_mode));
         faults.extend(self.forward_auth.contradictions(!self.web.trusted_proxies.is_empty()));
         if self.passwords.test_mode && self.is_https() {

@@ -17,6 +17,7 @@ pub mod listen;
 mod migrate;
 pub mod opaque_tokens;
 mod outage;
+pub mod pending_sign_ups;
 mod prepared;
 pub mod revocations;
 #[expect(missing_docs, reason = "diesel's macro documents nothing that it makes")]

@@ -23,6 +23,7 @@ pub mod redirect;
 mod run;
 mod serve;
 mod session_cookie;
+mod silent_sign_up;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,8 +34,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, Resource};
 
 use crate::clock::Clock;
-use crate::core::feed::Feed;
-use crate::core::housekeeping::Housekeeper;
+use crate::core::background::Background;
 use crate::core::refusal::{Fault, Refusal};
 use crate::core::session::TokenPolicy;
 use crate::core::{Core, OpenError, Opened};
@@ -82,8 +82,7 @@ struct Inner {
     metrics_token: Option<Secret>,
     https: bool,
     draining: AtomicBool,
-    _housekeeper: Housekeeper,
-    _feed: Feed,
+    _background: Vec<Background>,
 }
 
 impl std::fmt::Debug for Doorward {
@@ -134,8 +133,7 @@ impl Doorward {
             metrics_token: settings.metrics.metrics_token.clone(),
             https: settings.is_https(),
             draining: AtomicBool::new(false),
-            _housekeeper: Housekeeper::start(core.clone())?,
-            _feed: Feed::start(core.clone())?,
+            _background: core.start_background()?,
             core,
         };
         Ok((Self(Arc::new(inner)), opened))

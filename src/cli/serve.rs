@@ -65,6 +65,9 @@ fn announce(server: &Server, settings: &Settings, door: &Doorward, opened: &Open
     if settings.pages.pages {
         say("  pages     /login, /register, /account, /logout");
     }
+    if let Some(server) = settings.mail.smtp_url.as_ref().filter(|_| settings.passwords.signup_silent) {
+        say(&format!("  mail      {server}, for those who register"));
+    }
     if let Some(file) = &settings.forward_auth.rules_file {
         say(&format!("  rules     {} in {}", file.rules.0.len(), file.path.display()));
     }

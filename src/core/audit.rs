@@ -17,6 +17,8 @@ pub use crate::store::audit_events::Wanted;
 pub enum Kind {
     /// An account was made.
     SignUp,
+    /// Somebody asked for an account, which is made once whoever reads the address's mail confirms it.
+    SignUpAsked,
     /// A session began.
     SignIn,
     /// A sign-in was refused.
@@ -53,6 +55,7 @@ impl Kind {
     /// All of them.
     pub const ALL: &[Self] = &[
         Self::SignUp,
+        Self::SignUpAsked,
         Self::SignIn,
         Self::SignInRefused,
         Self::SignOut,
@@ -74,6 +77,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SignUp => "sign_up",
+            Self::SignUpAsked => "sign_up_asked",
             Self::SignIn => "sign_in",
             Self::SignInRefused => "sign_in_refused",
             Self::SignOut => "sign_out",

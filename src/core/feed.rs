@@ -2,11 +2,11 @@
 //! on nothing it heard, and a reconnection that reads everything again. What the view does with a row is revocation.rs's;
 //! what a check does with an old view is session.rs's.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Core;
+use super::background::{Background, Signal};
 use super::refusal::Fault;
 use super::revocation::Marks;
 use crate::store;
@@ -18,60 +18,13 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 /// How long a stop waits for a thread that may hang in a call to a silent server.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The thread of a node that listens. Ends when it is dropped.
-#[derive(Debug)]
-pub struct Feed {
-    stop: Arc<Stop>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Stop {
-    said: Mutex<bool>,
-    wake: Condvar,
-}
-
-impl Stop {
-    fn say(&self) {
-        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.wake.notify_all();
-    }
-
-    /// Waits that long or until it is said; whether it was.
-    fn wait(&self, for_up_to: Duration) -> bool {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.wake.wait_timeout_while(said, for_up_to, |said| !*said);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-impl Feed {
-    /// Starts the thread.
-    pub fn start(core: Core) -> Result<Self, Fault> {
-        let stop = Arc::new(Stop::default());
-        let theirs = Arc::clone(&stop);
-        let thread = std::thread::Builder::new().name("revocations".to_owned()).spawn(move || follow(&core, &theirs));
-        let thread = thread.map_err(|cause| Fault::Broken(format!("no thread for the revocations: {cause}")))?;
-        Ok(Self { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.stop.say();
-        let Some(thread) = self.thread.take() else { return };
-        let began = Instant::now();
-        while !thread.is_finished() && began.elapsed() < FAREWELL {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        if thread.is_finished() {
-            let _ = thread.join();
-        }
-    }
+/// Starts the thread of a node that listens.
+pub fn start(core: Core) -> Result<Background, Fault> {
+    Background::start("revocations", Arc::default(), FAREWELL, move |signal| follow(&core, signal))
 }
 
 /// Connects, listens, and does it again when the connection is lost, until it is told to stop.
-fn follow(core: &Core, stop: &Stop) {
+fn follow(core: &Core, signal: &Signal) {
     let mut backoff = BACKOFF.0;
     let mut lost: Option<Instant> = None;
     loop {
@@ -83,7 +36,7 @@ fn follow(core: &Core, stop: &Stop) {
                 let seconds = lost.elapsed().as_secs_f32();
                 log::info!(seconds:% = format_args!("{seconds:.1}"); "the revocation feed is back; all was read again");
             }
-            following.until_stopped(core, stop)
+            following.until_stopped(core, signal)
         });
         core.metrics.feed_connected.set(0);
         let Err(cause) = listened else { return };
@@ -92,7 +45,7 @@ fn follow(core: &Core, stop: &Stop) {
             log::warn!(cause:%; "the revocation feed is lost; checks ask the table once memory is too old");
             lost = Some(Instant::now());
         }
-        if stop.wait(backoff) {
+        if signal.wait(backoff) {
             return;
         }
         backoff = (backoff * 2).min(BACKOFF.1);
@@ -118,9 +71,9 @@ impl Following {
         Ok(Self { listener, marks, polled: asked_at })
     }
 
-    fn until_stopped(mut self, core: &Core, stop: &Stop) -> Result<(), store::Error> {
+    fn until_stopped(mut self, core: &Core, signal: &Signal) -> Result<(), store::Error> {
         let every = (core.rules.revocation_max_stale / 4).min(Duration::from_millis(500));
-        while !stop.wait(self.listener.pause()) {
+        while !signal.wait(self.listener.pause()) {
             let due = match self.listener.hear()? {
                 Heard::Nothing => self.polled.elapsed() >= every,
                 Heard::Something => true,

@@ -3,14 +3,14 @@
 //! in time.
 //! Revocations are heard of in feed.rs.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::background::{Background, Signal};
 use super::refusal::{Error, Fault};
 use super::{Core, revocation};
-use crate::store::{self, audit_events, revocations, sessions, throttles};
+use crate::store::{self, audit_events, pending_sign_ups, revocations, sessions, throttles};
 
 /// Rows removed in one transaction: few enough that no writer waits long behind it.
 const BATCH: i64 = 500;
@@ -20,6 +20,9 @@ const ROUND: Duration = Duration::from_millis(500);
 
 /// How often the tables are looked through for what is over.
 const PURGE_EVERY: Duration = Duration::from_mins(1);
+
+/// How long a stop waits for the last receipts: longer than a database is waited for.
+const FAREWELL: Duration = Duration::from_secs(30);
 
 impl Core {
     /// All that follows from what others wrote and from what this node saw, at once: revocations in, receipts out, keys
@@ -57,7 +60,7 @@ impl Core {
     }
 
     /// Removes what nobody can need any more: sessions and revocations a day past their end, audit events past their
-    /// retention. How many rows went.
+    /// retention, sign-ups that nobody confirmed in time. How many rows went.
     pub fn purge(&self) -> Result<usize, Error> {
         let mut gone = 0;
         loop {
@@ -74,7 +77,9 @@ impl Core {
         let gone = self.store.write(|db| {
             let revocations = revocations::purge(db, before, BATCH)?;
             let audit = audit_events::purge(db, self.now().minus(self.rules.audit_retention), BATCH)?;
-            Ok(audit + revocations + sessions::purge(db, before, BATCH)? + throttles::purge(db, before, BATCH)?)
+            let sign_ups = pending_sign_ups::purge(db, self.now(), BATCH)?;
+            let throttles = throttles::purge(db, before, BATCH)?;
+            Ok(audit + revocations + sign_ups + throttles + sessions::purge(db, before, BATCH)?)
         })?;
         self.tidy_view()?;
         self.metrics.purged_rows.inc_by(gone as u64);
@@ -97,35 +102,12 @@ impl Core {
     }
 }
 
-/// The background thread of a node. Ends when it is dropped.
-#[derive(Debug)]
-pub struct Housekeeper {
-    stop: Arc<(Mutex<bool>, Condvar)>,
-    thread: Option<JoinHandle<()>>,
+/// Starts the background thread of a node.
+pub fn start(core: Core) -> Result<Background, Fault> {
+    Background::start("housekeeping", Arc::default(), FAREWELL, move |signal| run(&core, signal))
 }
 
-impl Housekeeper {
-    /// Starts the thread.
-    pub fn start(core: Core) -> Result<Self, Fault> {
-        let stop = Arc::new((Mutex::new(false), Condvar::new()));
-        let theirs = Arc::clone(&stop);
-        let thread = std::thread::Builder::new().name("housekeeping".to_owned()).spawn(move || run(&core, &theirs));
-        let thread = thread.map_err(|cause| Fault::Broken(format!("no thread for housekeeping: {cause}")))?;
-        Ok(Self { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Housekeeper {
-    fn drop(&mut self) {
-        *self.stop.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.stop.1.notify_all();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn run(core: &Core, stop: &(Mutex<bool>, Condvar)) {
+fn run(core: &Core, signal: &Signal) {
     let troubled = AtomicBool::new(false);
     let mut purged = Instant::now();
     loop {
@@ -142,9 +124,7 @@ fn run(core: &Core, stop: &(Mutex<bool>, Condvar)) {
             }
             tell_once(&troubled, gone.map(|_| ()));
         }
-        let stopped = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stopped, _) = stop.1.wait_timeout(stopped, ROUND).unwrap_or_else(PoisonError::into_inner);
-        if *stopped {
+        if signal.wait(ROUND) {
             break;
         }
     }

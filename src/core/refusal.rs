@@ -49,6 +49,8 @@ pub enum Refusal {
     SignUpClosed,
     /// Another account has the identifier.
     IdentifierTaken(Taken),
+    /// The confirmation of a sign-up whose link is unknown, spent or over, or whose password is another: one answer for all.
+    ConfirmationInvalid,
     /// Fields that break a rule, each with its rule.
     InvalidFields(Vec<FieldFault>),
     /// A body that cannot be read at all; says where.
@@ -184,6 +186,7 @@ impl Refusal {
             Self::PasswordUnchanged => "password_unchanged",
             Self::SignUpClosed => "sign_up_closed",
             Self::IdentifierTaken(_) => "identifier_taken",
+            Self::ConfirmationInvalid => "confirmation_invalid",
             Self::InvalidFields(_) => "invalid_fields",
             Self::MalformedBody(_) => "malformed_body",
             Self::UnsupportedMediaType => "unsupported_media_type",

@@ -48,20 +48,20 @@ pub struct Validated {
 }
 
 #[derive(Debug, Clone)]
-struct NewAccountText {
-    email: Option<Identifier>,
-    username: Option<Identifier>,
-    name: Option<Identifier>,
-    profile: Profile,
-    privileges: Privileges,
+pub(super) struct NewAccountText {
+    pub(super) email: Option<Identifier>,
+    pub(super) username: Option<Identifier>,
+    pub(super) name: Option<Identifier>,
+    pub(super) profile: Profile,
+    pub(super) privileges: Privileges,
 }
 
 /// Step two done: hashed.
 #[derive(Debug, Clone)]
 pub struct Hashed {
-    row: NewAccountText,
-    password: Option<String>,
-    pin: Option<String>,
+    pub(super) row: NewAccountText,
+    pub(super) password: Option<String>,
+    pub(super) pin: Option<String>,
 }
 
 impl Validated {
@@ -82,7 +82,8 @@ impl Core {
     /// Step one of a person's sign-up: every field's rule, all faults at once. `role` is what the mount gives to those who
     /// register there, if it has a word of its own.
     pub fn validate_sign_up(&self, person: NewPerson, role: Option<&str>) -> Result<Validated, Error> {
-        if !self.rules.signup {
+        // An answer with a session tells that the identifier was free.
+        if !self.rules.signup || self.tells_by_mail() {
             return Err(Refusal::SignUpClosed.into());
         }
         let role = Some(role.unwrap_or(&self.rules.signup_role).to_owned());
@@ -139,7 +140,20 @@ impl Core {
         policy: &TokenPolicy,
         client: &Client,
     ) -> Result<SignedIn, Error> {
+        self.sign_up_and(hashed, wish, policy, client, |_| Ok(()))
+    }
+
+    /// The same, and `also` in the same transaction; `Abandoned` from it undoes everything.
+    pub(super) fn sign_up_and(
+        &self,
+        hashed: &Hashed,
+        wish: &SignIn,
+        policy: &TokenPolicy,
+        client: &Client,
+        also: impl Fn(&mut Db) -> Result<(), store::Error>,
+    ) -> Result<SignedIn, Error> {
         let (account, issued) = self.insert_account(hashed, true, client, |account, db| {
+            also(db)?;
             let row = self.new_session_row(account, &wish.device, policy, client);
             let Ok(row) = row else { return Err(store::Error::Broken("no session could be made".to_owned())) };
             let revoked = self.make_room(db, wish, account.id, client)?;
@@ -183,6 +197,8 @@ impl Core {
                 let taken = self.store.read(|db| taken(db, &hashed.row))?;
                 Err(Refusal::IdentifierTaken(taken).into())
             }
+            // Two who confirm one sign-up: the other one was first.
+            Err(store::Error::Abandoned) => Err(Refusal::ConfirmationInvalid.into()),
             Err(other) => Err(other.into()),
         }
     }
@@ -245,7 +261,7 @@ pub(super) fn holders(db: &mut Db, validated: &Validated) -> Result<Holders, sto
     find_holders(db, &validated.row)
 }
 
-fn taken(db: &mut Db, row: &NewAccountText) -> Result<Taken, store::Error> {
+pub(super) fn taken(db: &mut Db, row: &NewAccountText) -> Result<Taken, store::Error> {
     Ok(find_holders(db, row)?.taken)
 }
 

@@ -100,5 +100,32 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    pending_sign_ups (id) {
+        id -> Binary,
+        email -> Text,
+        email_canonical -> Text,
+        username -> Nullable<Text>,
+        username_canonical -> Nullable<Text>,
+        name -> Nullable<Text>,
+        name_canonical -> Nullable<Text>,
+        first_name -> Nullable<Text>,
+        last_name -> Nullable<Text>,
+        gender -> Nullable<Text>,
+        image -> Nullable<Text>,
+        phone -> Nullable<Text>,
+        profile -> Text,
+        password -> Text,
+        language -> Text,
+        leads_back -> Nullable<Text>,
+        tries -> BigInt,
+        mail_attempts -> BigInt,
+        mail_due_at -> Nullable<BigInt>,
+        mailed_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
 diesel::joinable!(sessions -> accounts (account_id));
 diesel::allow_tables_to_appear_in_same_query!(accounts, sessions);

@@ -39,6 +39,8 @@ pub struct Dialect {
     pub revokes_on_rotation: bool,
     /// Whether its refresh tokens have the shape of a UUID.
     pub opaque_refresh: bool,
+    /// Whether registering here is answered with a session and with nothing else.
+    pub registers_into_session: bool,
     /// The role of those who register here; `None`: SIGNUP_ROLE.
     pub signup_role: Option<&'static str>,
     /// Whether a sign-in also sets the cookie of a known device. Where a contract names every cookie there is, it does not.
@@ -63,6 +65,7 @@ impl Dialect {
             rotates: true,
             revokes_on_rotation: false,
             opaque_refresh: false,
+            registers_into_session: false,
             signup_role: None,
             knows_devices: false,
         }

@@ -3,6 +3,7 @@
 
 mod account;
 mod bounce;
+mod confirm;
 mod device;
 mod entry;
 mod form;
@@ -22,6 +23,7 @@ use actix_web::{Resource, Route};
 
 use super::Doorward;
 use super::answer::in_the_dialects_shape;
+use super::call::Call;
 use super::dialects::{Dialect, Mounted, native};
 use super::resource;
 use crate::core::session::TokenPolicy;
@@ -49,6 +51,11 @@ pub fn mounted(settings: &Settings, mounts: &[Mounted]) -> Mounted {
     Mounted { dialect: PAGES, prefix: "/".to_owned(), policy }
 }
 
+/// The language of ours that a request's client likes best.
+pub fn language_of(call: &Call) -> &'static str {
+    frame::Frame::of(call).t.lang
+}
+
 /// Adds `/auth/continue`, and the pages unless PAGES says no.
 pub fn routes(door: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
     let around = |resource: Resource| around(resource, mounted);
@@ -63,10 +70,12 @@ pub fn routes(door: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
     let page = |path: &str| resource(path, "GET, HEAD, POST");
     let sign_in = page("/login").route(web::get().to(sign_in::show)).route(web::head().to(sign_in::show));
     let register = page("/register").route(web::get().to(register::show)).route(web::head().to(register::show));
+    let confirm = page("/register/confirm").route(web::get().to(confirm::show)).route(web::head().to(confirm::show));
     let sign_out = page("/logout").route(web::get().to(sign_out::show)).route(web::head().to(sign_out::show));
     let account = resource("/account", "GET, HEAD").route(web::get().to(account::show));
     app.service(around(sign_in.route(web::post().to(sign_in::submit))))
         .service(around(register.route(web::post().to(register::submit))))
+        .service(around(confirm.route(web::post().to(confirm::submit))))
         .service(around(sign_out.route(web::post().to(sign_out::submit))))
         .service(around(account.route(web::head().to(account::show))));
     let action = |path: &str, route: Route| around(resource(path, "POST").route(route));

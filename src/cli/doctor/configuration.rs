@@ -7,7 +7,9 @@ use url::Url;
 
 use super::Finding::{self, Fine, Odd, Wrong};
 use crate::core::{self, OpenError};
+use crate::mail::Mailer;
 use crate::settings::{SameSite, Settings};
+use crate::web::dialects;
 
 /// Everything there is to say.
 pub fn examine(settings: &Settings) -> Vec<Finding> {
@@ -16,6 +18,7 @@ pub fn examine(settings: &Settings) -> Vec<Finding> {
     findings.extend(proxies(settings));
     findings.extend(cross_site(settings));
     findings.extend(files(settings));
+    findings.extend(mail(settings));
     findings.push(database(settings));
     findings
 }
@@ -127,6 +130,29 @@ fn readable_by_others(name: &str, path: &Path) -> Option<Finding> {
         return Some(Wrong(format!("{name}: others can read {path} (mode {mode:o}); run: chmod 600 {path}")));
     }
     Some(Fine(format!("{name}: only its owner reads {}", path.display())))
+}
+
+/// Whether sign-ups can be told of by mail, if they are.
+fn mail(settings: &Settings) -> Vec<Finding> {
+    if !settings.passwords.signup_silent {
+        return Vec::new();
+    }
+    let Some(mailer) = Mailer::new(&settings.mail) else { return Vec::new() };
+    let mut findings = vec![match mailer.as_ref().map(Mailer::reach) {
+        Ok(Ok(server)) => Fine(format!("SMTP_URL: {server} takes mails")),
+        Ok(Err(why)) => Wrong(format!("SMTP_URL: {why}; sign-ups wait for their mails until it does")),
+        Err(why) => Wrong(format!("SMTP_URL: {why}")),
+    }];
+    let tells = |name: &&str| dialects::ALL.iter().any(|known| known.name == *name && known.registers_into_session);
+    let closed: Vec<&str> = settings.mounts.iter().map(|mount| mount.dialect.as_str()).filter(tells).collect();
+    if !closed.is_empty() {
+        findings.push(Odd(format!(
+            "SIGNUP_SILENT closes the registrations of {}: their answer is a session, which tells; people register at \
+             native's or on the pages",
+            closed.join(", ")
+        )));
+    }
+    findings
 }
 
 fn database(settings: &Settings) -> Finding {

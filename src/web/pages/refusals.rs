@@ -79,6 +79,7 @@ pub fn said(error: &Error, t: &Texts) -> String {
         Refusal::PasswordUnchanged => t.password_unchanged,
         Refusal::SignUpClosed => t.closed,
         Refusal::IdentifierTaken(_) => t.taken,
+        Refusal::ConfirmationInvalid => t.not_confirmed,
         Refusal::InvalidFields(_) => t.fields_wrong,
         Refusal::RouteNotFound => t.no_page,
         Refusal::Busy(_) => t.busy,

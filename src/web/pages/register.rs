@@ -25,6 +25,9 @@ struct Page<'a> {
     sign_in: String,
     email: &'a str,
     username: &'a str,
+    /// What is needed of the two names, and whether a session begins at once.
+    names: &'static str,
+    begins_session: bool,
     remember: bool,
     rule: String,
     error: Option<String>,
@@ -79,6 +82,13 @@ pub async fn submit(call: Call, mut payload: Payload) -> Answered {
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let (email, username) = (given(&filled.email), given(&filled.username));
     let person = NewPerson { email, username, password: Some(password.clone()), ..NewPerson::default() };
+    if call.tells_by_mail() {
+        return match call.sign_up_silently(person, filled.back.clone()).await {
+            Ok(()) => look_for_mail(&call, filled.back.as_deref()),
+            Err(error @ Error::Refusal(_)) => refused(&call, &guest, &filled, &error),
+            Err(fault) => Err(fault.into()),
+        };
+    }
     let wish = entry::wish(&call, Vec::new(), password, filled.remember)?;
     match call.sign_up(person, wish).await {
         Ok(signed_up) => entry::go_on(&call, filled.back.as_deref(), &signed_up.issued),
@@ -105,6 +115,19 @@ fn refused(call: &Call, guest: &Guest, filled: &Filled, error: &Error) -> Answer
     }
     let page = form(call, guest, filled, refusals::status(error), Some(refusals::said(error, t)), faults);
     refusals::with_headers(page, error)
+}
+
+fn look_for_mail(call: &Call, back: Option<&str>) -> Answered {
+    let frame = Frame::of(call);
+    let page = Message {
+        frame,
+        title: frame.t.look_for_mail,
+        sentences: vec![frame.t.mail_is_on_its_way.to_owned()],
+        link: (with_back("/login", back), frame.t.sign_in),
+        id: None,
+        alarming: false,
+    };
+    frame.answer(StatusCode::ACCEPTED, &page)
 }
 
 fn closed(call: &Call, back: Option<&str>) -> Answered {
@@ -137,6 +160,8 @@ fn form(
         sign_in: with_back("/login", back),
         email: &filled.email,
         username: &filled.username,
+        names: if call.tells_by_mail() { frame.t.email_needed } else { frame.t.either },
+        begins_session: !call.tells_by_mail(),
         remember: filled.remember,
         rule: count(frame.t.password_rule, frame.site.password_min_length.into()),
         error,

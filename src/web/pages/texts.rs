@@ -35,6 +35,18 @@ pub struct Texts {
     pub username: &'static str,
     /// Under both fields.
     pub either: &'static str,
+    /// Under both fields, where a mail tells whether it worked.
+    pub email_needed: &'static str,
+    /// Title.
+    pub look_for_mail: &'static str,
+    /// Under the title.
+    pub mail_is_on_its_way: &'static str,
+    /// Title and button.
+    pub confirm: &'static str,
+    /// Under the title.
+    pub confirm_hint: &'static str,
+    /// An error.
+    pub not_confirmed: &'static str,
     /// A field.
     pub new_password: &'static str,
     /// A field.

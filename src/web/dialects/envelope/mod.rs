@@ -25,6 +25,7 @@ pub const DIALECT: Dialect = Dialect {
     revokes_on_rotation: true,
     opaque_refresh: true,
     signup_role: Some("CUSTOMER"),
+    registers_into_session: true,
     ..Dialect::new("envelope", "/envelope", routes, refusals::refuse)
 };
 

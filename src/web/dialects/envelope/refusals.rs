@@ -48,6 +48,7 @@ fn said(refusal: &Refusal) -> Option<(Status, &'static str)> {
         | Refusal::OriginNotAllowed
         | Refusal::PermissionDenied
         | Refusal::PasswordChangeRequired
+        | Refusal::ConfirmationInvalid
         | Refusal::SignUpClosed
         | Refusal::UnsupportedMediaType
         | Refusal::BodyTooLarge

@@ -25,6 +25,7 @@ pub const DIALECT: Dialect = Dialect { knows_devices: true, ..Dialect::new("nati
 fn routes(mount: &mut ServiceConfig) {
     mount
         .service(resource("/auth/register", "POST").route(web::post().to(register)))
+        .service(resource("/auth/register/confirm", "POST").route(web::post().to(confirm_registration)))
         .service(resource("/auth/login", "POST").route(web::post().to(login)))
         .service(resource("/auth/refresh", "POST").route(web::post().to(refresh)))
         .service(resource("/auth/logout", "POST").route(web::post().to(logout)))
@@ -46,9 +47,24 @@ fn routes(mount: &mut ServiceConfig) {
 
 async fn register(call: Call, mut payload: Payload) -> Answered {
     let mut asked = wire::register(Fields::required(&call.request, &mut payload).await?)?;
+    if call.tells_by_mail() {
+        call.sign_up_silently(asked.person, None).await?;
+        return Ok(wire::accepted("If this address can have an account, a mail is on its way to it"));
+    }
     asked.wish.replaces = held_sessions(&call)?;
     let signed_up = call.sign_up(asked.person, asked.wish).await?;
     wire::entered(&call, StatusCode::CREATED, "Registration successful", &signed_up, asked.tokens)
+}
+
+/// With a link that a mail brought; where no mails go, there is no such route.
+async fn confirm_registration(call: Call, mut payload: Payload) -> Answered {
+    if !call.tells_by_mail() {
+        return Err(Refusal::RouteNotFound.into());
+    }
+    let mut asked = wire::confirmation(Fields::required(&call.request, &mut payload).await?)?;
+    asked.wish.replaces = held_sessions(&call)?;
+    let confirmed = call.confirm_sign_up(asked.token, asked.wish).await?;
+    wire::entered(&call, StatusCode::CREATED, "Registration successful", &confirmed.signed_in, asked.tokens)
 }
 
 async fn login(call: Call, mut payload: Payload) -> Answered {

@@ -53,7 +53,8 @@ fn said(refusal: &Refusal) -> Said {
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
         | Refusal::SignUpClosed
-        | Refusal::IdentifierTaken(_) => of_account(refusal),
+        | Refusal::IdentifierTaken(_)
+        | Refusal::ConfirmationInvalid => of_account(refusal),
         Refusal::TokenMissing
         | Refusal::TokenInvalid
         | Refusal::TokenExpired
@@ -101,6 +102,11 @@ fn of_account(refusal: &Refusal) -> Said {
         Refusal::SignUpClosed => {
             (Status::FORBIDDEN, "Registration closed", "Accounts are added by an operator here.".into())
         }
+        Refusal::ConfirmationInvalid => (
+            Status::UNAUTHORIZED,
+            "Not confirmed",
+            "The link is spent or past its time, or the password is not the one that was chosen; sign up again.".into(),
+        ),
         Refusal::IdentifierTaken(taken) => (Status::CONFLICT, "Already registered", taken_words(*taken)),
         _ => (Status::UNAUTHORIZED, "Invalid credentials", "No account has this identifier and secret.".into()),
     }

@@ -42,6 +42,13 @@ pub struct Register {
     pub tokens: Tokens,
 }
 
+/// `POST /auth/register/confirm`
+pub struct Confirmation {
+    pub token: Secret,
+    pub wish: SignIn,
+    pub tokens: Tokens,
+}
+
 /// `POST /auth/refresh`, `POST /auth/logout`: all optional.
 pub struct Refresh {
     pub token: Option<RefreshToken>,
@@ -90,6 +97,14 @@ pub fn register(mut fields: Fields) -> Result<Register, Refusal> {
     let person = NewPerson { email, username, name, password: Some(password), pin: None, profile };
     let wish = SignIn { identifiers: Vec::new(), secret, device, replaces: Vec::new() };
     Ok(Register { person, wish, tokens })
+}
+
+pub fn confirmation(mut fields: Fields) -> Result<Confirmation, Refusal> {
+    let (token, password) = (fields.required_secret("token"), fields.required_secret("password"));
+    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
+    fields.end_strictly()?;
+    let secret = GivenSecret::Password(password);
+    Ok(Confirmation { token, wish: SignIn { identifiers: Vec::new(), secret, device, replaces: Vec::new() }, tokens })
 }
 
 pub fn refresh(mut fields: Fields) -> Result<Refresh, Refusal> {
@@ -268,6 +283,11 @@ fn issued(
 /// A plain `{"message": …}`.
 pub fn message(text: &str) -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "message": text }))
+}
+
+/// The same, for what is done later.
+pub fn accepted(text: &str) -> HttpResponse {
+    HttpResponse::Accepted().json(serde_json::json!({ "message": text }))
 }
 
 /// One device of the list.

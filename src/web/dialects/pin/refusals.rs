@@ -41,6 +41,7 @@ fn said(refusal: &Refusal) -> Option<(Status, String)> {
         | Refusal::OriginNotAllowed
         | Refusal::PermissionDenied
         | Refusal::PasswordChangeRequired
+        | Refusal::ConfirmationInvalid
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
         | Refusal::SignUpClosed

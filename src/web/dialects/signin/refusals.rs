@@ -43,6 +43,7 @@ fn said(refusal: &Refusal) -> Option<(Status, &'static str)> {
         | Refusal::OriginNotAllowed
         | Refusal::PermissionDenied
         | Refusal::PasswordChangeRequired
+        | Refusal::ConfirmationInvalid
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
         | Refusal::SignUpClosed

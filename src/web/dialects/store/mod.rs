@@ -20,6 +20,7 @@ use crate::web::resource;
 pub const DIALECT: Dialect = Dialect {
     access_ttl: Some(Duration::from_mins(20)),
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
+    registers_into_session: true,
     ..Dialect::new("store", "/store", routes, refusals::refuse)
 };
 

@@ -54,6 +54,7 @@ fn said(refusal: &Refusal) -> Option<(Status, Value)> {
         | Refusal::OriginNotAllowed
         | Refusal::PermissionDenied
         | Refusal::PasswordChangeRequired
+        | Refusal::ConfirmationInvalid
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
         | Refusal::SignUpClosed
