@@ -168,7 +168,7 @@ impl Core {
 
 /// How long after that many attempts the next one comes.
 fn wait_after(attempts: i64) -> Duration {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(16);
+    let doublings = u32::try_from(attempts.saturating_sub(1).clamp(0, 16)).unwrap_or(16);
     BACKOFF.0.saturating_mul(1 << doublings).min(BACKOFF.1)
 }
 

@@ -34,7 +34,7 @@ fn a_first_start_makes_private_files_and_says_where_it_listens() {
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[0], format!("doorward {}", env!("CARGO_PKG_VERSION")), "{said}");
     assert_eq!(lines[1], format!("listening on http://{}", node.address()), "{said}");
-    for part in ["SQLite doorward.db (2 migrations ran)", "doorward.keys (made now", "native at /"] {
+    for part in ["SQLite doorward.db (3 migrations ran)", "doorward.keys (made now", "native at /"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(node.get("/healthz").status, 200);

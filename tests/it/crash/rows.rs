@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{Connection, RunQueryDsl, SqliteConnection, dsl::sql, select};
 
-use crate::support::process::Place;
+use crate::support::process::{PATIENCE, Place, until};
 use crate::support::{Backend, postgres};
 
 /// Each counts rows that only half an act leaves behind.
@@ -61,6 +61,35 @@ impl Rows {
         for (what, query) in HALVES {
             assert_eq!(self.number(query), 0, "{what}");
         }
+    }
+
+    /// This moment, by the clock of the server.
+    pub fn moment(&self) -> i64 {
+        match self {
+            Self::Sqlite(_) => 0,
+            Self::Postgres(_) => self.number("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"),
+        }
+    }
+
+    /// How many connections from before are left. PostgreSQL still commits for a client that is dead, if it was asked to in
+    /// time, and a machine that is busy may get to it after the next start: until then an act in flight is neither done nor
+    /// undone. What a process does to SQLite ends with it.
+    pub fn connections_from_before(&self, moment: i64) -> i64 {
+        match self {
+            Self::Sqlite(_) => 0,
+            Self::Postgres(_) => self.number(&format!(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                 AND (extract(epoch FROM backend_start) * 1000000)::bigint < {moment}"
+            )),
+        }
+    }
+
+    /// Waits until none is left; whether there was anything to wait for.
+    pub fn settle(&self, moment: i64) -> bool {
+        let waits = self.connections_from_before(moment) > 0;
+        let over = || (self.connections_from_before(moment) == 0).then_some(());
+        until(PATIENCE, "the end of a dead process's connections", over);
+        waits
     }
 
     pub fn number(&self, query: &str) -> i64 {
