@@ -35,6 +35,7 @@ use actix_web::{HttpRequest, Resource};
 
 use crate::clock::Clock;
 use crate::core::background::Background;
+use crate::core::refresh::{AtOnce, Rotatable};
 use crate::core::refusal::{Fault, Refusal};
 use crate::core::session::TokenPolicy;
 use crate::core::{Core, OpenError, Opened};
@@ -47,7 +48,7 @@ use dialects::{Dialect, Mounted};
 use forward_auth::ForwardAuth;
 use origin::Origins;
 use redirect::Redirects;
-use run::{Pool, Room};
+use run::{Pool, Room, Together};
 use session_cookie::SessionCookies;
 
 pub use caller::require_session;
@@ -69,6 +70,7 @@ struct Inner {
     core: Core,
     rows: Pool,
     hashes: Pool,
+    rotations: Option<Rotations>,
     mounts: Vec<Mounted>,
     cookies: SessionCookies,
     origins: Origins,
@@ -120,6 +122,7 @@ impl Doorward {
                 core.metrics(),
                 run::stand_back,
             )?,
+            rotations: rotations(&core, for_rows)?,
             pages: pages::mounted(settings, &mounts),
             site: pages::Site::new(settings),
             mounts,
@@ -234,9 +237,24 @@ impl Doorward {
         &self.0.rows
     }
 
+    fn rotations(&self) -> Option<&Rotations> {
+        self.0.rotations.as_ref()
+    }
+
     fn hash_pool(&self) -> &Pool {
         &self.0.hashes
     }
+}
+
+/// Refreshes that are one statement each, and share their transaction where the database has one writer.
+type Rotations = Together<Rotatable, AtOnce>;
+
+fn rotations(core: &Core, room: Room) -> Result<Option<Rotations>, Fault> {
+    if !core.shares_commits() {
+        return Ok(None);
+    }
+    let theirs = core.clone();
+    Together::start("refreshes", room, core.metrics(), move |all: &[Rotatable]| theirs.rotate_together(all)).map(Some)
 }
 
 fn mount(mounted: &Mounted) -> impl actix_web::dev::HttpServiceFactory + use<> {

@@ -4,25 +4,26 @@
 //! fifty retries all get the same successor, and nobody is signed out by a race; a token that comes back after its
 //! successor has been used was stolen from somebody, and ends the session (RFC 9700 section 4.14.2).
 
-use std::time::{Duration, Instant};
+mod at_once;
+
+use std::time::Duration;
 
 use super::audit::{Event, Kind};
 use super::caller::Client;
 use super::opaque_token::Named;
-use super::refusal::{Error, Refusal};
+use super::refusal::{Error, Fault, Refusal};
 use super::session::{Issued, TokenPolicy};
 use super::sign_out::EndReason;
 use super::{Core, revocation, session};
 use crate::clock::Timestamp;
 use crate::secret::RefreshToken;
+use crate::store::AccountStatus;
 use crate::store::sessions::{self, AccountState, Rotation, SessionRow};
-use crate::store::{self, AccountStatus, Db};
+
+pub use at_once::{AtOnce, Rotatable};
 
 /// How often a lost compare-and-set is decided anew; each loss means that somebody else's rotation won.
 pub(super) const ROUNDS: usize = 8;
-
-/// A write that fails sooner did not wait for anything, and may be tried again at once.
-const WAITED: Duration = Duration::from_millis(100);
 
 /// What follows from a presented refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,15 +100,6 @@ pub struct RotationRules {
     pub grace: Duration,
 }
 
-/// What became of a rotation without a look at the row.
-enum AtOnce {
-    Done(Box<Issued>),
-    /// A verdict decides.
-    NotThis,
-    /// A verdict decides, and if it is to rotate, that has been waited for long enough.
-    GaveUp(store::Error),
-}
-
 impl Core {
     /// Spends a refresh token: new tokens, or the same ones again, or a no. Whichever node is asked, the session's row
     /// decides, by compare-and-set.
@@ -117,49 +109,46 @@ impl Core {
         policy: &TokenPolicy,
         client: &Client,
     ) -> Result<Issued, Error> {
-        self.spend(token, policy, client).map_err(|error| match error {
-            Error::Refusal(refusal) => refusal.of_refresh().into(),
-            fault @ Error::Fault(_) => fault,
-        })
+        let named = self.named_by(token, true).map_err(of_refresh)?;
+        let at_once = match self.rotatable(named, policy) {
+            Some(rotatable) => self.rotate_at_once(&rotatable)?,
+            None => AtOnce::NotThis,
+        };
+        self.settle_refresh(&named, at_once, policy, client)
     }
 
-    fn spend(&self, token: &RefreshToken, policy: &TokenPolicy, client: &Client) -> Result<Issued, Error> {
-        let named = self.named_by(token, true)?;
-        let mut gave_up = match self.rotate_at_once(&named, policy)? {
-            AtOnce::Done(issued) => return Ok(*issued),
+    /// Goes on after the attempt without a look at the row: makes the tokens of what it rotated, and decides otherwise.
+    pub fn settle_refresh(
+        &self,
+        named: &Named,
+        at_once: AtOnce,
+        policy: &TokenPolicy,
+        client: &Client,
+    ) -> Result<Issued, Error> {
+        let gave_up = match at_once {
+            AtOnce::Rotated(rotated) => return self.issue_rotated(&rotated, policy),
             AtOnce::NotThis => None,
-            AtOnce::GaveUp(error) => Some(error),
+            AtOnce::GaveUp(fault) => Some(fault),
         };
+        self.spend(named, gave_up, policy, client).map_err(of_refresh)
+    }
+
+    fn spend(
+        &self,
+        named: &Named,
+        mut gave_up: Option<Fault>,
+        policy: &TokenPolicy,
+        client: &Client,
+    ) -> Result<Issued, Error> {
         for _ in 0..ROUNDS {
             let found = self.store.read(|db| sessions::find(db, named.session))?;
             let (row, account) =
                 found.filter(|(row, _)| row.account_id == named.account).ok_or(Refusal::SessionEnded)?;
-            if let Some(issued) = self.act_on_refresh(&named, &row, &account, (policy, &mut gave_up), client)? {
+            if let Some(issued) = self.act_on_refresh(named, &row, &account, (policy, &mut gave_up), client)? {
                 return Ok(issued);
             }
         }
         Err(Refusal::Busy(Duration::from_secs(1)).into())
-    }
-
-    /// What nearly every refresh is, in one statement: the current token of a live session, and nothing else to write. A
-    /// repeated answer needs no write, so while nobody can write, nobody tries this.
-    fn rotate_at_once(&self, named: &Named, policy: &TokenPolicy) -> Result<AtOnce, Error> {
-        if !policy.rotates || policy.revokes_on_rotation || policy.opaque_refresh || self.store.is_away() {
-            return Ok(AtOnce::NotThis);
-        }
-        let (session, owner, to) = (named.session, named.account, self.rotation(policy, self.now()));
-        let rotate = |db: &mut Db| sessions::rotate_live(db, session, owner, named.generation, &to);
-        let began = Instant::now();
-        let (row, account) = match self.store.write_one_statement(rotate) {
-            Ok(Some(won)) => won,
-            Err(error @ store::Error::Unavailable(_)) if began.elapsed() >= WAITED => return Ok(AtOnce::GaveUp(error)),
-            // Sooner: over a connection from before a failover. What became of it stands in the row.
-            Ok(None) | Err(store::Error::Unavailable(_)) => return Ok(AtOnce::NotThis),
-            Err(broken) => return Err(broken.into()),
-        };
-        let issued = self.issue_of_rotation(&row, &account, policy)?;
-        self.metrics.refreshes.with_label_values(&[Verdict::Rotate.as_str()]).inc();
-        Ok(AtOnce::Done(Box::new(issued)))
     }
 
     /// One round; `None` when the row moved between reading and writing.
@@ -168,7 +157,7 @@ impl Core {
         named: &Named,
         row: &SessionRow,
         account: &AccountState,
-        (policy, gave_up): (&TokenPolicy, &mut Option<store::Error>),
+        (policy, gave_up): (&TokenPolicy, &mut Option<Fault>),
         client: &Client,
     ) -> Result<Option<Issued>, Error> {
         let now = self.now();
@@ -177,7 +166,7 @@ impl Core {
         let verdict = decide(now, named.generation, row, account, confirmed, &rules);
         let issued = match &verdict {
             Verdict::Rotate => match gave_up.take() {
-                Some(error) => Err(error.into()),
+                Some(fault) => Err(fault.into()),
                 None => self.rotate(row, account, policy, now),
             },
             Verdict::Replay if self.repeats(row, policy, now) => self.replay(row, account, policy),
@@ -293,6 +282,14 @@ impl Core {
             .detail(reuse_detail(named, row, confirmed, now, client));
         self.end_one(row.id, row.account_id, EndReason::RefreshReuse, &event)?;
         Ok(())
+    }
+}
+
+/// As it is said of a refresh token.
+fn of_refresh(error: Error) -> Error {
+    match error {
+        Error::Refusal(refusal) => refusal.of_refresh().into(),
+        fault @ Error::Fault(_) => fault,
     }
 }
 

@@ -20,7 +20,6 @@ use super::session_cookie::SessionCookies;
 use super::{Doorward, missing_doorward, presented_cookies};
 use crate::core::account::Account;
 use crate::core::caller::{Caller, Client};
-use crate::core::rate::Counted;
 use crate::core::refusal::{Error, Refusal};
 use crate::core::session::{Issued, TokenPolicy};
 use crate::core::sign_in::{SignIn, SignedIn};
@@ -160,9 +159,7 @@ impl Call {
 
     /// Spends a refresh token under this policy.
     pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy) -> Result<Issued, Error> {
-        let client = self.client();
-        self.door.core().keep_rate(Counted::Refresh, &client)?;
-        self.door.ask(move |core| core.rotate_refresh_token(&token, &policy, &client)).await
+        self.door.refresh(token, policy, self.client()).await
     }
 
     /// As `refresh`, with the token of the cookie: when its session is over for good, the answer clears both cookies.

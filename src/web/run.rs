@@ -2,6 +2,8 @@
 //! no web worker ever blocks. A full queue is a refusal at once; work that waited too long, or whose client has gone, is
 //! not begun.
 
+mod together;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,13 +17,16 @@ use crate::core::Core;
 use crate::core::account::PasswordChange;
 use crate::core::caller::Client;
 use crate::core::rate::Counted;
+use crate::core::refresh::AtOnce;
 use crate::core::refusal::{Error, Fault, Refusal};
 use crate::core::session::{Issued, TokenPolicy};
 use crate::core::sign_in::{SignIn, SignedIn};
 use crate::core::sign_up::NewPerson;
 use crate::core::silent_sign_up::{AskedFrom, Confirmed};
 use crate::metrics::Metrics;
-use crate::secret::Secret;
+use crate::secret::{RefreshToken, Secret};
+
+pub use together::Together;
 
 /// What a refused client is told to wait.
 const COME_BACK: Duration = Duration::from_secs(1);
@@ -203,12 +208,34 @@ impl Doorward {
         question: impl FnOnce(&Core) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let core = self.core().clone();
-        let asked = self.rows_pool().run(move || question(&core));
-        // The client gets its answer in time even if we do not get ours; the thread finishes by itself.
+        self.within(left, self.rows_pool().run(move || question(&core))).await
+    }
+
+    /// The client gets its answer in time even if we do not get ours; the thread finishes by itself.
+    async fn within<T>(&self, left: &mut Duration, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         patiently(left, asked).await.unwrap_or_else(|| {
             self.core().note_silence();
             Err(Fault::Unavailable("the database did not answer in time".into()).into())
         })
+    }
+
+    /// Spends a refresh token. On SQLite, those that wait together are written together, and the tokens are made here.
+    pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy, client: Client) -> Result<Issued, Error> {
+        self.core().keep_rate(Counted::Refresh, &client)?;
+        let rotatable = match self.rotations() {
+            Some(rotations) => self.core().rotatable_by_text(&token, &policy)?.map(|rotatable| (rotations, rotatable)),
+            None => None,
+        };
+        let Some((rotations, rotatable)) = rotatable else {
+            return self.ask(move |core| core.rotate_refresh_token(&token, &policy, &client)).await;
+        };
+        let (mut left, named) = (self.database_patience(), rotatable.named);
+        match self.within(&mut left, rotations.ask(rotatable)).await? {
+            rotated @ AtOnce::Rotated(_) => self.core().settle_refresh(&named, rotated, &policy, &client),
+            undecided => {
+                self.ask_within(&mut left, move |core| core.settle_refresh(&named, undecided, &policy, &client)).await
+            }
+        }
     }
 
     /// Runs what hashes or checks a secret.
