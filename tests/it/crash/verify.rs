@@ -97,7 +97,7 @@ impl Person {
     fn look_at_sessions(&mut self, wire: Wire) -> Vec<bool> {
         let look = |session: &mut Held| {
             let (access, refreshed) = (believes(wire, &session.now.access), ask(|| wire.refresh(&session.now.refresh)));
-            assert_eq!(access, is_yes(&refreshed), "half a session: access {access}, refresh {}", refreshed.status);
+            assert_eq!(access, is_yes(&refreshed), "half a session: access {access}, refresh {}", refreshed.text());
             if access {
                 session.move_on(tokens_of(&refreshed, 200));
             }
