@@ -18,6 +18,7 @@ on_both_backends!(
     opening_the_link_changes_nothing,
     a_wrong_password_is_told_and_may_be_tried_again,
     a_confirmation_needs_the_token_of_its_form,
+    forms_count_against_the_rate_of_sign_ups,
     a_browser_that_shall_forget_keeps_no_session,
     who_speaks_spanish_is_spoken_to_in_spanish,
     the_page_of_the_link_has_its_fences,
@@ -258,6 +259,20 @@ fn a_confirmation_needs_the_token_of_its_form(backend: Backend) {
     assert_eq!(silent.count("accounts"), 0);
     assert_eq!(location(&confirm(&mut browser, &link, PASSWORD)), "/account", "and none of that used it up");
     assert_invalid(&silent.confirm(&token, PASSWORD));
+}
+
+fn forms_count_against_the_rate_of_sign_ups(backend: Backend) {
+    let silent = Silent::with(backend, |builder| builder.set("THROTTLE_SIGN_UPS", "2/1h"));
+    let link = link_of(&silent, "/register");
+    let mut browser = Browser::new(silent.service.address());
+    assert_eq!(confirm(&mut browser, &link, OTHER).status, 401);
+    let late = register(&silent, "/register", &[("email", "next@mail.example"), ("password", PASSWORD)]);
+    for refused in [confirm(&mut browser, &link, PASSWORD), late] {
+        assert_eq!((refused.status, refused.set_cookies().len()), (429, 0), "{}", refused.text());
+        assert!(refused.header("retry-after").is_some() && refused.text().contains("role=\"alert\""));
+    }
+    silent.advance(3600);
+    assert_eq!(location(&confirm(&mut browser, &link, PASSWORD)), "/account");
 }
 
 fn a_browser_that_shall_forget_keeps_no_session(backend: Backend) {

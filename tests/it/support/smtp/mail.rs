@@ -132,6 +132,13 @@ fn hexadecimal(high: u8, low: u8) -> Result<u8, String> {
 fn with_words_decoded(value: &str) -> Result<String, String> {
     let (mut text, mut rest, mut after_a_word) = (String::new(), value, false);
     while let Some((before, word)) = rest.split_once("=?") {
+        // Only what stands by itself is one; an address may hold the same signs.
+        if !before.is_empty() && !before.ends_with(' ') {
+            text += before;
+            text += "=?";
+            (rest, after_a_word) = (word, false);
+            continue;
+        }
         let mut parts = word.splitn(3, '?');
         let (charset, coding) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let (coded, after) =
@@ -163,6 +170,7 @@ fn a_mail_is_read_as_its_headers_say() {
     assert_eq!((mail.body.as_str(), mail.token().as_str()), ("á <http://x.example/?token=abcdef>\n", "abcdef"));
     assert_eq!(read("A: b\r\nContent-Transfer-Encoding: base64\r\n\r\nw6E=\r\n").unwrap().body, "á");
     assert_eq!(read("A: b\r\n\r\nplain\r\n").unwrap().body, "plain\n");
+    assert_eq!(read("To: a=?b?=c@d.example\r\n\r\n").unwrap().the("to"), "a=?b?=c@d.example");
     for broken in ["A: b", "no header\r\n\r\n", "A: b\r\n\r\n\u{e1}", "A: \u{e1}\r\n\r\n", "A: =?utf-8?q?=C3?=\r\n\r\n"]
     {
         assert!(read(broken).is_err(), "{broken:?}");

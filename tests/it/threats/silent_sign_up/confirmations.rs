@@ -5,13 +5,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::sign_in_with;
-use crate::support::http::{Request, Response};
+use crate::support::http::{Browser, Request, Response};
 use crate::support::silent::{OTHER, Silent, add_account, assert_invalid, told, whole};
-use crate::support::{Backend, PASSWORD, assert_refused, code, is_believed, on_both_backends, post, race};
+use crate::support::{Backend, PASSWORD, Tokens, assert_refused, code, is_believed, on_both_backends, post, race};
 
 on_both_backends!(
     a_confirmation_is_answered_as_a_registration_is,
     the_session_is_as_the_confirmation_asks,
+    the_session_takes_the_place_of_the_one_that_was_there,
     a_stranger_who_clicks_without_the_password_gets_nothing,
     whoever_signs_up_with_a_strangers_address_gets_nothing,
     every_refused_confirmation_is_the_same_to_the_octet,
@@ -93,6 +94,23 @@ fn the_session_is_as_the_confirmation_asks(backend: Backend) {
     assert_eq!((in_body.status, in_body.set_cookies().len()), (201, 0), "{}", in_body.text());
     assert!(is_believed(&silent.service, in_body.json()["accessToken"].as_str().unwrap()));
     assert!(in_body.json()["refreshToken"].is_string());
+}
+
+fn the_session_takes_the_place_of_the_one_that_was_there(backend: Backend) {
+    let silent = Silent::start(backend);
+    add_account(&silent.service, "before@mail.example", None);
+    let mut browser = Browser::new(silent.service.address());
+    let body = json!({ "email": "before@mail.example", "password": PASSWORD }).to_string();
+    assert_eq!(browser.post("/auth/login", &body).status, 200);
+    let before = Tokens::held_by(&browser);
+    let token = silent.token_of("after@mail.example");
+    let wrong = json!({ "token": token, "password": OTHER }).to_string();
+    assert_invalid(&browser.post("/auth/register/confirm", &wrong));
+    assert!(is_believed(&silent.service, &before.access), "a refusal ends nothing");
+    let right = json!({ "token": token, "password": PASSWORD }).to_string();
+    assert_eq!(browser.post("/auth/register/confirm", &right).status, 201);
+    before.assert_dead(&silent.service);
+    assert_eq!(browser.get("/auth/me").json()["email"], "after@mail.example");
 }
 
 /// Pre-hijacking, one way: the link comes to somebody who has not asked for it.

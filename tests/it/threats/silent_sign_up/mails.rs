@@ -1,5 +1,6 @@
 //! The mails: what each of them says, in whose language, from whom, and how many of them one address gets.
 
+use doorward::core::AccountStatus;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -44,7 +45,12 @@ fn a_taken_address_is_told_so_and_led_to_the_sign_in(backend: Backend) {
     assert!(!mail.raw.contains("token") && !mail.raw.contains("register/confirm"), "{}", mail.raw);
     assert_ne!(mail.body, invited.body);
     assert!(mail.body.contains("account"), "{}", mail.body);
-    assert_eq!((silent.count("accounts"), silent.count("sessions")), (1, 0));
+    let disabled = add_account(&silent.service, "disabled@mail.example", None);
+    silent.service.core().set_status(disabled, AccountStatus::Locked).unwrap();
+    silent.ask("disabled@mail.example", &json!({}));
+    let told = silent.mails.wait_for_mail_to("disabled@mail.example", 1);
+    assert_eq!((told.the("subject"), &told.body), (mail.the("subject"), &mail.body), "nor does a mail tell of a lock");
+    assert_eq!((silent.count("accounts"), silent.count("sessions")), (2, 0));
 }
 
 fn a_taken_name_is_told_to_the_mailbox_only(backend: Backend) {

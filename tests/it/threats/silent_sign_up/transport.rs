@@ -165,6 +165,12 @@ fn no_log_holds_an_address_a_token_or_the_password(backend: Backend) {
     let place = place.set("SMTP_URL", format!("smtp://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port()));
     let mut node = place.serve(&["serve"]);
     let (asked, confirm) = ("/auth/register", "/auth/register/confirm");
+    // Addresses that not every server takes.
+    for odd in ["ünder-logged@mail.example", "\"a b-logged\"@mail.example", "a!#$%&'*+/=?^_`{|}~-logged@mail.example"]
+    {
+        let status = node.post(asked, &json!({ "email": odd, "password": PASSWORD })).status;
+        assert!([202, 422].contains(&status), "{odd}: {status}");
+    }
     let free = json!({ "email": "free-logged@mail.example", "username": "logged-name", "password": PASSWORD });
     assert_eq!(node.post(asked, &free).status, 202);
     let token = mails.wait_for_mail_to("free-logged@mail.example", 1).token();
