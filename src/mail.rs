@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
@@ -75,6 +75,7 @@ impl Mailer {
             .to(to)
             .subject(&letter.subject)
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
+            .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)
             .body(letter.text.clone())
             .map_err(|_names_somebody| unfit("its parts do not fit together"))?;

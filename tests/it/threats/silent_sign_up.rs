@@ -4,6 +4,7 @@
 mod confirmations;
 mod delivery;
 mod forged;
+mod limits;
 mod mails;
 mod transport;
 
