@@ -86,7 +86,12 @@ impl Mailer {
         ] {
             message.headers_mut().insert_raw(HeaderValue::new(name, value.to_owned()));
         }
-        self.transport.send(&message).map(drop).map_err(|error| judge(&error))
+        let judged = self.transport.send(&message).map(drop).map_err(|error| judge(&error));
+        match judged {
+            // A server that turns everybody away has not looked at this letter.
+            Err(NotTaken::Ever(why)) if self.reach().is_err() => Err(NotTaken::Yet(why)),
+            judged => judged,
+        }
     }
 
     /// Whether the server is there and takes our name and password; says which server.
