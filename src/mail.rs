@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
@@ -75,6 +75,7 @@ impl Mailer {
             .to(to)
             .subject(&letter.subject)
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
+            .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)
             .body(letter.text.clone())
             .map_err(|_names_somebody| unfit("its parts do not fit together"))?;
@@ -85,7 +86,12 @@ impl Mailer {
         ] {
             message.headers_mut().insert_raw(HeaderValue::new(name, value.to_owned()));
         }
-        self.transport.send(&message).map(drop).map_err(|error| judge(&error))
+        let judged = self.transport.send(&message).map(drop).map_err(|error| judge(&error));
+        match judged {
+            // A server that turns everybody away has not looked at this letter.
+            Err(NotTaken::Ever(why)) if self.reach().is_err() => Err(NotTaken::Yet(why)),
+            judged => judged,
+        }
     }
 
     /// Whether the server is there and takes our name and password; says which server.

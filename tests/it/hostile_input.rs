@@ -7,12 +7,15 @@ mod origins;
 mod routing;
 mod texts;
 
+use std::net::SocketAddr;
+
 use doorward::core::AccountId;
 use doorward::testing::{Builder, TestService};
 use serde_json::{Value, json};
 
 use crate::support::http::{Request, Response};
-use crate::support::{PASSWORD, code, register};
+use crate::support::silent::settings;
+use crate::support::{Backend, PASSWORD, code, register};
 
 /// Where a route's body stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,8 +36,12 @@ struct Route {
 
 const SESSION: &str = "/auth/sessions/0198c0de-0000-7000-8000-000000000000";
 
-const ROUTES: [Route; 10] = [
+/// Only a service that tells of sign-ups by mail has it.
+const CONFIRM: &str = "/auth/register/confirm";
+
+const ROUTES: [Route; 11] = [
     route("POST", "/auth/register", Body::Required, r#"{"username":"emily","password":"quiet-harbour-lantern"}"#),
+    route("POST", CONFIRM, Body::Required, r#"{"token":"x","password":"quiet-harbour-lantern"}"#),
     route("POST", "/auth/login", Body::Required, r#"{"username":"nobody","password":"quiet-harbour-lantern"}"#),
     route("POST", "/auth/refresh", Body::Optional, r#"{"refreshToken":"x"}"#),
     route("POST", "/auth/logout", Body::Optional, r#"{"refreshToken":"x"}"#),
@@ -69,9 +76,10 @@ fn routes_with_a_body() -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().filter(|route| route.body != Body::None)
 }
 
-/// A service with emily, who is signed in.
+/// A service with emily, who is signed in; and beside it one that tells of sign-ups by mail, where a test asks every route.
 struct House {
     service: TestService,
+    silent: Option<TestService>,
     access: String,
     before: Vec<String>,
 }
@@ -81,7 +89,19 @@ impl House {
         let browser = register(&service, "emily");
         let access = browser.cookie("accessToken").unwrap();
         let before = rows(&service);
-        Self { service, access, before }
+        Self { service, silent: None, access, before }
+    }
+
+    fn of_every_route(backend: Backend) -> Self {
+        // Nobody signs up there, so that no mail asks for a server.
+        let silent = settings(backend.service(), "smtp://127.0.0.1:9").start();
+        Self { silent: Some(silent), ..Self::new(backend.service().start()) }
+    }
+
+    /// Where the service listens that has the route.
+    fn address_of(&self, route: &Route) -> SocketAddr {
+        let silent = self.silent.as_ref().filter(|_| route.path == CONFIRM);
+        silent.unwrap_or(&self.service).address()
     }
 
     fn send(&self, request: &Request) -> Response {
@@ -91,12 +111,14 @@ impl House {
     /// Sends to a route with whatever credentials it asks for first, so that the rest of the request is looked at.
     fn send_to(&self, route: &Route, shape: impl FnOnce(Request) -> Request) -> Response {
         let request = shape(route.request());
-        self.send(&if route.is_protected() { request.bearer(&self.access) } else { request })
+        let request = if route.is_protected() { request.bearer(&self.access) } else { request };
+        request.send(self.address_of(route))
     }
 
     /// Accounts and sessions are as they were, and emily's session lives.
     fn assert_nothing_changed(&self) {
         assert_eq!(rows(&self.service), self.before);
+        assert_eq!(self.silent.as_ref().map(rows).unwrap_or_default(), Vec::<String>::new());
         let me = self.send(&Request::new("GET", "/auth/me").bearer(&self.access));
         assert_eq!(me.status, 200, "{}", me.text());
     }

@@ -8,6 +8,7 @@ mod register;
 mod required_change;
 mod shown;
 mod sign_in;
+mod silent_register;
 
 use doorward::testing::TestService;
 

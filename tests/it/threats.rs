@@ -8,6 +8,7 @@ mod names;
 mod passwords;
 mod required_change;
 mod sessions;
+mod silent_sign_up;
 mod throttling;
 mod tokens;
 

@@ -86,6 +86,34 @@ const SECRETS_AND_COOKIES: [Row; 22] = [
     ("DOORWARD_COLOUR", &[("DOORWARD_COLOUR", "red")]),
 ];
 
+const FROM: (&str, &str) = ("MAIL_FROM", "door@auth.example");
+const TO: (&str, &str) = ("SMTP_URL", "smtp://mail.example");
+const SILENT: (&str, &str) = ("SIGNUP_SILENT", "true");
+
+const MAILS: [Row; 21] = [
+    ("SMTP_URL", &[("SMTP_URL", "mail.example")]),
+    ("SMTP_URL", &[("SMTP_URL", "mail.example:587")]),
+    ("SMTP_URL", &[("SMTP_URL", "https://me:canary-hunter2@mail.example")]),
+    ("SMTP_URL", &[("SMTP_URL", "smtp://me:canary-hunter2@")]),
+    ("SMTP_URL", &[("SMTP_URL", "smtp://me:canary-hunter2@mail.example:99999")]),
+    ("SMTP_URL", &[("SMTP_URL", "smtp://me:canary-hunter2@mail.example?tls=maybe")]),
+    ("SMTP_URL", &[("SMTP_URL", "smtp://me:canary-hunter2@mail.example?TLS=none")]),
+    ("SMTP_URL", &[("SMTP_URL", "smtps://me:canary-hunter2@mail.example?tls=none")]),
+    ("SMTP_URL", &[("SMTP_URL", "smtps:me:canary-hunter2@mail.example")]),
+    ("MAIL_FROM", &[("MAIL_FROM", "door")]),
+    ("MAIL_FROM", &[("MAIL_FROM", "Harbour <door@auth.example> <door@auth.example>")]),
+    ("MAIL_FROM", &[("MAIL_FROM", "door@auth.example, harbour@auth.example")]),
+    ("MAIL_FROM", &[("MAIL_FROM", "door@auth.example\r\nBcc: mallory@evil.example")]),
+    ("MAIL_FROM", &[("MAIL_FROM", "Harbour\r\nBcc: mallory@evil.example\r\nX: <door@auth.example>")]),
+    ("SIGNUP_CONFIRM_URL", &[("SIGNUP_CONFIRM_URL", "app.example/welcome")]),
+    ("SIGNUP_CONFIRM_URL", &[("SIGNUP_CONFIRM_URL", "javascript:alert(1)")]),
+    ("SIGNUP_CONFIRM_URL", &[("SIGNUP_CONFIRM_URL", "/welcome")]),
+    ("SIGNUP_SILENT", &[("SIGNUP_SILENT", "perhaps")]),
+    ("SIGNUP_SILENT", &[SILENT, FROM, ("PUBLIC_URL", "http://auth.example")]),
+    ("SIGNUP_SILENT", &[SILENT, TO, ("PUBLIC_URL", "http://auth.example")]),
+    ("SIGNUP_SILENT", &[SILENT, TO, FROM]),
+];
+
 /// What is wrong with how a start that should stop ended.
 fn complaint(name: &str, vars: &[(&str, &str)]) -> Option<String> {
     let place = vars.iter().fold(Place::new(), |place, (name, value)| place.set(name, *value));
@@ -108,7 +136,7 @@ fn complaint(name: &str, vars: &[(&str, &str)]) -> Option<String> {
 
 #[test]
 fn every_wrong_setting_stops_the_start_with_a_sentence_that_names_it() {
-    let rows: Vec<Row> = [&WEB[..], &ROWS_AND_KEYS, &SECRETS_AND_COOKIES].concat();
+    let rows: Vec<Row> = [&WEB[..], &ROWS_AND_KEYS, &SECRETS_AND_COOKIES, &MAILS].concat();
     let complaints: Vec<String> = rows.iter().filter_map(|(name, vars)| complaint(name, vars)).collect();
     assert!(complaints.is_empty(), "{} of {}:\n{}", complaints.len(), rows.len(), complaints.join("\n"));
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{Body, House, Route, assert_refused, problem, registration, routes_with_a_body};
+use super::{Body, CONFIRM, House, Route, assert_refused, problem, registration, routes_with_a_body};
 use crate::support::http::{Request, Response, exchange_raw};
 use crate::support::{Backend, code, on_both_backends};
 
@@ -21,7 +21,7 @@ on_both_backends!(
 );
 
 fn house(backend: Backend) -> House {
-    House::new(backend.service().start())
+    House::of_every_route(backend)
 }
 
 const CANARY: &str = "canary-hunter2";
@@ -160,8 +160,9 @@ fn no_field_beyond_the_documented_ones_is_taken(backend: Backend) {
 }
 
 /// Every field of every request, by the type it has.
-const TEXTS: [(&str, &[&str]); 7] = [
+const TEXTS: [(&str, &[&str]); 8] = [
     ("/auth/register", &["email", "username", "password", "deviceId", "deviceName", "tokens"]),
+    (CONFIRM, &["token", "password", "deviceId", "deviceName", "tokens"]),
     (
         "/auth/login",
         &["identifier", "email", "username", "name", "password", "pin", "deviceId", "deviceName", "tokens"],
@@ -190,7 +191,7 @@ fn every_field_of_the_wrong_type_is_named(backend: Backend) {
                 assert_names(&house, route, "profile", &odd);
             }
         }
-        if ["/auth/register", "/auth/login"].contains(&path) {
+        if ["/auth/register", CONFIRM, "/auth/login"].contains(&path) {
             for odd in [switches.clone(), json!(1), json!([true]), json!({})] {
                 assert_names(&house, route, "remember", &odd);
             }
@@ -276,7 +277,7 @@ fn chunked(house: &House, route: &Route, body: &str) -> String {
     for chunk in body.as_bytes().chunks(1000) {
         let _ = write!(bytes, "{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk));
     }
-    let answer = exchange_raw(house.service.address(), (bytes + "0\r\n\r\n").as_bytes());
+    let answer = exchange_raw(house.address_of(route), (bytes + "0\r\n\r\n").as_bytes());
     String::from_utf8_lossy(&answer).into_owned()
 }
 

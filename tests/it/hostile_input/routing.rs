@@ -16,7 +16,7 @@ on_both_backends!(
 );
 
 fn house(backend: Backend) -> House {
-    House::new(backend.service().start())
+    House::of_every_route(backend)
 }
 
 const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "BREW"];

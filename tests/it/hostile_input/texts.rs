@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{House, problem, registration};
+use super::{CONFIRM, House, problem, registration, routes_with_a_body};
 use crate::support::http::{Request, Response};
 use crate::support::{Backend, PASSWORD, code, on_both_backends};
 
@@ -18,7 +18,7 @@ on_both_backends!(
 );
 
 fn house(backend: Backend) -> House {
-    House::new(backend.service().start())
+    House::of_every_route(backend)
 }
 
 fn post(house: &House, path: &str, body: &Value) -> Response {
@@ -47,6 +47,12 @@ fn requests_with(house: &House, text: &str) -> Vec<(String, Response)> {
     }
     for path in ["/auth/refresh", "/auth/logout", "/auth/logout-all"] {
         note(path, "refreshToken", post(house, path, &json!({ "refreshToken": text })));
+    }
+    let confirm = routes_with_a_body().find(|route| route.path == CONFIRM).unwrap();
+    for field in ["token", "deviceId", "deviceName", "tokens"] {
+        let mut body = json!({ "token": "x", "password": PASSWORD });
+        body[field] = json!(text);
+        note(CONFIRM, field, house.send_to(confirm, |request| request.json(&body.to_string())));
     }
     for field in ["name", "firstName", "lastName", "gender", "image", "phone"] {
         let request = Request::new("PATCH", "/auth/me").bearer(&house.access);

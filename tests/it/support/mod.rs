@@ -7,6 +7,8 @@ pub mod link;
 pub mod postgres;
 pub mod process;
 pub mod secrets;
+pub mod silent;
+pub mod smtp;
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
