@@ -24,7 +24,8 @@ const LEASE: Duration = Duration::from_mins(5);
 /// The first and the longest wait before the next attempt.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(10));
 
-/// How many mails an address gets in the span, whoever asks for them: nobody's mailbox is filled through here.
+/// How many mails an address gets in the span before its reader confirms one, whoever asks for them: nobody's mailbox is
+/// filled through here.
 const MAILS_MAX: i64 = 3;
 const SPAN: Duration = Duration::from_hours(1);
 
@@ -134,7 +135,7 @@ impl Core {
         now: Timestamp,
     ) -> Result<(&'static str, Option<Timestamp>, Option<Timestamp>), Error> {
         let (lately, taken) = self.store.read(|db| {
-            let lately = pending_sign_ups::count_mailed(db, &row.email_canonical, now.minus(SPAN))?;
+            let lately = pending_sign_ups::count_others_mailed(db, row, now.minus(SPAN))?;
             Ok((lately, taken(db, &account_text(row))?))
         })?;
         if lately >= MAILS_MAX {

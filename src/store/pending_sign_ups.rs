@@ -36,7 +36,7 @@ pub struct PendingRow {
     pub mail_attempts: i64,
     /// When its mail is to be tried next; empty once it is sent or given up.
     pub mail_due_at: Option<Timestamp>,
-    /// When its mail was taken.
+    /// When its mail was taken, or while it is on its way, when that began.
     pub mailed_at: Option<Timestamp>,
     pub created_at: Timestamp,
     /// From when on it cannot be confirmed.
@@ -86,6 +86,8 @@ pub fn claim_due(db: &mut Db, now: Timestamp, lease: Timestamp) -> Result<Option
     let claimed = diesel::update(pending_sign_ups::table.find(id).filter(pending_sign_ups::mail_due_at.le(now)))
         .set((
             pending_sign_ups::mail_due_at.eq(lease),
+            // It counts from here on, lest two nodes each send the last of so many.
+            pending_sign_ups::mailed_at.eq(now),
             pending_sign_ups::mail_attempts.eq(pending_sign_ups::mail_attempts + 1),
         ))
         .returning(pending_sign_ups::all_columns)
@@ -93,10 +95,11 @@ pub fn claim_due(db: &mut Db, now: Timestamp, lease: Timestamp) -> Result<Option
     Ok(claimed.optional()?)
 }
 
-/// How many mails an address was sent since then.
-pub fn count_mailed(db: &mut Db, email_canonical: &str, since: Timestamp) -> Result<i64, Error> {
+/// How many mails the address of a row was sent since then, or will have been, but for the row's own.
+pub fn count_others_mailed(db: &mut Db, row: &PendingRow, since: Timestamp) -> Result<i64, Error> {
     let mailed = pending_sign_ups::table
-        .filter(pending_sign_ups::email_canonical.eq(email_canonical))
+        .filter(pending_sign_ups::email_canonical.eq(&row.email_canonical))
+        .filter(pending_sign_ups::id.ne(row.id))
         .filter(pending_sign_ups::mailed_at.gt(since));
     Ok(mailed.count().get_result(db)?)
 }

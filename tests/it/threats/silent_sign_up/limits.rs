@@ -1,18 +1,51 @@
-//! What a mail is to those who read it, and what is no answer to one.
+//! Where the bounds of mails are, which nodes share; and what a mail is to those who read it.
 
 use serde_json::json;
 
+use crate::nodes::beside;
 use crate::support::process::{PATIENCE, until};
-use crate::support::silent::{Silent, told};
-use crate::support::{Backend, on_both_backends};
+use crate::support::silent::{Silent, settings, told};
+use crate::support::{Backend, PASSWORD, on_both_backends, post};
 
-on_both_backends!(a_mail_says_that_it_is_mime, a_server_that_turns_everybody_away_gives_no_mail_up,);
+on_both_backends!(
+    a_mail_says_that_it_is_mime,
+    two_nodes_together_send_one_address_no_more_than_three_mails_an_hour,
+    a_server_that_turns_everybody_away_gives_no_mail_up,
+);
 
 /// RFC 2045, section 4: else quoted-printable is text, and the link is broken at its `=3D`.
 fn a_mail_says_that_it_is_mime(backend: Backend) {
     let silent = Silent::start(backend);
     silent.ask("emily@mail.example", &json!({}));
     assert_eq!(silent.mails.wait_for_mail_to("emily@mail.example", 1).the("mime-version"), "1.0");
+}
+
+fn two_nodes_together_send_one_address_no_more_than_three_mails_an_hour(backend: Backend) {
+    let silent = Silent::start(backend);
+    let second = settings(beside(&silent.service, &silent.tables), silent.mails.url()).start();
+    for number in 1..=2 {
+        silent.ask("emily@mail.example", &json!({}));
+        silent.mails.wait_for_mail_to("emily@mail.example", number);
+        silent.settle();
+    }
+    // The third is on its way when the other node looks at the fourth.
+    silent.mails.hold();
+    let connections = silent.mails.connections();
+    silent.ask("emily@mail.example", &json!({}));
+    silent.mails.wait_for_connections(connections + 1);
+    let body = json!({ "email": "emily@mail.example", "password": PASSWORD });
+    assert_eq!(post(&second, "/auth/register", &body).status, 202);
+    until(PATIENCE, "the other node's mail or its end", || {
+        let done =
+            silent.mails.connections() > connections + 1 || told(&second, "withheld") + told(&second, "deferred") > 0;
+        done.then_some(())
+    });
+    silent.mails.let_go();
+    until(PATIENCE, "what both nodes make of it", || {
+        let ended = |outcome| told(&silent.service, outcome) + told(&second, outcome);
+        (ended("sent") + ended("withheld") + ended("deferred") >= 4).then_some(())
+    });
+    assert_eq!(silent.mails.mails().len(), 3, "mails within the hour");
 }
 
 /// Its refusal is an answer to us and to no mail: an operator may mend it within the day.
