@@ -11,7 +11,7 @@ use super::node::{self, Node, Place};
 use super::report::{Goal, Report, Series, interleaved};
 use super::seed::{self, Keys, Rows};
 use super::server::EMPTY_HEADERS;
-use super::{Plan, machine, wrk};
+use super::{Plan, machine, oha, wrk};
 
 /// Where a proxy asks.
 pub const CHECK: &str = "/auth/verify";
@@ -134,6 +134,20 @@ fn half_load(plan: &Plan, report: &mut Report, ground: &Ground, rate: f64) {
         .note(&format!("Half load: {:.0} requests due a second for both, timed from when they were due.", rate / 2.0));
     report.ratio("p99 at half load ÷ empty handler's", &p99[1], &p99[0], Some(Goal::AtMost(1.5)));
     report.series("p99 at half load", "µs", &p99);
+    let urls = [empty_url(&node), node.url(CHECK)];
+    let by_oha = interleaved(plan.rounds, &["empty handler", "doorward"], |at| {
+        oha::p99(plan, &urls[at], line.trim(), rate / 2.0).unwrap_or(f64::NAN)
+    });
+    if by_oha[0].median().is_nan() {
+        report.note("oha is not there: half load has one driver only, our own.");
+        return;
+    }
+    report.note(
+        "oha (`-q`, `--latency-correction`) at the same pace, which on one core is more than half of the most it can send: its \
+         own time is in both.",
+    );
+    report.ratio("p99 at half load by oha ÷ empty handler's", &by_oha[1], &by_oha[0], Some(Goal::AtMost(1.5)));
+    report.series("p99 at half load by oha", "µs", &by_oha);
 }
 
 /// Tokens of each algorithm, each seen for the first time or again.

@@ -78,6 +78,7 @@ pub fn about() -> Vec<(String, String)> {
         ("load before", load.split_whitespace().take(3).collect::<Vec<_>>().join(" ")),
         ("rustc", said("rustc", &["-V"])),
         ("wrk", said("wrk", &["-v"])),
+        ("oha", said("oha", &["--version"])),
         ("nginx", said("nginx", &["-v"])),
         ("PostgreSQL", super::postgres::version()),
     ];

@@ -23,6 +23,7 @@ mod load;
 mod login;
 mod machine;
 mod node;
+mod oha;
 mod plot;
 mod postgres;
 mod refresh;

@@ -174,7 +174,8 @@ pub fn sqlite(file: &Path, rows: Rows) {
     // Big-endian, as in PostgreSQL; SQLite makes octets of a number by its hexadecimal text.
     let id = |n: &str| format!("unhex(printf('%032x', {n}))");
     let sql = statements(rows, counted, &id);
-    db.batch_execute(&format!("PRAGMA synchronous = OFF; BEGIN; {sql} COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"))
+    // Whoever made the tables may still be closing its last connection.
+    db.batch_execute(&format!("PRAGMA busy_timeout = 20000; PRAGMA synchronous = OFF; BEGIN; {sql} COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"))
         .unwrap();
 }
 
