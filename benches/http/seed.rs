@@ -175,8 +175,10 @@ pub fn sqlite(file: &Path, rows: Rows) {
     let id = |n: &str| format!("unhex(printf('%032x', {n}))");
     let sql = statements(rows, counted, &id);
     // Whoever made the tables may still be closing its last connection.
-    db.batch_execute(&format!("PRAGMA busy_timeout = 20000; PRAGMA synchronous = OFF; BEGIN; {sql} COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"))
-        .unwrap();
+    db.batch_execute(&format!(
+        "PRAGMA busy_timeout = 20000; PRAGMA synchronous = OFF; BEGIN; {sql} COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"
+    ))
+    .unwrap();
 }
 
 /// A new PostgreSQL database of the same kind; its URL.
