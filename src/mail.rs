@@ -128,6 +128,9 @@ fn judge(error: &lettre::transport::smtp::Error) -> NotTaken {
         // 53x is about us and not about the letter: a password that the server does not take.
         Some(code @ (500..=529 | 540..=599)) => NotTaken::Ever(format!("the server said {code}")),
         Some(code) => NotTaken::Yet(format!("the server said {code}")),
+        // What was said, or asked of us, cannot be said to this server: an address in letters that it does not take.
+        None if error.is_client() => NotTaken::Ever(error.to_string()),
+        None if error.is_response() => NotTaken::Yet("the server's answer could not be read".to_owned()),
         None => NotTaken::Yet(error.to_string()),
     }
 }

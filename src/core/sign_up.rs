@@ -127,7 +127,7 @@ impl Core {
     }
 
     /// Before hashing, so that a taken name costs no bcrypt; the unique columns decide in the end.
-    fn refuse_taken(&self, row: &NewAccountText) -> Result<(), Error> {
+    pub(super) fn refuse_taken(&self, row: &NewAccountText) -> Result<(), Error> {
         let taken = self.store.read(|db| taken(db, row))?;
         if taken.any() { Err(Refusal::IdentifierTaken(taken).into()) } else { Ok(()) }
     }

@@ -1,6 +1,7 @@
 //! Which mail a silent sign-up gets, and when it goes: at once, and again while the server does not take it. Only here is it
 //! looked up whether the address is taken, on a thread that no client waits for. How a mail leaves is crate::mail's.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -91,7 +92,9 @@ impl Mailing {
 
 fn run(core: &Core, signal: &Signal) {
     loop {
-        let delivered = core.deliver_mails();
+        // A mail that makes it panic comes again after its lease; the others go on.
+        let delivered = catch_unwind(AssertUnwindSafe(|| core.deliver_mails()))
+            .unwrap_or_else(|_panic| Err(Fault::Broken("a mail panicked".to_owned()).into()));
         if let (Err(error), Some(mailing)) = (&delivered, &core.mailing) {
             mailing.tell_trouble(Some(error));
         }
@@ -121,7 +124,7 @@ impl Core {
             let claimed = self.store.write(|db| pending_sign_ups::claim_due(db, now, now.plus(LEASE)))?;
             let Some(row) = claimed else { return Ok(dealt_with) };
             let (outcome, mailed_at, due_at) = self.deliver(mailing, &row, now)?;
-            self.store.write(|db| pending_sign_ups::note_mail(db, row.id, mailed_at, due_at))?;
+            self.store.write(|db| pending_sign_ups::note_mail(db, &row, mailed_at, due_at))?;
             self.metrics.mails.with_label_values(&[outcome]).inc();
         }
         Ok(BATCH)
@@ -150,7 +153,7 @@ impl Core {
             link.query_pairs_mut().append_pair("token", &self.confirmation_token(row.id));
         }
         let letter = letters::write(about, &row.language, &mailing.name, link.as_str());
-        match mailing.mailer.send(&row.email, &letter, &row.id.to_string()) {
+        match mailing.mailer.send(&row.email_canonical, &letter, &row.id.to_string()) {
             Ok(()) => {
                 mailing.tell_trouble(None);
                 Ok(("sent", Some(now), None))

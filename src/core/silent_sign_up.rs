@@ -13,7 +13,7 @@ use super::audit::{Event, Kind};
 use super::caller::Client;
 use super::identifier::Identifier;
 use super::password::SecretCheck;
-use super::refusal::{Error, Fault, Refusal};
+use super::refusal::{Error, Fault, FieldFault, FieldRule, Refusal};
 use super::session::TokenPolicy;
 use super::sign_in::{SignIn, SignedIn};
 use super::sign_up::{Hashed, NewAccountText, NewPerson, Privileges, Validated};
@@ -68,8 +68,14 @@ impl Core {
             return Err(Refusal::SignUpClosed.into());
         }
         // Without an address there is nobody to tell: an empty one is a fault beside the others.
-        let email = Some(person.email.unwrap_or_default());
-        self.validate(NewPerson { email, ..person }, Privileges::default())
+        let email = person.email.unwrap_or_default();
+        let given = email.trim().to_lowercase();
+        let validated = self.validate(NewPerson { email: Some(email), ..person }, Privileges::default())?;
+        // Accounts take `ı` for `i`, mailboxes do not: whoever owns the one must not hear of, or prove, the other.
+        if validated.canonical().first() != Some(&Some(given.as_str())) {
+            return Err(Refusal::InvalidFields(vec![FieldFault::new("email", FieldRule::NotAnEmail)]).into());
+        }
+        Ok(validated)
     }
 
     /// Step three: the row, whoever has the address or the names already.
@@ -129,6 +135,9 @@ impl Core {
 
     /// Step one of a confirmation. Counts the try before anything is hashed, so that many at once are no more tries.
     pub fn find_pending(&self, token: &Secret) -> Result<FoundPending, Error> {
+        if !self.rules.signup {
+            return Err(Refusal::SignUpClosed.into());
+        }
         let id = self.read_confirmation(token).ok_or(Refusal::ConfirmationInvalid)?;
         let row = self.store.write(|db| pending_sign_ups::try_once(db, id, self.now(), TRIES))?;
         Ok(FoundPending(row.ok_or(Refusal::ConfirmationInvalid)?))
@@ -166,7 +175,9 @@ impl Core {
         let taken = |db: &mut store::Db| {
             if pending_sign_ups::take(db, id)? { Ok(()) } else { Err(store::Error::Abandoned) }
         };
-        match self.sign_up_and(&hashed, wish, policy, client, taken) {
+        // A username may not be another's name, which no unique column knows.
+        let free = self.refuse_taken(&hashed.row);
+        match free.and_then(|()| self.sign_up_and(&hashed, wish, policy, client, taken)) {
             // Another sign-up with the same address was confirmed first.
             Err(Error::Refusal(Refusal::IdentifierTaken(taken))) if taken.email => {
                 Err(Refusal::ConfirmationInvalid.into())

@@ -104,9 +104,16 @@ pub fn count_others_mailed(db: &mut Db, row: &PendingRow, since: Timestamp) -> R
     Ok(mailed.count().get_result(db)?)
 }
 
-/// Notes what became of a mail: taken at `mailed_at`, or to be tried at `due_at`, or neither.
-pub fn note_mail(db: &mut Db, id: Id128, mailed_at: Option<Timestamp>, due_at: Option<Timestamp>) -> Result<(), Error> {
-    diesel::update(pending_sign_ups::table.find(id))
+/// Notes what became of a row's mail: taken at `mailed_at`, or to be tried at `due_at`, or neither. Nothing, if another node
+/// has tried since: this one was later than its lease.
+pub fn note_mail(
+    db: &mut Db,
+    row: &PendingRow,
+    mailed_at: Option<Timestamp>,
+    due_at: Option<Timestamp>,
+) -> Result<(), Error> {
+    let last = pending_sign_ups::mail_attempts.eq(row.mail_attempts);
+    diesel::update(pending_sign_ups::table.find(row.id).filter(last))
         .set((pending_sign_ups::mailed_at.eq(mailed_at), pending_sign_ups::mail_due_at.eq(due_at)))
         .execute(db)?;
     Ok(())

@@ -23,6 +23,7 @@ on_both_backends!(
     of_two_sign_ups_with_one_address_the_first_confirmed_wins,
     parallel_confirmations_of_one_address_make_one_account,
     a_user_name_that_was_taken_meanwhile_is_a_conflict,
+    a_name_that_is_anothers_user_name_meanwhile_is_a_conflict,
     a_sign_up_waits_for_a_day_and_is_removed_then,
     a_confirmation_has_exactly_its_fields,
 );
@@ -302,6 +303,18 @@ fn a_user_name_that_was_taken_meanwhile_is_a_conflict(backend: Backend) {
     silent.ask("b@mail.example", &json!({ "username": "emily-too" }));
     let again = silent.mails.wait_for_mail_to("b@mail.example", 2).token();
     assert_eq!(silent.confirm(&again, PASSWORD).status, 201, "under another name");
+}
+
+fn a_name_that_is_anothers_user_name_meanwhile_is_a_conflict(backend: Backend) {
+    let silent = Silent::start(backend);
+    let token_of = |email: &str, field: &str| {
+        silent.ask(email, &json!({ field: "emily" }));
+        silent.mails.wait_for_mail_to(email, 1).token()
+    };
+    let (first, second) = (token_of("a@mail.example", "username"), token_of("b@mail.example", "name"));
+    assert_eq!(silent.confirm(&first, PASSWORD).status, 201);
+    assert_refused(&silent.confirm(&second, PASSWORD), 409, "identifier_taken");
+    assert_eq!(silent.count("accounts"), 1);
 }
 
 fn a_sign_up_waits_for_a_day_and_is_removed_then(backend: Backend) {

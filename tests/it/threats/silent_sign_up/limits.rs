@@ -11,6 +11,8 @@ on_both_backends!(
     a_mail_says_that_it_is_mime,
     two_nodes_together_send_one_address_no_more_than_three_mails_an_hour,
     a_server_that_turns_everybody_away_gives_no_mail_up,
+    a_look_alike_of_an_address_gets_no_mail,
+    an_address_in_letters_that_the_server_does_not_take_is_given_up,
 );
 
 /// RFC 2045, section 4: else quoted-printable is text, and the link is broken at its `=3D`.
@@ -63,4 +65,23 @@ fn a_server_that_turns_everybody_away_gives_no_mail_up(backend: Backend) {
         silent.advance(10);
         silent.mails.wait_for_mail_to("emily@mail.example", 1);
     }
+}
+
+/// An account takes these letters for others; a mailbox does not, and may be somebody else's.
+fn a_look_alike_of_an_address_gets_no_mail(backend: Backend) {
+    let silent = Silent::start(backend);
+    for address in ["emily@ma\u{131}l.example", "emily@stra\u{df}e.example", "\u{ff45}mily@mail.example"] {
+        let answer = silent.sign_up(address, &json!({}));
+        assert_eq!((answer.status, answer.json()["errors"][0]["field"].as_str()), (422, Some("email")), "{address}");
+    }
+    assert_eq!(silent.count("pending_sign_ups"), 0);
+    silent.ask("Emily@Mail.Example", &json!({}));
+    silent.mails.wait_for_mail_to("emily@mail.example", 1);
+}
+
+fn an_address_in_letters_that_the_server_does_not_take_is_given_up(backend: Backend) {
+    let silent = Silent::start(backend);
+    silent.ask("j\u{fc}rgen@mail.example", &json!({}));
+    silent.wait_until_told("refused", 1);
+    assert_eq!((told(&silent.service, "deferred"), silent.mails.mails().len()), (0, 0));
 }
