@@ -300,6 +300,7 @@ pub fn body(octets: &[u8]) {
     if let (Ok(taken), Some(Value::Object(fields))) = (read, expected) {
         let text = |name: &str| fields.get(name).is_some_and(Value::is_string);
         assert!(!taken.contains(&"pin login") || (text("name") && text("pin")));
+        assert!(!taken.contains(&"native confirm") || (text("token") && text("password")));
         assert!(!taken.contains(&"native login") || text("password") || text("pin"));
         assert!(!taken.contains(&"envelope login") || (text("email") && text("password")));
         // native's requests are closed: no key sets a role, a status or an id.

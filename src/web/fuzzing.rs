@@ -50,6 +50,7 @@ pub fn bodies(body: &[u8]) -> Result<Vec<&'static str>, Refusal> {
     Fields::parse(body)?;
     let read = |name, take: &dyn Fn(Fields) -> bool| Fields::parse(body).is_ok_and(take).then_some(name);
     let readers = [
+        read("native confirm", &|fields| native::wire::confirmation(fields).is_ok()),
         read("native login", &|fields| native::wire::login(fields).is_ok()),
         read("native register", &|fields| native::wire::register(fields).is_ok()),
         read("native refresh", &|fields| native::wire::refresh(fields).is_ok()),
