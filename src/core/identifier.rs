@@ -21,6 +21,13 @@ pub struct Identifier {
     pub canonical: String,
 }
 
+impl Identifier {
+    /// As two columns hold one that may be missing: shown, canonical.
+    pub fn columns(of: Option<Self>) -> (Option<String>, Option<String>) {
+        of.map_or((None, None), |read| (Some(read.shown), Some(read.canonical)))
+    }
+}
+
 /// Which identifier a sign-in gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdentifierKind {

@@ -205,10 +205,9 @@ impl Core {
 
     pub(super) fn new_row(&self, hashed: &Hashed, signs_in: bool, now: Timestamp) -> Result<NewAccount, Error> {
         let row = hashed.row.clone();
-        let split =
-            |identifier: Option<Identifier>| identifier.map_or((None, None), |i| (Some(i.shown), Some(i.canonical)));
-        let ((email, email_canonical), (username, username_canonical)) = (split(row.email), split(row.username));
-        let (name, name_canonical) = split(row.name);
+        let (email, email_canonical) = Identifier::columns(row.email);
+        let (username, username_canonical) = Identifier::columns(row.username);
+        let (name, name_canonical) = Identifier::columns(row.name);
         Ok(NewAccount {
             id: None,
             uuid: Id128(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<16>()?).into_uuid()),

@@ -93,11 +93,10 @@ impl Core {
 
     fn pending_row(&self, hashed: Hashed, from: &AskedFrom) -> Result<PendingRow, Error> {
         let (now, row) = (self.now(), hashed.row);
-        let split =
-            |read: Option<Identifier>| read.map_or((None, None), |read| (Some(read.shown), Some(read.canonical)));
         let (email, password) = (row.email.zip(hashed.password))
             .ok_or_else(|| Fault::Broken("a sign-up without address and password is not validated".to_owned()))?;
-        let ((username, username_canonical), (name, name_canonical)) = (split(row.username), split(row.name));
+        let (username, username_canonical) = Identifier::columns(row.username);
+        let (name, name_canonical) = Identifier::columns(row.name);
         Ok(PendingRow {
             id: Id128(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<ID>()?).into_uuid()),
             email: email.shown,
