@@ -24,6 +24,7 @@ mod login;
 mod machine;
 mod node;
 mod oha;
+mod pgo;
 mod plot;
 mod postgres;
 mod refresh;
@@ -56,7 +57,7 @@ pub struct Plan {
 type Section = fn(&Plan, &mut Report);
 
 /// What is measured, in order, under the name that a FILTER names.
-const SECTIONS: [(&str, Section); 9] = [
+const SECTIONS: [(&str, Section); 10] = [
     ("check", check::measure),
     ("refresh", refresh::measure),
     ("login", login::measure),
@@ -66,6 +67,7 @@ const SECTIONS: [(&str, Section); 9] = [
     ("growth", growth::measure),
     ("scale", scale::measure),
     ("alternatives", alternatives::measure),
+    ("pgo", pgo::measure),
 ];
 
 fn main() {
@@ -86,6 +88,10 @@ fn main() {
         folder: std::path::absolute(target.join("bench")).unwrap(),
     };
     std::fs::create_dir_all(plan.folder.join("work")).unwrap();
+    if arguments.first().is_some_and(|first| first == "--train") {
+        let program = std::path::absolute(filters.first().expect("--train PROGRAM")).unwrap();
+        return pgo::train(&plan, &program);
+    }
     let mut report = Report::new(&plan);
     for (name, measure) in SECTIONS {
         if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::machine;
@@ -60,7 +60,12 @@ impl Place {
 
     /// Starts the service itself.
     pub fn serve(&self) -> Node {
-        self.start(Path::new(env!("CARGO_BIN_EXE_doorward")), "serve")
+        self.serve_program(Path::new(env!("CARGO_BIN_EXE_doorward")))
+    }
+
+    /// Starts the service as it was built there.
+    pub fn serve_program(&self, program: &Path) -> Node {
+        self.start(program, "serve")
     }
 
     /// Starts this program with doorward inside, beside a handler that answers with nothing but as many headers.
@@ -118,6 +123,13 @@ impl Node {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
+    /// Stops it as an operator does, and waits.
+    pub fn stop(mut self) -> ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap()
     }
 
     /// One request by itself.
