@@ -40,6 +40,11 @@ impl Drop for Pinned {
     }
 }
 
+/// Lets the disk write what was left to it, or it would do so beside what is measured, and every commit would wait.
+pub fn settle() {
+    assert!(Command::new("sync").status().unwrap().success(), "sync");
+}
+
 /// `taskset` before a command, or nothing before it.
 pub fn on_core(core: Option<usize>, program: &str) -> Command {
     match core {

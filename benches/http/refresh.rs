@@ -68,6 +68,7 @@ fn on_sqlite(plan: &Plan, report: &mut Report) {
     let ground = Ground::new(plan, "refresh", TokenAlgorithm::Hs256, rows);
     let bare = ground.folder().join("bare.db");
     std::fs::copy(ground.folder().join("doorward.db"), &bare).unwrap();
+    machine::settle();
     let node = ground.place().serve();
     let mut crowds = [1, 8, 64].map(|clients| Crowd::new(&ground.keys, clients * 10, clients));
     let mut bare = Bare::open(&bare, plan.many / 10);

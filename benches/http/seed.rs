@@ -16,7 +16,7 @@ use doorward::secret::base64url;
 use doorward::settings::TokenAlgorithm;
 use uuid::Uuid;
 
-use super::postgres;
+use super::{machine, postgres};
 
 /// The password of every account.
 pub const PASSWORD: &str = "correct horse battery";
@@ -179,6 +179,7 @@ pub fn sqlite(file: &Path, rows: Rows) {
         "PRAGMA busy_timeout = 20000; PRAGMA synchronous = OFF; BEGIN; {sql} COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"
     ))
     .unwrap();
+    machine::settle();
 }
 
 /// A new PostgreSQL database of the same kind; its URL.
@@ -191,5 +192,6 @@ pub fn postgres(cluster: &postgres::Cluster, name: &str, rows: Rows) -> String {
     cluster.psql(name, &statements(rows, counted, &id));
     cluster.psql(name, "VACUUM ANALYZE");
     cluster.psql(name, "CHECKPOINT");
+    machine::settle();
     url
 }
