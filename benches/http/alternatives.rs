@@ -12,7 +12,7 @@ use super::check::{CHECK, Ground, empty_url};
 use super::postgres::Cluster;
 use super::report::{Goal, Report, Series, interleaved};
 use super::seed::{self, Rows};
-use super::{Plan, machine, wrk};
+use super::{Plan, machine, pgo, wrk};
 
 /// One of them.
 struct Alternative {
@@ -143,10 +143,12 @@ pub fn measure(plan: &Plan, report: &mut Report) {
             Err(why) => report.note(&format!("{} is left out: {why}", one.name)),
         }
     }
-    let ours = [("doorward, 100,000 revocations", node.url(CHECK)), ("empty handler", empty_url(&node))];
-    let ours = ours.map(|(name, url)| (name, url, ground.one.clone()));
     let theirs = servers.iter().map(|(one, server)| (one.name, server.url.clone(), server.headers.clone()));
-    let all: Vec<(&str, String, PathBuf)> = ours.into_iter().chain(theirs).collect();
+    let by_pgo = pgo::program(plan).map(|program| ground.place().serve_program(&program));
+    let ours = [("doorward, 100,000 revocations", Some(node.url(CHECK))), ("empty handler", Some(empty_url(&node)))];
+    let ours = ours.into_iter().chain([("doorward, by scripts/pgo", by_pgo.as_ref().map(|node| node.url(CHECK)))]);
+    let ours = ours.filter_map(|(name, url)| Some((name, url?, ground.one.clone())));
+    let all: Vec<(&str, String, PathBuf)> = theirs.chain(ours).collect();
     let drive = |at: usize| wrk::drive(plan, &all[at].1, &all[at].2);
     // Interpreters are slow until they have compiled what is asked for often.
     for at in 0..all.len() {
@@ -159,10 +161,15 @@ pub fn measure(plan: &Plan, report: &mut Report) {
         p99[at].values.push(drive.p99 / 1e3);
         drive.rate
     });
-    for ((one, _), theirs) in servers.iter().zip(&rates[2..]) {
-        report.ratio(&format!("doorward ÷ {}", one.name), &rates[0], theirs, one.goal.map(Goal::AtLeast));
-        if one.goal.is_some() {
-            report.ratio(&format!("empty handler ÷ {}: no check is faster", one.name), &rates[1], theirs, None);
+    let (theirs, ours) = rates.split_at(servers.len());
+    for ((one, _), theirs) in servers.iter().zip(theirs) {
+        let goal = one.goal.map(Goal::AtLeast);
+        report.ratio(&format!("doorward ÷ {}", one.name), &ours[0], theirs, goal);
+        if let Some(by_pgo) = ours.get(2).filter(|_| goal.is_some()) {
+            report.ratio(&format!("the same, by scripts/pgo ÷ {}", one.name), by_pgo, theirs, goal);
+        }
+        if goal.is_some() {
+            report.ratio(&format!("empty handler ÷ {}: no check is faster", one.name), &ours[1], theirs, None);
         }
     }
     report.series("Checks", "requests/s", &rates);

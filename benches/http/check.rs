@@ -19,9 +19,6 @@ pub const CHECK: &str = "/auth/verify";
 /// Live revocations in view.
 const REVOCATIONS: u64 = 100_000;
 
-/// Rounds of each where two are to be told apart that hardly differ.
-const MANY_TURNS: usize = 21;
-
 /// A folder with keys and a database, and the cookies that wrk sends.
 pub struct Ground {
     folder: PathBuf,
@@ -122,12 +119,11 @@ fn half_load(plan: &Plan, report: &mut Report, ground: &Ground, rate: f64) {
     let node = ground.serve_beside_nothing();
     let line = std::fs::read_to_string(&ground.one).unwrap();
     let addresses = [node.empty.unwrap(), node.address];
-    // Many turns: a machine that stands still for a moment does so in one round of one of them.
-    let turns = if plan.quick { 1 } else { MANY_TURNS };
-    let p99 = interleaved(turns, &["empty handler", "doorward"], |at| {
+    let short = plan.in_short_turns();
+    let p99 = interleaved(short.rounds, &["empty handler", "doorward"], |at| {
         let clients = (0..wrk::CONNECTIONS).map(|_| Same::get(CHECK, line.trim())).collect();
         let core = Some(machine::load_core());
-        let (outcome, _) = load::drive(addresses[at], core, clients, Pace::Rate(rate / 2.0), plan.seconds / 2.0);
+        let (outcome, _) = load::drive(addresses[at], core, clients, Pace::Rate(rate / 2.0), short.seconds);
         outcome.must_be(&[200]);
         outcome.percentile(200, 0.99)
     });
@@ -184,9 +180,8 @@ fn again(plan: &Plan, report: &mut Report, grounds: &[Ground; 3]) {
     let nodes = grounds.each_ref().map(|ground| ground.place().serve());
     let names = ["doorward, HS256", "doorward, EdDSA", "doorward, ES256"];
     let mut cpu = names.map(Series::new);
-    // They are to be the same within what one turn differs from the next: many turns, and short ones.
-    let short = Plan { seconds: plan.seconds / 2.0, ..plan.clone() };
-    let rates = interleaved(if plan.quick { 1 } else { MANY_TURNS }, &names, |at| {
+    let short = plan.in_short_turns();
+    let rates = interleaved(short.rounds, &names, |at| {
         let (drive, micros) = timed(&short, &nodes[at], &nodes[at].url(CHECK), &grounds[at].one);
         cpu[at].values.push(micros);
         drive.rate

@@ -54,9 +54,10 @@ pub fn measure(plan: &Plan, report: &mut Report) {
     let names = [names[0].as_str(), names[1].as_str()];
     let core = Some(machine::load_core());
     let mut cpu: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
-    let checks = interleaved(plan.rounds, &names, |at| {
+    let short = plan.in_short_turns();
+    let checks = interleaved(short.rounds, &names, |at| {
         let Grown { node, ground, .. } = &grown[at];
-        let (drive, micros) = timed(plan, node, &node.url(CHECK), &ground.one);
+        let (drive, micros) = timed(&short, node, &node.url(CHECK), &ground.one);
         cpu[at].values.push(micros);
         drive.rate
     });

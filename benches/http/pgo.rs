@@ -1,7 +1,7 @@
 //! A binary compiled by what it does under load: drives one as users do, so that the compiler may learn what is hot, and says
 //! what that is worth beside the plain binary. scripts/pgo makes it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use doorward::settings::TokenAlgorithm;
 
@@ -50,13 +50,16 @@ fn closed<C: load::Client>(plan: &Plan, node: &Node, clients: Vec<C>) -> Outcome
     load::drive(node.address, Some(machine::load_core()), clients, Pace::Closed, plan.seconds).0
 }
 
+/// What scripts/pgo has made, if it was run.
+pub fn program(plan: &Plan) -> Option<PathBuf> {
+    Some(plan.folder.with_file_name("pgo").join("doorward")).filter(|program| program.exists())
+}
+
 /// The binary of scripts/pgo beside the plain one.
 pub fn measure(plan: &Plan, report: &mut Report) {
-    let program = plan.folder.with_file_name("pgo").join("doorward");
-    if !program.exists() {
-        report.note("There is no binary of scripts/pgo: run it first.");
-        return;
-    }
+    let Some(program) = program(plan) else {
+        return report.note("There is no binary of scripts/pgo: run it first.");
+    };
     let rows = Rows { sessions: plan.many / 10, revocations: 100_000, over: 0 };
     let grounds = ["plain", "pgo"].map(|name| Ground::new(plan, &format!("pgo-{name}"), TokenAlgorithm::Hs256, rows));
     let nodes = [grounds[0].place().serve(), grounds[1].place().serve_program(&program)];
