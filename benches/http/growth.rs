@@ -97,21 +97,21 @@ fn removal(plan: &Plan, report: &mut Report) {
     let ground = Ground::new(plan, "growth-over", TokenAlgorithm::Hs256, rows);
     let core = open(&ground);
     let mut alone = Waits::new(&core, &ground);
-    let (free, beside, gone, took) = {
-        let still = AtomicBool::new(true);
-        let free = alone.refresh_until(|began| began.elapsed().as_secs_f64() > plan.seconds);
-        std::thread::scope(|scope| {
-            let purge = scope.spawn(|| {
-                let began = Instant::now();
-                let gone = core.purge().unwrap();
-                still.store(false, Ordering::Release);
-                (gone, began.elapsed())
-            });
-            let beside = alone.refresh_until(|_| !still.load(Ordering::Acquire));
-            let (gone, took) = purge.join().unwrap();
-            (free, beside, gone, took)
-        })
-    };
+    let still = AtomicBool::new(true);
+    let (beside, gone, took) = std::thread::scope(|scope| {
+        let purge = scope.spawn(|| {
+            let began = Instant::now();
+            let gone = core.purge().unwrap();
+            still.store(false, Ordering::Release);
+            (gone, began.elapsed())
+        });
+        let beside = alone.refresh_until(|_| !still.load(Ordering::Acquire));
+        let (gone, took) = purge.join().unwrap();
+        (beside, gone, took)
+    });
+    // As long as beside it: a disk that stands still now and then does so more often in a longer time.
+    machine::settle();
+    let free = alone.refresh_until(|began| began.elapsed() > took);
     assert_eq!(gone as u64, over);
     report.note(&format!(
         "Removal: {gone} sessions that were over went in {:.1} s, in batches without a pause, while one thread refreshed; \
@@ -120,7 +120,7 @@ fn removal(plan: &Plan, report: &mut Report) {
     ));
     let worst = |waits: &[Duration]| waits.iter().max().map_or(f64::NAN, |wait| wait.as_secs_f64() * 1e3);
     report.figure("the longest refresh beside the removal", worst(&beside), "ms", Some(Goal::AtMost(50.0)));
-    report.figure("the longest refresh without it", worst(&free), "ms", None);
+    report.figure("the longest refresh without it, in as long a time", worst(&free), "ms", None);
     report.figure("sessions removed", gone as f64 / took.as_secs_f64(), "/s", None);
     let mut series = Series::new("doorward, refresh beside the removal");
     series.values = vec![worst(&beside)];
