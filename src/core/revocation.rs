@@ -41,14 +41,37 @@ impl Bar {
     }
 }
 
-/// What a bar on an account belongs to besides: the rebuilding in which it was last seen.
+/// A rebuilding, by number.
 type Round = u32;
+
+/// A bar on an account, and what of it the rebuilding under way has seen.
+#[derive(Debug, Clone, Copy)]
+struct AccountBar {
+    /// What checks go by. Never lower than before while a rebuilding reads one row after the other: a token that is dead must
+    /// not be believed between two of them.
+    bar: Bar,
+    /// The rebuilding in which it was last seen…
+    round: Round,
+    /// …and as what: what is left of it once that is done.
+    seen: Bar,
+}
+
+impl AccountBar {
+    fn joined_by(self, bar: Bar, round: Round) -> Self {
+        let seen = if self.round == round { self.seen.and(bar) } else { bar };
+        Self { bar: self.bar.and(bar), round, seen }
+    }
+
+    fn settled(self) -> Self {
+        Self { bar: self.seen, ..self }
+    }
+}
 
 /// The revocations in memory. Readers take no lock that a writer can hold.
 #[derive(Debug)]
 pub struct View {
     sessions: HashMap<SessionId, Bar>,
-    accounts: HashMap<AccountId, (Round, Bar)>,
+    accounts: HashMap<AccountId, AccountBar>,
     round: AtomicU32,
     rebuilding: Mutex<()>,
     started: Instant,
@@ -78,7 +101,7 @@ impl View {
     /// Whether the token is dead, as far as memory knows.
     pub fn is_revoked(&self, claims: &AccessClaims) -> bool {
         let session = self.sessions.pin().get(&claims.session).is_some_and(|bar| claims.generation < bar.below);
-        session || self.accounts.pin().get(&claims.account).is_some_and(|(_, bar)| claims.epoch < bar.below)
+        session || self.accounts.pin().get(&claims.account).is_some_and(|of| claims.epoch < of.bar.below)
     }
 
     /// Takes a row in. Taking it in twice, or late, changes nothing.
@@ -89,9 +112,9 @@ impl View {
         }
         if let (Some(account), Some(epoch)) = (row.account_id, row.epoch) {
             let bar = Bar { below: epoch, until: row.expires_at };
-            let now = self.round.load(Ordering::Acquire);
-            let joined = |(then, old): &(Round, Bar)| (now, if *then == now { old.and(bar) } else { bar });
-            self.accounts.pin().update_or_insert(account, joined, (now, bar));
+            let round = self.round.load(Ordering::Acquire);
+            let new = AccountBar { bar, round, seen: bar };
+            self.accounts.pin().update_or_insert(account, |old| old.joined_by(bar, round), new);
             self.identities.forget(account);
         }
     }
@@ -101,7 +124,7 @@ impl View {
     pub fn forget(&self, before: Timestamp) {
         self.forgotten.fetch_max(before.as_millis(), Ordering::AcqRel);
         self.sessions.pin().retain(|_, bar| bar.until >= before);
-        self.accounts.pin().retain(|_, (_, bar)| bar.until >= before);
+        self.accounts.pin().retain(|_, of| of.bar.until >= before);
     }
 
     /// Whether a bar on this token may have been forgotten: it should have expired by then.
@@ -146,7 +169,11 @@ impl View {
         // meanwhile may still be from the database of before.
         self.identities.forget_all();
         let last = self.read_on(0, &mut list_after)?;
-        self.accounts.pin().retain(|_, (seen, _)| *seen == round);
+        let accounts = self.accounts.pin();
+        accounts.retain(|_, of| of.round == round);
+        for account in accounts.keys() {
+            accounts.update(*account, |of| of.settled());
+        }
         self.identities.forget_all();
         Ok(last)
     }
@@ -339,6 +366,29 @@ mod tests {
         assert!(view.is_revoked(&token(2, 0, 7, 1)) && !view.is_revoked(&token(2, 0, 7, 2)), "as the table has it");
         assert!(!view.is_revoked(&token(2, 0, 8, 4)), "the table never heard of it");
         assert!(view.is_revoked(&token(2, 0, 9, 0)));
+    }
+
+    #[test]
+    fn a_rebuilding_believes_no_dead_token_between_two_rows() {
+        let view = View::default();
+        let (first, last) = (row(None, None, Some((7, 1)), 9), row(None, None, Some((7, 3)), 9));
+        view.apply(&first);
+        view.apply(&last);
+        // The first breaks off after one row, as when the server goes away.
+        for rows in [vec![Some(first.clone()), None], vec![Some(first), Some(last)]] {
+            let mut rows = rows.into_iter();
+            let whole = !rows.as_slice().contains(&None);
+            let read = view.rebuild(|_, _| {
+                assert!(view.is_revoked(&token(1, 0, 7, 2)), "{rows:?} are still to come");
+                match rows.next() {
+                    Some(Some(row)) => Ok(vec![row]),
+                    Some(None) => Err(store::Error::Unavailable("the server is gone".to_owned())),
+                    None => Ok(vec![]),
+                }
+            });
+            assert_eq!(read.is_ok(), whole);
+            assert!(view.is_revoked(&token(1, 0, 7, 2)) && !view.is_revoked(&token(1, 0, 7, 3)));
+        }
     }
 
     #[test]
