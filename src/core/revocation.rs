@@ -112,9 +112,11 @@ impl View {
         }
         if let (Some(account), Some(epoch)) = (row.account_id, row.epoch) {
             let bar = Bar { below: epoch, until: row.expires_at };
-            let round = self.round.load(Ordering::Acquire);
-            let new = AccountBar { bar, round, seen: bar };
-            self.accounts.pin().update_or_insert(account, |old| old.joined_by(bar, round), new);
+            // Asked for at the last moment: a row that came under the number of a former rebuilding would take out of this
+            // one what it has seen.
+            let round = || self.round.load(Ordering::Acquire);
+            let new = AccountBar { bar, round: round(), seen: bar };
+            self.accounts.pin().update_or_insert(account, |old| old.joined_by(bar, round()), new);
             self.identities.forget(account);
         }
     }
