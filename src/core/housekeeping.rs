@@ -1,7 +1,9 @@
 //! What a node does in the background: write receipts and what was counted, follow the keys file, remove what is over, ask
 //! whether a database that was away is back. Each step is a function that a test calls itself; the thread only calls them
 //! in time.
-//! Revocations are heard of in feed.rs.
+//! Revocations are heard of in feed.rs; how much is removed at once is portion.rs's to say.
+
+mod portion;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +12,15 @@ use std::time::{Duration, Instant};
 use super::background::{Background, Signal};
 use super::refusal::{Error, Fault};
 use super::{Core, revocation};
+use portion::Portion;
+
 use crate::store::{self, audit_events, pending_sign_ups, revocations, sessions, throttles};
 
-/// Rows removed in one transaction: few enough that no writer waits long behind it.
-const BATCH: i64 = 500;
+/// How much of a round the removal of what is over may take.
+const PURGE_SHARE: Duration = Duration::from_millis(250);
+
+/// Rows that it removes in a round at most: a backlog goes within hours, and leaves the disk to others.
+const PURGE_MOST: usize = 500;
 
 /// How often it looks around.
 const ROUND: Duration = Duration::from_millis(500);
@@ -62,25 +69,37 @@ impl Core {
     /// Removes what nobody can need any more: sessions and revocations a day past their end, audit events past their
     /// retention, sign-ups that nobody confirmed in time. How many rows went.
     pub fn purge(&self) -> Result<usize, Error> {
-        let mut gone = 0;
-        loop {
-            match self.purge_some()? {
-                0 => return Ok(gone),
-                batch => gone += batch,
-            }
-        }
+        let mut portion = Portion::default();
+        self.purge_while(&mut portion, |_| true).map(|(gone, _)| gone)
     }
 
-    /// One batch of it.
-    fn purge_some(&self) -> Result<usize, Error> {
+    /// Portion after portion, as long as anything is over and more is wanted than went so far; how many rows went, and
+    /// whether that is all.
+    fn purge_while(&self, portion: &mut Portion, wants: impl Fn(usize) -> bool) -> Result<(usize, bool), Error> {
+        let mut gone = 0;
+        while wants(gone) {
+            match self.purge_some(portion)? {
+                0 => return Ok((gone, true)),
+                some => gone += some,
+            }
+        }
+        Ok((gone, false))
+    }
+
+    /// One portion, in one transaction.
+    fn purge_some(&self, portion: &mut Portion) -> Result<usize, Error> {
         let before = self.now().minus(revocation::SLACK);
+        let (rows, mut began) = (portion.rows(), Instant::now());
         let gone = self.store.write(|db| {
-            let revocations = revocations::purge(db, before, BATCH)?;
-            let audit = audit_events::purge(db, self.now().minus(self.rules.audit_retention), BATCH)?;
-            let sign_ups = pending_sign_ups::purge(db, self.now(), BATCH)?;
-            let throttles = throttles::purge(db, before, BATCH)?;
-            Ok(audit + revocations + sign_ups + throttles + sessions::purge(db, before, BATCH)?)
+            // The wait before it held nobody up.
+            began = Instant::now();
+            let revocations = revocations::purge(db, before, rows)?;
+            let audit = audit_events::purge(db, self.now().minus(self.rules.audit_retention), rows)?;
+            let sign_ups = pending_sign_ups::purge(db, self.now(), rows)?;
+            let throttles = throttles::purge(db, before, rows)?;
+            Ok(audit + revocations + sign_ups + throttles + sessions::purge(db, before, rows)?)
         })?;
+        portion.took(began.elapsed());
         self.tidy_view()?;
         self.metrics.purged_rows.inc_by(gone as u64);
         Ok(gone)
@@ -109,7 +128,7 @@ pub fn start(core: Core) -> Result<Background, Fault> {
 
 fn run(core: &Core, signal: &Signal) {
     let troubled = AtomicBool::new(false);
-    let mut purged = Instant::now();
+    let (mut purged, mut portion) = (Instant::now(), Portion::default());
     loop {
         core.follow_keys();
         if core.store.is_away() {
@@ -117,9 +136,10 @@ fn run(core: &Core, signal: &Signal) {
         }
         tell_once(&troubled, core.write_down());
         if purged.elapsed() >= PURGE_EVERY {
-            // One batch a round, however much is over: the next poll must not wait for a long clean-up.
-            let gone = core.purge_some();
-            if !matches!(gone, Ok(1..)) {
+            // A little a round, however much is over: receipts must not wait for a long clean-up.
+            let began = Instant::now();
+            let gone = core.purge_while(&mut portion, |gone| gone < PURGE_MOST && began.elapsed() < PURGE_SHARE);
+            if !matches!(gone, Ok((_, false))) {
                 purged = Instant::now();
             }
             tell_once(&troubled, gone.map(|_| ()));

@@ -5,6 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::result::Error as DieselError;
 
 use super::connection::{Manager, Pooled};
 use super::{Db, Error, transaction};
@@ -85,11 +87,6 @@ impl Batch {
         Arc::clone(&self.fate)
     }
 
-    /// How many changes it holds.
-    pub fn changes(&self) -> usize {
-        self.changes
-    }
-
     /// Whether only one change took part.
     pub fn is_of_one(&self) -> bool {
         self.members == 1
@@ -100,12 +97,16 @@ impl Batch {
         self.members >= MOST || self.began.elapsed() >= longest
     }
 
-    /// Ends it and gives the connection back. The fate is the caller's to tell.
-    pub fn commit(mut self) -> Result<(), Error> {
-        let outcome = transaction::commit(&mut self.connection.db, self.began);
+    /// Ends it and gives the connection back; how many rows it changed. The fate is the caller's to tell.
+    pub fn commit(mut self) -> Result<usize, Error> {
+        let Pooled { db, rows_changed, .. } = &mut *self.connection;
+        // A count that cannot be had is no reason to commit nothing.
+        let total = rows_changed_by(db).unwrap_or(*rows_changed);
+        let rows = total.saturating_sub(std::mem::replace(rows_changed, total));
+        let outcome = transaction::commit(db, self.began);
         self.settled = true;
         self.connection.suspect = matches!(outcome, Err(Error::Unavailable(_)));
-        outcome
+        outcome.map(|()| usize::try_from(rows).unwrap_or_default())
     }
 }
 
@@ -122,6 +123,18 @@ impl Drop for Batch {
             transaction::roll_back(db);
         }
         self.fate.tell(false);
+    }
+}
+
+diesel::define_sql_function! {
+    /// SQLite's count of the rows that a connection has changed since it was opened, those that go with others included.
+    fn total_changes() -> BigInt;
+}
+
+fn rows_changed_by(db: &mut Db) -> Result<i64, DieselError> {
+    match db {
+        Db::Sqlite(db) => diesel::select(total_changes()).get_result(db),
+        Db::Postgres(_) => Ok(0),
     }
 }
 

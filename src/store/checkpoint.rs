@@ -11,7 +11,7 @@ use diesel::sql_types::Integer;
 use super::line::Line;
 use super::{DatabaseUrl, Db, Error, connection};
 
-/// Changes between two checkpoints; each is a page of the log or a few.
+/// Rows changed between two checkpoints; each is a page of the log or a few. Rows and not changes: a clean-up is one change.
 const EVERY: usize = 1000;
 
 /// A log of so many pages (of 4 KiB) must begin anew, which it does by itself only in a pause between two writes.
@@ -29,7 +29,7 @@ const ROUNDS: usize = 4;
 /// How long that step waits for readers that still use the log.
 const READERS: Duration = Duration::from_millis(20);
 
-/// Counts the changes, and wakes the thread.
+/// Counts the rows that were changed, and wakes the thread.
 #[derive(Debug, Default)]
 pub struct Bell {
     state: Mutex<State>,
@@ -38,7 +38,7 @@ pub struct Bell {
 
 #[derive(Debug, Default)]
 struct State {
-    changes: usize,
+    rows: usize,
     stopped: bool,
 }
 
@@ -56,24 +56,24 @@ struct Log {
 }
 
 impl Bell {
-    /// Notes that so many changes were committed.
-    pub fn count(&self, changes: usize) {
+    /// Notes that so many changed rows were committed.
+    pub fn count(&self, rows: usize) {
         let mut state = self.lock();
-        state.changes += changes;
-        if state.changes >= EVERY {
+        state.rows += rows;
+        if state.rows >= EVERY {
             self.rung.notify_one();
         }
     }
 
     /// Waits until there is something to do; false when there will be no more.
     fn wait(&self) -> bool {
-        let idle = |state: &mut State| state.changes < EVERY && !state.stopped;
+        let idle = |state: &mut State| state.rows < EVERY && !state.stopped;
         !self.rung.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner).stopped
     }
 
-    /// How many changes there were since the last time this was asked.
+    /// How many rows were changed since the last time this was asked.
     fn take(&self) -> usize {
-        std::mem::take(&mut self.lock().changes)
+        std::mem::take(&mut self.lock().rows)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

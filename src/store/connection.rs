@@ -184,6 +184,8 @@ pub struct Pooled {
     pub db: Db,
     /// Set when a statement failed in a way that says nothing good about the connection.
     pub suspect: bool,
+    /// How many rows it had changed when that was last looked at.
+    pub rows_changed: i64,
     used_at: Instant,
 }
 
@@ -202,7 +204,7 @@ impl r2d2::ManageConnection for Manager {
 
     fn connect(&self) -> Result<Pooled, Self::Error> {
         let db = open(&self.url, self.lock_wait).map_err(diesel::r2d2::Error::ConnectionError)?;
-        Ok(Pooled { db, suspect: false, used_at: Instant::now() })
+        Ok(Pooled { db, suspect: false, rows_changed: 0, used_at: Instant::now() })
     }
 
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), Self::Error> {

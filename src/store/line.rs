@@ -96,14 +96,14 @@ impl Line {
         let Some(batch) = turn.hand_on(batch, company) else {
             return if fate.wait() { outcome.map_err(Failure::Own) } else { Err(shared()) };
         };
-        let (alone, changes) = (batch.is_of_one(), batch.changes());
+        let alone = batch.is_of_one();
         let committed = batch.commit();
         // The next batch begins while this one's members wake up.
         drop(turn);
         fate.tell(committed.is_ok());
         match committed {
-            Ok(()) => {
-                self.bell.count(changes);
+            Ok(rows) => {
+                self.bell.count(rows);
                 outcome.map_err(Failure::Own)
             }
             Err(error) if alone => Err(Failure::Own(error)),

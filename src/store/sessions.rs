@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 
 use super::prepared::Prepare as _;
 use super::schema::{accounts, sessions};
-use super::{AccountId, AccountStatus, Db, Error, SessionId, on_one};
+use super::{AccountId, AccountStatus, Db, Error, SessionId, on_one, opaque_tokens};
 use crate::clock::Timestamp;
 
 /// One row, column by column.
@@ -168,11 +168,12 @@ pub fn rotate_live(
 ) -> Result<Option<(SessionRow, AccountState)>, Error> {
     let account =
         accounts::table.filter(accounts::id.eq(sessions::account_id).and(accounts::epoch.eq(sessions::epoch)));
+    // One column: diesel writes the text anew each time, and looks its statement up by it.
+    let active = account.filter(accounts::status.eq(AccountStatus::Active));
     let current = sessions::generation.eq(generation).and(sessions::min_generation.le(generation));
     let live =
         sessions::ended_at.is_null().and(sessions::idle_expires_at.gt(to.at)).and(sessions::expires_at.gt(to.at));
-    let allowed =
-        sessions::account_id.eq(owner).and(exists(account.filter(accounts::status.eq(AccountStatus::Active))));
+    let allowed = sessions::account_id.eq(owner).and(exists(active.select(accounts::id)));
     let query = diesel::update(sessions::table.find(id).filter(current).filter(live).filter(allowed));
     // As text, since what diesel makes of a single value ends in `LIMIT ?`.
     let role = sql::<Text>("(SELECT role FROM accounts WHERE accounts.id = sessions.account_id)");
@@ -297,9 +298,14 @@ pub fn end_under_key(
     Ok(query.returning((sessions::id, sessions::account_id, sessions::access_expires_at)).get_results(db)?)
 }
 
-/// Removes up to `limit` sessions whose end lies before `before`; how many went.
+/// Removes up to `limit` rows of sessions whose end lies before `before`; how many went. Their opaque tokens go first: a
+/// session of months has thousands, and would take them with it in one statement.
 pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
     let query = sessions::table.filter(sessions::expires_at.lt(before)).order(sessions::expires_at);
     let old: Vec<SessionId> = query.select(sessions::id).limit(limit).load(db)?;
+    let tokens = opaque_tokens::remove_of(db, &old, limit)?;
+    if tokens > 0 {
+        return Ok(tokens);
+    }
     Ok(diesel::delete(sessions::table.filter(sessions::id.eq_any(old))).execute(db)?)
 }

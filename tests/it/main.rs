@@ -12,6 +12,7 @@ mod audit;
 mod bad_days;
 mod browser;
 mod canary;
+mod clean_up;
 mod clock_steps;
 mod cluster;
 mod command_line;

@@ -14,11 +14,14 @@ use crate::support::{Backend, on_both_backends};
 
 on_both_backends!(the_statement_and_the_verdict_agree_on_every_row);
 
-const NOW: Timestamp = Timestamp::from_seconds(1_795_262_400);
-const HOUR: Duration = Duration::from_secs(3600);
+/// When the rows are looked at.
+pub const NOW: Timestamp = Timestamp::from_seconds(1_795_262_400);
+/// An hour.
+pub const HOUR: Duration = Duration::from_secs(3600);
 const GENERATION: i64 = 7;
 
-fn account(number: i64, status: AccountStatus) -> accounts::NewAccount {
+/// An account that says its number wherever it can.
+pub fn account(number: i64, status: AccountStatus) -> accounts::NewAccount {
     accounts::NewAccount {
         id: Some(AccountId(number)),
         uuid: Id128(Uuid::from_u128(number.unsigned_abs().into())),
@@ -48,7 +51,8 @@ fn account(number: i64, status: AccountStatus) -> accounts::NewAccount {
     }
 }
 
-fn session(number: u128, account_id: AccountId) -> SessionRow {
+/// A session of that account in the middle of its life.
+pub fn session(number: u128, account_id: AccountId) -> SessionRow {
     SessionRow {
         id: Id128(Uuid::from_u128(number)),
         account_id,
@@ -141,7 +145,8 @@ fn compare(db: &mut Db, row: &SessionRow, presented: i64, to: &Rotation) -> Resu
     Ok(rotated.is_some())
 }
 
-fn the_statement_and_the_verdict_agree_on_every_row(backend: Backend) {
+/// Empty tables, and the folder that holds them if they are in a file.
+pub fn tables_on(backend: Backend) -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let url = match backend {
         Backend::Sqlite => format!("sqlite://{}", folder.path().join("doorward.db").display()),
@@ -149,6 +154,11 @@ fn the_statement_and_the_verdict_agree_on_every_row(backend: Backend) {
     };
     let store = Store::open(&url.parse().unwrap(), 2, Duration::from_secs(60), Metrics::new().unwrap()).unwrap();
     store.migrate().unwrap();
+    (folder, store)
+}
+
+fn the_statement_and_the_verdict_agree_on_every_row(backend: Backend) {
+    let (_folder, store) = tables_on(backend);
     let statuses = [AccountStatus::Active, AccountStatus::Inactive, AccountStatus::Locked, AccountStatus::Suspended];
     let owners: Vec<AccountId> = (1..=4).map(AccountId).collect();
     store

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Integer};
 
 use super::*;
 use crate::store::checkpoint::{Checkpointer, TOO_LONG, checkpoint};
@@ -313,4 +313,28 @@ fn a_long_log_is_begun_anew_while_writers_go_on() {
     });
     drop(checkpointer);
     assert_eq!(stand.notes(), i64::try_from(n).unwrap() + 1);
+}
+
+#[derive(QueryableByName)]
+struct Carried {
+    #[diesel(sql_type = Integer)]
+    log: i32,
+    #[diesel(sql_type = Integer)]
+    checkpointed: i32,
+}
+
+#[test]
+fn a_log_is_as_long_as_the_rows_that_were_changed() {
+    let stand = Stand::new(PATIENCE);
+    let _checkpointer = Checkpointer::start(&stand.url, Arc::clone(&stand.line), Arc::clone(&stand.bell)).unwrap();
+    let rows = "WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 1999) \
+                INSERT INTO notes SELECT n, zeroblob(3000) FROM c";
+    stand.line.write(&mut |db| execute(db, rows)).unwrap();
+    let mut reader = stand.reader();
+    wait_until(|| {
+        let query = diesel::sql_query("PRAGMA wal_checkpoint(NOOP)");
+        let Carried { log, checkpointed } = query.get_result(&mut reader).unwrap();
+        assert!(log >= 1000, "{log}");
+        log == checkpointed
+    });
 }
