@@ -11,9 +11,13 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::machine::Pinned;
+use super::witness::Span;
 
 /// How long the last answers are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What takes as long is looked at one by one.
+const LONG: Duration = Duration::from_millis(2);
 
 /// Who asks, and learns from the answers.
 pub trait Client {
@@ -39,6 +43,8 @@ pub struct Outcome {
     pub micros: BTreeMap<u16, Vec<u32>>,
     /// Connections that broke with a request on them.
     pub broken: u64,
+    /// The times of those that took long, on the clock that other programs see too.
+    pub slow: Vec<Span>,
     /// From the first answer to the last.
     first: Option<Instant>,
     last: Option<Instant>,
@@ -81,7 +87,11 @@ impl Outcome {
         let now = Instant::now();
         self.first.get_or_insert(now);
         self.last = Some(now);
-        let micros = u32::try_from((now - due).as_micros()).unwrap_or(u32::MAX);
+        let took = now - due;
+        if took >= LONG {
+            self.slow.push(Span::that_took(took));
+        }
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         self.micros.entry(status).or_default().push(micros);
     }
 }

@@ -32,6 +32,7 @@ mod report;
 mod scale;
 mod seed;
 mod server;
+mod witness;
 mod wrk;
 
 use std::path::PathBuf;

@@ -20,6 +20,7 @@ use super::node::{Node, Place};
 use super::postgres::Cluster;
 use super::report::{Goal, Report, Series, interleaved};
 use super::seed::{self, Keys, Rows};
+use super::witness::{self, Longest};
 use super::{Plan, machine};
 
 /// Connections to PostgreSQL, doorward's and pgbench's.
@@ -81,12 +82,14 @@ fn on_sqlite(plan: &Plan, report: &mut Report) {
         "loop, 64 a commit",
         "the disk: a page, fdatasync",
     ];
-    let page = ground.folder().join("page");
+    let (page, watched) = (ground.folder().join("page"), ground.folder().join("watched"));
+    let mut disk = Longest::default();
     let mut worst: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
     let rates = interleaved(plan.rounds, &names, |at| {
         let (rate, longest) = match at {
             0..=2 => {
-                let outcome = crowds[at].refresh(&node, plan.seconds);
+                let (outcome, longest) = witness::beside(&watched, || crowds[at].refresh(&node, plan.seconds));
+                disk = disk.or(longest);
                 (outcome.rate(), outcome.worst(200) / 1e3)
             }
             3 | 4 => bare.run(if at == 3 { 1 } else { 64 }, plan.seconds),
@@ -104,6 +107,9 @@ fn on_sqlite(plan: &Plan, report: &mut Report) {
     let longest = |of: &[Series]| of.iter().flat_map(|one| &one.values).copied().fold(0.0, f64::max);
     let waited = "the longest that any refresh waited, all rounds";
     report.figure(waited, longest(&worst[..3]), "ms", Some(Goal::AtMost(100.0)));
+    report.figure("a page synced every 5 ms beside them: its longest sync", disk.sync, "ms", None);
+    let beside = "the longest that any refresh waited while that page did not";
+    report.figure(beside, disk.beside, "ms", Some(Goal::AtMost(100.0)));
     // A disk that stands still does so for everybody.
     report.figure("the longest commit without doorward, all rounds", longest(&worst[3..]), "ms", None);
     report.series("Refreshes on SQLite", "refreshes/s", &rates);

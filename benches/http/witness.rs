@@ -1,0 +1,83 @@
+//! Whether the disk stood still: a page that is synced every few milliseconds beside what is measured. A refresh that waited
+//! long while the page did not wait was held up by doorward.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::load::Outcome;
+use super::machine::{self, Pinned};
+
+/// How long the page rests: few enough syncs that what is measured hardly has to wait for them.
+const REST: Duration = Duration::from_millis(5);
+
+/// Seconds since 1970, from and to.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    from: f64,
+    until: f64,
+}
+
+impl Span {
+    /// What has just ended and took so long.
+    pub fn that_took(time: Duration) -> Self {
+        let until = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        Self { from: until - time.as_secs_f64(), until }
+    }
+
+    fn millis(self) -> f64 {
+        (self.until - self.from) * 1e3
+    }
+
+    /// How much of it is covered by others, none of which overlap.
+    fn millis_beside(self, others: &[Self]) -> f64 {
+        let shared = |other: &Self| (self.until.min(other.until) - self.from.max(other.from)).max(0.0) * 1e3;
+        self.millis() - others.iter().map(shared).sum::<f64>()
+    }
+}
+
+/// What was long while something was driven, in milliseconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Longest {
+    /// The longest sync of the page.
+    pub sync: f64,
+    /// The longest that an answer took beside every sync of the page.
+    pub beside: f64,
+}
+
+impl Longest {
+    /// Of both.
+    pub fn or(self, other: Self) -> Self {
+        Self { sync: self.sync.max(other.sync), beside: self.beside.max(other.beside) }
+    }
+}
+
+/// Drives something while a page in this file is synced, and says what was long.
+pub fn beside(file: &Path, drive: impl FnOnce() -> Outcome) -> (Outcome, Longest) {
+    let over = AtomicBool::new(false);
+    let (outcome, syncs) = std::thread::scope(|scope| {
+        let syncs = scope.spawn(|| sync_until(file, &over));
+        let outcome = drive();
+        over.store(true, Ordering::Release);
+        (outcome, syncs.join().unwrap())
+    });
+    let sync = syncs.iter().map(|sync| sync.millis()).fold(0.0, f64::max);
+    let beside = outcome.slow.iter().map(|wait| wait.millis_beside(&syncs)).fold(0.0, f64::max);
+    (outcome, Longest { sync, beside })
+}
+
+fn sync_until(file: &Path, over: &AtomicBool) -> Vec<Span> {
+    let _pinned = Pinned::to(machine::load_core());
+    let file = File::create(file).unwrap();
+    let mut syncs = vec![];
+    while !over.load(Ordering::Acquire) {
+        let began = Instant::now();
+        file.write_all_at(&[0; 4096], 0).unwrap();
+        file.sync_data().unwrap();
+        syncs.push(Span::that_took(began.elapsed()));
+        std::thread::sleep(REST);
+    }
+    syncs
+}
