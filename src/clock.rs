@@ -72,6 +72,16 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// As HTTP writes it (RFC 9110 section 5.6.7): `Fri, 27 Nov 2026 23:57:17 GMT`.
+    pub fn http_date(self) -> String {
+        let format =
+            format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+        let at = OffsetDateTime::from_unix_timestamp(self.seconds()).ok();
+        at.and_then(|at| at.format(format).ok()).unwrap_or_else(|| "Thu, 01 Jan 1970 00:00:00 GMT".to_owned())
+    }
+}
+
 fn millis_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -125,13 +125,13 @@ impl Doorward {
             rotations: rotations(&core, for_rows)?,
             pages: pages::mounted(settings, &mounts),
             site: pages::Site::new(settings),
-            mounts,
             cookies: SessionCookies::new(settings),
             origins: Origins::new(settings),
             redirects: Redirects::new(settings),
             proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
-            forward_auth: ForwardAuth::new(settings),
+            forward_auth: ForwardAuth::new(settings, &[native_prefix(&mounts).unwrap_or_default()]),
             request_ids: RequestIds::default(),
+            mounts,
             database_patience: settings.database.database_timeout.mul_f32(0.95),
             metrics_token: settings.metrics.metrics_token.clone(),
             https: settings.is_https(),
@@ -156,9 +156,8 @@ impl Doorward {
             mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
             // The checks first: routes are tried in order, and nothing is asked for as often.
             app.app_data(Data::new(door.clone())).configure(forward_auth::routes(""));
-            let native = mounts.iter().find(|mounted| mounted.dialect.name == "native" && !mounted.scope().is_empty());
-            if let Some(native) = native {
-                app.configure(forward_auth::routes(native.scope()));
+            if let Some(prefix) = native_prefix(&door.0.mounts) {
+                app.configure(forward_auth::routes(prefix));
             }
             app.configure(forward_auth::assertion_keys).configure(health::routes).configure(jwks::routes);
             if let Some(token) = &door.0.metrics_token {
@@ -255,6 +254,12 @@ fn rotations(core: &Core, room: Room) -> Result<Option<Rotations>, Fault> {
     }
     let theirs = core.clone();
     Together::start("refreshes", room, core.metrics(), move |all: &[Rotatable]| theirs.rotate_together(all)).map(Some)
+}
+
+/// Where native is, unless at the root.
+fn native_prefix(mounts: &[Mounted]) -> Option<&str> {
+    let native = mounts.iter().find(|mounted| mounted.dialect.name == "native");
+    native.map(Mounted::scope).filter(|scope| !scope.is_empty())
 }
 
 fn mount(mounted: &Mounted) -> impl actix_web::dev::HttpServiceFactory + use<> {

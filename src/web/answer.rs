@@ -19,7 +19,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use futures_util::FutureExt;
 
 use super::Doorward;
-use super::call::{REQUEST_ID, RequestId, request_id_of};
+use super::call::{REQUEST_ID, RequestId, RequestIds, request_id_of};
 use super::connection::{AnswerBody, Requests};
 use super::dialects::Mounted;
 use super::{limits, problem};
@@ -305,19 +305,35 @@ fn fence(headers: &mut HeaderMap, id: &RequestId, https: bool) {
     }
 }
 
+/// The same headers without an id, as lines.
+pub fn fence_lines(https: bool) -> Vec<u8> {
+    let mut headers = HeaderMap::new();
+    fence(&mut headers, &RequestIds::default().next(), https);
+    headers.remove(REQUEST_ID);
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
+    };
+    headers.iter().flat_map(line).collect()
+}
+
 /// A method of their own making may be anything that somebody sent in the wrong place.
 fn known_method(method: &Method) -> &str {
     let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
     if known.contains(method) { method.as_str() } else { "other" }
 }
 
-/// The path only: a query may hold a token.
 fn log_request<B>(response: &ServiceResponse<B>, id: &RequestId, began: Instant) {
+    let request = response.request();
+    log_answer(request.method(), request.path(), response.status(), id, began);
+}
+
+/// The path only: a query may hold a token.
+pub fn log_answer(method: &Method, path: &str, status: StatusCode, id: &RequestId, began: Instant) {
     log::debug!(
         target: "doorward::request",
-        method = known_method(response.request().method()),
-        path = response.request().path(),
-        status = response.status().as_u16(),
+        method = known_method(method),
+        path,
+        status = status.as_u16(),
         us = began.elapsed().as_micros(),
         request = id.as_str();
         "request"

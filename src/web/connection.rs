@@ -1,8 +1,14 @@
 //! A client's connection, which waits for its client but not for ever. What arrives has to become a request in time, and
 //! what is answered has to be taken in time; what arrives and what is answered is decided by those above.
 //!
+//! Between two requests it looks at what comes, since nearly all of it is checks: one whose answer is a yes at hand is answered
+//! here, and actix, whose way to a handler costs more than the check, never hears of it. Whatever else it is goes up as it
+//! came. Only what is exactly one request is looked at (between.rs), so nobody can be answered out of turn.
+//!
 //! actix times the first head of a connection and the silence between two requests. It does not time a later head once its
 //! first octet is there, nor the rest of a chunked body that nobody reads any more, nor a client that takes no answer.
+
+mod between;
 
 use std::cell::Cell;
 use std::io;
@@ -17,6 +23,12 @@ use actix_web::web::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::Doorward;
+use super::forward_auth::allow_at_once;
+use between::{Arrived, Phase};
+
+pub use between::Head;
+
 /// How long a connection may go from its beginning, or from its last answer, to its next whole head.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(9);
 
@@ -26,11 +38,23 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// How long a client may leave answers untaken.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(8);
 
+/// How long after the last request that went up others may be answered here: actix times the silence between requests, and
+/// must hear of some in that time.
+const OUT_OF_ACTIXS_SIGHT: Duration = Duration::from_secs(2);
+
 /// A socket with its deadlines.
 #[derive(Debug)]
 pub struct Connection {
+    door: Doorward,
     socket: TcpStream,
     requests: Requests,
+    phase: Phase,
+    /// The beginning of a request whose rest is on its way, or all of one on its way up.
+    held: Vec<u8>,
+    /// Whether what is held goes up.
+    goes_up: bool,
+    /// What is left to be sent of an answer from here.
+    unsent: Vec<u8>,
     /// When the client was last due: at the beginning, and whenever it was sent something.
     due_since: Instant,
     /// Since when octets have waited to be taken.
@@ -111,9 +135,19 @@ impl MessageBody for AnswerBody {
 
 impl Connection {
     /// Around a socket that was just accepted.
-    pub fn new(socket: TcpStream) -> Self {
-        let requests = Requests::default();
-        Self { socket, requests, due_since: Instant::now(), stuck_since: None, alarm: None }
+    pub fn new(socket: TcpStream, door: Doorward) -> Self {
+        Self {
+            door,
+            socket,
+            requests: Requests::default(),
+            phase: Phase::default(),
+            held: Vec::new(),
+            goes_up: false,
+            unsent: Vec::new(),
+            due_since: Instant::now(),
+            stuck_since: None,
+            alarm: None,
+        }
     }
 
     /// Where those above note requests.
@@ -153,20 +187,104 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// What is to be done with octets that have just come.
+    fn arrived(&mut self, octets: &[u8]) -> Arrived {
+        if !self.phase.is_between() {
+            self.phase.passes(octets);
+            return self.hand_up(octets);
+        }
+        let whole;
+        let request = if self.held.is_empty() {
+            octets
+        } else {
+            whole = [&self.held, octets].concat();
+            &whole
+        };
+        let is_in_sight = self.phase.went_up_within(OUT_OF_ACTIXS_SIGHT);
+        let (door, unsent) = (&self.door, &mut self.unsent);
+        match between::look(request, |head| is_in_sight && allow_at_once(door, head, unsent)) {
+            Arrived::Answered => {
+                self.held.clear();
+                Arrived::Answered
+            }
+            Arrived::InPart => {
+                self.held.extend_from_slice(octets);
+                Arrived::InPart
+            }
+            Arrived::ForActix => {
+                self.phase.passes(request);
+                self.hand_up(octets)
+            }
+        }
+    }
+
+    /// Up with them, after what is held.
+    fn hand_up(&mut self, octets: &[u8]) -> Arrived {
+        if self.held.is_empty() {
+            return Arrived::ForActix;
+        }
+        self.held.extend_from_slice(octets);
+        self.goes_up = true;
+        Arrived::InPart
+    }
+
+    /// As much of what goes up as there is room for; whether any did.
+    fn give_up_held(&mut self, into: &mut ReadBuf<'_>) -> bool {
+        if !self.goes_up {
+            return false;
+        }
+        let room = self.held.len().min(into.remaining());
+        into.put_slice(self.held.get(..room).unwrap_or_default());
+        self.held.drain(..room);
+        self.goes_up = !self.held.is_empty();
+        true
+    }
+
+    fn send_rest(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let outcome = Pin::new(&mut self.socket).poll_write(context, &self.unsent);
+            let sent = ready!(self.written(outcome, context))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unsent.drain(..sent);
+            self.stuck_since = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl AsyncRead for Connection {
     /// A late client is as good as gone, which is how the server hears of it: the end of the stream.
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.client_is_late(context) {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.unsent.is_empty() && this.client_is_late(context) {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.socket).poll_read(context, into)
+        loop {
+            ready!(this.send_rest(context))?;
+            if this.give_up_held(into) {
+                return Poll::Ready(Ok(()));
+            }
+            let before = into.filled().len();
+            ready!(Pin::new(&mut this.socket).poll_read(context, into))?;
+            let came = into.filled().get(before..).unwrap_or_default();
+            if came.is_empty() || matches!(this.arrived(came), Arrived::ForActix) {
+                return Poll::Ready(Ok(()));
+            }
+            into.set_filled(before);
+        }
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.socket).poll_write(context, octets);
-        self.written(outcome, context)
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.send_rest(context))?;
+        let outcome = Pin::new(&mut this.socket).poll_write(context, octets);
+        this.phase.answers();
+        this.written(outcome, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -174,18 +292,26 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
-        self.written(outcome, context)
+        let this = self.get_mut();
+        ready!(this.send_rest(context))?;
+        let outcome = Pin::new(&mut this.socket).poll_write_vectored(context, slices);
+        this.phase.answers();
+        this.written(outcome, context)
     }
 
     /// Called when everything has been written: nothing waits to be taken any more.
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.socket).poll_flush(context))?;
-        self.stuck_since = None;
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.send_rest(context))?;
+        ready!(Pin::new(&mut this.socket).poll_flush(context))?;
+        this.stuck_since = None;
+        if this.requests.none() {
+            this.phase.is_done(this.due_since);
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -4,6 +4,7 @@
 //!
 //! nginx passes 2xx, 401 and 403 on and turns all else into its own 500.
 
+mod at_once;
 mod identity_headers;
 mod original;
 mod renewal;
@@ -26,10 +27,13 @@ use crate::core::identity::Identity;
 use crate::core::refusal::{Error, Refusal};
 use crate::settings::forward_rules::ForwardRules;
 use crate::settings::{ForwardedHeaders, Settings};
+use at_once::AtOnce;
 use identity_headers::IdentityHeaders;
 use original::{Original, Unclear};
 use renewal::Renewal;
 use rules::{Met, Needs};
+
+pub use at_once::allow_at_once;
 
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
@@ -42,11 +46,12 @@ pub struct ForwardAuth {
     family: ForwardedHeaders,
     rules: Option<ForwardRules>,
     renews: bool,
+    at_once: AtOnce,
 }
 
 impl ForwardAuth {
-    /// By the settings.
-    pub fn new(settings: &Settings) -> Self {
+    /// By the settings; checks stand at the root and under these prefixes.
+    pub fn new(settings: &Settings, prefixes: &[&str]) -> Self {
         let headers = IdentityHeaders::new(&settings.forward_auth);
         let hyphenated = headers.names().chain(original::FORWARDED).map(ToOwned::to_owned).collect();
         Self {
@@ -55,13 +60,19 @@ impl ForwardAuth {
             family: settings.forward_auth.forwarded_headers,
             rules: settings.forward_auth.rules_file.as_ref().map(|file| file.rules.clone()),
             renews: settings.forward_auth.verify_renew,
+            at_once: AtOnce::new(settings, prefixes),
         }
     }
 }
 
+/// Where checks stand under a prefix.
+fn paths(prefix: &str) -> [String; 2] {
+    [format!("{prefix}/auth/verify"), format!("{prefix}/auth/forward")]
+}
+
 /// Adds the routes under a prefix: any method, since proxies send the browser's or their own.
 pub fn routes(prefix: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
-    let (verify_path, forward_path) = (format!("{prefix}/auth/verify"), format!("{prefix}/auth/forward"));
+    let [verify_path, forward_path] = paths(prefix);
     move |app| {
         app.service(web::resource(verify_path).to(verify)).service(web::resource(forward_path).to(forward));
     }
@@ -200,10 +211,10 @@ async fn check(door: &Doorward, request: &HttpRequest) -> Result<Allowed, No> {
 async fn decide(door: &Doorward, request: &HttpRequest) -> Result<Allowed, No> {
     limits::check(request)?;
     let settings = door.forward_auth();
-    if request.headers().keys().any(|name| original::imitates(name, &settings.hyphenated)) {
+    if request.headers().keys().any(|name| original::imitates(name.as_str(), &settings.hyphenated)) {
         return Err(Unclear("a header imitates another with an underscore").into());
     }
-    let mut asked = Asked::of(request)?;
+    let mut asked = Asked::of(request.uri().query().unwrap_or_default())?;
     if let Some(rules) = &settings.rules {
         match rules::meet(rules, &original(door, request)?.ok_or(Unclear("the proxy is not in TRUSTED_PROXIES"))?) {
             Met::Public => return Ok(Allowed { caller: None, assertion: None, renewal: None }),
@@ -266,8 +277,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(request: &HttpRequest) -> Result<Self, Unclear> {
-        let query = request.uri().query().unwrap_or_default();
+    fn of(query: &str) -> Result<Self, Unclear> {
         let (mut asked, mut roles) = (Self::default(), Vec::new());
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match (&*name, &*value) {

@@ -14,13 +14,13 @@ use crate::core::refusal::Refusal;
 use crate::settings::Settings;
 
 /// The longest path and query.
-const URI_MAX: usize = 8 * 1024;
+pub const URI_MAX: usize = 8 * 1024;
 
 /// The largest block of headers, as it stands on the wire.
 const HEADERS_MAX: usize = 32 * 1024;
 
 /// The largest list of cookies, over all lines.
-const COOKIES_MAX: usize = 8 * 1024;
+pub const COOKIES_MAX: usize = 8 * 1024;
 
 /// Refuses a head over the limits, before anything is done for it.
 pub fn check(request: &HttpRequest) -> Result<(), Refusal> {

@@ -12,6 +12,9 @@ use super::call::REQUEST_ID;
 use crate::core::refusal::Refusal;
 use crate::settings::Settings;
 
+/// What `cors` writes into `Vary`, on every answer.
+pub const VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The origins that may ask.

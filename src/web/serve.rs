@@ -185,9 +185,13 @@ fn listen(
                 data.insert(connection.requests().clone());
             })
             .finish(map_config(app, |()| AppConfig::default()));
-        fn_service(|socket: TcpStream| async move {
-            let peer = socket.peer_addr().ok();
-            Ok::<_, DispatchError>((Connection::new(socket), Protocol::Http1, peer))
+        let door = door.clone();
+        fn_service(move |socket: TcpStream| {
+            let door = door.clone();
+            async move {
+                let peer = socket.peer_addr().ok();
+                Ok::<_, DispatchError>((Connection::new(socket, door), Protocol::Http1, peer))
+            }
         })
         .and_then(http)
     };

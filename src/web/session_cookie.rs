@@ -60,6 +60,11 @@ impl SessionCookies {
         read(headers, &self.access)
     }
 
+    /// The same, of the `Cookie` lines themselves.
+    pub fn read_access_lines<'a>(&self, lines: impl Iterator<Item = &'a [u8]>) -> Result<Option<String>, Refusal> {
+        read_lines(lines, &self.access)
+    }
+
     /// The refresh token that came in a cookie.
     pub fn read_refresh(&self, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
         read(headers, &self.refresh)

@@ -2,6 +2,7 @@
 //! client can speak for the proxy. How real proxies carry it is proxies.rs's.
 
 mod assertion;
+mod at_once;
 mod forward;
 mod renewal;
 mod rules;
@@ -37,9 +38,12 @@ pub fn forwarded(path: &str, method: &str, host: &str, target: &str) -> Request 
         .header("X-Forwarded-Uri", target)
 }
 
-/// A check by cookie.
+/// A check by cookie, the same on a connection of its own and on one that is kept.
 pub fn check(service: &TestService, path: &str, access: &str) -> Response {
-    Request::new("GET", path).cookie_header(&format!("accessToken={access}")).send(service.address())
+    let request = Request::new("GET", path).cookie_header(&format!("accessToken={access}"));
+    let answer = request.send(service.address());
+    at_once::assert_same(&at_once::on_a_kept_connection(service, request), &answer);
+    answer
 }
 
 /// Adds an account as an operator does.

@@ -2,6 +2,7 @@
 //! nothing a client sent under such a name can be left standing. Which identity it is, is core's.
 
 use std::fmt::Write;
+use std::io;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
@@ -29,6 +30,8 @@ pub struct IdentityHeaders {
 struct Written {
     identity: Arc<Identity>,
     values: [HeaderValue; 6],
+    /// The same as lines.
+    lines: Vec<u8>,
 }
 
 impl IdentityHeaders {
@@ -65,6 +68,14 @@ impl IdentityHeaders {
         headers.insert(self.assertion.clone(), assertion.map_or_else(|| HeaderValue::from_static(""), value));
     }
 
+    /// The same as lines, without an assertion.
+    pub fn write_lines(&self, into: &mut Vec<u8>, identity: &Arc<Identity>, session: SessionId) {
+        into.extend_from_slice(&self.written_for(identity).lines);
+        let (session_name, assertion_name) = (self.session.as_str(), self.assertion.as_str());
+        // Writing to memory does not fail.
+        let _ = io::Write::write_fmt(into, format_args!("{session_name}: {session}\r\n{assertion_name}: \r\n"));
+    }
+
     /// For a path that anybody may see: nobody is named.
     pub fn write_empty(&self, answer: &mut HttpResponse) {
         for name in self.of_account.iter().chain([&self.session, &self.assertion]) {
@@ -86,7 +97,11 @@ impl IdentityHeaders {
             value(&encoded(&identity.role, "")),
             value(&permissions.join(",")),
         ];
-        let written = Arc::new(Written { identity: Arc::clone(identity), values });
+        let line = |(name, value): (&HeaderName, &HeaderValue)| {
+            [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
+        };
+        let lines = self.of_account.iter().zip(&values).flat_map(line).collect();
+        let written = Arc::new(Written { identity: Arc::clone(identity), values, lines });
         self.written.insert(identity.account, Arc::clone(&written));
         written
     }

@@ -152,7 +152,8 @@ fn a_change_of_the_profile_shows_at_the_next_check_on_every_node(backend: Backen
     let mut browser = register(&first, "emily");
     let access = Tokens::held_by(&browser).access;
     let name = |node: &TestService| {
-        let answer = check(node, "/auth/verify", &access);
+        let check = Request::new("GET", "/auth/verify").cookie_header(&format!("accessToken={access}"));
+        let answer = check.send(node.address());
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.header("remote-name").map(ToOwned::to_owned)
     };

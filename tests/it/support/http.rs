@@ -111,8 +111,27 @@ impl KeptConnection {
     pub fn send(&mut self, request: Request) -> io::Result<Response> {
         let request = request.header("Connection", "keep-alive");
         request.note_secrets();
-        self.reader.get_mut().write_all(&request.to_bytes(self.address))?;
-        Response::read(&mut self.reader, request.method == "HEAD")
+        self.write(&request.to_bytes(self.address))?;
+        self.read(request.method == "HEAD")
+    }
+
+    /// The octets of a request that keeps the connection.
+    pub fn octets(&self, request: Request) -> Vec<u8> {
+        request.note_secrets();
+        request.header("Connection", "keep-alive").to_bytes(self.address)
+    }
+
+    pub fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.reader.get_mut().write_all(octets)
+    }
+
+    pub fn read(&mut self, to_head: bool) -> io::Result<Response> {
+        Response::read(&mut self.reader, to_head)
+    }
+
+    /// Whether the server hangs up without another word.
+    pub fn is_hung_up(&mut self) -> bool {
+        matches!(self.reader.read(&mut [0]), Ok(0))
     }
 }
 

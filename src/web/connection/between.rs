@@ -1,0 +1,262 @@
+//! What has come between two requests, and whether this is between two at all. Reading heads is httparse's, which actix reads
+//! them by as well; where one request ends and whether all of it is there is decided here, and anything unusual is actix's.
+
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use httparse::{EMPTY_HEADER, Header, Request, Status};
+use tokio::time::Instant;
+
+/// Headers of a request that is looked at.
+const HEADERS_MOST: usize = 64;
+
+/// Octets of one. A head that is longer goes up in part.
+pub const MOST: usize = 16 * 1024;
+
+/// What is to be done with what came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrived {
+    /// Nothing: it was one request, and its answer has been written.
+    Answered,
+    /// It is kept here, for the rest that is on its way or on its own way up.
+    InPart,
+    /// It goes up.
+    ForActix,
+}
+
+/// Where a connection is. Between two requests nothing that came is unanswered, and actix holds nothing of the next: it was
+/// given octets that are one request, to the last one, and has answered it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing has come yet. The first request goes up in any case: actix times it.
+    #[default]
+    New,
+    /// This much of a head has gone up.
+    Head(Vec<u8>),
+    /// A head has gone up, and so many octets of the body are missing.
+    Body(usize),
+    /// One request is above, and nothing else.
+    Request {
+        /// Whether something was sent since.
+        answered: bool,
+    },
+    /// Nobody is owed anything, since then.
+    Between(Instant),
+    /// It cannot be told where a request ends. This is so until the connection ends.
+    Unclear,
+}
+
+impl Phase {
+    /// Whether what comes next is the beginning of a request.
+    pub fn is_between(&self) -> bool {
+        matches!(self, Self::Between(_))
+    }
+
+    /// Whether the last request that went up was answered so little time ago.
+    pub fn went_up_within(&self, time: Duration) -> bool {
+        matches!(self, Self::Between(since) if since.elapsed() < time)
+    }
+
+    /// Notes octets that go up.
+    pub fn passes(&mut self, octets: &[u8]) {
+        *self = match self {
+            Self::New | Self::Between(_) => Self::begun_with(octets),
+            Self::Head(begun) => Self::begun_with(&[begun, octets].concat()),
+            Self::Body(left) => left.checked_sub(octets.len()).map_or(Self::Unclear, Self::without),
+            Self::Request { .. } | Self::Unclear => Self::Unclear,
+        };
+    }
+
+    fn begun_with(octets: &[u8]) -> Self {
+        read(octets, |end| match end {
+            End::Here(_) => Self::without(0),
+            End::Body(left) => Self::without(left),
+            End::Later if octets.len() < MOST => Self::Head(octets.to_vec()),
+            End::Later | End::Elsewhere => Self::Unclear,
+        })
+    }
+
+    /// A request of which so much is missing.
+    fn without(left: usize) -> Self {
+        if left == 0 { Self::Request { answered: false } } else { Self::Body(left) }
+    }
+
+    /// Notes that something is sent from above.
+    pub fn answers(&mut self) {
+        if let Self::Request { answered } = self {
+            *answered = true;
+        }
+    }
+
+    /// Notes that no request is above and all that was written is sent.
+    pub fn is_done(&mut self, now: Instant) {
+        if *self == (Self::Request { answered: true }) {
+            *self = Self::Between(now);
+        }
+    }
+}
+
+/// The head of a request that is all there and has no body.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// As it was sent.
+    pub method: &'a str,
+    /// Path and query, as they were sent.
+    pub target: &'a str,
+    /// In their order, names in any case.
+    pub headers: &'a [Header<'a>],
+}
+
+/// How a head ends.
+enum End<'a> {
+    /// Here, and nothing follows.
+    Here(Head<'a>),
+    /// Here, and so much of a body is missing.
+    Body(usize),
+    /// Later.
+    Later,
+    /// Elsewhere, or nobody knows.
+    Elsewhere,
+}
+
+/// Looks at what came between two requests, or at what is held of it and what came.
+pub fn look(octets: &[u8], answer: impl FnOnce(Head<'_>) -> bool) -> Arrived {
+    read(octets, |end| match end {
+        End::Here(head) if answer(head) => Arrived::Answered,
+        End::Later if octets.len() < MOST => Arrived::InPart,
+        _ => Arrived::ForActix,
+    })
+}
+
+fn read<T>(octets: &[u8], then: impl FnOnce(End<'_>) -> T) -> T {
+    let mut room = [MaybeUninit::new(EMPTY_HEADER); HEADERS_MOST];
+    let mut request = Request::new(&mut []);
+    let head = match request.parse_with_uninit_headers(octets, &mut room) {
+        Ok(Status::Complete(head)) => head,
+        Ok(Status::Partial) => return then(End::Later),
+        Err(_actix_says_what) => return then(End::Elsewhere),
+    };
+    let (Some(method), Some(target), Some(1)) = (request.method, request.path, request.version) else {
+        return then(End::Elsewhere);
+    };
+    let headers = &*request.headers;
+    let body = octets.len() - head;
+    then(match length(headers) {
+        Some(None) if body == 0 => End::Here(Head { method, target, headers }),
+        Some(Some(length)) => length.checked_sub(body).map_or(End::Elsewhere, End::Body),
+        _ => End::Elsewhere,
+    })
+}
+
+/// How long the body is, if that is said (RFC 9112 section 6.3); `None` where it is said in another way than by one plain
+/// length, or something else but requests is to follow.
+fn length(headers: &[Header<'_>]) -> Option<Option<usize>> {
+    let mut length = None;
+    for Header { name, value } in headers {
+        if ["transfer-encoding", "upgrade", "expect"].iter().any(|other| name.eq_ignore_ascii_case(other)) {
+            return None;
+        }
+        if name.eq_ignore_ascii_case("content-length") {
+            let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+            let said = digits.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()?;
+            if length.replace(said).is_some() {
+                return None;
+            }
+        }
+    }
+    Some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHECK: &str = "GET /auth/verify HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    fn looked_at(text: &str) -> Arrived {
+        look(text.as_bytes(), |head| head.method == "GET" && head.target == "/auth/verify")
+    }
+
+    #[test]
+    fn only_what_is_exactly_one_request_without_a_body_is_answered() {
+        assert_eq!(looked_at(CHECK), Arrived::Answered);
+        for other in [
+            "GET /auth/me HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET /auth/verify HTTP/1.0\r\nHost: a\r\n\r\n".to_owned(),
+            format!("{CHECK}G"),
+            format!("{CHECK}{CHECK}"),
+            CHECK.replace("Host", "Content-Length: 0\r\nHost"),
+            CHECK.replace("Host", "content-length: 3\r\nHost") + "abc",
+            CHECK.replace("Host", "Transfer-Encoding: chunked\r\nHost"),
+            CHECK.replace("Host", "Upgrade: h2c\r\nHost"),
+            CHECK.replace("Host", "Expect: 100-continue\r\nHost"),
+            CHECK.replace("Host: a", "Host : a"),
+            CHECK.replace("Host: a", "Host: a\r\n folded"),
+            CHECK.replace("Host: a", &"X: y\r\n".repeat(65)),
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
+            "\0".to_owned(),
+        ] {
+            assert_eq!(looked_at(&other), Arrived::ForActix, "{other}");
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_head_is_kept_until_it_is_too_long() {
+        for end in 1..CHECK.len() {
+            assert_eq!(looked_at(&CHECK[..end]), Arrived::InPart, "{end}");
+        }
+        let long = format!("GET /auth/verify HTTP/1.1\r\nHost: {}", "a".repeat(MOST));
+        assert_eq!(looked_at(&long), Arrived::ForActix);
+    }
+
+    #[test]
+    fn a_connection_is_between_requests_only_after_the_answer_to_exactly_one() {
+        let post = "POST /auth/logout HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
+        let now = Instant::now();
+        let after = |sent: &[&str], answered: bool| {
+            let mut phase = Phase::default();
+            sent.iter().for_each(|octets| phase.passes(octets.as_bytes()));
+            if answered {
+                phase.answers();
+            }
+            phase.is_done(now);
+            phase
+        };
+        for request in [CHECK, post] {
+            assert_eq!(after(&[request], true), Phase::Between(now));
+            assert_eq!(after(&[request], false), Phase::Request { answered: false });
+        }
+        for parts in
+            [vec![&CHECK[..9], &CHECK[9..]], vec![&post[..20], &post[20..]], vec![&post[..post.len() - 2], "{", "}"]]
+        {
+            assert_eq!(after(&parts, true), Phase::Between(now), "{parts:?}");
+        }
+        let chunked = CHECK.replace("Host", "Transfer-Encoding: chunked\r\nHost");
+        let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(MOST));
+        for unclear in [
+            vec![CHECK, CHECK],
+            vec![post, "{"],
+            vec![&post[..post.len() - 1], "}G"],
+            vec![&CHECK[..9], &CHECK[9..], "G"],
+            vec![chunked.as_str()],
+            vec![long.as_str(), "\r\n"],
+        ] {
+            assert_eq!(after(&unclear, true), Phase::Unclear, "{unclear:?}");
+        }
+        assert_eq!(
+            after(&[&CHECK[..9]], true),
+            Phase::Head(CHECK.as_bytes()[..9].to_vec()),
+            "an early answer counts for nothing"
+        );
+    }
+
+    #[test]
+    fn lengths_that_can_be_read_in_two_ways_are_none() {
+        for (value, expected) in [("5", Some(Some(5))), ("+5", None), ("", None), ("5, 5", None), ("0x5", None)] {
+            let headers = [Header { name: "Content-Length", value: value.as_bytes() }];
+            assert_eq!(length(&headers), expected, "{value}");
+        }
+        let twice = [Header { name: "content-length", value: b"5" }; 2];
+        assert_eq!(length(&twice), None);
+    }
+}

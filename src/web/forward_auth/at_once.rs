@@ -1,0 +1,134 @@
+//! A yes without a way up to a handler: nearly every check is one of a token that this node believes, for an account that it
+//! knows. It needs what every yes needs (forward_auth.rs), of what is in memory alone, and gives the same answer, written as
+//! octets. Whatever it takes more than that for, and every no, is the handler's.
+
+use std::fmt;
+use std::time::Instant;
+
+use actix_web::http::{Method, StatusCode};
+use arc_swap::ArcSwap;
+
+use super::{Allowed, Asked, original, paths};
+use crate::clock::Timestamp;
+use crate::core::session::Resolved;
+use crate::settings::Settings;
+use crate::web::answer::{fence_lines, log_answer};
+use crate::web::connection::Head;
+use crate::web::limits::{COOKIES_MAX, URI_MAX};
+use crate::web::origin::VARY;
+use crate::web::{Doorward, call};
+
+/// What is the same in every such answer.
+pub struct AtOnce {
+    paths: Vec<String>,
+    /// Status line and headers.
+    beginning: Vec<u8>,
+    date: ArcSwap<Date>,
+}
+
+impl fmt::Debug for AtOnce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AtOnce").field("paths", &self.paths).finish_non_exhaustive()
+    }
+}
+
+/// The second that it is, and its text.
+struct Date(i64, String);
+
+impl Date {
+    fn of(at: Timestamp) -> Self {
+        Self(at.seconds(), at.http_date())
+    }
+}
+
+impl AtOnce {
+    /// By the settings; checks stand at the root and under these prefixes.
+    pub fn new(settings: &Settings, prefixes: &[&str]) -> Self {
+        let mut beginning = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n".to_vec();
+        beginning.extend_from_slice(format!("vary: {VARY}\r\n").as_bytes());
+        beginning.extend_from_slice(&fence_lines(settings.is_https()));
+        Self {
+            paths: prefixes.iter().chain(&[""]).flat_map(|prefix| paths(prefix)).collect(),
+            beginning,
+            date: ArcSwap::from_pointee(Date::of(Timestamp::from_seconds(0))),
+        }
+    }
+
+    fn write_date(&self, into: &mut Vec<u8>, now: Timestamp) {
+        let mut date = self.date.load();
+        if date.0 != now.seconds() {
+            self.date.store(Date::of(now).into());
+            date = self.date.load();
+        }
+        into.extend_from_slice(b"date: ");
+        into.extend_from_slice(date.1.as_bytes());
+        into.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Answers a check, if the answer is yes and all that it takes is in memory; otherwise does nothing, and says so.
+pub fn allow_at_once(door: &Doorward, head: Head<'_>, into: &mut Vec<u8>) -> bool {
+    let began = Instant::now();
+    let Some(allowed) = decide_at_once(door, head) else { return false };
+    door.count_check(None);
+    write(door, head, &allowed, began, into);
+    true
+}
+
+/// The octets of what `allow` says.
+fn write(door: &Doorward, head: Head<'_>, allowed: &Allowed, began: Instant, into: &mut Vec<u8>) {
+    let settings = door.forward_auth();
+    let id = door.request_ids().next();
+    into.extend_from_slice(&settings.at_once.beginning);
+    if let Some((caller, identity)) = &allowed.caller {
+        settings.headers.write_lines(into, identity, caller.session);
+    }
+    into.extend_from_slice(call::REQUEST_ID.as_str().as_bytes());
+    into.extend_from_slice(b": ");
+    into.extend_from_slice(id.as_str().as_bytes());
+    into.extend_from_slice(b"\r\n");
+    settings.at_once.write_date(into, door.core().now());
+    into.extend_from_slice(b"\r\n");
+    let path = head.target.split('?').next().unwrap_or_default();
+    log_answer(&Method::GET, path, StatusCode::OK, &id, began);
+}
+
+/// As `decide`, of what is in memory.
+fn decide_at_once(door: &Doorward, head: Head<'_>) -> Option<Allowed> {
+    let settings = door.forward_auth();
+    let (path, query) = head.target.split_once('?').unwrap_or((head.target, ""));
+    let is_check = head.method == "GET" && settings.at_once.paths.iter().any(|known| known == path);
+    if !is_check || settings.rules.is_some() || door.is_draining() || !is_plain(door, head) {
+        return None;
+    }
+    let asked = Asked::of(query).ok().filter(|asked| !asked.assertion)?;
+    let token = door.cookies().read_access_lines(cookies(head)).ok()??;
+    let Resolved::Live(caller) = door.core().resolve_session(&token).ok()? else { return None };
+    let identity = door.core().identity_in_memory(caller.account)?;
+    let meets = asked.needs.are_met_by(&identity);
+    meets.then_some(Allowed { caller: Some((caller, identity)), assertion: None, renewal: None })
+}
+
+fn cookies<'a>(head: Head<'a>) -> impl Iterator<Item = &'a [u8]> {
+    head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("cookie")).map(|header| header.value)
+}
+
+/// Whether no header asks for more than a look at the cookies: another credential, CORS, an end of the connection, something
+/// that imitates another header, or more than is read.
+fn is_plain(door: &Doorward, head: Head<'_>) -> bool {
+    let hyphenated = &door.forward_auth().hyphenated;
+    let (mut hosts, mut octets) = (0, 0);
+    for header in head.headers {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        match header.name.len() {
+            4 if is("host") => hosts += 1,
+            6 if is("cookie") => octets += header.value.len(),
+            6 if is("origin") => return false,
+            10 if is("connection") && !header.value.eq_ignore_ascii_case(b"keep-alive") => return false,
+            13 if is("authorization") => return false,
+            _ if original::imitates(header.name, hyphenated) => return false,
+            _ => {}
+        }
+    }
+    hosts == 1 && octets <= COOKIES_MAX && head.target.len() <= URI_MAX
+}
