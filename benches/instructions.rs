@@ -19,8 +19,8 @@ use doorward::core::sign_in::SignIn;
 use doorward::core::{Core, demo};
 use doorward::secret::Secret;
 use doorward::settings::{KnownDialect, Settings};
-use doorward::web::Doorward;
 use doorward::web::dialects::{self, Dialect};
+use doorward::web::{Doorward, fuzzing};
 use futures_util::FutureExt as _;
 
 /// Noon of an ordinary day.
@@ -32,6 +32,7 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     match arguments.first().map(String::as_str) {
         Some("check") => checks(folder.path(), rounds),
+        Some("check-at-once") => checks_at_once(folder.path(), rounds),
         Some("refresh") => refreshes(folder.path(), rounds),
         // `cargo bench` runs every benchmark; this one is for scripts/instructions.
         _ => {}
@@ -102,6 +103,26 @@ fn checks(folder: &Path, rounds: usize) {
             assert_eq!(counted_check(&service, request()), 200);
         }
     });
+}
+
+/// A check on a kept connection, from its octets to those of its answer.
+#[inline(never)]
+fn counted_at_once(door: &Doorward, octets: &[u8], into: &mut Vec<u8>) -> bool {
+    fuzzing::answer_at_once(door, octets, into)
+}
+
+fn checks_at_once(folder: &Path, rounds: usize) {
+    let (door, _) = Doorward::open_with(&settings(folder), Clock::settable(NOW), dialects::ALL).unwrap();
+    let issued = sign_in(door.core());
+    door.core().find_identity(issued.account).unwrap();
+    let cookie = format!("accessToken={}", issued.access.expose());
+    let octets = format!("GET /auth/verify HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n");
+    let mut answer = Vec::new();
+    for _ in 0..rounds {
+        answer.clear();
+        assert!(counted_at_once(&door, octets.as_bytes(), &mut answer));
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
 }
 
 /// Counted as what more of them cost, so that it does not matter on which thread.

@@ -7,6 +7,11 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use actix_codec::Decoder as _;
+use actix_http::ServiceConfig;
+use actix_http::h1::{Codec, Message, MessageType};
+use actix_web::http::uri::PathAndQuery;
+use actix_web::web::BytesMut;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -326,4 +331,42 @@ pub fn redirect(octets: &[u8]) {
         assert_eq!(here.join(back).ok().as_ref(), Some(&there), "{back:?} meant another place");
         assert_eq!(fuzzing::redirect(&target), target, "{back:?}");
     }
+}
+
+thread_local! {
+    /// actix's settings, which want a runtime for their clock when they are made.
+    static ACTIX: ServiceConfig = actix_web::rt::System::new().block_on(async { ServiceConfig::default() });
+}
+
+/// What a connection takes for one request without a body, actix takes for the same: none of it is left, none is missing,
+/// nothing is to follow, and method, target and headers are those. And who has one request must not see it in a part of it.
+pub fn head(octets: &[u8]) {
+    let Some((method, target, headers)) = fuzzing::whole_head(octets) else { return };
+    for end in [octets.len() / 2, octets.len() - 1] {
+        assert!(fuzzing::whole_head(&octets[..end]).is_none(), "{end} of {:?}", String::from_utf8_lossy(octets));
+    }
+    let (mut codec, mut left) = (ACTIX.with(|actix| Codec::new(actix.clone())), BytesMut::from(octets));
+    let request = match codec.decode(&mut left) {
+        Ok(Some(Message::Item(request))) => request,
+        Ok(other) => panic!("actix waits, or reads a body: {other:?}"),
+        // It refuses what httparse lets through, but nothing that a check must be to be answered at once.
+        Err(why) => {
+            let hosts = headers.iter().filter(|(name, _)| name == "host").count();
+            let is_check = method == "GET" && target == "/auth/verify" && hosts == 1;
+            return assert!(!is_check, "actix refuses {:?}: {why}", String::from_utf8_lossy(octets));
+        }
+    };
+    assert!(left.is_empty(), "actix leaves {left:?}");
+    assert!(matches!(codec.message_type(), MessageType::None), "actix waits for a body");
+    assert_eq!(request.method().as_str(), method);
+    if target.starts_with('/') && !target.contains('#') {
+        assert_eq!(request.uri().path_and_query().map(PathAndQuery::as_str), Some(target.as_str()));
+    }
+    let sorted = |mut headers: Vec<(String, Vec<u8>)>| {
+        headers.sort();
+        headers
+    };
+    let theirs =
+        request.head().headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+    assert_eq!(sorted(theirs.collect()), sorted(headers));
 }

@@ -25,9 +25,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Doorward;
 use super::forward_auth::allow_at_once;
-use between::{Arrived, Phase};
+use between::Phase;
 
-pub use between::Head;
+pub use between::{Arrived, Head, look};
 
 /// How long a connection may go from its beginning, or from its last answer, to its next whole head.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(9);
@@ -203,7 +203,7 @@ impl Connection {
         };
         let is_in_sight = self.phase.went_up_within(OUT_OF_ACTIXS_SIGHT);
         let (door, unsent) = (&self.door, &mut self.unsent);
-        match between::look(request, |head| is_in_sight && allow_at_once(door, head, unsent)) {
+        match look(request, |head| is_in_sight && allow_at_once(door, head, unsent)) {
             Arrived::Answered => {
                 self.held.clear();
                 Arrived::Answered

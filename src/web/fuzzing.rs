@@ -1,18 +1,24 @@
 //! The doors through which `fuzz/` and `tests/it/fuzzed.rs` reach what is private: each reader of hostile octets, without
-//! a server around it. No part of the interface. What must hold of the answers is for those who call to say.
+//! a server around it; benches/instructions.rs comes through them too. No part of the interface. What must hold of the answers is for those who call to say.
 
 use std::net::IpAddr;
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::Doorward;
 use super::body::Fields;
 use super::client_address::{FORWARDED_FOR, TrustedProxies};
+use super::connection::{Arrived, look};
 use super::dialects::{envelope, flat, native, pin, signin, store};
+use super::forward_auth::allow_at_once;
 use super::redirect::Redirects;
 use super::{call, session_cookie};
 use crate::core::refusal::Refusal;
 use crate::settings::RedirectHost;
+
+/// A head: method, target, names in lower case with their values.
+pub type Head = (String, String, Vec<(String, Vec<u8>)>);
 
 /// The lines that an HTTP parser would let through.
 fn headers(name: &HeaderName, lines: &[&[u8]]) -> HeaderMap {
@@ -35,6 +41,22 @@ pub fn bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
 /// The client behind these `X-Forwarded-For` lines, that such a peer sent.
 pub fn client_address(peer: IpAddr, trusted: &[IpNet], lines: &[&[u8]]) -> IpAddr {
     TrustedProxies(trusted.to_vec()).look_through(peer, &headers(&FORWARDED_FOR, lines))
+}
+
+/// Method, target and header lines of octets that are one request without a body, to the last of them.
+pub fn whole_head(octets: &[u8]) -> Option<Head> {
+    let mut found = None;
+    let arrived = look(octets, |head| {
+        let headers = head.headers.iter().map(|header| (header.name.to_ascii_lowercase(), header.value.to_vec()));
+        found = Some((head.method.to_owned(), head.target.to_owned(), headers.collect()));
+        true
+    });
+    found.filter(|_| arrived == Arrived::Answered)
+}
+
+/// Answers octets that are one check whose yes is in memory, as a connection does between two requests.
+pub fn answer_at_once(door: &Doorward, octets: &[u8], into: &mut Vec<u8>) -> bool {
+    look(octets, |head| allow_at_once(door, head, into)) == Arrived::Answered
 }
 
 /// Where a way back leads, at https://auth.example with good.test among its REDIRECT_HOSTS and /home for a default.

@@ -60,9 +60,9 @@ impl SessionCookies {
         read(headers, &self.access)
     }
 
-    /// The same, of the `Cookie` lines themselves.
-    pub fn read_access_lines<'a>(&self, lines: impl Iterator<Item = &'a [u8]>) -> Result<Option<String>, Refusal> {
-        read_lines(lines, &self.access)
+    /// The same, of the `Cookie` lines themselves and as it stands there.
+    pub fn find_access<'a>(&self, lines: impl Iterator<Item = &'a [u8]>) -> Result<Option<&'a [u8]>, Refusal> {
+        find(lines, &self.access)
     }
 
     /// The refresh token that came in a cookie.
@@ -160,6 +160,15 @@ fn read(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
 
 /// As `read`, from the lines themselves.
 pub(super) fn read_lines<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<String>, Refusal> {
+    // An octet that is not UTF-8 is in no token of ours; the lossy text is refused as any forged token is.
+    let text = |value: &[u8]| match std::str::from_utf8(value) {
+        Ok(text) => text.to_owned(),
+        Err(_odd_octet) => String::from_utf8_lossy(value).into_owned(),
+    };
+    Ok(find(lines, name)?.map(text))
+}
+
+fn find<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
     let mut found: Option<&[u8]> = None;
     for mut line in lines {
         while !line.is_empty() {
@@ -177,13 +186,7 @@ pub(super) fn read_lines<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) 
             found = Some(value);
         }
     }
-    let value = found.filter(|value| !value.is_empty());
-    // An octet that is not UTF-8 is in no token of ours; the lossy text is refused as any forged token is.
-    let text = |value: &[u8]| match std::str::from_utf8(value) {
-        Ok(text) => text.to_owned(),
-        Err(_odd_octet) => String::from_utf8_lossy(value).into_owned(),
-    };
-    Ok(value.map(text))
+    Ok(found.filter(|value| !value.is_empty()))
 }
 
 /// Space and tab only (RFC 6265 section 5.2): other white space is part of a name that is not ours.

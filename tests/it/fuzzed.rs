@@ -22,7 +22,7 @@ impl Dice {
 }
 
 /// Octets that mean something to one of the readers.
-const TELLING: &[u8] = b";=, \t\"\\{}[]:.%\x00\x7f\x80\xff0aA-_";
+const TELLING: &[u8] = b";=, \t\r\n\"\\{}[]:.%\x00\x7f\x80\xff0aA-_";
 
 fn changed(seed: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
     let mut octets = seed.to_vec();
@@ -93,6 +93,11 @@ fn an_identifier_is_read_alike_however_often() {
 #[test]
 fn every_dialect_reads_bodies_as_json_says() {
     holds("body", properties::body);
+}
+
+#[test]
+fn what_a_connection_takes_for_one_request_is_one_to_actix() {
+    holds("head", properties::head);
 }
 
 #[test]

@@ -139,6 +139,9 @@ fn read<T>(octets: &[u8], then: impl FnOnce(End<'_>) -> T) -> T {
     let (Some(method), Some(target), Some(1)) = (request.method, request.path, request.version) else {
         return then(End::Elsewhere);
     };
+    if method == "CONNECT" {
+        return then(End::Elsewhere);
+    }
     let headers = &*request.headers;
     let body = octets.len() - head;
     then(match length(headers) {
@@ -154,6 +157,10 @@ fn length(headers: &[Header<'_>]) -> Option<Option<usize>> {
     let mut length = None;
     for Header { name, value } in headers {
         if ["transfer-encoding", "upgrade", "expect"].iter().any(|other| name.eq_ignore_ascii_case(other)) {
+            return None;
+        }
+        let goes_on = || [&b"keep-alive"[..], b"close"].iter().any(|word| value.eq_ignore_ascii_case(word));
+        if name.eq_ignore_ascii_case("connection") && !goes_on() {
             return None;
         }
         if name.eq_ignore_ascii_case("content-length") {
@@ -190,6 +197,8 @@ mod tests {
             CHECK.replace("Host", "Transfer-Encoding: chunked\r\nHost"),
             CHECK.replace("Host", "Upgrade: h2c\r\nHost"),
             CHECK.replace("Host", "Expect: 100-continue\r\nHost"),
+            CHECK.replace("Host", "Connection: upgrade\r\nHost"),
+            CHECK.replace("GET", "CONNECT"),
             CHECK.replace("Host: a", "Host : a"),
             CHECK.replace("Host: a", "Host: a\r\n folded"),
             CHECK.replace("Host: a", &"X: y\r\n".repeat(65)),
@@ -232,6 +241,7 @@ mod tests {
             assert_eq!(after(&parts, true), Phase::Between(now), "{parts:?}");
         }
         let chunked = CHECK.replace("Host", "Transfer-Encoding: chunked\r\nHost");
+        let connect = CHECK.replace("GET", "CONNECT");
         let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(MOST));
         for unclear in [
             vec![CHECK, CHECK],
@@ -239,6 +249,7 @@ mod tests {
             vec![&post[..post.len() - 1], "}G"],
             vec![&CHECK[..9], &CHECK[9..], "G"],
             vec![chunked.as_str()],
+            vec![connect.as_str()],
             vec![long.as_str(), "\r\n"],
         ] {
             assert_eq!(after(&unclear, true), Phase::Unclear, "{unclear:?}");

@@ -98,19 +98,29 @@ fn decide_at_once(door: &Doorward, head: Head<'_>) -> Option<Allowed> {
     let settings = door.forward_auth();
     let (path, query) = head.target.split_once('?').unwrap_or((head.target, ""));
     let is_check = head.method == "GET" && settings.at_once.paths.iter().any(|known| known == path);
-    if !is_check || settings.rules.is_some() || door.is_draining() || !is_plain(door, head) {
+    if !is_check
+        || !query.bytes().all(is_plain_in_query)
+        || settings.rules.is_some()
+        || door.is_draining()
+        || !is_plain(door, head)
+    {
         return None;
     }
     let asked = Asked::of(query).ok().filter(|asked| !asked.assertion)?;
-    let token = door.cookies().read_access_lines(cookies(head)).ok()??;
-    let Resolved::Live(caller) = door.core().resolve_session(&token).ok()? else { return None };
+    let token = std::str::from_utf8(door.cookies().find_access(cookies(head)).ok()??).ok()?;
+    let Resolved::Live(caller) = door.core().resolve_session(token).ok()? else { return None };
     let identity = door.core().identity_in_memory(caller.account)?;
     let meets = asked.needs.are_met_by(&identity);
     meets.then_some(Allowed { caller: Some((caller, identity)), assertion: None, renewal: None })
 }
 
-fn cookies<'a>(head: Head<'a>) -> impl Iterator<Item = &'a [u8]> {
+fn cookies(head: Head<'_>) -> impl Iterator<Item = &[u8]> {
     head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("cookie")).map(|header| header.value)
+}
+
+/// Octets that every reader of URLs lets through, and reads alike (RFC 3986 section 3.4).
+fn is_plain_in_query(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&octet)
 }
 
 /// Whether no header asks for more than a look at the cookies: another credential, CORS, an end of the connection, something
