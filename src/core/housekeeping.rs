@@ -12,15 +12,11 @@ use std::time::{Duration, Instant};
 use super::background::{Background, Signal};
 use super::refusal::{Error, Fault};
 use super::{Core, revocation};
-use portion::Portion;
-
 use crate::store::{self, audit_events, pending_sign_ups, revocations, sessions, throttles};
+use portion::Portion;
 
 /// How much of a round the removal of what is over may take.
 const PURGE_SHARE: Duration = Duration::from_millis(250);
-
-/// Rows that it removes in a round at most: a backlog goes within hours, and leaves the disk to others.
-const PURGE_MOST: usize = 500;
 
 /// How often it looks around.
 const ROUND: Duration = Duration::from_millis(500);
@@ -70,14 +66,13 @@ impl Core {
     /// retention, sign-ups that nobody confirmed in time. How many rows went.
     pub fn purge(&self) -> Result<usize, Error> {
         let mut portion = Portion::default();
-        self.purge_while(&mut portion, |_| true).map(|(gone, _)| gone)
+        self.purge_while(&mut portion, || true).map(|(gone, _)| gone)
     }
 
-    /// Portion after portion, as long as anything is over and more is wanted than went so far; how many rows went, and
-    /// whether that is all.
-    fn purge_while(&self, portion: &mut Portion, wants: impl Fn(usize) -> bool) -> Result<(usize, bool), Error> {
+    /// Portion after portion, as long as anything is over and there is time; how many rows went, and whether that is all.
+    fn purge_while(&self, portion: &mut Portion, has_time: impl Fn() -> bool) -> Result<(usize, bool), Error> {
         let mut gone = 0;
-        while wants(gone) {
+        while has_time() {
             match self.purge_some(portion)? {
                 0 => return Ok((gone, true)),
                 some => gone += some,
@@ -138,7 +133,7 @@ fn run(core: &Core, signal: &Signal) {
         if purged.elapsed() >= PURGE_EVERY {
             // A little a round, however much is over: receipts must not wait for a long clean-up.
             let began = Instant::now();
-            let gone = core.purge_while(&mut portion, |gone| gone < PURGE_MOST && began.elapsed() < PURGE_SHARE);
+            let gone = core.purge_while(&mut portion, || began.elapsed() < PURGE_SHARE);
             if !matches!(gone, Ok((_, false))) {
                 purged = Instant::now();
             }

@@ -103,6 +103,10 @@ fn header(text: &str) -> Result<String, String> {
     let fits = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-';
     let name = text.to_ascii_lowercase();
     let ours = (name.starts_with("remote-") || name.starts_with("x-")) && !name.starts_with("x-forwarded-");
+    let taken = ["x-request-id", "x-content-type-options"].contains(&name.as_str());
+    if taken {
+        return Err(format!("{text:?} is in every answer already; use another name after Remote- or X-"));
+    }
     if !ours || text.len() > 64 || !text.bytes().all(fits) {
         return Err(format!("{text:?} is no name for it; use up to 64 letters, digits and -, after Remote- or X-"));
     }

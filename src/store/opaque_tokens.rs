@@ -26,9 +26,10 @@ pub fn note(db: &mut Db, digest: &[u8], session: SessionId, generation: i64) -> 
     Ok(())
 }
 
-/// Removes up to `limit` tokens of these sessions; how many went.
+/// Removes up to `limit` tokens of these sessions; how many there were, also where another node was removing them.
 pub fn remove_of(db: &mut Db, sessions: &[SessionId], limit: i64) -> Result<usize, Error> {
     let query = opaque_tokens::table.filter(opaque_tokens::session_id.eq_any(sessions));
     let some: Vec<Vec<u8>> = query.select(opaque_tokens::digest).limit(limit).load(db)?;
-    Ok(diesel::delete(opaque_tokens::table.filter(opaque_tokens::digest.eq_any(some))).execute(db)?)
+    diesel::delete(opaque_tokens::table.filter(opaque_tokens::digest.eq_any(&some))).execute(db)?;
+    Ok(some.len())
 }

@@ -38,8 +38,8 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// How long a client may leave answers untaken.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(8);
 
-/// How long after the last request that went up others may be answered here: actix times the silence between requests, and
-/// must hear of some in that time.
+/// How long after the last request that went up others may be answered here. actix times the silence between requests: it
+/// lets a part of one that is held here wait no longer than that, and is to hear of some.
 const OUT_OF_ACTIXS_SIGHT: Duration = Duration::from_secs(2);
 
 /// A socket with its deadlines.
@@ -283,7 +283,7 @@ impl AsyncWrite for Connection {
         let this = self.get_mut();
         ready!(this.send_rest(context))?;
         let outcome = Pin::new(&mut this.socket).poll_write(context, octets);
-        this.phase.answers();
+        this.phase.answers(octets);
         this.written(outcome, context)
     }
 
@@ -299,7 +299,7 @@ impl AsyncWrite for Connection {
         let this = self.get_mut();
         ready!(this.send_rest(context))?;
         let outcome = Pin::new(&mut this.socket).poll_write_vectored(context, slices);
-        this.phase.answers();
+        this.phase.answers(&slices.iter().flat_map(|slice| slice.iter().copied()).collect::<Vec<_>>());
         this.written(outcome, context)
     }
 

@@ -82,7 +82,8 @@ impl Metrics {
 }
 
 impl Server {
-    /// Binds. `routes` adds an embedding service's own routes before the mounts.
+    /// Binds. `routes` adds an embedding service's own routes before the mounts; the paths of checks (`/auth/verify`,
+    /// `/auth/forward`) are ours in any case, since a connection answers them before any route is looked for.
     pub fn bind(
         door: &Doorward,
         settings: &Settings,

@@ -1,11 +1,58 @@
 //! What is removed at once is bounded, whatever hangs on it: a clean-up holds no writer up.
 
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use doorward::store::{AccountId, AccountStatus, Db, Error, accounts, opaque_tokens, sessions};
 
 use crate::rotation::{HOUR, NOW, account, session, tables_on};
+use crate::support::process::until;
 use crate::support::{Backend, on_both_backends};
 
 on_both_backends!(a_session_of_months_goes_in_portions_and_after_its_tokens);
+
+#[derive(QueryableByName)]
+struct Waiting {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// Whether somebody waits for a lock in this database.
+fn somebody_waits(db: &mut Db) -> bool {
+    let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    diesel::sql_query(query).get_result::<Waiting>(db).unwrap().count > 0
+}
+
+#[test]
+fn two_nodes_that_remove_the_same_tokens_take_no_session_with_them() {
+    let (_folder, store) = tables_on(Backend::Postgres);
+    store.write(fill).unwrap();
+    let before = NOW.plus(HOUR * 3);
+    std::thread::scope(|scope| {
+        store
+            .write(|db| {
+                sessions::purge(db, before, PORTION)?;
+                let other = scope.spawn(|| store.write(|db| sessions::purge(db, before, PORTION)));
+                // It has looked for the same tokens, and waits for what becomes of them.
+                until(Duration::from_secs(30), "the other node to wait", || {
+                    (other.is_finished() || somebody_waits(db)).then_some(())
+                });
+                Ok(())
+            })
+            .unwrap();
+    });
+    let all_there = |db: &mut Db| {
+        let mut left = 0;
+        for number in 1..=3 {
+            assert!(is_there(db, number)?, "session {number} went before its tokens");
+            left += tokens_of(db, number)?;
+        }
+        Ok(left)
+    };
+    let left = store.read(all_there).unwrap();
+    assert!((55..=65).contains(&left), "{left} of 75");
+}
 
 const OWNER: AccountId = AccountId(1);
 

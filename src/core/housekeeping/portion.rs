@@ -6,11 +6,9 @@ use std::time::Duration;
 /// What a portion should take, commit included: with a writer's own commit and a stall of the disk well below 50 ms.
 const MOMENT: Duration = Duration::from_millis(8);
 
-/// The first one, of a database that nothing is known of.
-const FIRST: i64 = 50;
-
-/// A portion of fewer rows is mostly its commit.
-const FEWEST: i64 = 10;
+/// The first one, of a database that nothing is known of, and the smallest: fewer rows are mostly their commit, which gets no
+/// shorter, and what ends in a day must be gone in a day.
+const FEWEST: i64 = 50;
 
 /// More at once brings nothing.
 const MOST: i64 = 500;
@@ -21,7 +19,7 @@ pub struct Portion(i64);
 
 impl Default for Portion {
     fn default() -> Self {
-        Self(FIRST)
+        Self(FEWEST)
     }
 }
 

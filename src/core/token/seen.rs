@@ -72,6 +72,11 @@ impl Seen {
         Self { known, once: is_shared.then(Once::default) }
     }
 
+    /// Whether the signature of what is not remembered costs little.
+    pub fn is_for_shared_keys(&self) -> bool {
+        self.once.is_some()
+    }
+
     /// What a token says, if it is remembered.
     pub fn get(&self, token: &str) -> Option<Arc<Genuine>> {
         self.known.get(&Presented(token))

@@ -4,13 +4,15 @@
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
+use memchr::memmem;
+
 use httparse::{EMPTY_HEADER, Header, Request, Status};
 use tokio::time::Instant;
 
 /// Headers of a request that is looked at.
 const HEADERS_MOST: usize = 64;
 
-/// Octets of one. A head that is longer goes up in part.
+/// Octets of one. What is longer goes up.
 pub const MOST: usize = 16 * 1024;
 
 /// What is to be done with what came.
@@ -42,7 +44,7 @@ pub enum Phase {
     },
     /// Nobody is owed anything, since then.
     Between(Instant),
-    /// It cannot be told where a request ends. This is so until the connection ends.
+    /// It cannot be told where a request ends, or none is to follow. This is so until the connection ends.
     Unclear,
 }
 
@@ -81,10 +83,13 @@ impl Phase {
         if left == 0 { Self::Request { answered: false } } else { Self::Body(left) }
     }
 
-    /// Notes that something is sent from above.
-    pub fn answers(&mut self) {
-        if let Self::Request { answered } = self {
-            *answered = true;
+    /// Notes that something is sent from above. An answer that says it is the last one is: actix reads on for a while, but
+    /// answers nothing (RFC 9112 section 9.6).
+    pub fn answers(&mut self, octets: &[u8]) {
+        if *self == (Self::Request { answered: false }) {
+            let head = octets.get(..memmem::find(octets, b"\r\n\r\n").unwrap_or(octets.len())).unwrap_or_default();
+            let is_last = memmem::find(head, b"\r\nconnection: close").is_some();
+            *self = if is_last { Self::Unclear } else { Self::Request { answered: true } };
         }
     }
 
@@ -122,7 +127,7 @@ enum End<'a> {
 /// Looks at what came between two requests, or at what is held of it and what came.
 pub fn look(octets: &[u8], answer: impl FnOnce(Head<'_>) -> bool) -> Arrived {
     read(octets, |end| match end {
-        End::Here(head) if answer(head) => Arrived::Answered,
+        End::Here(head) if octets.len() <= MOST && answer(head) => Arrived::Answered,
         End::Later if octets.len() < MOST => Arrived::InPart,
         _ => Arrived::ForActix,
     })
@@ -216,6 +221,7 @@ mod tests {
         }
         let long = format!("GET /auth/verify HTTP/1.1\r\nHost: {}", "a".repeat(MOST));
         assert_eq!(looked_at(&long), Arrived::ForActix);
+        assert_eq!(looked_at(&format!("{long}\r\n\r\n")), Arrived::ForActix, "however much of it comes at once");
     }
 
     #[test]
@@ -226,7 +232,7 @@ mod tests {
             let mut phase = Phase::default();
             sent.iter().for_each(|octets| phase.passes(octets.as_bytes()));
             if answered {
-                phase.answers();
+                phase.answers(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
             }
             phase.is_done(now);
             phase
@@ -259,6 +265,23 @@ mod tests {
             Phase::Head(CHECK.as_bytes()[..9].to_vec()),
             "an early answer counts for nothing"
         );
+    }
+
+    #[test]
+    fn nothing_follows_an_answer_that_says_so() {
+        for (answer, is_last) in [
+            ("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", true),
+            ("HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\n{\"\r\nconnection: close\r\n\"}", false),
+        ] {
+            let mut phase = Phase::default();
+            phase.passes(CHECK.as_bytes());
+            phase.answers(answer.as_bytes());
+            phase.answers(b"more");
+            phase.is_done(Instant::now());
+            assert_eq!(phase == Phase::Unclear, is_last, "{answer}");
+            assert_eq!(phase.is_between(), !is_last, "{answer}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! octets. Whatever it takes more than that for, and every no, is the handler's.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use actix_web::http::{Method, StatusCode};
@@ -10,7 +11,6 @@ use arc_swap::ArcSwap;
 
 use super::{Allowed, Asked, original, paths};
 use crate::clock::Timestamp;
-use crate::core::session::Resolved;
 use crate::settings::Settings;
 use crate::web::answer::{fence_lines, log_answer};
 use crate::web::connection::Head;
@@ -66,13 +66,21 @@ impl AtOnce {
     }
 }
 
-/// Answers a check, if the answer is yes and all that it takes is in memory; otherwise does nothing, and says so.
+/// Answers a check, if the answer is yes and all that it takes is in memory; otherwise writes nothing, and says so.
 pub fn allow_at_once(door: &Doorward, head: Head<'_>, into: &mut Vec<u8>) -> bool {
     let began = Instant::now();
-    let Some(allowed) = decide_at_once(door, head) else { return false };
-    door.count_check(None);
-    write(door, head, &allowed, began, into);
-    true
+    let answer = AssertUnwindSafe(|| {
+        let allowed = decide_at_once(door, head)?;
+        write(door, head, &allowed, began, into);
+        door.count_check(None);
+        Some(())
+    });
+    // Of a panic the handler will make a 500.
+    let answered = catch_unwind(answer).ok().flatten().is_some();
+    if !answered {
+        into.clear();
+    }
+    answered
 }
 
 /// The octets of what `allow` says.
@@ -108,7 +116,7 @@ fn decide_at_once(door: &Doorward, head: Head<'_>) -> Option<Allowed> {
     }
     let asked = Asked::of(query).ok().filter(|asked| !asked.assertion)?;
     let token = std::str::from_utf8(door.cookies().find_access(cookies(head)).ok()??).ok()?;
-    let Resolved::Live(caller) = door.core().resolve_session(token).ok()? else { return None };
+    let caller = door.core().resolve_session_at_once(token)?;
     let identity = door.core().identity_in_memory(caller.account)?;
     let meets = asked.needs.are_met_by(&identity);
     meets.then_some(Allowed { caller: Some((caller, identity)), assertion: None, renewal: None })

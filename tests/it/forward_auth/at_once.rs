@@ -95,6 +95,8 @@ fn odd(access: &str, other: &str) -> Vec<Request> {
         by_cookie("/auth/verify?role=ADMIN", access),
         by_cookie("/auth/verify?permission=x", access),
         by_cookie("/auth/verify?colour=red", access),
+        by_cookie("/auth/verify?role=ADMIN#&role=USER", access),
+        by_cookie("/auth/verify?original=\"<>", access),
         by_cookie("/auth/verify/", access),
         by_cookie("//auth/verify", access),
         by_cookie("/auth/%76erify", access),
@@ -157,6 +159,25 @@ fn whoever_must_change_the_password_passes_no_kept_connection(backend: Backend) 
     let mut kept = opened(&service);
     for _ in 0..2 {
         assert_eq!(kept.send(by_cookie("/auth/verify", &access)).unwrap().status, 403);
+    }
+}
+
+#[test]
+fn nothing_is_answered_after_an_answer_that_says_it_is_the_last() {
+    let service = TestService::start();
+    let access = Tokens::held_by(&register(&service, "emily")).access;
+    assert_eq!(by_cookie("/auth/verify", &access).send(service.address()).status, 200);
+    for last in [
+        Request::new("POST", "/auth/verify").cookie_header(&format!("accessToken={access}")).body(None, "abc"),
+        Request::new("CONNECT", "x:1"),
+    ] {
+        let mut kept = opened(&service);
+        let check = kept.octets(by_cookie("/auth/verify", &access));
+        assert!(is_at_once(&kept.send(by_cookie("/auth/verify", &access)).unwrap()));
+        let answer = kept.send(last).unwrap();
+        assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
+        let _ = kept.write(&check);
+        assert!(kept.read(false).is_err(), "after {answer:?}");
     }
 }
 
