@@ -114,8 +114,8 @@ fn removal(plan: &Plan, report: &mut Report) {
     let free = alone.refresh_until(|began| began.elapsed() > took);
     assert_eq!(gone as u64, over);
     report.note(&format!(
-        "Removal: {gone} sessions that were over went in {:.1} s, in batches without a pause, while one thread refreshed; \
-         a running node pauses 500 ms after each batch.",
+        "Removal: {gone} sessions that were over went in {:.1} s, in portions without a pause, while one thread refreshed; \
+         a running node rests 500 ms after a quarter of a second of them.",
         took.as_secs_f64()
     ));
     let worst = |waits: &[Duration]| waits.iter().max().map_or(f64::NAN, |wait| wait.as_secs_f64() * 1e3);

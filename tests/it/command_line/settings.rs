@@ -9,7 +9,7 @@ const HTTPS: (&str, &str) = ("PUBLIC_URL", "https://auth.example");
 /// The setting that is named, and what is set beside the defaults.
 type Row = (&'static str, &'static [(&'static str, &'static str)]);
 
-const WEB: [Row; 22] = [
+const WEB: [Row; 24] = [
     ("BIND", &[("BIND", "here")]),
     ("BIND", &[("BIND", "127.0.0.1")]),
     ("BIND", &[("BIND", "127.0.0.1:99999")]),
@@ -28,6 +28,8 @@ const WEB: [Row; 22] = [
     ("CORS_ORIGINS", &[("CORS_ORIGINS", "https://*.app.example")]),
     ("CSRF_STRICT", &[("CSRF_STRICT", "maybe")]),
     ("TRUSTED_PROXIES", &[("TRUSTED_PROXIES", "10.0.0.0/33")]),
+    ("REMOTE_ID_HEADER", &[("REMOTE_ID_HEADER", "X-Request-Id")]),
+    ("REMOTE_NAME_HEADER", &[("REMOTE_NAME_HEADER", "x-content-type-options")]),
     ("WORKERS", &[("WORKERS", "0")]),
     ("DRAIN_DELAY", &[("DRAIN_DELAY", "1h")]),
     ("LOG_FORMAT", &[("LOG_FORMAT", "xml")]),
