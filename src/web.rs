@@ -115,7 +115,7 @@ impl Doorward {
             settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
         let inner = Inner {
             rows: Pool::start("rows", rows_threads, for_rows, core.metrics(), || {})?,
-            hashes: Pool::start(
+            hashes: Pool::of_equal_work(
                 "hash",
                 settings.passwords.hashing_threads(),
                 for_hashes,

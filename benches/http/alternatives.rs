@@ -9,6 +9,7 @@ use doorward::settings::TokenAlgorithm;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::check::{CHECK, Ground, empty_url};
+use super::node::cpu_micros;
 use super::postgres::Cluster;
 use super::report::{Goal, Report, Series, interleaved};
 use super::seed::{self, Rows};
@@ -57,6 +58,26 @@ const ALL: [Alternative; 4] = [
                   logout; passwords by PBKDF2",
     },
 ];
+
+/// Drives before the first that counts.
+const WARM_UP: usize = 5;
+
+/// Something that answers checks.
+struct Asked {
+    name: &'static str,
+    url: String,
+    headers: PathBuf,
+    process: u32,
+}
+
+impl Asked {
+    /// A drive, and the CPU time of a check.
+    fn drive(&self, plan: &Plan) -> (wrk::Drive, f64) {
+        let before = cpu_micros(self.process);
+        let drive = wrk::drive(plan, &self.url, &self.headers);
+        (drive, (cpu_micros(self.process) - before) / drive.answers as f64)
+    }
+}
 
 /// A running server.
 struct Server {
@@ -125,13 +146,8 @@ fn wait_for(url: &str) -> Result<(), String> {
     Err(format!("nobody listens at {address}"))
 }
 
-/// Those that can be had, beside doorward.
-pub fn measure(plan: &Plan, report: &mut Report) {
-    let rows = Rows { sessions: seed::ACCOUNTS, revocations: if plan.quick { 1000 } else { 100_000 }, over: 0 };
-    let ground = Ground::new(plan, "alternatives", TokenAlgorithm::Hs256, rows);
-    let node = ground.serve_beside_nothing();
-    // Where wrk is: it has time left when it drives these.
-    let cluster = Cluster::start(machine::load_core());
+/// Those that can be had; the table says what they are, and which cannot.
+fn start_all(plan: &Plan, report: &mut Report, cluster: &Cluster) -> Vec<(&'static Alternative, Server)> {
     let mut servers = vec![];
     for one in &ALL {
         let database = cluster.new_database();
@@ -143,35 +159,68 @@ pub fn measure(plan: &Plan, report: &mut Report) {
             Err(why) => report.note(&format!("{} is left out: {why}", one.name)),
         }
     }
-    let theirs = servers.iter().map(|(one, server)| (one.name, server.url.clone(), server.headers.clone()));
+    servers
+}
+
+/// Those that can be had, beside doorward.
+pub fn measure(plan: &Plan, report: &mut Report) {
+    let rows = Rows { sessions: seed::ACCOUNTS, revocations: if plan.quick { 1000 } else { 100_000 }, over: 0 };
+    let ground = Ground::new(plan, "alternatives", TokenAlgorithm::Hs256, rows);
+    let node = ground.serve_beside_nothing();
+    // Where wrk is: it has time left when it drives these.
+    let cluster = Cluster::start(machine::load_core());
+    let servers = start_all(plan, report, &cluster);
+    let theirs = servers.iter().map(|(one, server)| Asked {
+        name: one.name,
+        url: server.url.clone(),
+        headers: server.headers.clone(),
+        process: server.child.id(),
+    });
     let by_pgo = pgo::program(plan).map(|program| ground.place().serve_program(&program));
-    let ours = [("doorward, 100,000 revocations", Some(node.url(CHECK))), ("empty handler", Some(empty_url(&node)))];
-    let ours = ours.into_iter().chain([("doorward, by scripts/pgo", by_pgo.as_ref().map(|node| node.url(CHECK)))]);
-    let ours = ours.filter_map(|(name, url)| Some((name, url?, ground.one.clone())));
-    let all: Vec<(&str, String, PathBuf)> = theirs.chain(ours).collect();
-    let drive = |at: usize| wrk::drive(plan, &all[at].1, &all[at].2);
+    let ours = [
+        ("doorward, 100,000 revocations", Some((&node, node.url(CHECK)))),
+        ("empty handler", Some((&node, empty_url(&node)))),
+    ];
+    let by_pgo = ("doorward, by scripts/pgo", by_pgo.as_ref().map(|node| (node, node.url(CHECK))));
+    let ours = ours.into_iter().chain([by_pgo]).filter_map(|(name, place)| {
+        let (node, url) = place?;
+        Some(Asked { name, url, headers: ground.one.clone(), process: node.id() })
+    });
+    let all: Vec<Asked> = theirs.chain(ours).collect();
     // Interpreters are slow until they have compiled what is asked for often.
-    for at in 0..all.len() {
-        drive(at);
+    for asked in all.iter().flat_map(|asked| std::iter::repeat_n(asked, WARM_UP)) {
+        asked.drive(plan);
     }
-    let names: Vec<&str> = all.iter().map(|(name, ..)| *name).collect();
+    let names: Vec<&str> = all.iter().map(|asked| asked.name).collect();
     let mut p99: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
+    let mut cpu = p99.clone();
     let rates = interleaved(plan.rounds, &names, |at| {
-        let drive = drive(at);
+        let (drive, micros) = all[at].drive(plan);
         p99[at].values.push(drive.p99 / 1e3);
+        cpu[at].values.push(micros);
         drive.rate
     });
-    let (theirs, ours) = rates.split_at(servers.len());
-    for ((one, _), theirs) in servers.iter().zip(theirs) {
-        let goal = one.goal.map(Goal::AtLeast);
-        report.ratio(&format!("doorward ÷ {}", one.name), &ours[0], theirs, goal);
-        if let Some(by_pgo) = ours.get(2).filter(|_| goal.is_some()) {
-            report.ratio(&format!("the same, by scripts/pgo ÷ {}", one.name), by_pgo, theirs, goal);
-        }
-        if goal.is_some() {
-            report.ratio(&format!("empty handler ÷ {}: no check is faster", one.name), &ours[1], theirs, None);
-        }
+    for (at, (one, _)) in servers.iter().enumerate() {
+        compare(report, one, at, servers.len(), [&rates, &cpu]);
     }
+    // The others have processes of their own to answer.
+    cpu.retain(|series| !series.name.starts_with("Django"));
+    report.series("CPU time of a check", "µs", &cpu);
     report.series("Checks", "requests/s", &rates);
     report.series("p99 saturated", "ms", &p99);
+}
+
+/// One of them, which is at this place, against ours, which come after so many of theirs: by rate and by CPU time.
+fn compare(report: &mut Report, one: &Alternative, at: usize, ours: usize, [rates, cpu]: [&[Series]; 2]) {
+    let goal = one.goal.map(Goal::AtLeast);
+    report.ratio(&format!("doorward ÷ {}", one.name), &rates[ours], &rates[at], goal);
+    if goal.is_none() {
+        return;
+    }
+    report.ratio(&format!("the same by CPU time: {} ÷ doorward", one.name), &cpu[at], &cpu[ours], goal);
+    if let (Some(by_pgo), Some(its_cpu)) = (rates.get(ours + 2), cpu.get(ours + 2)) {
+        report.ratio(&format!("by scripts/pgo ÷ {}", one.name), by_pgo, &rates[at], goal);
+        report.ratio(&format!("by CPU time: {} ÷ by scripts/pgo", one.name), &cpu[at], its_cpu, goal);
+    }
+    report.ratio(&format!("empty handler ÷ {}", one.name), &rates[ours + 1], &rates[at], None);
 }

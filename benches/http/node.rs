@@ -113,9 +113,7 @@ impl Node {
 
     /// How long its threads have been on a core so far, in microseconds: what else runs there does not count.
     pub fn cpu_micros(&self) -> f64 {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
-        let times = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok());
-        times.filter_map(|text| text.split(' ').next()?.parse::<f64>().ok()).sum::<f64>() / 1e3
+        cpu_micros(self.id())
     }
 
     /// What it holds in memory, in MB.
@@ -142,6 +140,13 @@ impl Drop for Node {
     fn drop(&mut self) {
         end(&mut self.child);
     }
+}
+
+/// How long a process's threads have been on a core so far, in microseconds.
+pub fn cpu_micros(process: u32) -> f64 {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let times = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok());
+    times.filter_map(|text| text.split(' ').next()?.parse::<f64>().ok()).sum::<f64>() / 1e3
 }
 
 /// Ends a child and waits for it.

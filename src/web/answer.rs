@@ -26,6 +26,9 @@ use super::{limits, problem};
 use crate::clock::Timestamp;
 use crate::core::refusal::{Error, Fault, Refusal};
 
+/// Where lines about single requests go.
+pub const REQUESTS: &str = "doorward::request";
+
 /// What a handler returns.
 pub type Answered = Result<HttpResponse, WebError>;
 
@@ -330,7 +333,7 @@ fn log_request<B>(response: &ServiceResponse<B>, id: &RequestId, began: Instant)
 /// The path only: a query may hold a token.
 pub fn log_answer(method: &Method, path: &str, status: StatusCode, id: &RequestId, began: Instant) {
     log::debug!(
-        target: "doorward::request",
+        target: REQUESTS,
         method = known_method(method),
         path,
         status = status.as_u16(),

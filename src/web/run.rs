@@ -2,11 +2,12 @@
 //! no web worker ever blocks. A full queue is a refusal at once; work that waited too long, or whose client has gone, is
 //! not begun.
 
+mod foresight;
 mod together;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use prometheus::{IntCounter, IntGauge};
@@ -26,6 +27,7 @@ use crate::core::silent_sign_up::{AskedFrom, Confirmed};
 use crate::metrics::Metrics;
 use crate::secret::{RefreshToken, Secret};
 
+use foresight::Foresight;
 pub use together::Together;
 
 /// What a refused client is told to wait.
@@ -38,7 +40,17 @@ const SIGN_IN_TRIES: usize = 3;
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Work, and whether anybody waits for it.
+struct Job {
+    work: Box<dyn FnOnce() + Send>,
+    client: Weak<()>,
+}
+
+impl Job {
+    fn is_wanted(&self) -> bool {
+        self.client.strong_count() > 0
+    }
+}
 
 /// A fixed number of threads behind a queue of fixed length.
 #[derive(Debug)]
@@ -51,6 +63,7 @@ struct Shared {
     wake: Condvar,
     capacity: usize,
     longest_wait: Duration,
+    foresight: Option<Foresight>,
     waiting: IntGauge,
     turned_away: IntCounter,
 }
@@ -80,11 +93,35 @@ impl std::fmt::Debug for Shared {
 impl Pool {
     /// Starts the threads; `prepare` is what each does first.
     pub fn start(name: &str, threads: usize, room: Room, metrics: &Metrics, prepare: fn()) -> Result<Self, Fault> {
+        Self::start_with(name, threads, room, metrics, prepare, None)
+    }
+
+    /// As `start`, for work that takes about as long every time: whoever would wait too long is refused at once.
+    pub fn of_equal_work(
+        name: &str,
+        threads: usize,
+        room: Room,
+        metrics: &Metrics,
+        prepare: fn(),
+    ) -> Result<Self, Fault> {
+        let foresight = Foresight::new(threads, room.longest_wait);
+        Self::start_with(name, threads, room, metrics, prepare, Some(foresight))
+    }
+
+    fn start_with(
+        name: &str,
+        threads: usize,
+        room: Room,
+        metrics: &Metrics,
+        prepare: fn(),
+        foresight: Option<Foresight>,
+    ) -> Result<Self, Fault> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::default()),
             wake: Condvar::new(),
             capacity: room.places,
             longest_wait: room.longest_wait,
+            foresight,
             waiting: metrics.queue_length.with_label_values(&[name]),
             turned_away: metrics.turned_away.with_label_values(&[name]),
         });
@@ -106,6 +143,8 @@ impl Pool {
     ) -> Result<T, Error> {
         let (answer, waiting) = oneshot::channel();
         let (shared, queued_at) = (Arc::clone(&self.shared), Instant::now());
+        // Gone with the client.
+        let client = Arc::new(());
         let job = move || {
             if answer.is_closed() {
                 return;
@@ -115,13 +154,19 @@ impl Pool {
                 let _ = answer.send(Err(Refusal::Busy(COME_BACK).into()));
                 return;
             }
+            let began = Instant::now();
             let outcome = catch_unwind(AssertUnwindSafe(work));
+            if let Some(foresight) = &shared.foresight {
+                foresight.note(began.elapsed());
+            }
             let _ = answer.send(outcome.unwrap_or_else(|_panic| Err(Fault::Broken("a job panicked".into()).into())));
         };
-        if !self.shared.push(Box::new(job)) {
+        if !self.shared.push(Job { work: Box::new(job), client: Arc::downgrade(&client) }) {
             return Err(Refusal::Busy(COME_BACK).into());
         }
-        waiting.await.unwrap_or_else(|_gone| Err(Fault::Unavailable("the service is stopping".into()).into()))
+        let answer = waiting.await;
+        drop(client);
+        answer.unwrap_or_else(|_gone| Err(Fault::Unavailable("the service is stopping".into()).into()))
     }
 }
 
@@ -154,7 +199,13 @@ impl Shared {
     /// Whether there was room.
     fn push(&self, job: Job) -> bool {
         let mut queue = self.lock();
-        if queue.closed || queue.jobs.len() >= self.capacity {
+        if !self.has_room(queue.jobs.len()) {
+            // Whoever has gone takes nobody's place.
+            let all = queue.jobs.len();
+            queue.jobs.retain(Job::is_wanted);
+            self.waiting.sub(i64::try_from(all - queue.jobs.len()).unwrap_or_default());
+        }
+        if queue.closed || !self.has_room(queue.jobs.len()) {
             self.turned_away.inc();
             return false;
         }
@@ -163,6 +214,12 @@ impl Shared {
         drop(queue);
         self.wake.notify_one();
         true
+    }
+
+    /// Whether one more may wait behind so many.
+    fn has_room(&self, before: usize) -> bool {
+        let in_vain = self.foresight.as_ref().is_some_and(|foresight| before > 0 && foresight.is_too_long(before));
+        before < self.capacity && !in_vain
     }
 
     fn work(&self) {
@@ -179,7 +236,7 @@ impl Shared {
             };
             drop(queue);
             self.waiting.dec();
-            job();
+            (job.work)();
         }
     }
 }

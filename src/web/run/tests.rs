@@ -45,6 +45,35 @@ fn whoever_waited_too_long_is_refused_when_it_is_their_turn() {
 }
 
 #[test]
+fn whoever_would_wait_too_long_is_refused_at_once() {
+    let room = Room { places: 100, longest_wait: Duration::from_secs(60) };
+    let pool = Pool::of_equal_work("test", 1, room, &Metrics::new().unwrap(), || {}).unwrap();
+    let (release, held) = mpsc::channel::<()>();
+    wait(async {
+        pool.shared.foresight.as_ref().unwrap().note(Duration::from_secs(10));
+        let mut first = Box::pin(pool.run(move || held.recv().map_err(|gone| Fault::Broken(gone.to_string()).into())));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        let mut waiting = vec![];
+        let refused = loop {
+            let mut next = Box::pin(pool.run(|| Ok(())));
+            match futures_util::poll!(&mut next) {
+                std::task::Poll::Ready(refused) => break refused,
+                std::task::Poll::Pending => waiting.push(next),
+            }
+            assert!(waiting.len() < 6, "ten seconds each, and sixty at the most");
+        };
+        assert!(matches!(refused, Err(Error::Refusal(Refusal::Busy(_)))));
+        assert!(waiting.len() >= 4, "{} may wait", waiting.len());
+        drop(waiting);
+        let mut next = Box::pin(pool.run(|| Ok(())));
+        assert!(futures_util::poll!(&mut next).is_pending(), "those who have gone are before nobody");
+        release.send(()).unwrap();
+        first.await.unwrap();
+        next.await.unwrap();
+    });
+}
+
+#[test]
 fn a_full_queue_refuses_at_once_and_a_panic_is_a_fault() {
     let pool = of_one_thread(1, LONG);
     let (release, held) = mpsc::channel::<()>();
