@@ -2,7 +2,7 @@
 //! commit and many a commit, on SQLite; beside pgbench on PostgreSQL.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use super::node::{Node, Place};
 use super::postgres::Cluster;
 use super::report::{Goal, Report, Series, interleaved};
 use super::seed::{self, Keys, Rows};
-use super::witness::{self, Longest};
+use super::witness::{self, Longest, Span};
 use super::{Plan, machine};
 
 /// Connections to PostgreSQL, doorward's and pgbench's.
@@ -86,18 +86,39 @@ fn on_sqlite(plan: &Plan, report: &mut Report) {
     let mut disk = Longest::default();
     let mut worst: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
     let rates = interleaved(plan.rounds, &names, |at| {
-        let (rate, longest) = match at {
-            0..=2 => {
-                let (outcome, longest) = witness::beside(&watched, || crowds[at].refresh(&node, plan.seconds));
-                disk = disk.or(longest);
-                (outcome.rate(), outcome.worst(200) / 1e3)
-            }
-            3 | 4 => bare.run(if at == 3 { 1 } else { 64 }, plan.seconds),
+        // Beside all of them, so that the page is in nobody's way more than in another's.
+        let (Driven { rate, longest, slow }, syncs) = witness::beside(&watched, || match at {
+            0..=2 => Driven::of(crowds[at].refresh(&node, plan.seconds)),
+            3 => bare.run(1, plan.seconds),
+            4 => bare.run(64, plan.seconds),
             _ => bare_disk(&page, plan.seconds),
-        };
+        });
+        disk = disk.or(Longest::of(if at < 3 { &syncs } else { &[] }, &slow));
         worst[at].values.push(longest);
         rate
     });
+    tell_sqlite(report, &rates, &worst, disk);
+}
+
+/// How many a second, the longest in milliseconds, and which were slow.
+struct Driven {
+    rate: f64,
+    longest: f64,
+    slow: Vec<Span>,
+}
+
+impl Driven {
+    fn of(outcome: Outcome) -> Self {
+        Self { rate: outcome.rate(), longest: outcome.worst(200) / 1e3, slow: outcome.slow }
+    }
+
+    fn bare(done: u32, began: Instant, longest: Duration) -> Self {
+        let rate = f64::from(done) / began.elapsed().as_secs_f64();
+        Self { rate, longest: longest.as_secs_f64() * 1e3, slow: vec![] }
+    }
+}
+
+fn tell_sqlite(report: &mut Report, rates: &[Series], worst: &[Series], disk: Longest) {
     report.note(
         "SQLite, WAL, synchronous=FULL. The loop runs doorward's own statement on the server's core, without HTTP and \
          without tokens.",
@@ -112,23 +133,24 @@ fn on_sqlite(plan: &Plan, report: &mut Report) {
     report.figure(beside, disk.beside, "ms", Some(Goal::AtMost(100.0)));
     // A disk that stands still does so for everybody.
     report.figure("the longest commit without doorward, all rounds", longest(&worst[3..]), "ms", None);
-    report.series("Refreshes on SQLite", "refreshes/s", &rates);
-    report.series("Worst latency on SQLite, of the loop per commit", "ms", &worst);
+    report.series("Refreshes on SQLite", "refreshes/s", rates);
+    report.series("Worst latency on SQLite, of the loop per commit", "ms", worst);
 }
 
-/// Pages to a file, each waited for: writes a second, and the longest in milliseconds.
-fn bare_disk(file: &Path, seconds: f64) -> (f64, f64) {
+/// A page, written again and waited for each time.
+fn bare_disk(file: &Path, seconds: f64) -> Driven {
     let _pinned = Pinned::to(machine::server_core());
-    let mut file = std::fs::File::create(file).unwrap();
+    // Neither longer nor shorter: blocks that are given back are work for the disk.
+    let file = std::fs::File::options().write(true).create(true).truncate(false).open(file).unwrap();
     let (began, mut done, mut worst) = (Instant::now(), 0_u32, Duration::ZERO);
     while began.elapsed().as_secs_f64() < seconds {
         let write = Instant::now();
-        file.write_all(&[0; 4096]).unwrap();
+        file.write_all_at(&[0; 4096], 0).unwrap();
         file.sync_data().unwrap();
         worst = worst.max(write.elapsed());
         done += 1;
     }
-    (f64::from(done) / began.elapsed().as_secs_f64(), worst.as_secs_f64() * 1e3)
+    Driven::bare(done, began, worst)
 }
 
 /// The statements by themselves.
@@ -148,8 +170,8 @@ impl Bare {
         Self { db: Db::Sqlite(db), sessions, next: 0, generations: HashMap::new() }
     }
 
-    /// So many rotations a commit: rotations a second, and the longest commit with what is in it, in milliseconds.
-    pub fn run(&mut self, batch: usize, seconds: f64) -> (f64, f64) {
+    /// So many rotations a commit; the longest is of a commit with what is in it.
+    fn run(&mut self, batch: usize, seconds: f64) -> Driven {
         let _pinned = Pinned::to(machine::server_core());
         let (began, mut done, mut worst) = (Instant::now(), 0_u32, Duration::ZERO);
         while began.elapsed().as_secs_f64() < seconds {
@@ -164,7 +186,7 @@ impl Bare {
             self.db.batch_execute("COMMIT").unwrap();
             worst = worst.max(commit.elapsed());
         }
-        (f64::from(done) / began.elapsed().as_secs_f64(), worst.as_secs_f64() * 1e3)
+        Driven::bare(done, began, worst)
     }
 
     fn rotate(&mut self, n: u64) {

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::load::Outcome;
 use super::machine::{self, Pinned};
 
 /// How long the page rests: few enough syncs that what is measured hardly has to wait for them.
@@ -48,29 +47,33 @@ pub struct Longest {
 }
 
 impl Longest {
+    /// Of these syncs of the page, and of these answers meanwhile.
+    pub fn of(syncs: &[Span], slow: &[Span]) -> Self {
+        let sync = syncs.iter().map(|sync| sync.millis()).fold(0.0, f64::max);
+        let beside = slow.iter().map(|wait| wait.millis_beside(syncs)).fold(0.0, f64::max);
+        Self { sync, beside }
+    }
+
     /// Of both.
     pub fn or(self, other: Self) -> Self {
         Self { sync: self.sync.max(other.sync), beside: self.beside.max(other.beside) }
     }
 }
 
-/// Drives something while a page in this file is synced, and says what was long.
-pub fn beside(file: &Path, drive: impl FnOnce() -> Outcome) -> (Outcome, Longest) {
+/// Does something while a page in this file is synced; the syncs.
+pub fn beside<T>(file: &Path, act: impl FnOnce() -> T) -> (T, Vec<Span>) {
     let over = AtomicBool::new(false);
-    let (outcome, syncs) = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let syncs = scope.spawn(|| sync_until(file, &over));
-        let outcome = drive();
+        let done = act();
         over.store(true, Ordering::Release);
-        (outcome, syncs.join().unwrap())
-    });
-    let sync = syncs.iter().map(|sync| sync.millis()).fold(0.0, f64::max);
-    let beside = outcome.slow.iter().map(|wait| wait.millis_beside(&syncs)).fold(0.0, f64::max);
-    (outcome, Longest { sync, beside })
+        (done, syncs.join().unwrap())
+    })
 }
 
 fn sync_until(file: &Path, over: &AtomicBool) -> Vec<Span> {
     let _pinned = Pinned::to(machine::load_core());
-    let file = File::create(file).unwrap();
+    let file = File::options().write(true).create(true).truncate(false).open(file).unwrap();
     let mut syncs = vec![];
     while !over.load(Ordering::Acquire) {
         let began = Instant::now();
