@@ -70,9 +70,7 @@ impl Timestamp {
             .and_then(|at| at.format(format).ok())
             .unwrap_or_else(|| format!("{}ms", self.0))
     }
-}
 
-impl Timestamp {
     /// As HTTP writes it (RFC 9110 section 5.6.7): `Fri, 27 Nov 2026 23:57:17 GMT`.
     pub fn http_date(self) -> String {
         let format =

@@ -73,7 +73,7 @@ pub fn allow_at_once(door: &Doorward, head: Head<'_>, into: &mut Vec<u8>) -> boo
     let began = log_enabled!(target: REQUESTS, Level::Debug).then(Instant::now);
     let answer = AssertUnwindSafe(|| {
         let allowed = decide_at_once(door, head)?;
-        write(door, head, &allowed, began, into);
+        write(door, head, &allowed, began, into)?;
         door.count_check(None);
         Some(())
     });
@@ -85,14 +85,13 @@ pub fn allow_at_once(door: &Doorward, head: Head<'_>, into: &mut Vec<u8>) -> boo
     answered
 }
 
-/// The octets of what `allow` says.
-fn write(door: &Doorward, head: Head<'_>, allowed: &Allowed, began: Option<Instant>, into: &mut Vec<u8>) {
+/// The octets of what `allow` says to somebody who is signed in: without the identity's lines, a client's own would stand.
+fn write(door: &Doorward, head: Head<'_>, allowed: &Allowed, began: Option<Instant>, into: &mut Vec<u8>) -> Option<()> {
+    let (caller, identity) = allowed.caller.as_ref()?;
     let settings = door.forward_auth();
     let id = door.request_ids().next();
     into.extend_from_slice(&settings.at_once.beginning);
-    if let Some((caller, identity)) = &allowed.caller {
-        settings.headers.write_lines(into, identity, caller.session);
-    }
+    settings.headers.write_lines(into, identity, caller.session);
     into.extend_from_slice(call::REQUEST_ID.as_str().as_bytes());
     into.extend_from_slice(b": ");
     into.extend_from_slice(id.as_str().as_bytes());
@@ -103,6 +102,7 @@ fn write(door: &Doorward, head: Head<'_>, allowed: &Allowed, began: Option<Insta
         let path = head.target.split('?').next().unwrap_or_default();
         log_answer(&Method::GET, path, StatusCode::OK, &id, began);
     }
+    Some(())
 }
 
 /// As `decide`, of what is in memory.
