@@ -48,7 +48,7 @@ use dialects::{Dialect, Mounted};
 use forward_auth::ForwardAuth;
 use origin::Origins;
 use redirect::Redirects;
-use run::{Pool, Room, Together};
+use run::{Foresight, Pool, Room, Together};
 use session_cookie::SessionCookies;
 
 pub use caller::require_session;
@@ -111,16 +111,19 @@ impl Doorward {
             places: usize::from(settings.passwords.hash_queue),
             longest_wait: settings.passwords.hash_queue_time,
         };
+        let hashing_threads = settings.passwords.hashing_threads();
         let mounts: Vec<Mounted> =
             settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
         let inner = Inner {
-            rows: Pool::start("rows", rows_threads, for_rows, core.metrics(), || {})?,
-            hashes: Pool::of_equal_work(
+            rows: Pool::start("rows", rows_threads, for_rows, core.metrics(), || {}, None)?,
+            // A hash takes as long as the last.
+            hashes: Pool::start(
                 "hash",
-                settings.passwords.hashing_threads(),
+                hashing_threads,
                 for_hashes,
                 core.metrics(),
                 run::stand_back,
+                Some(Foresight::new(hashing_threads, for_hashes.longest_wait)),
             )?,
             rotations: rotations(&core, for_rows)?,
             pages: pages::mounted(settings, &mounts),
@@ -129,7 +132,7 @@ impl Doorward {
             origins: Origins::new(settings),
             redirects: Redirects::new(settings),
             proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
-            forward_auth: ForwardAuth::new(settings, &[native_prefix(&mounts).unwrap_or_default()]),
+            forward_auth: ForwardAuth::new(settings, native_prefix(&mounts)),
             request_ids: RequestIds::default(),
             mounts,
             database_patience: settings.database.database_timeout.mul_f32(0.95),

@@ -313,10 +313,12 @@ pub fn fence_lines(https: bool) -> Vec<u8> {
     let mut headers = HeaderMap::new();
     fence(&mut headers, &RequestIds::default().next(), https);
     headers.remove(REQUEST_ID);
-    let line = |(name, value): (&HeaderName, &HeaderValue)| {
-        [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
-    };
-    headers.iter().flat_map(line).collect()
+    headers.iter().flat_map(header_line).collect()
+}
+
+/// A header as it stands on the wire.
+pub fn header_line((name, value): (&HeaderName, &HeaderValue)) -> Vec<u8> {
+    [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
 }
 
 /// A method of their own making may be anything that somebody sent in the wrong place.

@@ -38,8 +38,8 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// How long a client may leave answers untaken.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(8);
 
-/// How long after the last request that went up others may be answered here. actix times the silence between requests: it
-/// lets a part of one that is held here wait no longer than that, and is to hear of some.
+/// How long after the last request that went up others are answered here. actix ends a connection that is silent for longer than
+/// it allows, and knows of the requests alone that it sees: some must go up in that time.
 const OUT_OF_ACTIXS_SIGHT: Duration = Duration::from_secs(2);
 
 /// A socket with its deadlines.

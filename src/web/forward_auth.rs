@@ -50,8 +50,8 @@ pub struct ForwardAuth {
 }
 
 impl ForwardAuth {
-    /// By the settings; checks stand at the root and under these prefixes.
-    pub fn new(settings: &Settings, prefixes: &[&str]) -> Self {
+    /// By the settings; checks stand at the root, and under this prefix.
+    pub fn new(settings: &Settings, prefix: Option<&str>) -> Self {
         let headers = IdentityHeaders::new(&settings.forward_auth);
         let hyphenated = headers.names().chain(original::FORWARDED).map(ToOwned::to_owned).collect();
         Self {
@@ -60,7 +60,7 @@ impl ForwardAuth {
             family: settings.forward_auth.forwarded_headers,
             rules: settings.forward_auth.rules_file.as_ref().map(|file| file.rules.clone()),
             renews: settings.forward_auth.verify_renew,
-            at_once: AtOnce::new(settings, prefixes),
+            at_once: AtOnce::new(settings, prefix),
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::core::silent_sign_up::{AskedFrom, Confirmed};
 use crate::metrics::Metrics;
 use crate::secret::{RefreshToken, Secret};
 
-use foresight::Foresight;
+pub use foresight::Foresight;
 pub use together::Together;
 
 /// What a refused client is told to wait.
@@ -91,24 +91,8 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Pool {
-    /// Starts the threads; `prepare` is what each does first.
-    pub fn start(name: &str, threads: usize, room: Room, metrics: &Metrics, prepare: fn()) -> Result<Self, Fault> {
-        Self::start_with(name, threads, room, metrics, prepare, None)
-    }
-
-    /// As `start`, for work that takes about as long every time: whoever would wait too long is refused at once.
-    pub fn of_equal_work(
-        name: &str,
-        threads: usize,
-        room: Room,
-        metrics: &Metrics,
-        prepare: fn(),
-    ) -> Result<Self, Fault> {
-        let foresight = Foresight::new(threads, room.longest_wait);
-        Self::start_with(name, threads, room, metrics, prepare, Some(foresight))
-    }
-
-    fn start_with(
+    /// Starts the threads; `prepare` is what each does first. With foresight, whoever would wait too long is refused at once.
+    pub fn start(
         name: &str,
         threads: usize,
         room: Room,
@@ -143,12 +127,9 @@ impl Pool {
     ) -> Result<T, Error> {
         let (answer, waiting) = oneshot::channel();
         let (shared, queued_at) = (Arc::clone(&self.shared), Instant::now());
-        // Gone with the client.
+        // Dropped with this future, when the client hangs up.
         let client = Arc::new(());
         let job = move || {
-            if answer.is_closed() {
-                return;
-            }
             if queued_at.elapsed() > shared.longest_wait {
                 shared.turned_away.inc();
                 let _ = answer.send(Err(Refusal::Busy(COME_BACK).into()));
@@ -236,7 +217,9 @@ impl Shared {
             };
             drop(queue);
             self.waiting.dec();
-            (job.work)();
+            if job.is_wanted() {
+                (job.work)();
+            }
         }
     }
 }

@@ -43,13 +43,13 @@ impl Date {
 }
 
 impl AtOnce {
-    /// By the settings; checks stand at the root and under these prefixes.
-    pub fn new(settings: &Settings, prefixes: &[&str]) -> Self {
+    /// By the settings; checks stand at the root, and under this prefix.
+    pub fn new(settings: &Settings, prefix: Option<&str>) -> Self {
         let mut beginning = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n".to_vec();
         beginning.extend_from_slice(format!("vary: {VARY}\r\n").as_bytes());
         beginning.extend_from_slice(&fence_lines(settings.is_https()));
         Self {
-            paths: prefixes.iter().chain(&[""]).flat_map(|prefix| paths(prefix)).collect(),
+            paths: [""].into_iter().chain(prefix).flat_map(paths).collect(),
             beginning,
             date: ArcSwap::from_pointee(Date::of(Timestamp::from_seconds(0))),
         }

@@ -12,6 +12,7 @@ use crate::core::bounded_map::BoundedMap;
 use crate::core::identity::Identity;
 use crate::core::{AccountId, SessionId};
 use crate::settings::ForwardAuth;
+use crate::web::answer::header_line;
 
 /// Accounts whose headers are kept written.
 const WRITTEN_MAX: usize = 65_536;
@@ -97,10 +98,7 @@ impl IdentityHeaders {
             value(&encoded(&identity.role, "")),
             value(&permissions.join(",")),
         ];
-        let line = |(name, value): (&HeaderName, &HeaderValue)| {
-            [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
-        };
-        let lines = self.of_account.iter().zip(&values).flat_map(line).collect();
+        let lines = self.of_account.iter().zip(&values).flat_map(header_line).collect();
         let written = Arc::new(Written { identity: Arc::clone(identity), values, lines });
         self.written.insert(identity.account, Arc::clone(&written));
         written

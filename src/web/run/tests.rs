@@ -23,7 +23,7 @@ fn patience_is_spent_once_and_not_with_each_question() {
 const LONG: Duration = Duration::from_secs(600);
 
 fn of_one_thread(places: usize, longest_wait: Duration) -> Pool {
-    Pool::start("test", 1, Room { places, longest_wait }, &Metrics::new().unwrap(), || {}).unwrap()
+    Pool::start("test", 1, Room { places, longest_wait }, &Metrics::new().unwrap(), || {}, None).unwrap()
 }
 
 #[test]
@@ -47,7 +47,8 @@ fn whoever_waited_too_long_is_refused_when_it_is_their_turn() {
 #[test]
 fn whoever_would_wait_too_long_is_refused_at_once() {
     let room = Room { places: 100, longest_wait: Duration::from_secs(60) };
-    let pool = Pool::of_equal_work("test", 1, room, &Metrics::new().unwrap(), || {}).unwrap();
+    let foresight = Some(Foresight::new(1, room.longest_wait));
+    let pool = Pool::start("test", 1, room, &Metrics::new().unwrap(), || {}, foresight).unwrap();
     let (release, held) = mpsc::channel::<()>();
     wait(async {
         pool.shared.foresight.as_ref().unwrap().note(Duration::from_secs(10));
