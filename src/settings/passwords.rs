@@ -22,7 +22,7 @@ pub struct Passwords {
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=10000))]
     pub hash_queue: u16,
 
-    /// The longest that a sign-in waits for a hashing thread; then it is told to come back (503).
+    /// The longest that a sign-in waits for a hashing thread; whoever would wait longer is told to come back (503) at once.
     #[arg(long, default_value = "10s", value_parser = queue_time)]
     pub hash_queue_time: Duration,
 

@@ -60,9 +60,12 @@ impl SessionCookies {
         read(headers, &self.access)
     }
 
-    /// The same, of the `Cookie` lines themselves and as it stands there.
-    pub fn find_access<'a>(&self, lines: impl Iterator<Item = &'a [u8]>) -> Result<Option<&'a [u8]>, Refusal> {
-        find(lines, &self.access)
+    /// The same, of header lines as they were sent, names in any case, and as it stands there.
+    pub fn find_access<'a>(
+        &self,
+        lines: impl Iterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Option<&'a [u8]>, Refusal> {
+        find(lines.filter(|(name, _)| is_of_cookies(name)).map(|(_, value)| value), &self.access)
     }
 
     /// The refresh token that came in a cookie.
@@ -145,6 +148,11 @@ impl SessionCookies {
         response.headers_mut().append(SET_COOKIE, line);
         Ok(())
     }
+}
+
+/// Whether a header line of this name, in any case, holds cookies.
+pub fn is_of_cookies(name: &str) -> bool {
+    name.eq_ignore_ascii_case(COOKIE.as_str())
 }
 
 /// How many octets of cookies came, over all lines.

@@ -179,10 +179,21 @@ fn cookies_are_read_and_written_in_one_file() {
         for line in lines {
             let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').collect();
             let cookie = ["SET_COOKIE", "COOKIE", "Set-Cookie", "set-cookie", "Cookie"];
-            if words.iter().any(|word| cookie.contains(word)) {
+            if words.iter().any(|word| cookie.contains(word)) || line.contains("\"cookie\"") {
                 faults.push(format!("{name}: {}", line.trim()));
             }
         }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn a_yes_to_a_check_is_said_in_two_files() {
+    let allowed = ["web/forward_auth.rs", "web/forward_auth/at_once.rs"];
+    let mut faults = vec![];
+    for (name, text) in sources().iter().filter(|(name, _)| !allowed.contains(&name.as_str())) {
+        let says_so = |line: &&str| line.contains("Allowed {") || line.contains("HTTP/1.1 200");
+        faults.extend(without_tests(name, text).lines().filter(says_so).map(|line| format!("{name}: {line}")));
     }
     assert_none(&faults);
 }

@@ -17,6 +17,7 @@ use crate::web::answer::{REQUESTS, fence_lines, log_answer};
 use crate::web::connection::Head;
 use crate::web::limits::{COOKIES_MAX, URI_MAX};
 use crate::web::origin::VARY;
+use crate::web::session_cookie::is_of_cookies;
 use crate::web::{Doorward, call};
 
 /// What is the same in every such answer.
@@ -119,15 +120,12 @@ fn decide_at_once(door: &Doorward, head: Head<'_>) -> Option<Allowed> {
         return None;
     }
     let asked = Asked::of(query).ok().filter(|asked| !asked.assertion)?;
-    let token = std::str::from_utf8(door.cookies().find_access(cookies(head)).ok()??).ok()?;
+    let lines = head.headers.iter().map(|header| (header.name, header.value));
+    let token = std::str::from_utf8(door.cookies().find_access(lines).ok()??).ok()?;
     let caller = door.core().resolve_session_at_once(token)?;
     let identity = door.core().identity_in_memory(caller.account)?;
     let meets = asked.needs.are_met_by(&identity);
     meets.then_some(Allowed { caller: Some((caller, identity)), assertion: None, renewal: None })
-}
-
-fn cookies(head: Head<'_>) -> impl Iterator<Item = &[u8]> {
-    head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("cookie")).map(|header| header.value)
 }
 
 /// Octets that every reader of URLs lets through, and reads alike (RFC 3986 section 3.4).
@@ -144,7 +142,7 @@ fn is_plain(door: &Doorward, head: Head<'_>) -> bool {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         match header.name.len() {
             4 if is("host") => hosts += 1,
-            6 if is("cookie") => octets += header.value.len(),
+            6 if is_of_cookies(header.name) => octets += header.value.len(),
             6 if is("origin") => return false,
             10 if is("connection") && !header.value.eq_ignore_ascii_case(b"keep-alive") => return false,
             13 if is("authorization") => return false,
