@@ -33,7 +33,7 @@ fn the_readme_has_every_setting_with_its_default() {
 
 #[test]
 fn the_readme_has_every_code_of_a_refusal() {
-    let (readme, source) = (document("README.md"), document("src/core/refusal.rs"));
+    let (readme, source) = (document("README.md"), document("src/core/error.rs"));
     let codes = source.split_once("const fn code(").unwrap().1.split_once("\n    }\n").unwrap().0;
     let codes: Vec<&str> = codes.lines().filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\",")).collect();
     assert!(codes.len() > 20 && codes.contains(&"token_invalid"), "{codes:?}");

@@ -13,7 +13,7 @@ use crate::support::{Backend, postgres};
 type Tables = BTreeMap<String, Vec<String>>;
 
 fn tables_of_diesel() -> Tables {
-    let text = document("src/store/schema.rs");
+    let text = document("src/store/tables/schema.rs");
     let mut tables = Tables::new();
     for table in text.split("diesel::table! {").skip(1) {
         let (head, body) = table.split_once(") {").unwrap();
