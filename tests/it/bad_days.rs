@@ -10,13 +10,20 @@ use std::time::Duration;
 
 use crate::support::http::Request;
 use crate::support::process::Place;
-use crate::support::{Backend, on_both_backends};
+use crate::support::{Backend, on_both_backends, on_postgres, on_sqlite};
 use day::Day;
 use trouble::{Gone, Hung, Lock, Slow};
 
 on_both_backends!(
     a_database_that_another_process_locks_costs_nobody_a_session,
     a_pool_that_is_used_up_refuses_in_time_and_recovers,
+);
+on_sqlite!(a_refresh_waits_for_a_lock_once);
+on_postgres!(
+    a_database_that_is_gone_costs_nobody_a_session,
+    a_database_that_hangs_costs_nobody_a_session,
+    connections_that_hang_while_new_ones_work_cost_nobody_a_session,
+    a_database_that_is_slow_is_not_waited_for,
 );
 
 fn a_database_that_another_process_locks_costs_nobody_a_session(backend: Backend) {
@@ -28,7 +35,6 @@ fn a_database_that_another_process_locks_costs_nobody_a_session(backend: Backend
 }
 
 /// A second wait would hold the thread for longer than its client is there, and blame the reads.
-#[test]
 fn a_refresh_waits_for_a_lock_once() {
     let place = Place::on(Backend::Sqlite).set("DATABASE_TIMEOUT", "4s").set("RUST_LOG", "info");
     let node = place.serve(&["serve", "--demo"]);
@@ -50,50 +56,34 @@ fn a_pool_that_is_used_up_refuses_in_time_and_recovers(backend: Backend) {
     day.assert_well_again();
 }
 
-fn on_postgres(test: fn(Backend)) {
-    crate::support::run_on(Backend::Postgres, test);
-}
-
-#[test]
 fn a_database_that_is_gone_costs_nobody_a_session() {
-    on_postgres(|backend| {
-        let day = Day::begin("gone", backend);
-        let gone = Gone::take(day.database());
-        day.assert_refused_in_time();
-        gone.give_back();
-        day.assert_well_again();
-    });
+    let day = Day::begin("gone", Backend::Postgres);
+    let gone = Gone::take(day.database());
+    day.assert_refused_in_time();
+    gone.give_back();
+    day.assert_well_again();
 }
 
-#[test]
 fn a_database_that_hangs_costs_nobody_a_session() {
-    on_postgres(|backend| {
-        let day = Day::begin("hung, new connections refused", backend);
-        let hung = Hung::stop(day.database(), false);
-        day.assert_refused_in_time();
-        hung.go_on();
-        day.assert_well_again();
-    });
+    let day = Day::begin("hung, new connections refused", Backend::Postgres);
+    let hung = Hung::stop(day.database(), false);
+    day.assert_refused_in_time();
+    hung.go_on();
+    day.assert_well_again();
 }
 
-#[test]
 fn connections_that_hang_while_new_ones_work_cost_nobody_a_session() {
-    on_postgres(|backend| {
-        let day = Day::begin("hung, new connections work", backend);
-        let hung = Hung::stop(day.database(), true);
-        day.assert_answers_are_right_and_in_time();
-        hung.go_on();
-        day.assert_well_again();
-    });
+    let day = Day::begin("hung, new connections work", Backend::Postgres);
+    let hung = Hung::stop(day.database(), true);
+    day.assert_answers_are_right_and_in_time();
+    hung.go_on();
+    day.assert_well_again();
 }
 
-#[test]
 fn a_database_that_is_slow_is_not_waited_for() {
-    on_postgres(|backend| {
-        let day = Day::begin("slow", backend);
-        let slow = Slow::make(day.database(), Duration::from_secs(30));
-        day.assert_answers_are_right_and_in_time();
-        slow.mend();
-        day.assert_well_again();
-    });
+    let day = Day::begin("slow", Backend::Postgres);
+    let slow = Slow::make(day.database(), Duration::from_secs(30));
+    day.assert_answers_are_right_and_in_time();
+    slow.mend();
+    day.assert_well_again();
 }

@@ -8,9 +8,10 @@ use doorward::store::{AccountId, AccountStatus, Db, Error, accounts, opaque_toke
 
 use crate::rotation::{HOUR, NOW, account, session, tables_on};
 use crate::support::process::until;
-use crate::support::{Backend, on_both_backends};
+use crate::support::{Backend, on_both_backends, on_postgres};
 
 on_both_backends!(a_session_of_months_goes_in_portions_and_after_its_tokens);
+on_postgres!(two_nodes_that_remove_the_same_tokens_take_no_session_with_them);
 
 #[derive(QueryableByName)]
 struct Waiting {
@@ -24,7 +25,6 @@ fn somebody_waits(db: &mut Db) -> bool {
     diesel::sql_query(query).get_result::<Waiting>(db).unwrap().count > 0
 }
 
-#[test]
 fn two_nodes_that_remove_the_same_tokens_take_no_session_with_them() {
     let (_folder, store) = tables_on(Backend::Postgres);
     store.write(fill).unwrap();

@@ -22,7 +22,7 @@ use doorward::testing::TestService;
 use crate::support::dice::Dice;
 use crate::support::postgres::psql;
 use crate::support::process::{Node, PATIENCE, Place, until};
-use crate::support::{Backend, is_soak, on_both_backends, soak_number};
+use crate::support::{Backend, is_soak, on_both_backends, on_postgres, soak_number};
 use client::Client;
 use ledger::{GRACE, Wire};
 use rows::Rows;
@@ -31,6 +31,7 @@ on_both_backends!(
     what_was_acknowledged_survives_a_kill_and_nothing_is_half_done,
     a_first_start_that_is_killed_leaves_nothing_in_the_way_of_the_next,
 );
+on_postgres!(connections_that_postgresql_cuts_cost_no_acknowledged_act_and_leave_no_half);
 
 const CLIENTS: usize = 4;
 
@@ -182,11 +183,7 @@ fn a_start_is_not_stopped_by_what_a_killed_one_of_the_same_process_id_left() {
 
 /// The other end of the line: PostgreSQL ends the sessions that our connections are, in the middle of their transactions,
 /// as an administrator or a failing pooler does. The service goes on without a restart.
-#[test]
 fn connections_that_postgresql_cuts_cost_no_acknowledged_act_and_leave_no_half() {
-    if !Backend::Postgres.is_wanted() {
-        return;
-    }
     let (mut dice, place, mut tally) = (Dice::thrown("cut"), place_on(Backend::Postgres), Tally::default());
     let (rows, mut clients) = (Rows::of(&place, Backend::Postgres), Client::some(CLIENTS, &mut dice));
     let (mut node, took) = start(&place);

@@ -35,6 +35,27 @@ macro_rules! behind_every_proxy {
 }
 use behind_every_proxy;
 
+/// Makes each named function a test behind each proxy and on each backend: `fn(Proxy, Backend)`.
+macro_rules! behind_every_proxy_on_both_backends {
+    ($($name:ident),+ $(,)?) => {
+        mod on_both_backends {
+            crate::proxies::behind_every_proxy_on_both_backends!(@ nginx, Nginx, $($name),+);
+            crate::proxies::behind_every_proxy_on_both_backends!(@ caddy, Caddy, $($name),+);
+            crate::proxies::behind_every_proxy_on_both_backends!(@ haproxy, Haproxy, $($name),+);
+        }
+    };
+    (@ $module:ident, $proxy:ident, $($name:ident),+) => {
+        mod $module {
+            use crate::support::Backend;
+
+            crate::support::on_both_backends!($($name),+);
+
+            $(fn $name(backend: Backend) { super::super::$name(crate::proxies::shipped::Proxy::$proxy, backend); })+
+        }
+    };
+}
+use behind_every_proxy_on_both_backends;
+
 /// A proxy, what it asks, and the app behind it.
 struct Site {
     service: Option<TestService>,

@@ -7,9 +7,10 @@ use crate::support::http::Request;
 use crate::support::postgres::{all_rows, psql, shared};
 use crate::support::process::{Node, Place};
 use crate::support::secrets::{Known, capture};
-use crate::support::{Backend, PASSWORD, on_both_backends, register};
+use crate::support::{Backend, PASSWORD, on_both_backends, on_postgres, register};
 
 on_both_backends!(a_secret_in_a_nodes_log_fails_its_test, the_log_of_services_in_the_test_process_is_read);
+on_postgres!(a_secret_in_postgresqls_rows_is_found_as_text_and_as_octets);
 
 const PLANTED: &str = "planted-lantern-Q7vX-harbour";
 
@@ -54,11 +55,7 @@ fn a_secret_in_a_nodes_rows_fails_its_test() {
     assert!(why.starts_with("a node's database holds a secret: the member password in "), "{why}");
 }
 
-#[test]
 fn a_secret_in_postgresqls_rows_is_found_as_text_and_as_octets() {
-    if !Backend::Postgres.is_wanted() {
-        return;
-    }
     let url = shared().new_database();
     for column in [format!("'{PLANTED}'::text"), format!("'\\x00'::bytea || '{PLANTED}'::bytea")] {
         psql(&url, &format!("CREATE TABLE planted AS SELECT {column} AS secret"));

@@ -8,7 +8,9 @@ use rustix::process::{Pid, Resource, Rlimit};
 
 use super::day::Day;
 use crate::support::process::Place;
-use crate::support::{Backend, run_on};
+use crate::support::{Backend, on_sqlite};
+
+on_sqlite!(a_full_disk_costs_nobody_a_session, a_database_file_that_may_not_grow_costs_nobody_a_session);
 
 /// A file system of its own, gone when dropped.
 struct Small<'a>(&'a Path);
@@ -39,36 +41,28 @@ impl Drop for Small<'_> {
     }
 }
 
-#[test]
 fn a_full_disk_costs_nobody_a_session() {
-    run_on(Backend::Sqlite, |backend| {
-        let place = Place::on(backend);
-        let folder = place.file("small");
-        let Some(disk) = Small::mount(&folder, 4) else {
-            crate::support::print_figure("no right to mount a small disk; the limit of the file's size stands for it");
-            return a_file_that_may_not_grow(backend);
-        };
-        let url = format!("sqlite://{}", folder.join("doorward.db").display());
-        let day = Day::begin_at("full disk", backend, place, &[("DATABASE_URL", url.as_str())]);
-        disk.fill();
-        day.assert_refused_in_time();
-        disk.empty();
-        day.assert_well_again();
-        // Before the folder that it stands in.
-        drop(disk);
-    });
-}
-
-#[test]
-fn a_database_file_that_may_not_grow_costs_nobody_a_session() {
-    run_on(Backend::Sqlite, a_file_that_may_not_grow);
+    let place = Place::on(Backend::Sqlite);
+    let folder = place.file("small");
+    let Some(disk) = Small::mount(&folder, 4) else {
+        crate::support::print_figure("no right to mount a small disk; the limit of the file's size stands for it");
+        return a_database_file_that_may_not_grow_costs_nobody_a_session();
+    };
+    let url = format!("sqlite://{}", folder.join("doorward.db").display());
+    let day = Day::begin_at("full disk", Backend::Sqlite, place, &[("DATABASE_URL", url.as_str())]);
+    disk.fill();
+    day.assert_refused_in_time();
+    disk.empty();
+    day.assert_well_again();
+    // Before the folder that it stands in.
+    drop(disk);
 }
 
 /// The kernel refuses each write beyond the limit. Its signal is ignored by the shell that starts the node, and so by the
 /// node: what a service manager with such a limit should do as well.
-fn a_file_that_may_not_grow(backend: Backend) {
-    let place = Place::on(backend).after("trap '' XFSZ;");
-    let day = Day::begin_at("file size limited", backend, place, &[]);
+fn a_database_file_that_may_not_grow_costs_nobody_a_session() {
+    let place = Place::on(Backend::Sqlite).after("trap '' XFSZ;");
+    let day = Day::begin_at("file size limited", Backend::Sqlite, place, &[]);
     let process = Pid::from_raw(i32::try_from(day.node().id()).unwrap()).unwrap();
     let limit = |octets| {
         let limit = Rlimit { current: octets, maximum: None };
