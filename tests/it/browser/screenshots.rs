@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::driver::Chromium;
 use super::site::Site;
+use super::webdriver::Chromium;
 use crate::support::{Backend, PASSWORD, on_sqlite};
 
 on_sqlite!(no_page_is_wider_than_a_phone);

@@ -7,7 +7,7 @@ use crate::support::http::Request;
 use crate::support::{Backend, race};
 
 behind_every_proxy!(a_renewed_token_reaches_the_browser);
-behind_every_proxy_on_both_backends!(two_hundred_requests_at_the_moment_of_expiry_sign_nobody_out);
+behind_every_proxy_on_both_backends!(two_hundred_requests_at_expiry_end_no_session);
 
 fn a_renewed_token_reaches_the_browser(proxy: Proxy) {
     let site = Site::with(proxy, "", |builder| builder.set("VERIFY_RENEW", "true"));
@@ -24,7 +24,7 @@ fn a_renewed_token_reaches_the_browser(proxy: Proxy) {
     assert_eq!(get(&mut browser, "/").headers_named("set-cookie"), ["of-the-app=1"], "it is the browser's now");
 }
 
-fn two_hundred_requests_at_the_moment_of_expiry_sign_nobody_out(proxy: Proxy, backend: Backend) {
+fn two_hundred_requests_at_expiry_end_no_session(proxy: Proxy, backend: Backend) {
     let site = Site::on(backend, proxy, "", |builder| builder.set("VERIFY_RENEW", "true"));
     let mut browser = site.register("emily");
     // An hour, in steps of an access token's life.

@@ -1,14 +1,14 @@
 //! What tests stand on: the backends, and shorthands for what nearly every test does.
 
-pub mod daemon;
-pub mod dice;
+pub mod child_server;
+pub mod confirmed_sign_up;
 pub mod http;
-pub mod link;
 pub mod postgres;
 pub mod process;
-pub mod secrets;
-pub mod silent;
+pub mod rng;
+pub mod secret_scanner;
 pub mod smtp;
+pub mod tcp_proxy;
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -117,11 +117,11 @@ pub fn run_on_one(backend: Backend, test: fn()) {
 }
 
 fn run(backend: Backend, test: impl FnOnce()) {
-    let running = secrets::capture::begin();
+    let running = secret_scanner::log_capture::begin();
     test();
-    secrets::assert_none_in_text("the log of this process", &running.text());
+    secret_scanner::assert_none_in_text("the log of this process", &running.text());
     if backend == Backend::Postgres && !is_soak() {
-        secrets::assert_none_in_rows("a database", &secrets::with_octets(&postgres::rows_of_the_test()));
+        secret_scanner::assert_none_in_rows("a database", &secret_scanner::with_octets(&postgres::rows_of_the_test()));
     }
 }
 
