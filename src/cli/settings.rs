@@ -74,7 +74,7 @@ fn markdown() -> String {
 
 /// The lifetimes of each mount, which are no fields of the settings but follow from the dialects.
 fn mounts() -> String {
-    let mut text = "\n## Mounts\n\nEmpty: ACCESS_TTL and REFRESH_TTL.\n\n\
+    let mut text = "\n## Mounts\n\nMounts without a default use `ACCESS_TTL` and `REFRESH_TTL`.\n\n\
                     | setting | default | meaning |\n|---|---|---|\n"
         .to_owned();
     for dialect in dialects::ALL {
