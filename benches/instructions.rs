@@ -11,16 +11,17 @@ use actix_web::dev::{Service, ServiceResponse};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, Error};
 use doorward::clock::{Clock, Timestamp};
+use doorward::core::Core;
+use doorward::core::account::demo;
+use doorward::core::account::identifier::IdentifierKind;
 use doorward::core::caller::Client;
-use doorward::core::identifier::IdentifierKind;
-use doorward::core::password::GivenSecret;
+use doorward::core::credential::password::GivenSecret;
+use doorward::core::credential::sign_in::SignIn;
 use doorward::core::session::{Issued, TokenPolicy};
-use doorward::core::sign_in::SignIn;
-use doorward::core::{Core, demo};
 use doorward::secret::Secret;
 use doorward::settings::{KnownDialect, Settings};
 use doorward::web::dialects::{self, Dialect};
-use doorward::web::{Doorward, fuzzing};
+use doorward::web::{Doorward, test_api};
 use futures_util::FutureExt as _;
 
 /// Noon of an ordinary day.
@@ -108,7 +109,7 @@ fn checks(folder: &Path, rounds: usize) {
 /// A check on a kept connection, from its octets to those of its answer.
 #[inline(never)]
 fn counted_at_once(door: &Doorward, octets: &[u8], into: &mut Vec<u8>) -> bool {
-    fuzzing::answer_at_once(door, octets, into)
+    test_api::answer_at_once(door, octets, into)
 }
 
 fn checks_at_once(folder: &Path, rounds: usize) {

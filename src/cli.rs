@@ -18,9 +18,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::clock::Clock;
-use crate::core::refusal::{Error, Refusal};
-use crate::core::signing_key::KeyCareError;
-use crate::core::{Core, OpenError};
+use crate::core::Core;
+use crate::core::error::{Error, Refusal};
+use crate::core::keys::rotation::KeyCareError;
+use crate::core::startup::OpenError;
 use crate::settings::{Faults, Settings, describe};
 use crate::web::{ServeError, dialects};
 

@@ -6,24 +6,15 @@
 //! Query functions take a connection and never begin a transaction. They ask for the row of a unique key by `get_result`:
 //! `first` adds `LIMIT ?`, and SQLite parses a statement anew whenever that is bound.
 
-pub mod accounts;
-pub mod audit_events;
 mod batch;
 mod checkpoint;
-mod columns;
 mod connection;
 mod line;
 pub mod listen;
 mod migrate;
-pub mod opaque_tokens;
 mod outage;
-pub mod pending_sign_ups;
 mod prepared;
-pub mod revocations;
-#[expect(missing_docs, reason = "diesel's macro documents nothing that it makes")]
-pub mod schema;
-pub mod sessions;
-pub mod throttles;
+pub mod tables;
 mod transaction;
 
 use std::sync::Arc;
@@ -32,8 +23,8 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-pub use columns::{AccountId, AccountStatus, Id128, SessionId};
 pub use connection::{DatabaseUrl, Db};
+pub use tables::columns::{AccountId, AccountStatus, Id128, SessionId};
 
 use crate::metrics::Metrics;
 use checkpoint::{Bell, Checkpointer};
@@ -181,7 +172,7 @@ impl Store {
 
     /// Whether anybody is registered.
     pub fn has_accounts(&self) -> Result<bool, Error> {
-        self.read(|db| Ok(!accounts::list(db, AccountId(i64::MIN), 1)?.is_empty()))
+        self.read(|db| Ok(!tables::accounts::list(db, AccountId(i64::MIN), 1)?.is_empty()))
     }
 
     /// How many migrations are missing.
@@ -207,7 +198,7 @@ impl Store {
     /// Asks, and commits a transaction that changes nothing: whether the disk has room, the lock is free, the server is no
     /// replica.
     pub fn probe(&self) -> Result<(), Error> {
-        self.read(|db| accounts::find(db, AccountId(0)).map(|_| ()))?;
+        self.read(|db| tables::accounts::find(db, AccountId(0)).map(|_| ()))?;
         self.write(|db| match db {
             // Writes the header page, to the value that it has.
             Db::Sqlite(db) => Ok(db.batch_execute("PRAGMA user_version = 0")?),

@@ -13,7 +13,8 @@ use actix_web::dev::ServerHandle;
 use actix_web::web::ServiceConfig;
 
 use crate::clock::{Clock, Timestamp};
-use crate::core::{Core, demo};
+use crate::core::Core;
+use crate::core::account::demo;
 use crate::settings::{KnownDialect, Settings};
 use crate::web::dialects::{self, Dialect};
 use crate::web::{Doorward, Server};

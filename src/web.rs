@@ -1,29 +1,16 @@
 //! What is mounted where, and the handle that ties a service together: `Doorward`. How requests become answers is in the
 //! files beside; nothing here knows a rule of sessions.
 
-pub mod answer;
-pub mod body;
-pub mod call;
-pub mod caller;
-mod client_address;
-mod connection;
+mod confirmed_sign_up;
 pub mod dialects;
+pub mod endpoints;
 mod forward_auth;
-#[doc(hidden)]
-pub mod fuzzing;
-mod health;
-mod jwks;
-mod limits;
-mod metrics;
-mod origin;
+pub mod http;
 mod pages;
-mod presented_cookies;
-pub mod problem;
-pub mod redirect;
 mod run;
-mod serve;
-mod session_cookie;
-mod silent_sign_up;
+pub mod server;
+#[doc(hidden)]
+pub mod test_api;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,26 +21,27 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, Resource};
 
 use crate::clock::Clock;
+use crate::core::Core;
 use crate::core::background::Background;
-use crate::core::refresh::{AtOnce, Rotatable};
-use crate::core::refusal::{Fault, Refusal};
+use crate::core::error::{Fault, Refusal};
 use crate::core::session::TokenPolicy;
-use crate::core::{Core, OpenError, Opened};
+use crate::core::session::refresh::fast_path::{AtOnce, Rotatable};
+use crate::core::startup::{OpenError, Opened};
 use crate::secret::Secret;
 use crate::settings::Settings;
-use answer::{WebError, in_the_dialects_shape};
-use call::RequestIds;
-use client_address::TrustedProxies;
 use dialects::{Dialect, Mounted};
 use forward_auth::ForwardAuth;
-use origin::Origins;
-use redirect::Redirects;
+use http::client_address::TrustedProxies;
+use http::context::RequestIds;
+use http::middleware::{WebError, in_the_dialects_shape};
+use http::origin::Origins;
+use http::redirect::Redirects;
+use http::session_cookie::SessionCookies;
 use run::{Foresight, Pool, Room, Together};
-use session_cookie::SessionCookies;
 
-pub use caller::require_session;
-pub use limits::{raise_open_files, too_few_open_files};
-pub use serve::{ServeError, Server};
+pub use http::caller::require_session;
+pub use http::limits::{raise_open_files, too_few_open_files};
+pub use server::serve::{ServeError, Server};
 
 /// Questions to the database that may wait for each of its connections.
 const QUEUE_PER_CONNECTION: usize = 128;
@@ -162,9 +150,11 @@ impl Doorward {
             if let Some(prefix) = native_prefix(&door.0.mounts) {
                 app.configure(forward_auth::routes(prefix));
             }
-            app.configure(forward_auth::assertion_keys).configure(health::routes).configure(jwks::routes);
+            app.configure(forward_auth::assertion_keys)
+                .configure(endpoints::health::routes)
+                .configure(endpoints::jwks::routes);
             if let Some(token) = &door.0.metrics_token {
-                app.configure(metrics::guarded(token.clone()));
+                app.configure(endpoints::metrics::guarded(token.clone()));
             }
             pages::routes(&door, &door.0.pages, app);
             for mounted in mounts {

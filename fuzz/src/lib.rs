@@ -1,6 +1,6 @@
 //! What must hold of each reader of hostile octets, whatever they are: no panic, and the answer of a slow reader that is
 //! written another way. The fuzz targets call these, and so does `tests/it/fuzzed.rs` with the seeds. How the readers are
-//! reached is `doorward::web::fuzzing`'s.
+//! reached is `doorward::web::test_api`'s.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,12 +16,14 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use doorward::clock::Timestamp;
-use doorward::core::identifier::{self, Identifier};
-use doorward::core::refusal::{FieldRule, Refusal};
-use doorward::core::signing_key::{KeyRing, SigningKey};
-use doorward::core::token::{AccessClaims, TokenGate, TokenRules};
+use doorward::core::account::identifier;
+use doorward::core::account::identifier::Identifier;
+use doorward::core::error::{FieldRule, Refusal};
+use doorward::core::keys::signing_key::{KeyRing, SigningKey};
+use doorward::core::token::claims::AccessClaims;
+use doorward::core::token::{TokenGate, TokenRules};
 use doorward::core::{AccountId, Id128};
-use doorward::web::fuzzing;
+use doorward::web::test_api;
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -66,7 +68,7 @@ fn slow_cookie(lines: &[&[u8]]) -> Result<Option<Vec<u8>>, ()> {
 /// The reader of cookies agrees with the slow one.
 pub fn cookie(octets: &[u8]) {
     let lines = lines(octets);
-    let read = fuzzing::cookie(&lines, NAME);
+    let read = test_api::cookie(&lines, NAME);
     let expected = slow_cookie(&lines).map(|value| value.map(|value| String::from_utf8_lossy(&value).into_owned()));
     match expected {
         Ok(value) => assert_eq!(read, Ok(value)),
@@ -101,7 +103,7 @@ fn slow_bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
 /// The reader of bearer tokens agrees with the slow one.
 pub fn bearer(octets: &[u8]) {
     let lines = lines(octets);
-    assert_eq!(fuzzing::bearer(&lines), slow_bearer(&lines));
+    assert_eq!(test_api::bearer(&lines), slow_bearer(&lines));
 }
 
 /// Who vouches for whom, from the peer outwards.
@@ -121,7 +123,7 @@ pub fn forwarded(octets: &[u8]) {
     let peers = ["10.0.0.1", "192.0.2.1", "fd00::1", "2001:db8::1"];
     let Ok(peer) = peers[usize::from(*first) % peers.len()].parse::<IpAddr>() else { return };
     let lines = lines(rest);
-    let read = fuzzing::client_address(peer, &trusted, &lines);
+    let read = test_api::client_address(peer, &trusted, &lines);
     let entries: Vec<&[u8]> = lines.iter().flat_map(|line| line.split(|octet| *octet == b',')).collect();
     assert_eq!(read, slow_client(peer, &trusted, &entries));
     assert!(trusted.iter().any(|net| net.contains(&peer)) || read == peer, "{peer} spoke for {read}");
@@ -146,7 +148,7 @@ static GATE: LazyLock<(TokenGate, [String; 2])> = LazyLock::new(|| {
         id: "j".into(),
     };
     let access = gate.mint_access(&claims, "k1").expect("an access token").expose().to_owned();
-    let refresh = doorward::core::token::RefreshClaims {
+    let refresh = doorward::core::token::claims::RefreshClaims {
         account: claims.account,
         session: claims.session,
         generation: claims.generation,
@@ -296,7 +298,7 @@ fn members_of(value: &Value) -> usize {
 /// Bodies are read where serde_json reads an object in which nothing stands twice, and nowhere else; no dialect's reader
 /// panics over one, and none takes what another dialect's fields alone make up.
 pub fn body(octets: &[u8]) {
-    let read = fuzzing::bodies(octets);
+    let read = test_api::bodies(octets);
     let expected = serde_json::from_slice::<Value>(octets).ok();
     let counted = serde_json::from_slice::<Members>(octets).ok().map(|members| members.0);
     let unambiguous = expected.as_ref().map(members_of) == counted;
@@ -319,7 +321,7 @@ pub fn body(octets: &[u8]) {
 /// the very place that the text meant; and the target is its own target.
 pub fn redirect(octets: &[u8]) {
     let Ok(back) = std::str::from_utf8(octets) else { return };
-    let target = fuzzing::redirect(back);
+    let target = test_api::redirect(back);
     assert!(target.bytes().all(|octet| octet.is_ascii_graphic()), "{target:?} breaks a header");
     let Ok(here) = Url::parse("https://auth.example/login") else { return };
     let there = here.join(&target).expect("a browser can read it");
@@ -329,7 +331,7 @@ pub fn redirect(octets: &[u8]) {
     assert!(there.username().is_empty() && there.password().is_none() && !host.ends_with('.'), "{back:?}: {there}");
     if target != "/home" {
         assert_eq!(here.join(back).ok().as_ref(), Some(&there), "{back:?} meant another place");
-        assert_eq!(fuzzing::redirect(&target), target, "{back:?}");
+        assert_eq!(test_api::redirect(&target), target, "{back:?}");
     }
 }
 
@@ -341,9 +343,9 @@ thread_local! {
 /// What a connection takes for one request without a body, actix takes for the same: none of it is left, none is missing,
 /// nothing is to follow, and method, target and headers are those. And who has one request must not see it in a part of it.
 pub fn head(octets: &[u8]) {
-    let Some((method, target, headers)) = fuzzing::whole_head(octets) else { return };
+    let Some((method, target, headers)) = test_api::whole_head(octets) else { return };
     for end in [octets.len() / 2, octets.len() - 1] {
-        assert!(fuzzing::whole_head(&octets[..end]).is_none(), "{end} of {:?}", String::from_utf8_lossy(octets));
+        assert!(test_api::whole_head(&octets[..end]).is_none(), "{end} of {:?}", String::from_utf8_lossy(octets));
     }
     let (mut codec, mut left) = (ACTIX.with(|actix| Codec::new(actix.clone())), BytesMut::from(octets));
     let request = match codec.decode(&mut left) {

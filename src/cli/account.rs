@@ -8,8 +8,8 @@ use super::console::{read_secret, say, table};
 use crate::clock::Timestamp;
 use crate::core::account::{Account, Profile};
 use crate::core::caller::Client;
-use crate::core::password::GivenSecret;
-use crate::core::sign_up::{NewPerson, Privileges};
+use crate::core::credential::password::GivenSecret;
+use crate::core::registration::sign_up::{NewPerson, Privileges};
 use crate::core::{AccountId, AccountStatus, Core};
 use crate::settings::values::role;
 
@@ -190,7 +190,7 @@ impl Add {
         let person = NewPerson { email: self.email, username: self.username, name: self.name, password, pin, profile };
         let privileges = Privileges { role: self.role, permissions: self.permissions, ..Privileges::default() };
         let validated = core.validate_account(person, privileges)?;
-        let hashed = validated.hash(core.hasher()).map_err(crate::core::refusal::Error::from)?;
+        let hashed = validated.hash(core.hasher()).map_err(crate::core::error::Error::from)?;
         let account = core.add_account(&hashed, &Client::operator())?;
         say(&format!("account {} added", account.id));
         Ok(())

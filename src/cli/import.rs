@@ -13,8 +13,9 @@ use clap::{Args, ValueEnum};
 use super::console::{is_watched, progress, say};
 use super::{Failure, explain};
 use crate::core::Core;
-use crate::core::import::{self, Newcomer, Outcome};
-use crate::core::refusal::{FieldFault, FieldRule};
+use crate::core::account::import;
+use crate::core::account::import::{Newcomer, Outcome};
+use crate::core::error::{FieldFault, FieldRule};
 use crate::settings::values::role;
 use fields::Reading;
 use records::Records;
@@ -152,7 +153,7 @@ impl Tally {
                 return;
             }
             Ok(Outcome::Invalid(faults)) => told(&faults),
-            Ok(Outcome::Taken(taken)) => explain(&crate::core::refusal::Refusal::IdentifierTaken(taken).into()),
+            Ok(Outcome::Taken(taken)) => explain(&crate::core::error::Refusal::IdentifierTaken(taken).into()),
             Ok(Outcome::IdTaken) => "another account has this id or uuid; --new-ids gives new ones".to_owned(),
             Ok(Outcome::Repeats { line }) => format!("line {line} has the same email, username, name or id"),
             Err(why) => why,

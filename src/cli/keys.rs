@@ -6,7 +6,7 @@ use clap::Subcommand;
 use super::Failure;
 use super::console::{say, table};
 use crate::core::Core;
-use crate::core::signing_key::{KeyState, ListedKey, Rotated};
+use crate::core::keys::rotation::{KeyState, ListedKey, Rotated};
 use crate::settings::TokenAlgorithm;
 
 #[derive(Debug, Subcommand)]

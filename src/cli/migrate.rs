@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::console::say;
-use crate::core::{OpenError, migrate};
+use crate::core::startup::{OpenError, migrate};
 use crate::settings::Settings;
 
 pub fn run(settings: &Settings) -> Result<(), Failure> {

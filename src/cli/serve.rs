@@ -2,7 +2,8 @@
 
 use super::Failure;
 use super::console::say;
-use crate::core::{Opened, demo};
+use crate::core::account::demo;
+use crate::core::startup::Opened;
 use crate::settings::Settings;
 use crate::web::{Doorward, Server, raise_open_files, too_few_open_files};
 

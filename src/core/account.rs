@@ -1,21 +1,26 @@
 //! Accounts: look up, change, lock. What a change ends is decided here: a new secret ends every other session,
 //! a new role or status ends all.
 
-mod password_change;
+pub mod demo;
+pub mod identifier;
+pub mod identity_cache;
+pub mod import;
 
-pub use password_change::{CheckedChange, PasswordChange, PreparedChange};
-
+use super::Core;
 use super::audit::{Event, Kind};
 use super::caller::Client;
-use super::identifier::{self, IdentifierKind, canonical};
-use super::password::{GivenSecret, NewSecret, new_password, new_pin};
-use super::refusal::{Error, FieldFault, FieldRule, Refusal, Taken};
-use super::sign_out::EndReason;
-use super::{Core, revocation};
+use super::credential::password::{GivenSecret, NewSecret, new_password, new_pin};
+use super::error::{Error, FieldFault, FieldRule, Refusal, Taken};
+use crate::core::session::end_reason::EndReason;
+use identifier::{IdentifierKind, canonical};
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
 use crate::secret::Secret;
-use crate::store::accounts::{self, AccountRow, IdentifierColumn, ProfileChange, SecretColumn};
+use crate::store::tables::accounts;
+use crate::store::tables::accounts::{AccountRow, IdentifierColumn, ProfileChange, SecretColumn};
 use crate::store::{self, AccountId, AccountStatus, Db, Id128};
+use identity_cache::Identity;
 
 /// No identifier is longer, so a longer one names nobody and is not looked up; nor is one with a control character, which
 /// PostgreSQL would not even take.
@@ -152,7 +157,7 @@ impl Core {
                 return Ok(Err(Refusal::AccountNotFound));
             };
             // Ends nothing, being at the epoch that the account has: it tells every node that the account changed.
-            let notice = revocation::revoke_account(db, id, row.epoch, now, now)?;
+            let notice = crate::core::revocation::write::revoke_account(db, id, row.epoch, now, now)?;
             Ok(Ok((row, notice)))
         });
         match changed {
@@ -289,5 +294,22 @@ pub(super) fn find_one(db: &mut Db, kind: IdentifierKind, text: &str) -> Result<
             Some(account) => Ok(Some(account)),
             None => accounts::find_by(db, IdentifierColumn::Name, &canonical),
         },
+    }
+}
+
+impl Core {
+    /// Who the account is, if memory knows and is young enough to be believed.
+    pub fn identity_in_memory(&self, account: AccountId) -> Option<Arc<Identity>> {
+        let fresh = self.view.age() <= self.rules.revocation_max_stale;
+        fresh.then(|| self.view.identities.get(account)).flatten()
+    }
+
+    /// Who the account is, by its row; remembered.
+    pub fn find_identity(&self, account: AccountId) -> Result<Arc<Identity>, Error> {
+        let heard = self.view.identities.heard();
+        let row = self.store.read(|db| accounts::find(db, account))?.ok_or(Refusal::SessionEnded)?;
+        let identity = Arc::new(Identity::from(row));
+        self.view.identities.keep(&identity, heard);
+        Ok(identity)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::refusal::Fault;
+use super::error::Fault;
 
 /// Where a thread waits: for the time to pass, for somebody who has work for it, for the end.
 #[derive(Debug, Default)]

@@ -1,21 +1,30 @@
 //! Sessions: begin, resolve, list. How a session's refresh token rotates is refresh.rs's, how it ends sign_out.rs's; who
 //! may begin one is sign_in.rs's and sign_up.rs's.
 
+pub mod access_renewal;
+pub mod assertion;
+pub mod confirmations;
+pub mod end;
+pub mod end_reason;
+pub mod opaque_refresh_token;
+pub mod refresh;
+
+use super::caller::cut_agent;
+use crate::secret::random_token_id;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Core;
 use super::caller::{Caller, Client};
-use super::refusal::{Error, Refusal};
-use super::token::{AccessClaims, Genuine, RefreshClaims};
-use super::{Core, revocation};
+use super::error::{Error, Refusal};
 use crate::clock::Timestamp;
-use crate::secret::{AccessToken, DeviceToken, NoRandomness, RefreshToken, base64url, random_bytes};
-use crate::store::accounts::{self, AccountRow};
-use crate::store::sessions::{self, AccountState, SessionRow};
+use crate::core::token::claims::{AccessClaims, Genuine, RefreshClaims};
+use crate::secret::{AccessToken, DeviceToken, NoRandomness, RefreshToken, random_bytes};
+use crate::store::tables::accounts;
+use crate::store::tables::accounts::AccountRow;
+use crate::store::tables::sessions;
+use crate::store::tables::sessions::{AccountState, SessionRow};
 use crate::store::{AccountId, Id128, SessionId};
-
-/// The most characters of what a client says about itself and its device.
-pub const DEVICE_TEXT_MAX: usize = 200;
 
 /// What a mount decides about the tokens of its sessions.
 #[derive(Debug, Clone)]
@@ -137,7 +146,7 @@ impl Core {
 
     /// As `resolve_session_from_table`, for the same as `resolve_restricted_session`.
     pub fn resolve_restricted_session_from_table(&self, claims: &AccessClaims) -> Result<Caller, Error> {
-        if revocation::is_revoked_in_table(&self.store, claims)? {
+        if crate::core::revocation::cache::is_revoked_in_table(&self.store, claims)? {
             return Err(Refusal::SessionEnded.into());
         }
         let now = self.now();
@@ -317,18 +326,9 @@ pub(super) fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_seconds(at.plus(Duration::from_millis(999)).seconds())
 }
 
-pub(super) fn random_token_id() -> Result<String, NoRandomness> {
-    Ok(base64url(&random_bytes::<16>()?))
-}
-
 /// Version 7 (RFC 9562): 74 random bits after the time. It names a session and opens nothing.
 fn new_session_id(now: Timestamp) -> Result<SessionId, NoRandomness> {
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);
     let random = random_bytes::<10>()?;
     Ok(Id128(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()))
-}
-
-/// What a client calls itself, without what could break a log line, at a bearable length.
-pub(super) fn cut_agent(agent: Option<&str>) -> Option<String> {
-    agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(DEVICE_TEXT_MAX).collect())
 }

@@ -4,6 +4,8 @@
 //! A token's header must be, octet for octet, one that this service writes: so `alg`, `typ`, `kid`, `crit`, `jwk`, `jku`,
 //! `x5u` and whatever else a header can carry are never interpreted (RFC 8725 sections 3.1, 3.10 and 3.11).
 
+pub mod assertion_key;
+pub mod claims;
 mod seen;
 mod signature;
 
@@ -16,15 +18,15 @@ use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
-use super::assertion::AssertionKey;
-use super::refusal::{Fault, Refusal};
-use super::signing_key::{KeyRing, PublicKey, SigningKey};
+use super::error::{Fault, Refusal};
+use super::keys::signing_key::{KeyRing, PublicKey, SigningKey};
 use crate::clock::Timestamp;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::store::{AccountId, Id128, SessionId};
+use assertion_key::AssertionKey;
+use claims::{AccessClaims, Genuine, RefreshClaims};
 use seen::Seen;
-pub(super) use signature::sign;
-use signature::{Check, header, header_text, read_claims, verify};
+use signature::{Check, header, header_text, read_claims, sign, verify};
 
 /// No token of ours lives for a hundred years, in seconds.
 const LIFE_MAX: i64 = 100 * 366 * 86_400;
@@ -34,59 +36,6 @@ const REFRESH_ALGORITHM: Algorithm = Algorithm::HS256;
 
 const ACCESS: &str = "access";
 const REFRESH: &str = "refresh";
-
-/// What an access token says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessClaims {
-    /// Whose.
-    pub account: AccountId,
-    /// Of which session.
-    pub session: SessionId,
-    /// The session's generation at minting.
-    pub generation: i64,
-    /// The account's epoch at minting.
-    pub epoch: i64,
-    /// The account's role at minting.
-    pub role: String,
-    /// Whether the account had to change its password at minting.
-    pub must_change_password: bool,
-    /// `iat`, whole seconds.
-    pub issued_at: Timestamp,
-    /// `exp`, whole seconds: dead from then on.
-    pub expires_at: Timestamp,
-    /// Makes it unlike every other.
-    pub id: String,
-}
-
-/// What an access token says that this service signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Genuine {
-    claims: AccessClaims,
-    not_before: Option<i64>,
-}
-
-impl std::ops::Deref for Genuine {
-    type Target = AccessClaims;
-
-    fn deref(&self) -> &AccessClaims {
-        &self.claims
-    }
-}
-
-/// What a refresh token says. All of it comes from the session's row, so that one generation has one text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefreshClaims {
-    /// Whose.
-    pub account: AccountId,
-    /// Of which session.
-    pub session: SessionId,
-    /// The generation it opens.
-    pub generation: i64,
-    /// `iat`, whole seconds.
-    pub issued_at: Timestamp,
-    /// `exp`, whole seconds.
-    pub expires_at: Timestamp,
-}
 
 /// The claims as the payload holds them (RFC 7519 section 4). Every one is required and typed: a claim of the wrong type
 /// must not count as absent (CVE-2026-25537). Texts are borrowed from the payload, unless something in them is escaped.

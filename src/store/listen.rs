@@ -7,7 +7,8 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
-use super::revocations::{self, CHANNEL, RevocationRow};
+use super::tables::revocations;
+use super::tables::revocations::{CHANNEL, RevocationRow};
 use super::{DatabaseUrl, Db, Error, connection};
 
 /// What was heard since the last time.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::web::ServiceConfig;
 
-use super::answer::Refused;
+use super::http::middleware::Refused;
 use crate::core::session::TokenPolicy;
 use crate::settings::{KnownDialect, Mount, Settings};
 

@@ -4,9 +4,9 @@
 //!
 //! nginx passes 2xx, 401 and 403 on and turns all else into its own 500.
 
-mod at_once;
+mod fast_path;
+mod forwarded_request;
 mod identity_headers;
-mod original;
 mod renewal;
 mod rules;
 
@@ -18,22 +18,24 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use url::form_urlencoded;
 
-use super::answer::{Answered, tell};
-use super::call::{RequestId, access_token};
-use super::problem::Problem;
-use super::{Doorward, jwks, limits, problem, resource};
+use super::endpoints::jwks;
+use super::http::context::{RequestId, access_token};
+use super::http::middleware::{Answered, tell};
+use super::http::problem::Problem;
+use super::http::{limits, problem};
+use super::{Doorward, resource};
+use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
-use crate::core::identity::Identity;
-use crate::core::refusal::{Error, Refusal};
+use crate::core::error::{Error, Refusal};
 use crate::settings::forward_rules::ForwardRules;
 use crate::settings::{ForwardedHeaders, Settings};
-use at_once::AtOnce;
+use fast_path::AtOnce;
+use forwarded_request::{Original, Unclear};
 use identity_headers::IdentityHeaders;
-use original::{Original, Unclear};
 use renewal::Renewal;
 use rules::{Met, Needs};
 
-pub use at_once::allow_at_once;
+pub use fast_path::allow_at_once;
 
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
@@ -53,7 +55,7 @@ impl ForwardAuth {
     /// By the settings; checks stand at the root, and under this prefix.
     pub fn new(settings: &Settings, prefix: Option<&str>) -> Self {
         let headers = IdentityHeaders::new(&settings.forward_auth);
-        let hyphenated = headers.names().chain(original::FORWARDED).map(ToOwned::to_owned).collect();
+        let hyphenated = headers.names().chain(forwarded_request::FORWARDED).map(ToOwned::to_owned).collect();
         Self {
             headers,
             hyphenated,
@@ -211,7 +213,7 @@ async fn check(door: &Doorward, request: &HttpRequest) -> Result<Allowed, No> {
 async fn decide(door: &Doorward, request: &HttpRequest) -> Result<Allowed, No> {
     limits::check(request)?;
     let settings = door.forward_auth();
-    if request.headers().keys().any(|name| original::imitates(name.as_str(), &settings.hyphenated)) {
+    if request.headers().keys().any(|name| forwarded_request::imitates(name.as_str(), &settings.hyphenated)) {
         return Err(Unclear("a header imitates another with an underscore").into());
     }
     let mut asked = Asked::of(request.uri().query().unwrap_or_default())?;

@@ -2,19 +2,19 @@
 //! and what surrounds each. They ask core as a dialect does, and know no rule of sessions.
 
 mod account;
-mod bounce;
 mod confirm;
+mod csrf_form;
+mod current_user;
 mod device;
-mod entry;
-mod form;
-mod frame;
-mod look;
+mod layout;
+mod redirect_loop;
 mod refusals;
 mod register;
 mod sign_in;
+mod sign_in_fields;
 mod sign_out;
 mod texts;
-mod visitor;
+mod theme;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::from_fn;
@@ -22,14 +22,14 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{Resource, Route};
 
 use super::Doorward;
-use super::answer::in_the_dialects_shape;
-use super::call::Call;
 use super::dialects::{Dialect, Mounted, native};
+use super::http::context::Call;
+use super::http::middleware::in_the_dialects_shape;
 use super::resource;
 use crate::core::session::TokenPolicy;
 use crate::settings::Settings;
 
-pub use look::Site;
+pub use theme::Site;
 
 /// The pages answer as a dialect does: refusals in their own shape, cookies set as native sets them.
 const PAGES: Dialect = Dialect { knows_devices: true, ..Dialect::new("pages", "/", |_| {}, refusals::refuse) };
@@ -53,16 +53,16 @@ pub fn mounted(settings: &Settings, mounts: &[Mounted]) -> Mounted {
 
 /// The language of ours that a request's client likes best.
 pub fn language_of(call: &Call) -> &'static str {
-    frame::Frame::of(call).t.lang
+    layout::Frame::of(call).t.lang
 }
 
 /// Adds `/auth/continue`, and the pages unless PAGES says no.
 pub fn routes(door: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
     let around = |resource: Resource| around(resource, mounted);
-    app.service(around(resource("/auth/continue", "GET").route(web::get().to(bounce::go_on))));
+    app.service(around(resource("/auth/continue", "GET").route(web::get().to(redirect_loop::go_on))));
     for file in door.site().files() {
-        let serve = resource(&file.path, "GET, HEAD").route(web::get().to(look::file));
-        app.service(around(serve.route(web::head().to(look::file))));
+        let serve = resource(&file.path, "GET, HEAD").route(web::get().to(theme::file));
+        app.service(around(serve.route(web::head().to(theme::file))));
     }
     if !door.site().serves_pages {
         return;

@@ -15,15 +15,15 @@ use tokio::sync::oneshot;
 
 use super::Doorward;
 use crate::core::Core;
-use crate::core::account::PasswordChange;
 use crate::core::caller::Client;
+use crate::core::credential::password_change::PasswordChange;
+use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::error::{Error, Fault, Refusal};
 use crate::core::rate::Counted;
-use crate::core::refresh::AtOnce;
-use crate::core::refusal::{Error, Fault, Refusal};
+use crate::core::registration::confirmed_sign_up::{AskedFrom, Confirmed};
+use crate::core::registration::sign_up::NewPerson;
+use crate::core::session::refresh::fast_path::AtOnce;
 use crate::core::session::{Issued, TokenPolicy};
-use crate::core::sign_in::{SignIn, SignedIn};
-use crate::core::sign_up::NewPerson;
-use crate::core::silent_sign_up::{AskedFrom, Confirmed};
 use crate::metrics::Metrics;
 use crate::secret::{RefreshToken, Secret};
 

@@ -2,7 +2,7 @@
 
 use doorward::core::AccountStatus;
 use doorward::core::caller::Client;
-use doorward::core::sign_up::{NewPerson, Privileges};
+use doorward::core::registration::sign_up::{NewPerson, Privileges};
 use doorward::secret::Secret;
 use doorward::testing::TestService;
 use serde_json::{Value, json};

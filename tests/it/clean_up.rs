@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
-use doorward::store::{AccountId, AccountStatus, Db, Error, accounts, opaque_tokens, sessions};
+use doorward::store::tables::{accounts, opaque_tokens, sessions};
+use doorward::store::{AccountId, AccountStatus, Db, Error};
 
 use crate::rotation::{HOUR, NOW, account, session, tables_on};
 use crate::support::process::until;

@@ -9,7 +9,7 @@ mod rules;
 mod verify;
 
 use doorward::core::caller::Client;
-use doorward::core::sign_up::{NewPerson, Privileges};
+use doorward::core::registration::sign_up::{NewPerson, Privileges};
 use doorward::secret::Secret;
 use doorward::testing::TestService;
 

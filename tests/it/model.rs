@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use doorward::core::revocation::SLACK;
+use doorward::core::revocation::write::SLACK;
 
 use clocks::Clocks;
 use ends::{Deed, Ends};

@@ -3,13 +3,13 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Payload, ServiceConfig};
-use doorward::core::refusal::Error;
+use doorward::core::error::Error;
 use doorward::testing::TestService;
-use doorward::web::answer::{Answered, Refused};
-use doorward::web::body::Fields;
-use doorward::web::call::Call;
 use doorward::web::dialects::Dialect;
-use doorward::web::problem;
+use doorward::web::http::body::Fields;
+use doorward::web::http::context::Call;
+use doorward::web::http::middleware::{Answered, Refused};
+use doorward::web::http::problem;
 use doorward::web::resource;
 use serde_json::{Value, json};
 

@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use doorward::clock::Timestamp;
-use doorward::core::refresh::{RotationRules, Verdict, decide};
+use doorward::core::session::refresh::decide::{RotationRules, Verdict, decide};
 use doorward::metrics::Metrics;
-use doorward::store::sessions::{self, AccountState, Rotation, SessionRow};
-use doorward::store::{AccountId, AccountStatus, Db, Error, Id128, Store, accounts};
+use doorward::store::tables::accounts;
+use doorward::store::tables::sessions;
+use doorward::store::tables::sessions::{AccountState, Rotation, SessionRow};
+use doorward::store::{AccountId, AccountStatus, Db, Error, Id128, Store};
 use uuid::Uuid;
 
 use crate::support::{Backend, on_both_backends};

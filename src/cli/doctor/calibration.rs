@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Finding;
 use crate::cli::console::{say, table};
-use crate::core::password::time_of_a_hash;
+use crate::core::credential::password::time_of_a_hash;
 use crate::settings::Passwords;
 
 /// What is worth trying; under 10 a stolen table is guessed too cheaply (OWASP Password Storage Cheat Sheet).

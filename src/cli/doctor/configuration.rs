@@ -6,7 +6,7 @@ use std::path::Path;
 use url::Url;
 
 use super::Finding::{self, Fine, Odd, Wrong};
-use crate::core::{self, OpenError};
+use crate::core::startup::OpenError;
 use crate::mail::Mailer;
 use crate::settings::{SameSite, Settings};
 use crate::web::dialects;
@@ -162,7 +162,7 @@ fn database(settings: &Settings) -> Finding {
     {
         return Fine(format!("{url} does not exist yet; the first start makes it"));
     }
-    match core::pending_migrations(url) {
+    match crate::core::startup::pending_migrations(url) {
         Ok(0) => Fine(format!("{url} answers and has this version's tables")),
         Ok(missing) if settings.database.auto_migrate => {
             Fine(format!("{url} answers; the next start runs {missing} migrations"))

@@ -9,14 +9,15 @@ use super::{Line, told};
 use crate::cli::account::permission;
 use crate::clock::Timestamp;
 use crate::core::account::Profile;
-use crate::core::identifier::{self, Identifier};
-use crate::core::import::Newcomer;
-use crate::core::refusal::{FieldFault, FieldRule, Refusal};
-use crate::core::sign_up::{NewPerson, Privileges};
+use crate::core::account::identifier;
+use crate::core::account::identifier::Identifier;
+use crate::core::account::import::Newcomer;
+use crate::core::error::{FieldFault, FieldRule, Refusal};
+use crate::core::registration::sign_up::{NewPerson, Privileges};
 use crate::core::{AccountId, AccountStatus, Id128};
 use crate::secret::Secret;
 use crate::settings::values;
-use crate::web::body::Fields;
+use crate::web::http::body::Fields;
 
 /// Fields of flat's users that are nobody's profile, since `/auth/me` would show them: what pays, what proves who one is,
 /// and what came from one computer.

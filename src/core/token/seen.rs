@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jsonwebtoken::Algorithm;
 use papaya::Equivalent;
 
-use super::Genuine;
+use super::claims::Genuine;
 use crate::core::bounded_map::BoundedMap;
 
 /// Tokens under a shared key that are remembered, some 800 octets each: their signature costs little more than a look-up.
@@ -118,9 +118,9 @@ impl Once {
 mod tests {
     use uuid::Uuid;
 
-    use super::super::AccessClaims;
     use super::*;
     use crate::clock::Timestamp;
+    use crate::core::token::claims::AccessClaims;
     use crate::store::{AccountId, Id128};
 
     fn genuine() -> Arc<Genuine> {

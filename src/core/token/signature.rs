@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
 use serde::{Deserialize, Serialize};
 
-use crate::core::refusal::{Fault, Refusal};
-use crate::core::signing_key::SigningKey;
+use crate::core::error::{Fault, Refusal};
+use crate::core::keys::signing_key::SigningKey;
 use crate::secret::{MacKey, from_base64url};
 
 /// The longest token looked at; ours have under 700 octets.

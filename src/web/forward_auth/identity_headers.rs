@@ -8,11 +8,11 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::http::header::{HeaderName, HeaderValue};
 
+use crate::core::account::identity_cache::Identity;
 use crate::core::bounded_map::BoundedMap;
-use crate::core::identity::Identity;
 use crate::core::{AccountId, SessionId};
 use crate::settings::ForwardAuth;
-use crate::web::answer::header_line;
+use crate::web::http::middleware::header_line;
 
 /// Accounts whose headers are kept written.
 const WRITTEN_MAX: usize = 65_536;

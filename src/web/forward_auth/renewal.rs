@@ -5,12 +5,12 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::No;
 use crate::core::caller::Caller;
+use crate::core::error::{Error, Fault, Refusal};
 use crate::core::rate::Counted;
-use crate::core::refusal::{Error, Fault, Refusal};
 use crate::core::session::Issued;
 use crate::web::Doorward;
-use crate::web::call::client_of;
-use crate::web::presented_cookies::refresh_cookie;
+use crate::web::http::context::client_of;
+use crate::web::http::credentials::refresh_cookie;
 
 /// What was renewed and is to go out.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Which rule a proxied request meets. Proxy and app may read a path differently from us, so a path that can be read in
 //! two ways meets no rule that lets anybody in: it needs what every rule of its host needs.
 
-use super::original::Original;
-use crate::core::identity::Identity;
+use super::forwarded_request::Original;
+use crate::core::account::identity_cache::Identity;
 use crate::settings::forward_rules::{Access, ForwardRule, ForwardRules, HostPattern, PathPattern};
 
 /// What a caller must have.

@@ -5,19 +5,20 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use askama::Template;
 
-use super::form::{sent_by, token_of};
-use super::frame::{Frame, redirect, way_back};
+use super::csrf_form::{sent_by, token_of};
+use super::current_user::{Visitor, without_dead_cookies};
+use super::layout::{Frame, redirect, way_back};
 use super::texts::count;
-use super::visitor::{Visitor, without_dead_cookies};
 use super::{device, refusals};
-use crate::core::account::{Account, PasswordChange};
-use crate::core::refusal::{Error, Refusal};
+use crate::core::account::Account;
+use crate::core::credential::password_change::PasswordChange;
+use crate::core::error::{Error, Refusal};
 use crate::core::session::Session;
 use crate::core::{Core, Id128};
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
-use crate::web::redirect::BACK;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
+use crate::web::http::middleware::Answered;
+use crate::web::http::redirect::BACK;
 
 /// The page itself.
 const HERE: &str = "/account";

@@ -6,15 +6,15 @@ use actix_web::web::Payload;
 use askama::Template;
 use url::form_urlencoded;
 
-use super::form::Guest;
-use super::frame::Frame;
-use super::visitor::without_dead_cookies;
-use super::{entry, refusals};
-use crate::core::refusal::{Error, Refusal};
+use super::csrf_form::Guest;
+use super::current_user::without_dead_cookies;
+use super::layout::Frame;
+use super::{refusals, sign_in_fields};
+use crate::core::error::{Error, Refusal};
 use crate::secret::Secret;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
+use crate::web::http::middleware::Answered;
 
 /// What the link carries in its query.
 const TOKEN: &str = "token";
@@ -52,11 +52,11 @@ pub async fn submit(call: Call, mut payload: Payload) -> Answered {
         let error = Frame::of(&call).t.form_expired.to_owned();
         return form(&call, &guest, &confirmation, remember, StatusCode::FORBIDDEN, Some(error));
     }
-    let wish = entry::wish(&call, Vec::new(), password, remember)?;
+    let wish = sign_in_fields::wish(&call, Vec::new(), password, remember)?;
     match call.confirm_sign_up(Secret::new(confirmation.as_str()), wish).await {
         Ok(confirmed) => {
             let back = confirmed.leads_back.and_then(|back| call.door.redirects().allowed(&back));
-            entry::go_on(&call, back.as_deref(), &confirmed.signed_in.issued)
+            sign_in_fields::go_on(&call, back.as_deref(), &confirmed.signed_in.issued)
         }
         Err(error @ Error::Refusal(_)) => {
             let said = refusals::said(&error, Frame::of(&call).t);

@@ -4,12 +4,12 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 
-use super::frame::{Frame, Message, with_back};
+use super::layout::{Frame, Message, with_back};
 use super::texts::{Texts, count};
-use crate::core::refusal::{Error, Fault, FieldRule, Refusal};
-use crate::web::answer::{Answered, Refused};
-use crate::web::problem;
-use crate::web::redirect::back_in;
+use crate::core::error::{Error, Fault, FieldRule, Refusal};
+use crate::web::http::middleware::{Answered, Refused};
+use crate::web::http::problem;
+use crate::web::http::redirect::back_in;
 
 /// A refusal that no form has room for, as a page of its own.
 pub fn refuse(refused: &Refused<'_>) -> HttpResponse {

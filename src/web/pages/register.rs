@@ -4,17 +4,17 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use askama::Template;
 
-use super::form::Guest;
-use super::frame::{Frame, Message, way_back, with_back};
+use super::csrf_form::Guest;
+use super::current_user::{Visitor, without_dead_cookies};
+use super::layout::{Frame, Message, way_back, with_back};
 use super::texts::count;
-use super::visitor::{Visitor, without_dead_cookies};
-use super::{bounce, entry, refusals};
-use crate::core::refusal::{Error, Refusal};
-use crate::core::sign_up::NewPerson;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
-use crate::web::redirect::BACK;
+use super::{redirect_loop, refusals, sign_in_fields};
+use crate::core::error::{Error, Refusal};
+use crate::core::registration::sign_up::NewPerson;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
+use crate::web::http::middleware::Answered;
+use crate::web::http::redirect::BACK;
 
 #[derive(Template)]
 #[template(path = "register.html")]
@@ -55,7 +55,7 @@ struct Filled {
 pub async fn show(call: Call) -> Answered {
     let back = way_back(&call);
     if let Some(visitor) = Visitor::restricted(&call).await? {
-        return bounce::onwards(&call, back.as_deref(), &visitor);
+        return redirect_loop::onwards(&call, back.as_deref(), &visitor);
     }
     if !call.door.site().signup {
         return closed(&call, back.as_deref());
@@ -89,9 +89,9 @@ pub async fn submit(call: Call, mut payload: Payload) -> Answered {
             Err(fault) => Err(fault.into()),
         };
     }
-    let wish = entry::wish(&call, Vec::new(), password, filled.remember)?;
+    let wish = sign_in_fields::wish(&call, Vec::new(), password, filled.remember)?;
     match call.sign_up(person, wish).await {
-        Ok(signed_up) => entry::go_on(&call, filled.back.as_deref(), &signed_up.issued),
+        Ok(signed_up) => sign_in_fields::go_on(&call, filled.back.as_deref(), &signed_up.issued),
         Err(error @ Error::Refusal(_)) => refused(&call, &guest, &filled, &error),
         Err(fault) => Err(fault.into()),
     }

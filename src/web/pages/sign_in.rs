@@ -5,16 +5,16 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use askama::Template;
 
-use super::form::Guest;
-use super::frame::{Frame, host_of, way_back, with_back};
-use super::visitor::{Visitor, without_dead_cookies};
-use super::{bounce, entry, refusals};
-use crate::core::identifier::IdentifierKind;
-use crate::core::refusal::Error;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
-use crate::web::redirect::BACK;
+use super::csrf_form::Guest;
+use super::current_user::{Visitor, without_dead_cookies};
+use super::layout::{Frame, host_of, way_back, with_back};
+use super::{redirect_loop, refusals, sign_in_fields};
+use crate::core::account::identifier::IdentifierKind;
+use crate::core::error::Error;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
+use crate::web::http::middleware::Answered;
+use crate::web::http::redirect::BACK;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -41,7 +41,7 @@ struct Filled {
 pub async fn show(call: Call) -> Answered {
     let back = way_back(&call);
     if let Some(visitor) = Visitor::restricted(&call).await? {
-        return bounce::onwards(&call, back.as_deref(), &visitor);
+        return redirect_loop::onwards(&call, back.as_deref(), &visitor);
     }
     let filled = Filled { back, remember: true, ..Filled::default() };
     let page = form(&call, &Guest::of(&call)?, &filled, StatusCode::OK, None)?;
@@ -62,8 +62,8 @@ pub async fn submit(call: Call, mut payload: Payload) -> Answered {
         return form(&call, &guest, &filled, StatusCode::FORBIDDEN, Some(error));
     }
     let identifiers = vec![(IdentifierKind::Any, filled.identifier.clone())];
-    match call.sign_in(entry::wish(&call, identifiers, password, filled.remember)?).await {
-        Ok(signed_in) => entry::go_on(&call, filled.back.as_deref(), &signed_in.issued),
+    match call.sign_in(sign_in_fields::wish(&call, identifiers, password, filled.remember)?).await {
+        Ok(signed_in) => sign_in_fields::go_on(&call, filled.back.as_deref(), &signed_in.issued),
         Err(error @ Error::Refusal(_)) => {
             let said = refusals::said(&error, Frame::of(&call).t);
             let page = form(&call, &guest, &filled, refusals::status(&error), Some(said));
@@ -79,7 +79,7 @@ fn form(
     filled: &Filled,
     status: StatusCode,
     error: Option<String>,
-) -> Result<HttpResponse, crate::web::answer::WebError> {
+) -> Result<HttpResponse, crate::web::http::middleware::WebError> {
     let frame = Frame::of(call);
     let back = filled.back.as_deref();
     let page = Page {

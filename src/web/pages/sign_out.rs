@@ -4,14 +4,14 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use askama::Template;
 
-use super::form::{sent_by, token_of};
-use super::frame::{Frame, Message, redirect, way_back, with_back};
+use super::csrf_form::{sent_by, token_of};
+use super::layout::{Frame, Message, redirect, way_back, with_back};
 use crate::core::SessionId;
-use crate::core::refusal::Error;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
-use crate::web::redirect::BACK;
+use crate::core::error::Error;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
+use crate::web::http::middleware::Answered;
+use crate::web::http::redirect::BACK;
 
 #[derive(Template)]
 #[template(path = "sign_out.html")]

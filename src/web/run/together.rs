@@ -9,7 +9,7 @@ use prometheus::{IntCounter, IntGauge};
 use tokio::sync::oneshot;
 
 use super::{COME_BACK, Room};
-use crate::core::refusal::{Error, Fault, Refusal};
+use crate::core::error::{Error, Fault, Refusal};
 use crate::metrics::Metrics;
 
 /// The most that is done at once: each waits for the last of them.

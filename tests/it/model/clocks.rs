@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use doorward::clock::Timestamp;
-use doorward::core::refresh::Verdict;
-use doorward::core::revocation::SLACK;
-use doorward::core::sign_out::EndReason;
+use doorward::core::revocation::write::SLACK;
+use doorward::core::session::end_reason::EndReason;
+use doorward::core::session::refresh::decide::Verdict;
 use stateright::{Model, Property};
 
 use super::rows::{Dead, Row, START, Writing, gives_tokens, is_revoked, view_of};

@@ -4,8 +4,8 @@
 //! Nothing is confirmed here, so every parent is within its grace for ever: the hardest case for an end. The browser holds
 //! session 0, another device session 1; both began before anything ends.
 
-use doorward::core::refresh::Verdict;
-use doorward::core::sign_out::EndReason;
+use doorward::core::session::end_reason::EndReason;
+use doorward::core::session::refresh::decide::Verdict;
 use stateright::{Model, Property};
 
 use super::rows::{Dead, Row, START, Writing, gives_tokens, is_revoked};

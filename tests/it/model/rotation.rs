@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use doorward::clock::Timestamp;
-use doorward::core::refresh::Verdict;
-use doorward::core::sign_out::EndReason;
+use doorward::core::session::end_reason::EndReason;
+use doorward::core::session::refresh::decide::Verdict;
 use stateright::{Model, Property};
 
 use super::rows::{GRACE, Row, START, Writing, clears_cookies, seen};

@@ -8,14 +8,14 @@ use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use doorward::clock::Timestamp;
-use doorward::core::receipt::Receipts;
-use doorward::core::refresh::{RotationRules, Verdict, decide, first_receipt};
-use doorward::core::refusal::Refusal;
-use doorward::core::revocation::View;
-use doorward::core::token::AccessClaims;
+use doorward::core::error::Refusal;
+use doorward::core::revocation::cache::View;
+use doorward::core::session::confirmations::Receipts;
+use doorward::core::session::refresh::decide::{RotationRules, Verdict, decide, first_receipt};
+use doorward::core::token::claims::AccessClaims;
 use doorward::core::{AccountId, AccountStatus, Id128, SessionId};
-use doorward::store::revocations::RevocationRow;
-use doorward::store::sessions::{AccountState, SessionRow};
+use doorward::store::tables::revocations::RevocationRow;
+use doorward::store::tables::sessions::{AccountState, SessionRow};
 use stateright::{Checker, Expectation, Model, Path, Property};
 use uuid::Uuid;
 

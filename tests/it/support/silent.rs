@@ -3,7 +3,7 @@
 
 use doorward::core::AccountId;
 use doorward::core::caller::Client;
-use doorward::core::sign_up::{NewPerson, Privileges};
+use doorward::core::registration::sign_up::{NewPerson, Privileges};
 use doorward::secret::Secret;
 use doorward::testing::{Builder, TestService};
 use serde_json::{Value, json};

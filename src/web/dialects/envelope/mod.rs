@@ -10,12 +10,12 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};
 
 use super::Dialect;
-use crate::core::account::PasswordChange;
-use crate::core::refusal::{Error, Refusal};
-use crate::core::sign_out::PresentedTokens;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::core::credential::password_change::PasswordChange;
+use crate::core::error::{Error, Refusal};
+use crate::core::session::end::PresentedTokens;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
+use crate::web::http::middleware::Answered;
 use crate::web::resource;
 
 /// The dialect.

@@ -6,15 +6,17 @@ use serde_json::{Value, json};
 
 use crate::core::AccountStatus;
 use crate::core::account::Account;
-use crate::core::identifier::{self, IdentifierKind};
-use crate::core::password::{GivenSecret, PASSWORD_MAX};
-use crate::core::refusal::{FieldFault, FieldRule, Refusal};
-use crate::core::session::{DEVICE_TEXT_MAX, Issued};
-use crate::core::sign_in::SignIn;
-use crate::core::sign_up::NewPerson;
+use crate::core::account::identifier;
+use crate::core::account::identifier::IdentifierKind;
+use crate::core::caller::DEVICE_TEXT_MAX;
+use crate::core::credential::password::{GivenSecret, PASSWORD_MAX};
+use crate::core::credential::sign_in::SignIn;
+use crate::core::error::{FieldFault, FieldRule, Refusal};
+use crate::core::registration::sign_up::NewPerson;
+use crate::core::session::Issued;
 use crate::secret::{RefreshToken, Secret};
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
 
 /// The fewest characters of a new password here.
 const PASSWORD_MIN: usize = 8;

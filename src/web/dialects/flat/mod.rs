@@ -9,12 +9,12 @@ use std::time::Duration;
 use actix_web::web::{self, Payload, ServiceConfig};
 
 use super::Dialect;
-use crate::core::refusal::{Error, Refusal};
+use crate::core::error::{Error, Refusal};
 use crate::core::session::TokenPolicy;
 use crate::secret::AccessToken;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::{Authorization, Call};
+use crate::web::http::body::Fields;
+use crate::web::http::context::{Authorization, Call};
+use crate::web::http::middleware::Answered;
 use crate::web::resource;
 
 /// The dialect.

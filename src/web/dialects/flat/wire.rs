@@ -6,15 +6,15 @@ use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
 
 use crate::core::account::Account;
-use crate::core::identifier::IdentifierKind;
-use crate::core::password::GivenSecret;
-use crate::core::refusal::{FieldFault, FieldRule, Refusal};
+use crate::core::account::identifier::IdentifierKind;
+use crate::core::credential::password::GivenSecret;
+use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::error::{FieldFault, FieldRule, Refusal};
 use crate::core::session::Issued;
-use crate::core::sign_in::{SignIn, SignedIn};
 use crate::secret::{RefreshToken, Secret};
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
+use crate::web::http::middleware::Answered;
 
 /// The field that chooses an access token's life, in minutes.
 pub const LIFETIME: &str = "expiresInMins";

@@ -9,13 +9,13 @@ use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::Dialect;
-use crate::core::account::PasswordChange;
 use crate::core::caller::Caller;
-use crate::core::refusal::{Error, Refusal};
+use crate::core::credential::password_change::PasswordChange;
+use crate::core::error::{Error, Refusal};
 use crate::core::{Id128, SessionId};
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
+use crate::web::http::middleware::Answered;
 use crate::web::resource;
 use wire::Tokens;
 

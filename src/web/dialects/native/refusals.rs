@@ -4,9 +4,9 @@ use actix_web::HttpResponse;
 use actix_web::http::header::HeaderName;
 use actix_web::http::{Method, StatusCode as Status};
 
-use crate::core::refusal::{Error, Fault, Refusal, Taken};
-use crate::web::answer::Refused;
-use crate::web::problem::{Problem, headers_of};
+use crate::core::error::{Error, Fault, Refusal, Taken};
+use crate::web::http::middleware::Refused;
+use crate::web::http::problem::{Problem, headers_of};
 
 /// The answer in native's shape.
 pub fn refuse(refused: &Refused<'_>) -> HttpResponse {

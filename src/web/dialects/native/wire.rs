@@ -8,17 +8,18 @@ use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::core::SessionId;
+use crate::core::account::identifier::IdentifierKind;
 use crate::core::account::{Account, Profile};
-use crate::core::identifier::IdentifierKind;
-use crate::core::password::GivenSecret;
-use crate::core::refusal::{FieldRule, Refusal};
-use crate::core::session::{DEVICE_TEXT_MAX, Device, Issued, Session};
-use crate::core::sign_in::{SignIn, SignedIn};
-use crate::core::sign_up::NewPerson;
+use crate::core::caller::DEVICE_TEXT_MAX;
+use crate::core::credential::password::GivenSecret;
+use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::error::{FieldRule, Refusal};
+use crate::core::registration::sign_up::NewPerson;
+use crate::core::session::{Device, Issued, Session};
 use crate::secret::{RefreshToken, Secret};
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
+use crate::web::http::middleware::Answered;
 
 /// Where the client wants its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

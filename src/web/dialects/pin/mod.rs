@@ -9,10 +9,10 @@ use std::time::Duration;
 use actix_web::web::{self, Payload, ServiceConfig};
 
 use super::Dialect;
-use crate::core::refusal::Refusal;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::core::error::Refusal;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
+use crate::web::http::middleware::Answered;
 use crate::web::resource;
 
 /// The dialect.

@@ -4,13 +4,13 @@ use actix_web::HttpResponse;
 use serde_json::{Value, json};
 
 use crate::core::account::Account;
-use crate::core::identifier::IdentifierKind;
-use crate::core::password::GivenSecret;
-use crate::core::refusal::{FieldFault, FieldRule, Refusal};
+use crate::core::account::identifier::IdentifierKind;
+use crate::core::credential::password::GivenSecret;
+use crate::core::credential::sign_in::SignIn;
+use crate::core::error::{FieldFault, FieldRule, Refusal};
 use crate::core::session::Issued;
-use crate::core::sign_in::SignIn;
 use crate::secret::Secret;
-use crate::web::body::Fields;
+use crate::web::http::body::Fields;
 
 /// The roles that this wire calls an administrator's.
 const ADMINS: [&str; 2] = ["ADMIN", "SUPER_ADMIN"];

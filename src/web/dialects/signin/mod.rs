@@ -10,10 +10,10 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};
 
 use super::Dialect;
-use crate::core::sign_out::PresentedTokens;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::core::session::end::PresentedTokens;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
+use crate::web::http::middleware::Answered;
 use crate::web::resource;
 
 /// The dialect.

@@ -4,9 +4,9 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode as Status;
 use serde_json::json;
 
-use crate::core::refusal::{Error, FieldFault, FieldRule, Refusal};
-use crate::web::answer::Refused;
-use crate::web::problem;
+use crate::core::error::{Error, FieldFault, FieldRule, Refusal};
+use crate::web::http::middleware::Refused;
+use crate::web::http::problem;
 
 pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
     let error = refused.error;

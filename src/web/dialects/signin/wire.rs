@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::core::AccountStatus;
+use crate::core::account::identifier::IdentifierKind;
 use crate::core::account::{Account, Profile};
-use crate::core::identifier::IdentifierKind;
-use crate::core::password::GivenSecret;
-use crate::core::refusal::{FieldRule, Refusal};
+use crate::core::credential::password::GivenSecret;
+use crate::core::credential::sign_in::SignIn;
+use crate::core::error::{FieldRule, Refusal};
+use crate::core::registration::sign_up::NewPerson;
 use crate::core::session::Issued;
-use crate::core::sign_in::SignIn;
-use crate::core::sign_up::NewPerson;
 use crate::secret::{RefreshToken, Secret};
-use crate::web::body::Fields;
+use crate::web::http::body::Fields;
 
 /// The fewest characters of a password that this wire looks at.
 const PASSWORD_MIN: usize = 6;

@@ -9,11 +9,11 @@ use std::time::Duration;
 use actix_web::web::{self, Payload, Query, ServiceConfig};
 
 use super::Dialect;
-use crate::core::refusal::Refusal;
+use crate::core::error::Refusal;
 use crate::secret::RefreshToken;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::web::http::body::Fields;
+use crate::web::http::context::Call;
+use crate::web::http::middleware::Answered;
 use crate::web::resource;
 
 /// The dialect.

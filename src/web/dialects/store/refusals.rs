@@ -4,9 +4,9 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode as Status;
 use serde_json::{Value, json};
 
-use crate::core::refusal::{Error, FieldFault, FieldRule, Refusal, Taken};
-use crate::web::answer::Refused;
-use crate::web::problem;
+use crate::core::error::{Error, FieldFault, FieldRule, Refusal, Taken};
+use crate::web::http::middleware::Refused;
+use crate::web::http::problem;
 
 /// The order in which a sign-up's fields are told.
 const ORDER: [&str; 5] = ["firstName", "lastName", "login", "email", "password"];

@@ -3,15 +3,16 @@
 use actix_web::HttpResponse;
 use serde_json::{Value, json};
 
+use crate::core::account::identifier;
+use crate::core::account::identifier::IdentifierKind;
 use crate::core::account::{Account, Profile};
-use crate::core::identifier::{self, IdentifierKind};
-use crate::core::password::GivenSecret;
-use crate::core::refusal::{FieldFault, FieldRule, Refusal};
+use crate::core::credential::password::GivenSecret;
+use crate::core::credential::sign_in::SignIn;
+use crate::core::error::{FieldFault, FieldRule, Refusal};
+use crate::core::registration::sign_up::NewPerson;
 use crate::core::session::Issued;
-use crate::core::sign_in::SignIn;
-use crate::core::sign_up::NewPerson;
 use crate::secret::Secret;
-use crate::web::body::Fields;
+use crate::web::http::body::Fields;
 
 /// A field's bounds and whether its emptiness has a text of its own.
 struct Bounds {

@@ -1,0 +1,118 @@
+//! What nearly every refresh is: the current token of a live session, with nothing else to write. One statement rotates
+//! that without a look at the row; on SQLite those that wait together share a transaction. What it does not rotate is
+//! refresh.rs's to decide.
+
+use std::time::{Duration, Instant};
+
+use super::decide::Verdict;
+use crate::core::Core;
+use crate::core::error::{Error, Fault};
+use crate::core::session::opaque_refresh_token::{Named, is_opaque};
+use crate::core::session::{Issued, TokenPolicy};
+use crate::secret::RefreshToken;
+use crate::store::tables::sessions;
+use crate::store::tables::sessions::{AccountState, Rotation, SessionRow};
+use crate::store::{self, Db};
+
+/// A write that fails sooner did not wait for anything, and may be tried again at once.
+const WAITED: Duration = Duration::from_millis(100);
+
+/// A genuine refresh token whose rotation is one statement, and what that writes.
+#[derive(Debug, Clone)]
+pub struct Rotatable {
+    /// What the token names.
+    pub named: Named,
+    to: Rotation,
+}
+
+/// A session that was rotated, and whose tokens are to be made.
+#[derive(Debug)]
+pub struct Rotated(Box<(SessionRow, AccountState)>);
+
+/// What became of a rotation without a look at the row.
+#[derive(Debug)]
+pub enum AtOnce {
+    /// It is written.
+    Rotated(Rotated),
+    /// A verdict decides.
+    NotThis,
+    /// A verdict decides, and if it is to rotate, that has been waited for long enough.
+    GaveUp(Fault),
+}
+
+impl Rotatable {
+    fn run(&self, db: &mut Db) -> Result<Option<Rotated>, store::Error> {
+        let Named { session, account, generation } = self.named;
+        let rotated = sessions::rotate_live(db, session, account, generation, &self.to)?;
+        Ok(rotated.map(|rotated| Rotated(Box::new(rotated))))
+    }
+}
+
+impl AtOnce {
+    fn failed(error: &store::Error, began: Instant) -> Self {
+        match error {
+            store::Error::Unavailable(cause) if began.elapsed() >= WAITED => {
+                Self::GaveUp(Fault::Unavailable(cause.clone()))
+            }
+            // Sooner: over a connection from before a failover. What became of it stands in the row.
+            _ => Self::NotThis,
+        }
+    }
+}
+
+impl From<Option<Rotated>> for AtOnce {
+    fn from(rotated: Option<Rotated>) -> Self {
+        rotated.map_or(Self::NotThis, Self::Rotated)
+    }
+}
+
+impl Core {
+    /// Whether rotations that wait together share a transaction: PostgreSQL has many writers, and sees to that itself.
+    pub fn shares_commits(&self) -> bool {
+        self.store.commits_in_order()
+    }
+
+    /// A token that may be rotated without a look at the row, by its text alone: asks nobody. `None`: look at the row.
+    pub fn rotatable_by_text(&self, token: &RefreshToken, policy: &TokenPolicy) -> Result<Option<Rotatable>, Error> {
+        if is_opaque(token.expose()) {
+            return Ok(None);
+        }
+        Ok(self.rotatable(self.named_by(token, true).map_err(Error::of_refresh)?, policy))
+    }
+
+    /// A repeated answer needs no write, so while nobody can write, nobody tries this.
+    pub(super) fn rotatable(&self, named: Named, policy: &TokenPolicy) -> Option<Rotatable> {
+        let more_to_write = !policy.rotates || policy.revokes_on_rotation || policy.opaque_refresh;
+        if more_to_write || self.store.is_away() {
+            return None;
+        }
+        Some(Rotatable { named, to: self.rotation(policy, self.now()) })
+    }
+
+    pub(super) fn rotate_at_once(&self, rotatable: &Rotatable) -> Result<AtOnce, Error> {
+        let began = Instant::now();
+        match self.store.write_one_statement(|db| rotatable.run(db)) {
+            Ok(rotated) => Ok(rotated.into()),
+            Err(error @ store::Error::Unavailable(_)) => Ok(AtOnce::failed(&error, began)),
+            Err(broken) => Err(broken.into()),
+        }
+    }
+
+    /// Rotates these in one transaction, each by a statement that changes one row or none. Where one breaks, none is written
+    /// and each is decided by itself.
+    pub fn rotate_together(&self, all: &[Rotatable]) -> Vec<AtOnce> {
+        let began = Instant::now();
+        let rotated = self.store.write(|db| all.iter().map(|one| one.run(db)).collect::<Result<Vec<_>, _>>());
+        match rotated {
+            Ok(rotated) => rotated.into_iter().map(AtOnce::from).collect(),
+            Err(error) => all.iter().map(|_| AtOnce::failed(&error, began)).collect(),
+        }
+    }
+
+    pub(super) fn issue_rotated(&self, Rotated(rotated): &Rotated, policy: &TokenPolicy) -> Result<Issued, Error> {
+        let (row, account) = rotated.as_ref();
+        let issued = self.issue_of_rotation(row, account, policy)?;
+        self.metrics.refreshes.with_label_values(&[Verdict::Rotate.as_str()]).inc();
+        Ok(issued)
+    }
+}

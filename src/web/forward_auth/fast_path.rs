@@ -1,0 +1,155 @@
+//! A yes without a way up to a handler: nearly every check is one of a token that this node believes, for an account that it
+//! knows. It needs what every yes needs (forward_auth.rs), of what is in memory alone, and gives the same answer, written as
+//! octets. Whatever it takes more than that for, and every no, is the handler's.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use actix_web::http::{Method, StatusCode};
+use arc_swap::ArcSwap;
+use log::{Level, log_enabled};
+
+use super::{Allowed, Asked, forwarded_request, paths};
+use crate::clock::Timestamp;
+use crate::settings::Settings;
+use crate::web::Doorward;
+use crate::web::http::context;
+use crate::web::http::limits::{COOKIES_MAX, URI_MAX};
+use crate::web::http::middleware::{REQUESTS, fence_lines, log_answer};
+use crate::web::http::origin::VARY;
+use crate::web::http::session_cookie::is_of_cookies;
+use crate::web::server::connection::Head;
+
+/// What is the same in every such answer.
+pub struct AtOnce {
+    paths: Vec<String>,
+    /// Status line and headers.
+    beginning: Vec<u8>,
+    date: ArcSwap<Date>,
+}
+
+impl fmt::Debug for AtOnce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AtOnce").field("paths", &self.paths).finish_non_exhaustive()
+    }
+}
+
+/// The second that it is, and its text.
+struct Date(i64, String);
+
+impl Date {
+    fn of(at: Timestamp) -> Self {
+        Self(at.seconds(), at.http_date())
+    }
+}
+
+impl AtOnce {
+    /// By the settings; checks stand at the root, and under this prefix.
+    pub fn new(settings: &Settings, prefix: Option<&str>) -> Self {
+        let mut beginning = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n".to_vec();
+        beginning.extend_from_slice(format!("vary: {VARY}\r\n").as_bytes());
+        beginning.extend_from_slice(&fence_lines(settings.is_https()));
+        Self {
+            paths: [""].into_iter().chain(prefix).flat_map(paths).collect(),
+            beginning,
+            date: ArcSwap::from_pointee(Date::of(Timestamp::from_seconds(0))),
+        }
+    }
+
+    fn write_date(&self, into: &mut Vec<u8>, now: Timestamp) {
+        let mut date = self.date.load();
+        if date.0 != now.seconds() {
+            self.date.store(Date::of(now).into());
+            date = self.date.load();
+        }
+        into.extend_from_slice(b"date: ");
+        into.extend_from_slice(date.1.as_bytes());
+        into.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Answers a check, if the answer is yes and all that it takes is in memory; otherwise writes nothing, and says so.
+pub fn allow_at_once(door: &Doorward, head: Head<'_>, into: &mut Vec<u8>) -> bool {
+    // The clock is a part of what a check costs; it is looked at for the log's sake alone.
+    let began = log_enabled!(target: REQUESTS, Level::Debug).then(Instant::now);
+    let answer = AssertUnwindSafe(|| {
+        let allowed = decide_at_once(door, head)?;
+        write(door, head, &allowed, began, into)?;
+        door.count_check(None);
+        Some(())
+    });
+    // Of a panic the handler will make a 500.
+    let answered = catch_unwind(answer).ok().flatten().is_some();
+    if !answered {
+        into.clear();
+    }
+    answered
+}
+
+/// The octets of what `allow` says to somebody who is signed in: without the identity's lines, a client's own would stand.
+fn write(door: &Doorward, head: Head<'_>, allowed: &Allowed, began: Option<Instant>, into: &mut Vec<u8>) -> Option<()> {
+    let (caller, identity) = allowed.caller.as_ref()?;
+    let settings = door.forward_auth();
+    let id = door.request_ids().next();
+    into.extend_from_slice(&settings.at_once.beginning);
+    settings.headers.write_lines(into, identity, caller.session);
+    into.extend_from_slice(context::REQUEST_ID.as_str().as_bytes());
+    into.extend_from_slice(b": ");
+    into.extend_from_slice(id.as_str().as_bytes());
+    into.extend_from_slice(b"\r\n");
+    settings.at_once.write_date(into, door.core().now());
+    into.extend_from_slice(b"\r\n");
+    if let Some(began) = began {
+        let path = head.target.split('?').next().unwrap_or_default();
+        log_answer(&Method::GET, path, StatusCode::OK, &id, began);
+    }
+    Some(())
+}
+
+/// As `decide`, of what is in memory.
+fn decide_at_once(door: &Doorward, head: Head<'_>) -> Option<Allowed> {
+    let settings = door.forward_auth();
+    let (path, query) = head.target.split_once('?').unwrap_or((head.target, ""));
+    let is_check = head.method == "GET" && settings.at_once.paths.iter().any(|known| known == path);
+    if !is_check
+        || !query.bytes().all(is_plain_in_query)
+        || settings.rules.is_some()
+        || door.is_draining()
+        || !is_plain(door, head)
+    {
+        return None;
+    }
+    let asked = Asked::of(query).ok().filter(|asked| !asked.assertion)?;
+    let lines = head.headers.iter().map(|header| (header.name, header.value));
+    let token = std::str::from_utf8(door.cookies().find_access(lines).ok()??).ok()?;
+    let caller = door.core().resolve_session_at_once(token)?;
+    let identity = door.core().identity_in_memory(caller.account)?;
+    let meets = asked.needs.are_met_by(&identity);
+    meets.then_some(Allowed { caller: Some((caller, identity)), assertion: None, renewal: None })
+}
+
+/// Octets that every reader of URLs lets through, and reads alike (RFC 3986 section 3.4).
+fn is_plain_in_query(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&octet)
+}
+
+/// Whether no header asks for more than a look at the cookies: another credential, CORS, an end of the connection, something
+/// that imitates another header, or more than is read.
+fn is_plain(door: &Doorward, head: Head<'_>) -> bool {
+    let hyphenated = &door.forward_auth().hyphenated;
+    let (mut hosts, mut octets) = (0, 0);
+    for header in head.headers {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        match header.name.len() {
+            4 if is("host") => hosts += 1,
+            6 if is_of_cookies(header.name) => octets += header.value.len(),
+            6 if is("origin") => return false,
+            10 if is("connection") && !header.value.eq_ignore_ascii_case(b"keep-alive") => return false,
+            13 if is("authorization") => return false,
+            _ if forwarded_request::imitates(header.name, hyphenated) => return false,
+            _ => {}
+        }
+    }
+    hosts == 1 && octets <= COOKIES_MAX && head.target.len() <= URI_MAX
+}
