@@ -20,8 +20,10 @@ use doorward::core::credential::sign_in::SignIn;
 use doorward::core::session::{Issued, TokenPolicy};
 use doorward::secret::Secret;
 use doorward::settings::{KnownDialect, Settings};
-use doorward::web::dialects::{self, Dialect};
-use doorward::web::{Doorward, test_api};
+use doorward::web::dialects;
+use doorward::web::mount::Dialect;
+use doorward::web::service::Doorward;
+use doorward::web::test_api;
 use futures_util::FutureExt as _;
 
 /// Noon of an ordinary day.

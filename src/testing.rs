@@ -16,8 +16,10 @@ use crate::clock::{Clock, Timestamp};
 use crate::core::Core;
 use crate::core::account::demo;
 use crate::settings::{KnownDialect, Settings};
-use crate::web::dialects::{self, Dialect};
-use crate::web::{Doorward, Server};
+use crate::web::Server;
+use crate::web::dialects;
+use crate::web::mount::Dialect;
+use crate::web::service::Doorward;
 
 /// Noon of an ordinary day; tests move on from here.
 const START: Timestamp = Timestamp::from_seconds(1_795_262_400);

@@ -7,7 +7,8 @@ use std::net::TcpListener;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use doorward::settings::{KnownDialect, Settings};
-use doorward::web::{Doorward, Server, dialects};
+use doorward::web::service::Doorward;
+use doorward::web::{Server, dialects};
 
 /// The header lines of the empty answer, as the environment has them.
 pub const EMPTY_HEADERS: &str = "EMPTY_HEADERS";

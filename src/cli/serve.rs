@@ -5,7 +5,8 @@ use super::console::say;
 use crate::core::account::demo;
 use crate::core::startup::Opened;
 use crate::settings::Settings;
-use crate::web::{Doorward, Server, raise_open_files, too_few_open_files};
+use crate::web::service::Doorward;
+use crate::web::{Server, raise_open_files, too_few_open_files};
 
 /// Answer requests until SIGTERM or SIGINT.
 #[derive(Debug, Default, clap::Args)]

@@ -20,6 +20,11 @@ pub struct ForwardAuth {
     #[arg(long, value_parser = rules_file)]
     pub rules_file: Option<RulesFile>,
 
+    /// Answers allowed checks on kept connections from memory, without the way through the HTTP framework. Refusals and
+    /// everything unusual take that way in any case; `false` sends every check there.
+    #[arg(long, default_value = "true", action = clap::ArgAction::Set, value_parser = switch)]
+    pub check_fast_path: bool,
+
     /// Which headers of a trusted proxy say what was asked for: `x-forwarded` (X-Forwarded-Method, -Proto, -Host, -Uri),
     /// `x-original` (X-Original-Method, X-Original-URL) or `envoy` (Host and `original=` in the query).
     #[arg(long, default_value = "x-forwarded")]

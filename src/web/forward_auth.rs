@@ -4,73 +4,39 @@
 //!
 //! nginx passes 2xx, 401 and 403 on and turns all else into its own 500.
 
+pub(in crate::web) mod config;
+mod decision;
 mod fast_path;
 mod forwarded_request;
 mod identity_headers;
 mod renewal;
 mod rules;
 
+use crate::core::session::Issued;
+use config::paths;
+use decision::{Allowed, Asked, No};
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, AUTHORIZATION, HeaderName, LOCATION};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use url::form_urlencoded;
 
 use super::endpoints::jwks;
-use super::http::context::{RequestId, access_token};
-use super::http::middleware::{Answered, tell};
-use super::http::problem::Problem;
-use super::http::{limits, problem};
-use super::{Doorward, resource};
+use super::http::limits;
 use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
-use crate::settings::forward_rules::ForwardRules;
-use crate::settings::{ForwardedHeaders, Settings};
-use fast_path::AtOnce;
+use crate::web::http::credentials::access_token;
+use crate::web::http::error::Answered;
+use crate::web::http::routing::resource;
+use crate::web::service::Doorward;
 use forwarded_request::{Original, Unclear};
-use identity_headers::IdentityHeaders;
-use renewal::Renewal;
-use rules::{Met, Needs};
+use rules::Met;
 
 pub use fast_path::allow_at_once;
 
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-
-/// What the settings say of checks.
-#[derive(Debug)]
-pub struct ForwardAuth {
-    headers: IdentityHeaders,
-    /// Names that no client may imitate with an underscore.
-    hyphenated: Vec<String>,
-    family: ForwardedHeaders,
-    rules: Option<ForwardRules>,
-    renews: bool,
-    at_once: AtOnce,
-}
-
-impl ForwardAuth {
-    /// By the settings; checks stand at the root, and under this prefix.
-    pub fn new(settings: &Settings, prefix: Option<&str>) -> Self {
-        let headers = IdentityHeaders::new(&settings.forward_auth);
-        let hyphenated = headers.names().chain(forwarded_request::FORWARDED).map(ToOwned::to_owned).collect();
-        Self {
-            headers,
-            hyphenated,
-            family: settings.forward_auth.forwarded_headers,
-            rules: settings.forward_auth.rules_file.as_ref().map(|file| file.rules.clone()),
-            renews: settings.forward_auth.verify_renew,
-            at_once: AtOnce::new(settings, prefix),
-        }
-    }
-}
-
-/// Where checks stand under a prefix.
-fn paths(prefix: &str) -> [String; 2] {
-    [format!("{prefix}/auth/verify"), format!("{prefix}/auth/forward")]
-}
 
 /// Adds the routes under a prefix: any method, since proxies send the browser's or their own.
 pub fn routes(prefix: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
@@ -112,79 +78,6 @@ async fn forward(request: HttpRequest, door: Data<Doorward>) -> HttpResponse {
     }
 }
 
-/// A yes.
-struct Allowed {
-    /// Nobody where anybody may pass.
-    caller: Option<(Caller, Arc<Identity>)>,
-    assertion: Option<String>,
-    renewal: Option<Renewal>,
-}
-
-/// A no.
-enum No {
-    /// To the caller.
-    Refused(Error),
-    /// To what the proxy, or somebody in its name, said.
-    Unclear(Unclear),
-}
-
-impl From<Refusal> for No {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal.into())
-    }
-}
-
-impl From<Error> for No {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<Unclear> for No {
-    fn from(unclear: Unclear) -> Self {
-        Self::Unclear(unclear)
-    }
-}
-
-impl No {
-    /// What cannot be decided is 503; a request that is wrong in itself is one without a usable credential.
-    fn status(error: &Error) -> StatusCode {
-        match (error, problem::of(error).status) {
-            (Error::Fault(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_)), _) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            (_, StatusCode::FORBIDDEN) => StatusCode::FORBIDDEN,
-            _ => StatusCode::UNAUTHORIZED,
-        }
-    }
-
-    fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        let id = RequestId::of(request);
-        match self {
-            Self::Refused(error) => {
-                if let Error::Fault(fault) = error {
-                    tell(fault, &id);
-                }
-                let status = Self::status(error);
-                let headers = problem::headers_of(status, error);
-                Problem { status, headers, ..problem::of(error) }.answer(Some(&id))
-            }
-            Self::Unclear(Unclear(why)) => {
-                log::warn!(request = id.as_str(), why; "a proxy's words are not believed");
-                let told = Problem {
-                    status: StatusCode::FORBIDDEN,
-                    code: "forwarding_unclear",
-                    title: "Forwarding unclear",
-                    detail: format!("{why}; see the proxy's configuration."),
-                    errors: Vec::new(),
-                    headers: Vec::new(),
-                };
-                told.answer(Some(&id))
-            }
-        }
-    }
-}
-
 /// The one place that says 200 to a check.
 fn allow(door: &Doorward, request: &HttpRequest, allowed: Allowed) -> HttpResponse {
     let mut answer = HttpResponse::Ok().finish();
@@ -193,7 +86,8 @@ fn allow(door: &Doorward, request: &HttpRequest, allowed: Allowed) -> HttpRespon
         Some((caller, identity)) => headers.write(&mut answer, identity, caller.session, allowed.assertion.as_deref()),
         None => headers.write_empty(&mut answer),
     }
-    match allowed.renewal.map(|renewal| renewal.set_cookie(door, request, &mut answer)) {
+    let https = door.proxies().says_https(request);
+    match allowed.renewal.map(|issued| door.cookies().set_access(&mut answer, &issued, https)) {
         Some(Err(fault)) => No::Refused(fault.into()).answer(request),
         None | Some(Ok(())) => answer,
     }
@@ -232,7 +126,7 @@ async fn decide(door: &Doorward, request: &HttpRequest) -> Result<Allowed, No> {
     Ok(Allowed { caller: Some((caller, identity)), assertion, renewal })
 }
 
-async fn caller(door: &Doorward, request: &HttpRequest) -> Result<(Caller, Option<Renewal>), No> {
+async fn caller(door: &Doorward, request: &HttpRequest) -> Result<(Caller, Option<Issued>), No> {
     let presented = access_token(door, request)?;
     let resolved = match &presented {
         Some(token) => door.find_caller(token.expose()).await,
@@ -268,37 +162,6 @@ fn assertion(door: &Doorward, request: &HttpRequest, caller: &Caller) -> Result<
 
 fn original(door: &Doorward, request: &HttpRequest) -> Result<Option<Original>, Unclear> {
     Original::read(request, door.forward_auth().family, door.proxies())
-}
-
-/// What the check's own URL asks for. It is the operator's, in the proxy's configuration: a word that is not known would
-/// let pass whom it was to keep out.
-#[derive(Debug, Default)]
-struct Asked {
-    needs: Needs,
-    assertion: bool,
-}
-
-impl Asked {
-    fn of(query: &str) -> Result<Self, Unclear> {
-        let (mut asked, mut roles) = (Self::default(), Vec::new());
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match (&*name, &*value) {
-                // All that follows is the client's.
-                ("original", _) => break,
-                ("role", role) if !role.is_empty() => roles.push(role.to_owned()),
-                ("permission", permission) if !permission.is_empty() => {
-                    asked.needs.permissions.push(permission.to_owned());
-                }
-                ("assertion", "true") => asked.assertion = true,
-                ("assertion", "false") => asked.assertion = false,
-                _ => return Err(Unclear("the check's query takes role, permission and assertion=true only")),
-            }
-        }
-        if !roles.is_empty() {
-            asked.needs.roles.push(roles);
-        }
-        Ok(asked)
-    }
 }
 
 /// A browser that changes its page, and follows a redirect to a form; a script would follow it to nowhere.

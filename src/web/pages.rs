@@ -13,23 +13,23 @@ mod register;
 mod sign_in;
 mod sign_in_fields;
 mod sign_out;
+pub(in crate::web) mod site;
+mod static_files;
 mod texts;
-mod theme;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{Resource, Route};
 
-use super::Doorward;
-use super::dialects::{Dialect, Mounted, native};
+use super::dialects::native;
 use super::http::context::Call;
 use super::http::middleware::in_the_dialects_shape;
-use super::resource;
+use super::http::routing::resource;
 use crate::core::session::TokenPolicy;
 use crate::settings::Settings;
-
-pub use theme::Site;
+use crate::web::mount::{Dialect, Mounted};
+use crate::web::service::Doorward;
 
 /// The pages answer as a dialect does: refusals in their own shape, cookies set as native sets them.
 const PAGES: Dialect = Dialect { knows_devices: true, ..Dialect::new("pages", "/", |_| {}, refusals::refuse) };
@@ -61,8 +61,8 @@ pub fn routes(door: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
     let around = |resource: Resource| around(resource, mounted);
     app.service(around(resource("/auth/continue", "GET").route(web::get().to(redirect_loop::go_on))));
     for file in door.site().files() {
-        let serve = resource(&file.path, "GET, HEAD").route(web::get().to(theme::file));
-        app.service(around(serve.route(web::head().to(theme::file))));
+        let serve = resource(&file.path, "GET, HEAD").route(web::get().to(static_files::file));
+        app.service(around(serve.route(web::head().to(static_files::file))));
     }
     if !door.site().serves_pages {
         return;

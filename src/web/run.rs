@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::oneshot;
 
-use super::Doorward;
 use crate::core::Core;
 use crate::core::caller::Client;
 use crate::core::credential::password_change::PasswordChange;
@@ -26,6 +25,7 @@ use crate::core::session::refresh::fast_path::AtOnce;
 use crate::core::session::{Issued, TokenPolicy};
 use crate::metrics::Metrics;
 use crate::secret::{RefreshToken, Secret};
+use crate::web::service::Doorward;
 
 pub use foresight::Foresight;
 pub use together::Together;

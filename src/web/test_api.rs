@@ -6,16 +6,16 @@ use std::net::IpAddr;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use super::Doorward;
 use super::dialects::{envelope, flat, native, pin, signin, store};
 use super::forward_auth::allow_at_once;
 use super::http::body::Fields;
 use super::http::client_address::{FORWARDED_FOR, TrustedProxies};
 use super::http::redirect::Redirects;
-use super::http::{context, session_cookie};
-use super::server::connection::{Arrived, look};
+use super::http::session_cookie;
 use crate::core::error::Refusal;
 use crate::settings::RedirectHost;
+use crate::web::server::request_framing::{Arrived, look};
+use crate::web::service::Doorward;
 
 /// A head: method, target, names in lower case with their values.
 pub type Head = (String, String, Vec<(String, Vec<u8>)>);
@@ -35,7 +35,7 @@ pub fn cookie(lines: &[&[u8]], name: &str) -> Result<Option<String>, Refusal> {
 
 /// The token in these `Authorization` lines.
 pub fn bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
-    context::bearer(&headers(&AUTHORIZATION, lines))
+    crate::web::http::credentials::bearer(&headers(&AUTHORIZATION, lines))
 }
 
 /// The client behind these `X-Forwarded-For` lines, that such a peer sent.

@@ -5,12 +5,12 @@ use actix_web::HttpResponse;
 use actix_web::web::{self, Payload, ServiceConfig};
 use doorward::core::error::Error;
 use doorward::testing::TestService;
-use doorward::web::dialects::Dialect;
 use doorward::web::http::body::Fields;
 use doorward::web::http::context::Call;
-use doorward::web::http::middleware::{Answered, Refused};
+use doorward::web::http::error::{Answered, Refused};
 use doorward::web::http::problem;
-use doorward::web::resource;
+use doorward::web::http::routing::resource;
+use doorward::web::mount::Dialect;
 use serde_json::{Value, json};
 
 use crate::support::http::{Request, Response, exchange_raw};

@@ -12,12 +12,12 @@ use doorward::core::credential::sign_in::SignIn;
 use doorward::core::error::{FieldRule, Refusal};
 use doorward::core::session::end::PresentedTokens;
 use doorward::secret::RefreshToken;
-use doorward::web::dialects::Dialect;
 use doorward::web::http::body::Fields;
 use doorward::web::http::context::Call;
-use doorward::web::http::middleware::{Answered, Refused};
+use doorward::web::http::error::{Answered, Refused};
 use doorward::web::http::problem;
-use doorward::web::resource;
+use doorward::web::http::routing::resource;
+use doorward::web::mount::Dialect;
 
 use crate::support::http::{Request, Response};
 use crate::support::{Backend, PASSWORD, on_both_backends, register};

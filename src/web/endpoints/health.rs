@@ -7,7 +7,8 @@ use actix_web::web::{self, Data, ServiceConfig};
 use serde_json::json;
 
 use crate::web::http::limits;
-use crate::web::{Doorward, resource};
+use crate::web::http::routing::resource;
+use crate::web::service::Doorward;
 
 /// Adds both routes.
 pub fn routes(app: &mut ServiceConfig) {

@@ -6,8 +6,9 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::core::error::Refusal;
 use crate::secret::Secret;
-use crate::web::http::middleware::{Answered, WebError};
-use crate::web::{Doorward, resource};
+use crate::web::http::error::{Answered, WebError};
+use crate::web::http::routing::resource;
+use crate::web::service::Doorward;
 
 /// The route that asks for a token.
 pub fn guarded(token: Secret) -> impl FnOnce(&mut ServiceConfig) {

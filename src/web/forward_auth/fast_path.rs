@@ -2,72 +2,19 @@
 //! knows. It needs what every yes needs (forward_auth.rs), of what is in memory alone, and gives the same answer, written as
 //! octets. Whatever it takes more than that for, and every no, is the handler's.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use actix_web::http::{Method, StatusCode};
-use arc_swap::ArcSwap;
 use log::{Level, log_enabled};
 
-use super::{Allowed, Asked, forwarded_request, paths};
-use crate::clock::Timestamp;
-use crate::settings::Settings;
-use crate::web::Doorward;
-use crate::web::http::context;
+use super::forwarded_request;
+use crate::web::forward_auth::decision::{Allowed, Asked};
+use crate::web::http::access_log::{REQUESTS, log_answer};
 use crate::web::http::limits::{COOKIES_MAX, URI_MAX};
-use crate::web::http::middleware::{REQUESTS, fence_lines, log_answer};
-use crate::web::http::origin::VARY;
 use crate::web::http::session_cookie::is_of_cookies;
-use crate::web::server::connection::Head;
-
-/// What is the same in every such answer.
-pub struct AtOnce {
-    paths: Vec<String>,
-    /// Status line and headers.
-    beginning: Vec<u8>,
-    date: ArcSwap<Date>,
-}
-
-impl fmt::Debug for AtOnce {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AtOnce").field("paths", &self.paths).finish_non_exhaustive()
-    }
-}
-
-/// The second that it is, and its text.
-struct Date(i64, String);
-
-impl Date {
-    fn of(at: Timestamp) -> Self {
-        Self(at.seconds(), at.http_date())
-    }
-}
-
-impl AtOnce {
-    /// By the settings; checks stand at the root, and under this prefix.
-    pub fn new(settings: &Settings, prefix: Option<&str>) -> Self {
-        let mut beginning = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n".to_vec();
-        beginning.extend_from_slice(format!("vary: {VARY}\r\n").as_bytes());
-        beginning.extend_from_slice(&fence_lines(settings.is_https()));
-        Self {
-            paths: [""].into_iter().chain(prefix).flat_map(paths).collect(),
-            beginning,
-            date: ArcSwap::from_pointee(Date::of(Timestamp::from_seconds(0))),
-        }
-    }
-
-    fn write_date(&self, into: &mut Vec<u8>, now: Timestamp) {
-        let mut date = self.date.load();
-        if date.0 != now.seconds() {
-            self.date.store(Date::of(now).into());
-            date = self.date.load();
-        }
-        into.extend_from_slice(b"date: ");
-        into.extend_from_slice(date.1.as_bytes());
-        into.extend_from_slice(b"\r\n");
-    }
-}
+use crate::web::server::request_framing::Head;
+use crate::web::service::Doorward;
 
 /// Answers a check, if the answer is yes and all that it takes is in memory; otherwise writes nothing, and says so.
 pub fn allow_at_once(door: &Doorward, head: Head<'_>, into: &mut Vec<u8>) -> bool {
@@ -94,7 +41,7 @@ fn write(door: &Doorward, head: Head<'_>, allowed: &Allowed, began: Option<Insta
     let id = door.request_ids().next();
     into.extend_from_slice(&settings.at_once.beginning);
     settings.headers.write_lines(into, identity, caller.session);
-    into.extend_from_slice(context::REQUEST_ID.as_str().as_bytes());
+    into.extend_from_slice(crate::web::http::request_id::REQUEST_ID.as_str().as_bytes());
     into.extend_from_slice(b": ");
     into.extend_from_slice(id.as_str().as_bytes());
     into.extend_from_slice(b"\r\n");

@@ -9,14 +9,14 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
-use super::context::{access_token, request_id_of};
-use super::middleware::{WebError, tell};
 use super::problem;
 use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Resolved;
 use crate::core::token::claims::Genuine;
-use crate::web::{Doorward, missing_doorward};
+use crate::web::http::credentials::{access_token, request_id_of};
+use crate::web::http::error::{WebError, tell};
+use crate::web::service::{Doorward, missing_doorward};
 
 impl Doorward {
     /// Who a request's access token speaks for. Reads memory only, unless memory is too old to be believed.

@@ -1,21 +1,16 @@
 //! One request as handlers see it: which mount it came to, who its client is, what it presents. Nothing is believed here;
 //! tokens are judged by core, cookies are read by session_cookie.rs.
 
+use super::credentials::{Authorization, access_token, bearer, client_of};
 use std::future::{Ready, ready};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use actix_web::dev::{Payload, ServiceRequest};
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, USER_AGENT};
+use actix_web::dev::Payload;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::credentials;
-use super::middleware::{Answered, ForgetCookies, WebError};
 use super::session_cookie::SessionCookies;
 use crate::core::account::Account;
 use crate::core::caller::{Caller, Client};
@@ -25,55 +20,9 @@ use crate::core::registration::sign_up::NewPerson;
 use crate::core::session::end::PresentedTokens;
 use crate::core::session::{Issued, TokenPolicy};
 use crate::secret::{AccessToken, RefreshToken};
-use crate::web::dialects::Mounted;
-use crate::web::{Doorward, missing_doorward};
-
-/// The header that carries the request's id to the client.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// A request's id: in the answer, in every log line about it, in its audit events.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestId([u8; 12]);
-
-/// Makes ids that no two requests share. They name, and open nothing, so each is a keyed digest of a counter and not
-/// the system's randomness, which would cost every check more than its signature does.
-#[derive(Debug, Default)]
-pub struct RequestIds {
-    key: RandomState,
-    made: AtomicU64,
-}
-
-impl RequestIds {
-    /// The next one.
-    pub fn next(&self) -> RequestId {
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let made = self.key.hash_one(number).to_be_bytes().into_iter().chain(number.to_le_bytes());
-        let mut octets = [0; 9];
-        octets.iter_mut().zip(made).for_each(|(octet, made)| *octet = made);
-        let mut text = [b'-'; 12];
-        // Nine octets are twelve characters, so this always fits.
-        let _ = URL_SAFE_NO_PAD.encode_slice(octets, &mut text);
-        RequestId(text)
-    }
-}
-
-impl RequestId {
-    /// Its text.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or("-")
-    }
-
-    /// The request's, made when it has none yet.
-    pub fn of(request: &HttpRequest) -> Self {
-        if let Some(id) = request.extensions().get::<Self>() {
-            return *id;
-        }
-        let door = request.app_data::<Data<Doorward>>();
-        let id = door.map_or_else(|| RequestIds::default().next(), |door| door.request_ids().next());
-        request.extensions_mut().insert(id);
-        id
-    }
-}
+use crate::web::http::error::{Answered, ForgetCookies, WebError};
+use crate::web::mount::Mounted;
+use crate::web::service::{Doorward, missing_doorward};
 
 /// One request to a mount.
 #[derive(Debug, Clone)]
@@ -287,109 +236,5 @@ impl Call {
 
     fn cookies(&self) -> &SessionCookies {
         self.door.cookies()
-    }
-}
-
-/// Who asks, for sessions and audit.
-pub fn client_of(door: &Doorward, request: &HttpRequest) -> Client {
-    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-    Client {
-        address: door.proxies().client_address(request),
-        user_agent: agent.map(ToOwned::to_owned),
-        request_id: Some(RequestId::of(request).as_str().to_owned()),
-        device: door.cookies().read_device(request.headers()),
-    }
-}
-
-/// The one rule of precedence: a header, good or bad, and only without one the cookie (RFC 6750 section 2).
-pub fn access_token(door: &Doorward, request: &HttpRequest) -> Result<Option<AccessToken>, Refusal> {
-    match bearer(request.headers())? {
-        Some(token) => Ok(Some(AccessToken::new(token))),
-        None => credentials::access_cookie(door, request),
-    }
-}
-
-/// What an Authorization header holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Authorization {
-    /// No header, or an empty one, which counts as none.
-    Absent,
-    /// `Bearer TOKEN`: the scheme in any case, one space, one token (RFC 6750 section 2.1, RFC 9110 section 11.1).
-    Bearer(String),
-    /// The scheme without a token.
-    BearerAlone,
-    /// Another scheme, or a text without one.
-    Other(String),
-    /// Several headers, or octets that no token has.
-    Malformed,
-}
-
-impl Authorization {
-    fn read(headers: &HeaderMap) -> Self {
-        let mut lines = headers.get_all(AUTHORIZATION);
-        let line = match (lines.next(), lines.next()) {
-            (None, _) => return Self::Absent,
-            (Some(line), None) => line.to_str().unwrap_or("\0"),
-            (Some(_), Some(_)) => return Self::Malformed,
-        };
-        if line.trim().is_empty() {
-            return Self::Absent;
-        }
-        let (scheme, token) = line.split_once(' ').unwrap_or((line, ""));
-        let in_token = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~+/=".contains(&octet);
-        match (scheme.eq_ignore_ascii_case("bearer"), token) {
-            (true, "") => Self::BearerAlone,
-            (true, token) if token.bytes().all(in_token) => Self::Bearer(token.to_owned()),
-            (true, _) => Self::Malformed,
-            (false, _) if line.contains('\0') => Self::Malformed,
-            (false, _) => Self::Other(line.to_owned()),
-        }
-    }
-}
-
-/// native's reading: only a bearer token is one, and junk is an error of the request.
-pub(in crate::web) fn bearer(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    match Authorization::read(headers) {
-        Authorization::Absent => Ok(None),
-        Authorization::Bearer(token) => Ok(Some(token)),
-        Authorization::BearerAlone | Authorization::Other(_) => Err(Refusal::TokenInvalid),
-        Authorization::Malformed => Err(Refusal::AuthorizationMalformed),
-    }
-}
-
-/// The id of a request that no handler has seen yet.
-pub fn request_id_of(request: &ServiceRequest) -> RequestId {
-    RequestId::of(request.request())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use actix_web::http::header::HeaderValue;
-
-    fn read(lines: &[&str]) -> Result<Option<String>, Refusal> {
-        let mut headers = HeaderMap::new();
-        lines.iter().for_each(|line| headers.append(AUTHORIZATION, HeaderValue::from_str(line).unwrap()));
-        bearer(&headers)
-    }
-
-    #[test]
-    fn the_scheme_has_any_case_and_the_token_one_space() {
-        for line in ["Bearer a.b-c_d", "bearer a.b-c_d", "BEARER a.b-c_d"] {
-            assert_eq!(read(&[line]), Ok(Some("a.b-c_d".to_owned())), "{line}");
-        }
-        for line in ["Bearer  a", "Bearer a b", "Bearer a,b", "Bearer a\tb"] {
-            assert_eq!(read(&[line]), Err(Refusal::AuthorizationMalformed), "{line}");
-        }
-        for line in ["Bearer", "Bearer ", "Basic eDp5", "Token a", "a.b.c"] {
-            assert_eq!(read(&[line]), Err(Refusal::TokenInvalid), "{line}");
-        }
-    }
-
-    #[test]
-    fn none_is_none_and_two_are_too_many() {
-        assert_eq!(read(&[]), Ok(None));
-        assert_eq!(read(&[""]), Ok(None));
-        assert_eq!(read(&["Bearer a", "Bearer a"]), Err(Refusal::AuthorizationMalformed));
     }
 }

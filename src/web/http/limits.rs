@@ -8,10 +8,10 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::middleware::WebError;
 use super::session_cookie;
 use crate::core::error::Refusal;
 use crate::settings::Settings;
+use crate::web::http::error::WebError;
 
 /// The longest path and query.
 pub const URI_MAX: usize = 8 * 1024;

@@ -7,89 +7,23 @@ use std::time::Instant;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::header::{
-    ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
-    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
-};
+use actix_web::http::header::{ACCEPT_LANGUAGE, HeaderValue, TRANSFER_ENCODING};
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use futures_util::FutureExt;
 
-use super::context::{REQUEST_ID, RequestId, RequestIds, request_id_of};
+use super::access_log::log_request;
+use super::credentials::request_id_of;
+use super::error::{ForgetCookies, Refused, WebError, tell};
+use super::request_id::RequestId;
+use super::security_headers::{fence, say_nothing_to_unlisted_origins};
 use super::{limits, problem};
-use crate::clock::Timestamp;
 use crate::core::error::{Error, Fault, Refusal};
-use crate::web::Doorward;
-use crate::web::dialects::Mounted;
-use crate::web::server::connection::{AnswerBody, Requests};
-
-/// Where lines about single requests go.
-pub const REQUESTS: &str = "doorward::request";
-
-/// What a handler returns.
-pub type Answered = Result<HttpResponse, WebError>;
-
-/// A refusal or a fault on its way out. The mount's dialect gives it its shape; outside any mount it is a problem.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct WebError {
-    error: Error,
-}
-
-impl WebError {
-    /// What was refused or broke.
-    pub fn error(&self) -> &Error {
-        &self.error
-    }
-}
-
-impl From<Error> for WebError {
-    fn from(error: Error) -> Self {
-        Self { error }
-    }
-}
-
-impl From<Refusal> for WebError {
-    fn from(refusal: Refusal) -> Self {
-        Self { error: refusal.into() }
-    }
-}
-
-impl ResponseError for WebError {
-    fn status_code(&self) -> StatusCode {
-        problem::of(&self.error).status
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        problem::of(&self.error).answer(None)
-    }
-}
-
-/// Marks an answer that tells a browser to forget its cookies: the session behind them is over for good.
-#[derive(Debug, Clone, Copy)]
-pub struct ForgetCookies;
-
-/// A refusal or a fault with what its shape may need of the request.
-#[derive(Debug)]
-pub struct Refused<'a> {
-    /// What was refused or broke.
-    pub error: &'a Error,
-    /// The request's id.
-    pub id: &'a RequestId,
-    /// The request's method.
-    pub method: &'a Method,
-    /// The request's path and query as they were sent. A query may hold a token.
-    pub target: &'a str,
-    /// Now.
-    pub at: Timestamp,
-    /// The service, for shapes that look like its pages.
-    pub door: &'a Doorward,
-    /// What the client says it speaks (`Accept-Language`).
-    pub speaks: Option<&'a HeaderValue>,
-}
+use crate::web::mount::Mounted;
+use crate::web::server::in_flight::{AnswerBody, Requests};
+use crate::web::service::Doorward;
 
 /// What of a request outlives it, to shape its error with.
 struct Shaper {
@@ -187,17 +121,10 @@ impl Shaper {
             method: &self.method,
             target,
             at,
-            door: &self.door,
+            site: self.door.site(),
+            redirects: self.door.redirects(),
             speaks: self.speaks.as_ref(),
         })
-    }
-}
-
-/// A defect is told with each request that meets it. That the database is away is told by the store, once an outage.
-pub fn tell(fault: &Fault, id: &RequestId) {
-    match fault {
-        Fault::Broken(_) => log::error!(request = id.as_str(); "{fault}"),
-        Fault::Unavailable(_) => log::debug!(request = id.as_str(); "{fault}"),
     }
 }
 
@@ -270,14 +197,6 @@ pub async fn fenced(
     Ok(response.map_body(|_, body| AnswerBody::new(body, answering)))
 }
 
-/// actix-cors says a part of its word to every origin; one that is not listed gets none of it.
-fn say_nothing_to_unlisted_origins(headers: &mut HeaderMap) {
-    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
-        headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);
-        headers.remove(ACCESS_CONTROL_EXPOSE_HEADERS);
-    }
-}
-
 /// An error from outside every mount, with its id.
 fn as_problem(response: ServiceResponse, id: &RequestId) -> ServiceResponse {
     let problem = match response.response().error().map(error_in) {
@@ -285,62 +204,4 @@ fn as_problem(response: ServiceResponse, id: &RequestId) -> ServiceResponse {
         _ => return response,
     };
     ServiceResponse::new(response.request().clone(), problem)
-}
-
-/// Headers of ASVS 3.4: on every answer, errors and unknown paths included. A page that needs more says so itself.
-fn fence(headers: &mut HeaderMap, id: &RequestId, https: bool) {
-    let fixed: [(HeaderName, &'static str); 6] = [
-        (CACHE_CONTROL, "no-store"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    ];
-    let hsts = https.then_some((STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"));
-    for (name, value) in fixed.into_iter().chain(hsts) {
-        if !headers.contains_key(&name) {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-    }
-    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        headers.insert(REQUEST_ID, id);
-    }
-}
-
-/// The same headers without an id, as lines.
-pub fn fence_lines(https: bool) -> Vec<u8> {
-    let mut headers = HeaderMap::new();
-    fence(&mut headers, &RequestIds::default().next(), https);
-    headers.remove(REQUEST_ID);
-    headers.iter().flat_map(header_line).collect()
-}
-
-/// A header as it stands on the wire.
-pub fn header_line((name, value): (&HeaderName, &HeaderValue)) -> Vec<u8> {
-    [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
-}
-
-/// A method of their own making may be anything that somebody sent in the wrong place.
-fn known_method(method: &Method) -> &str {
-    let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
-    if known.contains(method) { method.as_str() } else { "other" }
-}
-
-fn log_request<B>(response: &ServiceResponse<B>, id: &RequestId, began: Instant) {
-    let request = response.request();
-    log_answer(request.method(), request.path(), response.status(), id, began);
-}
-
-/// The path only: a query may hold a token.
-pub fn log_answer(method: &Method, path: &str, status: StatusCode, id: &RequestId, began: Instant) {
-    log::debug!(
-        target: REQUESTS,
-        method = known_method(method),
-        path,
-        status = status.as_u16(),
-        us = began.elapsed().as_micros(),
-        request = id.as_str();
-        "request"
-    );
 }

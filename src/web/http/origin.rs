@@ -8,9 +8,9 @@ use actix_web::http::header::{
     AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 
-use super::context::REQUEST_ID;
 use crate::core::error::Refusal;
 use crate::settings::Settings;
+use crate::web::http::request_id::REQUEST_ID;
 
 /// What `cors` writes into `Vary`, on every answer.
 pub const VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";

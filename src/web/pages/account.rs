@@ -17,7 +17,7 @@ use crate::core::session::Session;
 use crate::core::{Core, Id128};
 use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
+use crate::web::http::error::Answered;
 use crate::web::http::redirect::BACK;
 
 /// The page itself.

@@ -14,7 +14,7 @@ use crate::core::error::{Error, Refusal};
 use crate::secret::Secret;
 use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
+use crate::web::http::error::Answered;
 
 /// What the link carries in its query.
 const TOKEN: &str = "token";

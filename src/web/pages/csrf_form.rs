@@ -8,7 +8,7 @@ use crate::core::error::Error;
 use crate::secret::{base64url, from_base64url, random_bytes};
 use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
+use crate::web::http::error::Answered;
 
 /// The field that carries the token.
 const TOKEN: &str = "token";

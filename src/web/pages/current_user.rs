@@ -9,7 +9,7 @@ use crate::core::error::{Error, Refusal};
 use crate::core::session::Issued;
 use crate::core::session::end::PresentedTokens;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
+use crate::web::http::error::Answered;
 
 /// Somebody who is signed in.
 #[derive(Debug)]

@@ -8,12 +8,11 @@ use actix_web::http::header::{
 use askama::Template;
 use url::form_urlencoded::byte_serialize;
 
+use super::site::Site;
 use super::texts::{self, Texts};
-use super::theme::Site;
 use crate::core::error::{Error, Fault};
-use crate::web::Doorward;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
+use crate::web::http::error::Answered;
 use crate::web::http::redirect::{BACK, back_in};
 
 /// What every page is rendered with.
@@ -27,13 +26,13 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// For whoever speaks this.
-    pub fn new(door: &'a Doorward, speaks: Option<&HeaderValue>) -> Self {
-        Self { t: texts::spoken(speaks), site: door.site() }
+    pub fn new(site: &'a Site, speaks: Option<&HeaderValue>) -> Self {
+        Self { t: texts::spoken(speaks), site }
     }
 
     /// For the client of a call.
     pub fn of(call: &'a Call) -> Self {
-        Self::new(&call.door, call.request.headers().get(ACCEPT_LANGUAGE))
+        Self::new(call.door.site(), call.request.headers().get(ACCEPT_LANGUAGE))
     }
 
     /// The page as an answer. Forms name their origin in `Origin`, which a policy of `no-referrer` would take away.

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::core::session::Issued;
 use crate::secret::{base64url, sha256};
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
+use crate::web::http::error::Answered;
 
 /// How long a redirect is remembered; people do not come back so fast, circles do.
 const REMEMBERED: Duration = Duration::from_mins(1);

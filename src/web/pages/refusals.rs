@@ -7,17 +7,17 @@ use actix_web::http::StatusCode;
 use super::layout::{Frame, Message, with_back};
 use super::texts::{Texts, count};
 use crate::core::error::{Error, Fault, FieldRule, Refusal};
-use crate::web::http::middleware::{Answered, Refused};
+use crate::web::http::error::{Answered, Refused};
 use crate::web::http::problem;
 use crate::web::http::redirect::back_in;
 
 /// A refusal that no form has room for, as a page of its own.
 pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
-    let frame = Frame::new(refused.door, refused.speaks);
+    let frame = Frame::new(refused.site, refused.speaks);
     let (path, query) = refused.target.split_once('?').unwrap_or((refused.target, ""));
     // Where it can be tried again with GET: the form's own page.
     let page = ["/login", "/register", "/logout", "/auth/continue"].into_iter().find(|page| *page == path);
-    let back = back_in(query).and_then(|back| refused.door.redirects().allowed(&back));
+    let back = back_in(query).and_then(|back| refused.redirects.allowed(&back));
     let broken = matches!(refused.error, Error::Fault(Fault::Broken(_)));
     let message = Message {
         frame,

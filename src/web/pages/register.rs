@@ -13,7 +13,7 @@ use crate::core::error::{Error, Refusal};
 use crate::core::registration::sign_up::NewPerson;
 use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
+use crate::web::http::error::Answered;
 use crate::web::http::redirect::BACK;
 
 #[derive(Template)]

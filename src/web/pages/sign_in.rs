@@ -13,7 +13,7 @@ use crate::core::account::identifier::IdentifierKind;
 use crate::core::error::Error;
 use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
+use crate::web::http::error::Answered;
 use crate::web::http::redirect::BACK;
 
 #[derive(Template)]
@@ -79,7 +79,7 @@ fn form(
     filled: &Filled,
     status: StatusCode,
     error: Option<String>,
-) -> Result<HttpResponse, crate::web::http::middleware::WebError> {
+) -> Result<HttpResponse, crate::web::http::error::WebError> {
     let frame = Frame::of(call);
     let back = filled.back.as_deref();
     let page = Page {

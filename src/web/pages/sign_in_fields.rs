@@ -8,7 +8,7 @@ use crate::core::error::Error;
 use crate::core::session::{Device, Issued};
 use crate::secret::Secret;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
+use crate::web::http::error::Answered;
 
 /// A session in this browser, in the place of the one whose cookies it brings.
 pub fn wish(

@@ -10,7 +10,7 @@ use crate::core::SessionId;
 use crate::core::error::Error;
 use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
+use crate::web::http::error::Answered;
 use crate::web::http::redirect::BACK;
 
 #[derive(Template)]

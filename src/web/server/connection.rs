@@ -8,30 +8,20 @@
 //! actix times the first head of a connection and the silence between two requests. It does not time a later head once its
 //! first octet is there, nor the rest of a chunked body that nobody reads any more, nor a client that takes no answer.
 
-use std::cell::Cell;
+use super::in_flight::Requests;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::rt::net::TcpStream;
-use actix_web::web::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::web::Doorward;
-use crate::web::forward_auth::allow_at_once;
 use crate::web::server::request_framing::Phase;
 
 pub use crate::web::server::request_framing::{Arrived, Head, look};
-
-/// How long a connection may go from its beginning, or from its last answer, to its next whole head.
-const REQUEST_PATIENCE: Duration = Duration::from_secs(9);
-
-/// The same after a refusal whose body may still be on its way: the client gets to see the refusal, and no more.
-pub const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a client may leave answers untaken.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(8);
@@ -40,10 +30,12 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(8);
 /// it allows, and knows of the requests alone that it sees: some must go up in that time.
 const OUT_OF_ACTIXS_SIGHT: Duration = Duration::from_secs(2);
 
+/// Answers a request without actix if it can: writes the whole answer, or leaves the buffer empty and returns false.
+pub type FastPath = Rc<dyn Fn(Head<'_>, &mut Vec<u8>) -> bool>;
+
 /// A socket with its deadlines.
-#[derive(Debug)]
 pub struct Connection {
-    door: Doorward,
+    fast_path: Option<FastPath>,
     socket: TcpStream,
     requests: Requests,
     phase: Phase,
@@ -60,82 +52,11 @@ pub struct Connection {
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
-/// What a connection is told about its requests. Goes into the connection's data.
-#[derive(Debug, Clone, Default)]
-pub struct Requests(Rc<Told>);
-
-#[derive(Debug, Default)]
-struct Told {
-    /// How many are being answered: one or none.
-    running: Cell<usize>,
-    /// No further one is wanted.
-    over: Cell<bool>,
-}
-
-/// A request that is being answered, until it is dropped.
-#[derive(Debug)]
-pub struct Answering(Requests);
-
-/// An answer's body: its request is being answered until the last of it is handed over.
-#[derive(Debug)]
-pub struct AnswerBody {
-    body: BoxBody,
-    _answering: Option<Answering>,
-}
-
-impl Requests {
-    /// Notes that one has arrived.
-    pub fn begin(&self) -> Answering {
-        self.0.running.set(self.0.running.get() + 1);
-        Answering(self.clone())
-    }
-
-    /// Notes that the answer to the current one is the connection's last.
-    pub fn end(&self) {
-        self.0.over.set(true);
-    }
-
-    fn none(&self) -> bool {
-        self.0.running.get() == 0
-    }
-
-    /// How long the next one may take to arrive.
-    fn patience(&self) -> Duration {
-        if self.0.over.get() { LINGER } else { REQUEST_PATIENCE }
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        let running = &self.0.0.running;
-        running.set(running.get().saturating_sub(1));
-    }
-}
-
-impl AnswerBody {
-    /// Of a request that is being answered, if its connection is one of ours.
-    pub fn new(body: BoxBody, answering: Option<Answering>) -> Self {
-        Self { body, _answering: answering }
-    }
-}
-
-impl MessageBody for AnswerBody {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(context)
-    }
-}
-
 impl Connection {
     /// Around a socket that was just accepted.
-    pub fn new(socket: TcpStream, door: Doorward) -> Self {
+    pub fn new(socket: TcpStream, fast_path: Option<FastPath>) -> Self {
         Self {
-            door,
+            fast_path,
             socket,
             requests: Requests::default(),
             phase: Phase::default(),
@@ -200,8 +121,9 @@ impl Connection {
             &whole
         };
         let is_in_sight = self.phase.went_up_within(OUT_OF_ACTIXS_SIGHT);
-        let (door, unsent) = (&self.door, &mut self.unsent);
-        match look(request, |head| is_in_sight && allow_at_once(door, head, unsent)) {
+        let (fast_path, unsent) = (self.fast_path.as_ref(), &mut self.unsent);
+        let answers = |head: Head<'_>| is_in_sight && fast_path.is_some_and(|fast_path| fast_path(head, unsent));
+        match look(request, answers) {
             Arrived::Answered => {
                 self.held.clear();
                 Arrived::Answered

@@ -1,8 +1,10 @@
 //! Bind, answer, drain. A stop takes at most 10 s whatever the clients do: `/readyz` says 503, load balancers get
 //! DRAIN_DELAY to notice, running requests get the rest, and what hangs then is cut.
 
+use crate::web::forward_auth::allow_at_once;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -15,11 +17,13 @@ use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, HttpServer, web};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::connection::{Connection, LINGER};
+use super::connection::{Connection, FastPath};
 use crate::settings::Settings;
 use crate::web::endpoints::metrics;
 use crate::web::http::middleware::fenced;
-use crate::web::{Doorward, no_such_route};
+use crate::web::http::routing::no_such_route;
+use crate::web::server::in_flight::LINGER;
+use crate::web::service::Doorward;
 
 /// How long running requests get after the drain delay.
 const FINISH: Duration = Duration::from_secs(5);
@@ -187,17 +191,24 @@ fn listen(
                 data.insert(connection.requests().clone());
             })
             .finish(map_config(app, |()| AppConfig::default()));
-        let door = door.clone();
+        let fast_path = fast_path(&door);
         fn_service(move |socket: TcpStream| {
-            let door = door.clone();
+            let fast_path = fast_path.clone();
             async move {
                 let peer = socket.peer_addr().ok();
-                Ok::<_, DispatchError>((Connection::new(socket, door), Protocol::Http1, peer))
+                Ok::<_, DispatchError>((Connection::new(socket, fast_path), Protocol::Http1, peer))
             }
         })
         .and_then(http)
     };
     Ok((server.listen("doorward", socket, factory)?.run(), address))
+}
+
+/// What a connection answers without actix, unless CHECK_FAST_PATH is off.
+fn fast_path(service: &Doorward) -> Option<FastPath> {
+    let theirs = service.clone();
+    let fast_path: FastPath = Rc::new(move |head, into: &mut Vec<u8>| allow_at_once(&theirs, head, into));
+    service.forward_auth().has_fast_path.then_some(fast_path)
 }
 
 async fn notified(signal: actix_server::GracefulShutdownSignal) {

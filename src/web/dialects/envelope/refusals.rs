@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::wire::envelope;
 use crate::core::error::{Error, FieldFault, FieldRule, Refusal};
-use crate::web::http::middleware::Refused;
+use crate::web::http::error::Refused;
 use crate::web::http::problem;
 
 pub fn refuse(refused: &Refused<'_>) -> HttpResponse {

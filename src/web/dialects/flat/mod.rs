@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use actix_web::web::{self, Payload, ServiceConfig};
 
-use super::Dialect;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::TokenPolicy;
 use crate::secret::AccessToken;
 use crate::web::http::body::Fields;
-use crate::web::http::context::{Authorization, Call};
-use crate::web::http::middleware::Answered;
-use crate::web::resource;
+use crate::web::http::context::Call;
+use crate::web::http::credentials::Authorization;
+use crate::web::http::error::Answered;
+use crate::web::http::routing::resource;
+use crate::web::mount::Dialect;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {

@@ -14,7 +14,7 @@ use crate::core::session::Issued;
 use crate::secret::{RefreshToken, Secret};
 use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
+use crate::web::http::error::Answered;
 
 /// The field that chooses an access token's life, in minutes.
 pub const LIFETIME: &str = "expiresInMins";

@@ -8,15 +8,15 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::Dialect;
 use crate::core::caller::Caller;
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::error::{Error, Refusal};
 use crate::core::{Id128, SessionId};
 use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
-use crate::web::resource;
+use crate::web::http::error::Answered;
+use crate::web::http::routing::resource;
+use crate::web::mount::Dialect;
 use wire::Tokens;
 
 /// The dialect.

@@ -19,7 +19,7 @@ use crate::core::session::{Device, Issued, Session};
 use crate::secret::{RefreshToken, Secret};
 use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
+use crate::web::http::error::Answered;
 
 /// Where the client wants its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

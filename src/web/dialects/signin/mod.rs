@@ -9,12 +9,12 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};
 
-use super::Dialect;
 use crate::core::session::end::PresentedTokens;
 use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
-use crate::web::resource;
+use crate::web::http::error::Answered;
+use crate::web::http::routing::resource;
+use crate::web::mount::Dialect;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {

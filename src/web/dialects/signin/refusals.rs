@@ -5,7 +5,7 @@ use actix_web::http::StatusCode as Status;
 use serde_json::json;
 
 use crate::core::error::{Error, FieldFault, FieldRule, Refusal};
-use crate::web::http::middleware::Refused;
+use crate::web::http::error::Refused;
 use crate::web::http::problem;
 
 pub fn refuse(refused: &Refused<'_>) -> HttpResponse {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use actix_web::web::{self, Payload, Query, ServiceConfig};
 
-use super::Dialect;
 use crate::core::error::Refusal;
 use crate::secret::RefreshToken;
 use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
-use crate::web::resource;
+use crate::web::http::error::Answered;
+use crate::web::http::routing::resource;
+use crate::web::mount::Dialect;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {

@@ -5,7 +5,7 @@ use actix_web::http::StatusCode as Status;
 use serde_json::{Value, json};
 
 use crate::core::error::{Error, FieldFault, FieldRule, Refusal, Taken};
-use crate::web::http::middleware::Refused;
+use crate::web::http::error::Refused;
 use crate::web::http::problem;
 
 /// The order in which a sign-up's fields are told.

@@ -1,14 +1,8 @@
-//! What the pages look like: name, stylesheet and logo, under paths that change with what they hold; and what a browser may
-//! load and send from them.
+//! Theme of the pages: name, stylesheet and logo, under paths that change with their content, and the
+//! Content-Security-Policy that lets a browser load them. They are served by static_files.rs.
 
-use actix_web::HttpResponse;
-use actix_web::http::header::CACHE_CONTROL;
-
-use crate::core::error::Refusal;
 use crate::secret::{base64url, sha256};
 use crate::settings::{Colour, Settings};
-use crate::web::http::context::Call;
-use crate::web::http::middleware::Answered;
 use crate::web::http::redirect::Redirects;
 
 const STYLE: &str = include_str!("../../../templates/pages.css");
@@ -38,8 +32,8 @@ pub struct Site {
 pub struct File {
     /// Its path.
     pub path: String,
-    octets: Vec<u8>,
-    media_type: &'static str,
+    pub(super) octets: Vec<u8>,
+    pub(super) media_type: &'static str,
 }
 
 impl File {
@@ -78,16 +72,6 @@ impl Site {
     pub fn files(&self) -> [&File; 2] {
         [&self.style, &self.logo]
     }
-}
-
-/// `GET /pages/…`
-pub async fn file(call: Call) -> Answered {
-    let files = call.door.site().files();
-    let file = files.into_iter().find(|file| file.path == call.request.path()).ok_or(Refusal::RouteNotFound)?;
-    Ok(HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
-        .content_type(file.media_type)
-        .body(file.octets.clone()))
 }
 
 /// The accent, and black or white upon it: whichever has the higher contrast (WCAG 2.2, relative luminance).
