@@ -1,5 +1,5 @@
 //! All settings: read from the environment and `.env`, checked one by one and against each other, every fault told
-//! at once. One struct a concern, in settings/; their doc comments are the help, `.env.example` and the README's table.
+//! at once. One struct a concern, in settings/; their doc comments are the help, `.env.example` and docs/settings.md.
 
 mod cookies;
 mod cross_checks;
