@@ -1,5 +1,5 @@
 //! What the service can do, over rows and without a wire: the table of contents of core/. Everything here is synchronous;
-//! web reaches it through web/run.rs, the command line and tests directly.
+//! web reaches it through web/blocking.rs, the command line and tests directly.
 
 pub mod account;
 pub mod assertion;
@@ -252,8 +252,8 @@ impl Core {
         !self.store.is_away()
     }
 
-    /// Notes that a request stopped waiting for the database.
-    pub fn note_silence(&self) {
+    /// Records that a request stopped waiting for the database.
+    pub fn record_database_timeout(&self) {
         self.store.note_silence();
     }
 

@@ -2,6 +2,7 @@
 //! files beside; nothing here knows a rule of sessions.
 
 pub mod answer;
+mod blocking;
 pub mod body;
 pub mod call;
 pub mod caller;
@@ -20,7 +21,6 @@ mod pages;
 mod presented_cookies;
 pub mod problem;
 pub mod redirect;
-mod run;
 mod serve;
 mod session_cookie;
 mod silent_sign_up;
@@ -35,31 +35,31 @@ use actix_web::{HttpRequest, Resource};
 
 use crate::clock::Clock;
 use crate::core::background::Background;
-use crate::core::refresh::{AtOnce, Rotatable};
+use crate::core::refresh::Rotatable;
 use crate::core::refusal::{Fault, Refusal};
 use crate::core::session::TokenPolicy;
 use crate::core::{Core, OpenError, Opened};
 use crate::secret::Secret;
 use crate::settings::Settings;
 use answer::{WebError, in_the_dialects_shape};
+use blocking::{Batcher, QueueLimits, WaitEstimator, WorkerPool};
 use call::RequestIds;
 use client_address::TrustedProxies;
 use dialects::{Dialect, Mounted};
 use forward_auth::ForwardAuth;
 use origin::Origins;
 use redirect::Redirects;
-use run::{Foresight, Pool, Room, Together};
 use session_cookie::SessionCookies;
 
 pub use caller::require_session;
 pub use limits::{raise_open_files, too_few_open_files};
 pub use serve::{ServeError, Server};
 
-/// Questions to the database that may wait for each of its connections.
+/// Requests that may wait for each connection to the database.
 const QUEUE_PER_CONNECTION: usize = 128;
 
-/// On SQLite, whoever stands in line to write holds a thread and no connection; and the more stand there, the more share
-/// a commit.
+/// On SQLite a change that waits in the write queue holds a thread and no connection; and the more wait there, the more
+/// share a commit.
 const THREADS_PER_SQLITE_CONNECTION: usize = 4;
 
 /// An opened service: core, pools and the settings of the wire. Cheap to clone; give it to an actix app as `web::Data`.
@@ -68,9 +68,9 @@ pub struct Doorward(Arc<Inner>);
 
 struct Inner {
     core: Core,
-    rows: Pool,
-    hashes: Pool,
-    rotations: Option<Rotations>,
+    database_pool: WorkerPool,
+    hash_pool: WorkerPool,
+    batcher: Option<Batcher>,
     mounts: Vec<Mounted>,
     cookies: SessionCookies,
     origins: Origins,
@@ -80,7 +80,7 @@ struct Inner {
     proxies: TrustedProxies,
     forward_auth: ForwardAuth,
     request_ids: RequestIds,
-    database_patience: Duration,
+    database_timeout: Duration,
     metrics_token: Option<Secret>,
     https: bool,
     draining: AtomicBool,
@@ -103,29 +103,29 @@ impl Doorward {
     pub fn open_with(settings: &Settings, clock: Clock, dialects: &[Dialect]) -> Result<(Self, Opened), OpenError> {
         let (core, opened) = Core::open(settings, clock)?;
         let connections = settings.database.database_connections as usize;
-        let in_line = settings.database.database_url.file().is_some();
-        let rows_threads = if in_line { connections * THREADS_PER_SQLITE_CONNECTION } else { connections };
-        let for_rows =
-            Room { places: connections * QUEUE_PER_CONNECTION, longest_wait: settings.database.database_timeout };
-        let for_hashes = Room {
-            places: usize::from(settings.passwords.hash_queue),
-            longest_wait: settings.passwords.hash_queue_time,
+        let is_sqlite = settings.database.database_url.file().is_some();
+        let database_threads = if is_sqlite { connections * THREADS_PER_SQLITE_CONNECTION } else { connections };
+        let database_queue =
+            QueueLimits { capacity: connections * QUEUE_PER_CONNECTION, max_wait: settings.database.database_timeout };
+        let hash_queue = QueueLimits {
+            capacity: usize::from(settings.passwords.hash_queue),
+            max_wait: settings.passwords.hash_queue_time,
         };
         let hashing_threads = settings.passwords.hashing_threads();
         let mounts: Vec<Mounted> =
             settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
         let inner = Inner {
-            rows: Pool::start("rows", rows_threads, for_rows, core.metrics(), || {}, None)?,
-            // A hash takes as long as the last.
-            hashes: Pool::start(
+            database_pool: WorkerPool::start("rows", database_threads, database_queue, core.metrics(), || {}, None)?,
+            // Every hash takes about as long as the one before, so the wait can be estimated.
+            hash_pool: WorkerPool::start(
                 "hash",
                 hashing_threads,
-                for_hashes,
+                hash_queue,
                 core.metrics(),
-                run::stand_back,
-                Some(Foresight::new(hashing_threads, for_hashes.longest_wait)),
+                blocking::lower_thread_priority,
+                Some(WaitEstimator::new(hashing_threads, hash_queue.max_wait)),
             )?,
-            rotations: rotations(&core, for_rows)?,
+            batcher: batcher(&core, database_queue)?,
             pages: pages::mounted(settings, &mounts),
             site: pages::Site::new(settings),
             cookies: SessionCookies::new(settings),
@@ -135,7 +135,8 @@ impl Doorward {
             forward_auth: ForwardAuth::new(settings, native_prefix(&mounts)),
             request_ids: RequestIds::default(),
             mounts,
-            database_patience: settings.database.database_timeout.mul_f32(0.95),
+            // The rest is for the answer, so that a client has it within the timeout.
+            database_timeout: settings.database.database_timeout.mul_f32(0.95),
             metrics_token: settings.metrics.metrics_token.clone(),
             https: settings.is_https(),
             draining: AtomicBool::new(false),
@@ -231,32 +232,31 @@ impl Doorward {
         mounted.unwrap_or(&self.0.pages).policy.clone()
     }
 
-    fn database_patience(&self) -> Duration {
-        self.0.database_patience
+    /// How long a request waits for the database.
+    fn database_timeout(&self) -> Duration {
+        self.0.database_timeout
     }
 
-    fn rows_pool(&self) -> &Pool {
-        &self.0.rows
+    fn database_pool(&self) -> &WorkerPool {
+        &self.0.database_pool
     }
 
-    fn rotations(&self) -> Option<&Rotations> {
-        self.0.rotations.as_ref()
+    fn batcher(&self) -> Option<&Batcher> {
+        self.0.batcher.as_ref()
     }
 
-    fn hash_pool(&self) -> &Pool {
-        &self.0.hashes
+    fn hash_pool(&self) -> &WorkerPool {
+        &self.0.hash_pool
     }
 }
 
-/// Refreshes that are one statement each, and share their transaction where the database has one writer.
-type Rotations = Together<Rotatable, AtOnce>;
-
-fn rotations(core: &Core, room: Room) -> Result<Option<Rotations>, Fault> {
+/// Where the database has one writer, refreshes are coalesced.
+fn batcher(core: &Core, limits: QueueLimits) -> Result<Option<Batcher>, Fault> {
     if !core.shares_commits() {
         return Ok(None);
     }
-    let theirs = core.clone();
-    Together::start("refreshes", room, core.metrics(), move |all: &[Rotatable]| theirs.rotate_together(all)).map(Some)
+    let writer = core.clone();
+    Batcher::start(limits, core.metrics(), move |all: &[Rotatable]| writer.rotate_together(all)).map(Some)
 }
 
 /// Where native is, unless at the root.

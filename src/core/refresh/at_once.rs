@@ -115,3 +115,15 @@ impl Core {
         Ok(issued)
     }
 }
+
+#[cfg(test)]
+impl Rotatable {
+    /// For tests that never write it: one of a session that does not exist.
+    pub(crate) fn of_generation(generation: i64) -> Self {
+        use crate::clock::Timestamp;
+        use crate::store::{AccountId, Id128};
+        let at = Timestamp::from_seconds(1);
+        let to = Rotation { at, key_id: String::new(), idle_expires_at: at, access_expires_at: at };
+        Self { named: Named { session: Id128(uuid::Uuid::nil()), account: AccountId(1), generation }, to }
+    }
+}
