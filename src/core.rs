@@ -249,12 +249,12 @@ impl Core {
         if due {
             let _ = self.store.probe();
         }
-        !self.store.is_away()
+        !self.store.is_unavailable()
     }
 
     /// Records that a request stopped waiting for the database.
     pub fn record_database_timeout(&self) {
-        self.store.note_silence();
+        self.store.record_timeout();
     }
 
     /// The counters as text, with what is known only at this moment.

@@ -38,7 +38,7 @@ fn a_refresh_waits_for_a_lock_once() {
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
     lock.release();
     let log = node.stderr();
-    assert!(log.contains("door=write") && !log.contains("door=read"), "{log}");
+    assert!(log.contains("path=write") && !log.contains("path=read"), "{log}");
 }
 
 fn a_pool_that_is_used_up_refuses_in_time_and_recovers(backend: Backend) {

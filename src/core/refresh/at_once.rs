@@ -82,7 +82,7 @@ impl Core {
     /// A repeated answer needs no write, so while nobody can write, nobody tries this.
     pub(super) fn rotatable(&self, named: Named, policy: &TokenPolicy) -> Option<Rotatable> {
         let more_to_write = !policy.rotates || policy.revokes_on_rotation || policy.opaque_refresh;
-        if more_to_write || self.store.is_away() {
+        if more_to_write || self.store.is_unavailable() {
             return None;
         }
         Some(Rotatable { named, to: self.rotation(policy, self.now()) })
