@@ -6,16 +6,17 @@
 //! Query functions take a connection and never begin a transaction. They ask for the row of a unique key by `get_result`:
 //! `first` adds `LIMIT ?`, and SQLite parses a statement anew whenever that is bound.
 
-mod batch;
-mod checkpoint;
+mod availability;
 mod connection;
-mod line;
+mod group_commit;
 pub mod listen;
 mod migrate;
-mod outage;
-mod prepared;
+mod statement_cache;
 pub mod tables;
 mod transaction;
+mod wal_checkpoint;
+mod wal_pressure;
+mod write_queue;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,10 +28,11 @@ pub use connection::{DatabaseUrl, Db};
 pub use tables::columns::{AccountId, AccountStatus, Id128, SessionId};
 
 use crate::metrics::Metrics;
-use checkpoint::{Bell, Checkpointer};
+use availability::Availability;
 use connection::{Manager, Pooled};
-use line::Line;
-use outage::Outage;
+use wal_checkpoint::Checkpointer;
+use wal_pressure::WalPressure;
+use write_queue::WriteQueue;
 
 /// No transaction is committed that was open longer. The poll of revocations relies on it: a row may become visible that
 /// much later than one with a higher id, and no more.
@@ -110,23 +112,23 @@ pub struct Store {
     writers: Writers,
     url: DatabaseUrl,
     lock_wait: Duration,
-    outage: Arc<Outage>,
+    availability: Arc<Availability>,
 }
 
 #[derive(Clone)]
 enum Writers {
-    /// PostgreSQL makes those wait that must, and commits together what comes together.
-    Beside(r2d2::Pool<Manager>),
+    /// PostgreSQL has many writers, and groups their commits itself.
+    Pooled(r2d2::Pool<Manager>),
     /// SQLite has one writer.
-    InLine(Arc<Line>, #[expect(dead_code, reason = "stops with the last clone")] Arc<Checkpointer>),
+    Queued(Arc<WriteQueue>, #[expect(dead_code, reason = "stops with the last clone")] Arc<Checkpointer>),
 }
 
 impl Writers {
-    fn in_line(url: &DatabaseUrl, pool: r2d2::Pool<Manager>, patience: Duration) -> Result<Self, Error> {
-        let bell = Arc::new(Bell::default());
-        let line = Arc::new(Line::new(pool, patience, Arc::clone(&bell)));
-        let checkpointer = Checkpointer::start(url, Arc::clone(&line), bell)?;
-        Ok(Self::InLine(line, Arc::new(checkpointer)))
+    fn queued(url: &DatabaseUrl, pool: r2d2::Pool<Manager>, max_wait: Duration) -> Result<Self, Error> {
+        let wal_pressure = Arc::new(WalPressure::default());
+        let queue = Arc::new(WriteQueue::new(pool, max_wait, Arc::clone(&wal_pressure)));
+        let checkpointer = Checkpointer::start(url, Arc::clone(&queue), wal_pressure)?;
+        Ok(Self::Queued(queue, Arc::new(checkpointer)))
     }
 }
 
@@ -148,11 +150,11 @@ impl Store {
         // One more than there are threads for requests, for housekeeping.
         let readers = build(connections.max(1) + 1, 1);
         let writers = match url.file() {
-            Some(_) => Writers::in_line(url, build(1, 1), wait)?,
-            None => Writers::Beside(readers.clone()),
+            Some(_) => Writers::queued(url, build(1, 1), wait)?,
+            None => Writers::Pooled(readers.clone()),
         };
-        let outage = Arc::new(Outage::new(metrics));
-        Ok(Self { readers, writers, url: url.clone(), lock_wait: wait, outage })
+        let availability = Arc::new(Availability::new(metrics));
+        Ok(Self { readers, writers, url: url.clone(), lock_wait: wait, availability })
     }
 
     /// Where the rows are.
@@ -185,14 +187,14 @@ impl Store {
         listen::Listener::open(&self.url, self.lock_wait)
     }
 
-    /// Whether the last call found nobody, or nobody who can write.
-    pub fn is_away(&self) -> bool {
-        self.outage.is_on()
+    /// Whether the last read or the last write found the database unavailable.
+    pub fn is_unavailable(&self) -> bool {
+        self.availability.is_unavailable()
     }
 
-    /// Notes that a caller stopped waiting for an answer.
-    pub fn note_silence(&self) {
-        self.outage.note_silence();
+    /// Records that a caller stopped waiting for a result.
+    pub fn record_timeout(&self) {
+        self.availability.record_timeout();
     }
 
     /// Asks, and commits a transaction that changes nothing: whether the disk has room, the lock is free, the server is no
@@ -214,7 +216,7 @@ impl Store {
             // A connection that a restarted server cut says so only when used; asking twice does no harm.
             answer = with(&self.readers, &mut ask);
         }
-        self.outage.note_read(began, &answer);
+        self.availability.record_read(began, &answer);
         answer
     }
 
@@ -238,10 +240,10 @@ impl Store {
     ) -> Result<T, Error> {
         let began = Instant::now();
         let outcome = match &self.writers {
-            Writers::Beside(pool) => try_again(|| with(pool, |db| on_postgres(db, change))),
-            Writers::InLine(line, _) => line.write(change),
+            Writers::Pooled(pool) => try_again(|| with(pool, |db| on_postgres(db, change))),
+            Writers::Queued(queue, _) => queue.write(change),
         };
-        self.outage.note_write(began, &outcome);
+        self.availability.record_write(began, &outcome);
         outcome
     }
 }
@@ -288,7 +290,7 @@ fn with<T>(pool: &r2d2::Pool<Manager>, work: impl FnOnce(&mut Db) -> Result<T, E
     let mut pooled = pool.get().map_err(|cause| Error::Unavailable(format!("no connection: {cause}")))?;
     let pooled: &mut Pooled = &mut pooled;
     let outcome = work(&mut pooled.db);
-    pooled.suspect = matches!(outcome, Err(Error::Unavailable(_)));
+    pooled.broken = matches!(outcome, Err(Error::Unavailable(_)));
     outcome
 }
 

@@ -1,5 +1,5 @@
 //! How a transaction begins, ends and is undone on either backend, and how a part of one is. Who shares one, and who runs
-//! it again, is for store.rs and batch.rs.
+//! it again, is for store.rs and group_commit.rs.
 
 use std::time::Instant;
 
