@@ -8,6 +8,7 @@
 
 mod availability;
 mod connection;
+mod error;
 mod group_commit;
 pub mod listen;
 mod migrate;
@@ -22,10 +23,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 pub use connection::{DatabaseUrl, Db};
+pub use error::Error;
+use error::LOST_A_RACE;
 pub use tables::columns::{AccountId, AccountStatus, Id128, SessionId};
+pub use transaction::LONGEST_TRANSACTION;
 
 use crate::metrics::Metrics;
 use availability::Availability;
@@ -34,76 +37,11 @@ use wal_checkpoint::Checkpointer;
 use wal_pressure::WalPressure;
 use write_queue::WriteQueue;
 
-/// No transaction is committed that was open longer. The poll of revocations relies on it: a row may become visible that
-/// much later than one with a higher id, and no more.
-pub const LONGEST_TRANSACTION: Duration = Duration::from_secs(8);
-
 /// How long a start waits for other nodes that start.
 const START_WAIT: Duration = Duration::from_secs(60);
 
 /// How often a PostgreSQL transaction that lost a deadlock or a serialisation race is tried again.
 const TRIES: usize = 4;
-
-/// Runs a query on the connection that `Db` is: `on_one!(db, |db| query.execute(db))`. What diesel runs on a connection that
-/// may be either has its text made three times over; this is for what nearly every request asks.
-macro_rules! on_one {
-    ($either:expr, |$db:ident| $run:expr) => {
-        match $either {
-            $crate::store::Db::Sqlite($db) => $run,
-            $crate::store::Db::Postgres($db) => $run,
-        }
-    };
-}
-use on_one;
-
-/// What went wrong with the rows, in the three ways a caller can tell apart.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A unique column already holds the value.
-    #[error("a unique value is taken")]
-    Taken,
-    /// The change gave itself up; nothing of it was written.
-    #[error("the change was given up")]
-    Abandoned,
-    /// The database cannot be asked now; the same call may work later.
-    #[error("the database is unavailable: {0}")]
-    Unavailable(String),
-    /// A defect: a query that does not fit its table, a row that does not fit its type, a failed migration.
-    #[error("the database refused: {0}")]
-    Broken(String),
-}
-
-impl Error {
-    /// libpq's message goes over several lines.
-    fn no_connection(cause: &diesel::ConnectionError) -> Self {
-        Self::Unavailable(cause.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
-    }
-
-    fn migration(source: &(dyn std::error::Error + Send + Sync)) -> Self {
-        Self::Broken(format!("a migration failed: {source}"))
-    }
-}
-
-impl From<DieselError> for Error {
-    fn from(error: DieselError) -> Self {
-        match error {
-            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Taken,
-            DieselError::DatabaseError(
-                DatabaseErrorKind::ForeignKeyViolation
-                | DatabaseErrorKind::NotNullViolation
-                | DatabaseErrorKind::CheckViolation,
-                about,
-            ) => Self::Broken(about.message().to_owned()),
-            DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => {
-                Self::Unavailable(LOST_A_RACE.to_owned())
-            }
-            DieselError::DatabaseError(_, about) => Self::Unavailable(about.message().to_owned()),
-            // SQLite may have rolled back by itself, and then has nothing to roll back.
-            DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::from(*commit_error),
-            other => Self::Broken(other.to_string()),
-        }
-    }
-}
 
 /// The rows of one database. Cheap to clone.
 #[derive(Clone)]
@@ -277,9 +215,6 @@ fn try_again<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Erro
     }
     outcome
 }
-
-/// Stands for 40001, which diesel has a kind for.
-const LOST_A_RACE: &str = "could not serialize access";
 
 /// 40P01 comes as PostgreSQL's own words only.
 fn lost_a_race(cause: &str) -> bool {

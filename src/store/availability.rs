@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::Error;
 use crate::metrics::Metrics;
+use crate::store::error::Error;
 
 /// The state of one path to the database. Reads and writes fail separately: a lock held elsewhere or a full disk stops
 /// writes only.

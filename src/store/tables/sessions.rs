@@ -8,8 +8,10 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use super::opaque_tokens;
 use super::schema::{accounts, sessions};
 use crate::clock::Timestamp;
+use crate::store::connection::{Db, on_one};
+use crate::store::error::Error;
 use crate::store::statement_cache::CacheStatement as _;
-use crate::store::{AccountId, AccountStatus, Db, Error, SessionId, on_one};
+use crate::store::tables::columns::{AccountId, AccountStatus, SessionId};
 
 /// One row, column by column.
 #[derive(Debug, Clone, Queryable, Insertable)]

@@ -4,8 +4,9 @@ use diesel::prelude::*;
 
 use super::schema::throttles;
 use crate::clock::Timestamp;
+use crate::store::connection::Db;
+use crate::store::error::Error;
 use crate::store::statement_cache::CacheStatement as _;
-use crate::store::{Db, Error};
 
 /// What the keys of accounts begin with. Their rows stay until they are reset, or a patient guesser would begin anew each
 /// day; there are no more of them than there are accounts, devices and sessions.

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::oneshot;
 
-use super::{QueueLimits, RETRY_AFTER};
 use crate::core::error::{Error, Fault, Refusal};
 use crate::core::session::refresh::fast_path::{AtOnce, Rotatable};
 use crate::metrics::Metrics;
+use crate::web::blocking::pool::QueueLimits;
+use crate::web::blocking::retry_after::RETRY_AFTER;
 
 /// The most refreshes in one batch: each of them waits for the last.
 const MAX_BATCH: usize = 64;

@@ -4,7 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::RETRY_AFTER;
 use crate::core::Core;
 use crate::core::caller::Client;
 use crate::core::credential::password_change::PasswordChange;
@@ -16,6 +15,7 @@ use crate::core::registration::sign_up::NewPerson;
 use crate::core::session::refresh::fast_path::AtOnce;
 use crate::core::session::{Issued, TokenPolicy};
 use crate::secret::{RefreshToken, Secret};
+use crate::web::blocking::retry_after::RETRY_AFTER;
 use crate::web::service::Doorward;
 
 /// How often a sign-in starts again because the account changed while its secret was checked.

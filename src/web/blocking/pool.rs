@@ -17,9 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::JoinError;
 use tokio::time::timeout;
 
-use super::{RETRY_AFTER, WaitEstimator};
 use crate::core::error::{Error, Fault, Refusal};
 use crate::metrics::Metrics;
+use crate::web::blocking::retry_after::RETRY_AFTER;
+use crate::web::blocking::wait_estimator::WaitEstimator;
 
 /// The nice value of threads that hash passwords (setpriority(2)): checks and refreshes, which take microseconds, must
 /// not wait for a time slice behind hashes, which take a quarter of a second.
