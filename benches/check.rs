@@ -15,7 +15,7 @@ use doorward::core::credential::password::{Hasher, Pepper, new_password};
 use doorward::core::keys::signing_key::{KeyRing, SigningKey};
 use doorward::core::revocation::cache::View;
 use doorward::core::token::claims::AccessClaims;
-use doorward::core::token::{TokenGate, TokenRules};
+use doorward::core::token::{TokenAuthority, TokenRules};
 use doorward::core::{AccountId, Id128};
 use doorward::secret::{MacKey, Secret};
 use doorward::store::tables::revocations::RevocationRow;
@@ -65,10 +65,10 @@ fn rules() -> TokenRules {
 }
 
 /// A gate of each algorithm that access tokens may have.
-fn gates() -> [(&'static str, TokenGate); 3] {
+fn gates() -> [(&'static str, TokenAuthority); 3] {
     let ed = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
     let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();
-    let gate = |key| TokenGate::new(rules(), &KeyRing::new(key, [])).unwrap();
+    let gate = |key| TokenAuthority::new(rules(), &KeyRing::new(key, [])).unwrap();
     [
         ("HS256", gate(SigningKey::hs256("k1", KEY))),
         ("EdDSA", gate(SigningKey::eddsa("k1", ed.as_ref()).unwrap())),

@@ -92,10 +92,10 @@ where
 }
 
 fn checks(folder: &Path, rounds: usize) {
-    let (door, _) = Doorward::open_with(&settings(folder), Clock::settable(NOW), dialects::ALL).unwrap();
-    let token = sign_in(door.core()).access.expose().to_owned();
+    let (service, _) = Doorward::open_with(&settings(folder), Clock::settable(NOW), dialects::ALL).unwrap();
+    let token = sign_in(service.core()).access.expose().to_owned();
     actix_web::rt::System::new().block_on(async {
-        let service = init_service(App::new().configure(door.configure()).wrap(door.cors())).await;
+        let service = init_service(App::new().configure(service.configure()).wrap(service.cors())).await;
         let request = || {
             let request = TestRequest::get().uri("/auth/verify").peer_addr(([127, 0, 0, 1], 1).into());
             request.insert_header(("cookie", format!("accessToken={token}"))).to_request()
@@ -110,20 +110,20 @@ fn checks(folder: &Path, rounds: usize) {
 
 /// A check on a kept connection, from its octets to those of its answer.
 #[inline(never)]
-fn counted_at_once(door: &Doorward, octets: &[u8], into: &mut Vec<u8>) -> bool {
-    test_api::answer_at_once(door, octets, into)
+fn counted_at_once(service: &Doorward, bytes: &[u8], into: &mut Vec<u8>) -> bool {
+    test_api::answer_at_once(service, bytes, into)
 }
 
 fn checks_at_once(folder: &Path, rounds: usize) {
-    let (door, _) = Doorward::open_with(&settings(folder), Clock::settable(NOW), dialects::ALL).unwrap();
-    let issued = sign_in(door.core());
-    door.core().find_identity(issued.account).unwrap();
+    let (service, _) = Doorward::open_with(&settings(folder), Clock::settable(NOW), dialects::ALL).unwrap();
+    let issued = sign_in(service.core());
+    service.core().find_identity(issued.account).unwrap();
     let cookie = format!("accessToken={}", issued.access.expose());
-    let octets = format!("GET /auth/verify HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n");
+    let bytes = format!("GET /auth/verify HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n");
     let mut answer = Vec::new();
     for _ in 0..rounds {
         answer.clear();
-        assert!(counted_at_once(&door, octets.as_bytes(), &mut answer));
+        assert!(counted_at_once(&service, bytes.as_bytes(), &mut answer));
     }
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
 }

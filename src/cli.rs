@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::core::Core;
 use crate::settings::{Settings, describe};
 use crate::web::dialects;
-use error::Failure;
+use error::CommandError;
 
 /// Sign-in for apps: sessions in HttpOnly cookies, and a logout that is a logout, at once.
 #[derive(Debug, Parser)]
@@ -68,16 +68,16 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match obey(cli.command.unwrap_or(Command::Serve(serve::Serve::default()))) {
+    match dispatch(cli.command.unwrap_or(Command::Serve(serve::Serve::default()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            console::complain(&failure.to_string());
+            console::print_error(&failure.to_string());
             ExitCode::FAILURE
         }
     }
 }
 
-fn obey(command: Command) -> Result<(), Failure> {
+fn dispatch(command: Command) -> Result<(), CommandError> {
     if let Command::Settings(list) = &command {
         list.run();
         return Ok(());
@@ -99,7 +99,7 @@ fn obey(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn open(settings: &Settings) -> Result<Core, Failure> {
+fn open(settings: &Settings) -> Result<Core, CommandError> {
     Ok(Core::open(settings, Clock::system())?.0)
 }
 

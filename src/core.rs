@@ -33,13 +33,13 @@ use crate::store::Store;
 use credential::password::Hasher;
 use defence::throttle_policy::ThrottleRules;
 use duplicate_cookies::DuplicateCookies;
-use error::Fault;
+use error::InternalError;
 use keys::key_source::{FileVersion, KeySource, LoadedKeys};
 use keys::signing_key::{KeysError, PublicKey};
 use rate::{RateRules, Rates};
-use registration::mail_queue::Mailing;
-use session::confirmations::Receipts;
-use token::{TokenGate, TokenRules};
+use registration::mail_queue::MailQueue;
+use session::confirmations::PendingConfirmations;
+use token::{TokenAuthority, TokenRules};
 
 pub use crate::store::{AccountId, AccountStatus, Id128, SessionId};
 
@@ -57,15 +57,15 @@ pub struct Inner {
     rules: Rules,
     metrics: Metrics,
     hasher: Hasher,
-    gate: ArcSwap<TokenGate>,
+    gate: ArcSwap<TokenAuthority>,
     keys: KeySource,
     keys_read: Mutex<KeysRead>,
     keys_unusable: AtomicBool,
     view: revocation::cache::View,
-    receipts: Receipts,
+    confirmations: PendingConfirmations,
     rates: Rates,
     duplicate_cookies: DuplicateCookies,
-    mailing: Option<Mailing>,
+    mail_queue: Option<MailQueue>,
     probed: Mutex<Option<Instant>>,
 }
 
@@ -148,12 +148,12 @@ impl Core {
     }
 
     /// The counters as text, with what is known only at this moment.
-    pub fn metrics_text(&self) -> Result<String, Fault> {
+    pub fn metrics_text(&self) -> Result<String, InternalError> {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics.view_age.set(self.view.age().as_secs_f64());
-        self.metrics.view_entries.set(count(self.view.len()));
-        self.metrics.receipts_unwritten.set(count(self.receipts.unwritten().len()));
-        self.metrics.text().map_err(|why| Fault::Broken(format!("metrics: {why}")))
+        self.metrics.cache_age.set(self.view.age().as_secs_f64());
+        self.metrics.cache_entries.set(count(self.view.len()));
+        self.metrics.confirmations_pending.set(count(self.confirmations.unwritten().len()));
+        self.metrics.text().map_err(|why| InternalError::Broken(format!("metrics: {why}")))
     }
 
     /// What other services check access tokens with: the `kid` and public half of every believed key that has one.
@@ -167,7 +167,7 @@ impl Core {
     }
 
     /// The current keys; held for one operation.
-    fn gate(&self) -> Guard<Arc<TokenGate>> {
+    fn gate(&self) -> Guard<Arc<TokenAuthority>> {
         self.gate.load()
     }
 
@@ -187,7 +187,7 @@ impl Core {
             return Ok(None);
         }
         let id = ring.active().id.clone();
-        match TokenGate::new(self.rules.tokens.clone(), &ring) {
+        match TokenAuthority::new(self.rules.tokens.clone(), &ring) {
             Ok(gate) => self.gate.store(Arc::new(gate)),
             Err(fault) => log::error!(error:% = fault; "the new keys cannot sign"),
         }

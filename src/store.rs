@@ -84,7 +84,7 @@ impl Store {
                 .build_unchecked(Manager { url: url.clone(), lock_wait: wait })
         };
         connection::create_private(url).map_err(|cause| Error::Unavailable(cause.to_string()))?;
-        when_unlocked(|| connect(url))?;
+        retry_while_locked(|| connect(url))?;
         // One more than there are threads for requests, for housekeeping.
         let readers = build(connections.max(1) + 1, 1);
         let writers = match url.file() {
@@ -101,13 +101,13 @@ impl Store {
     }
 
     /// Whether rows become visible in the order of their ids: with one writer they do.
-    pub fn commits_in_order(&self) -> bool {
+    pub fn is_single_writer(&self) -> bool {
         self.url.file().is_some()
     }
 
     /// Brings the tables to this version; names what it ran.
     pub fn migrate(&self) -> Result<Vec<String>, Error> {
-        when_unlocked(|| migrate::run(&mut connect(&self.url)?))
+        retry_while_locked(|| migrate::run(&mut connect(&self.url)?))
     }
 
     /// Whether anybody is registered.
@@ -117,7 +117,7 @@ impl Store {
 
     /// How many migrations are missing.
     pub fn pending_migrations(&self) -> Result<usize, Error> {
-        when_unlocked(|| migrate::pending(&mut connect(&self.url)?))
+        retry_while_locked(|| migrate::pending(&mut connect(&self.url)?))
     }
 
     /// Connects a listener of its own.
@@ -192,7 +192,7 @@ fn connect(url: &DatabaseUrl) -> Result<Db, Error> {
 
 /// What a start asks, again while another node that starts beside it holds SQLite's lock: where two connections change a
 /// new file's journal mode, SQLite says so at once, whatever the busy timeout.
-pub fn when_unlocked<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+pub fn retry_while_locked<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     let began = Instant::now();
     loop {
         match attempt() {

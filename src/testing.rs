@@ -45,7 +45,7 @@ pub struct TestService {
 
 struct Started {
     address: SocketAddr,
-    door: Doorward,
+    service: Doorward,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -133,12 +133,12 @@ impl Builder {
     fn launch(&self, folder: &Path) -> Result<Started, String> {
         let settings = self.settings(folder)?;
         let opened = Doorward::open_with(&settings, self.clock.clone(), &self.dialects);
-        let (door, _) = opened.map_err(|why| why.to_string())?;
+        let (service, _) = opened.map_err(|why| why.to_string())?;
         if self.demo {
-            demo::load(door.core()).map_err(|why| why.to_string())?;
+            demo::load(service.core()).map_err(|why| why.to_string())?;
         }
         let (tell, told) = mpsc::channel();
-        let (ours, routes) = (door.clone(), self.routes);
+        let (ours, routes) = (service.clone(), self.routes);
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let server = Server::bind(&ours, &settings, routes);
@@ -153,7 +153,7 @@ impl Builder {
             });
         });
         let (address, handle) = told.recv().map_err(|why| why.to_string())??;
-        Ok(Started { address, door, handle, thread: Some(thread) })
+        Ok(Started { address, service, handle, thread: Some(thread) })
     }
 }
 
@@ -196,7 +196,7 @@ impl TestService {
 
     /// The rules behind the wire, for what no wire offers: adding privileged accounts, housekeeping now.
     pub fn core(&self) -> &Core {
-        self.started.door.core()
+        self.started.service.core()
     }
 
     /// The folder that holds its files.

@@ -11,7 +11,7 @@ use diesel::{Connection, SqliteConnection};
 use doorward::clock::{Clock, Timestamp};
 use doorward::core::keys::signing_key::{KeyRing, SigningKey};
 use doorward::core::token::claims::{AccessClaims, RefreshClaims};
-use doorward::core::token::{TokenGate, TokenRules};
+use doorward::core::token::{TokenAuthority, TokenRules};
 use doorward::core::{AccountId, Id128, SessionId};
 use doorward::secret::base64url;
 use doorward::settings::TokenAlgorithm;
@@ -34,7 +34,7 @@ const AGENT: &str =
 
 /// Keys, and what they sign.
 pub struct Keys {
-    gate: TokenGate,
+    gate: TokenAuthority,
     made: Timestamp,
 }
 
@@ -72,7 +72,7 @@ impl Keys {
             clock_skew: Duration::from_secs(5),
         };
         let ring = KeyRing::new(SigningKey::of(algorithm, "bench", &key).unwrap(), []);
-        Self { gate: TokenGate::new(rules, &ring).unwrap(), made: made() }
+        Self { gate: TokenAuthority::new(rules, &ring).unwrap(), made: made() }
     }
 
     /// An access token of the n-th session, as good as any other of it.

@@ -1,14 +1,14 @@
 //! Why a command failed, in words for the operator who typed it.
 
 use crate::core::error::{Error, Refusal};
-use crate::core::keys::rotation::KeyCareError;
+use crate::core::keys::rotation::KeyAdminError;
 use crate::core::startup::OpenError;
 use crate::settings::Faults;
 use crate::web::ServeError;
 
 /// Why a command failed, in words for the person who typed it.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum CommandError {
     #[error("{0}")]
     Settings(#[from] Faults),
     #[error("{0}")]
@@ -18,7 +18,7 @@ pub enum Failure {
     #[error("{}", explain(.0))]
     Core(#[from] Error),
     #[error("{0}")]
-    Keys(#[from] KeyCareError),
+    Keys(#[from] KeyAdminError),
     #[error("{0}")]
     Other(String),
 }
@@ -27,7 +27,7 @@ pub enum Failure {
 pub fn explain(error: &Error) -> String {
     match error {
         Error::Refusal(Refusal::InvalidFields(faults)) => {
-            let told = faults.iter().map(|fault| format!("{} {}", fault.field, fault.rule.says()));
+            let told = faults.iter().map(|fault| format!("{} {}", fault.field, fault.rule.message()));
             told.collect::<Vec<_>>().join("\n")
         }
         Error::Refusal(Refusal::IdentifierTaken(taken)) => {

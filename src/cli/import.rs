@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use super::console::{is_watched, progress, say};
-use crate::cli::error::{Failure, explain};
+use super::console::{is_watched, print_line, progress};
+use crate::cli::error::{CommandError, explain};
 use crate::core::Core;
 use crate::core::account::import;
-use crate::core::account::import::{Newcomer, Outcome};
+use crate::core::account::import::{ImportRecord, Outcome};
 use crate::settings::values::role;
 use fields::Reading;
 use records::Records;
@@ -72,7 +72,7 @@ struct Tally {
 }
 
 impl Import {
-    pub fn run(self, core: &Core) -> Result<(), Failure> {
+    pub fn run(self, core: &Core) -> Result<(), CommandError> {
         let reading = Reading {
             flat: self.format == Format::Flat,
             plain_secrets: self.plain_secrets || self.format == Format::Flat,
@@ -92,12 +92,14 @@ impl Import {
 }
 
 /// Whatever stood before is in, and a second run finds it so.
-fn stopped(first: usize, why: &Failure) -> Failure {
-    Failure::Other(format!("{why}; what stands before line {first} is done, and the same command goes on from there"))
+fn stopped(first: usize, why: &CommandError) -> CommandError {
+    CommandError::Other(format!(
+        "{why}; what stands before line {first} is done, and the same command goes on from there"
+    ))
 }
 
-fn take(import: &mut import::Import<'_>, batch: Vec<Line>, tally: &mut Tally) -> Result<(), Failure> {
-    let newcomers: Vec<Newcomer> = batch.iter().filter_map(|line| line.read.clone().ok()).collect();
+fn take(import: &mut import::Import<'_>, batch: Vec<Line>, tally: &mut Tally) -> Result<(), CommandError> {
+    let newcomers: Vec<ImportRecord> = batch.iter().filter_map(|line| line.read.clone().ok()).collect();
     tally.plain |= newcomers.iter().any(|newcomer| newcomer.person.password.is_some() || newcomer.person.pin.is_some());
     let (watched, before) = (is_watched(), tally.lines);
     let (hashed, drawn) = (AtomicUsize::new(0), Mutex::new(Instant::now()));
@@ -130,8 +132,8 @@ impl Tally {
     fn count(&mut self, number: usize, label: Option<&str>, outcome: Result<Outcome, String>) {
         self.lines += 1;
         let tell = |what: &str| match label {
-            Some(label) => say(&format!("line {number} ({label}): {what}")),
-            None => say(&format!("line {number}: {what}")),
+            Some(label) => print_line(&format!("line {number} ({label}): {what}")),
+            None => print_line(&format!("line {number}: {what}")),
         };
         let why = match outcome {
             Ok(Outcome::Added { has_secret }) => {
@@ -156,21 +158,24 @@ impl Tally {
         tell(&format!("refused: {why}"));
     }
 
-    fn conclude(&self, dry_run: bool) -> Result<(), Failure> {
+    fn conclude(&self, dry_run: bool) -> Result<(), CommandError> {
         if self.already > NAMED {
-            say(&format!("and {} more that are already there", self.already - NAMED));
+            print_line(&format!("and {} more that are already there", self.already - NAMED));
         }
         let added = if dry_run { "would be added" } else { "added" };
         let Self { lines, already, refused, .. } = self;
-        say(&format!("{lines} accounts read: {} {added}, {already} already there, {refused} refused", self.added));
+        print_line(&format!(
+            "{lines} accounts read: {} {added}, {already} already there, {refused} refused",
+            self.added
+        ));
         if self.without_secret > 0 {
-            say(&format!("{} without a secret: nobody signs in there until one is set", self.without_secret));
+            print_line(&format!("{} without a secret: nobody signs in there until one is set", self.without_secret));
         }
         if self.plain && !dry_run {
-            say("the file holds plain secrets: remove it when you are done");
+            print_line("the file holds plain secrets: remove it when you are done");
         }
         if self.refused > 0 {
-            return Err(Failure::Other(format!("{refused} of {lines} accounts were refused")));
+            return Err(CommandError::Other(format!("{refused} of {lines} accounts were refused")));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::console::say;
+use super::console::print_line;
 use crate::settings::describe;
 use crate::web::dialects;
 
@@ -19,7 +19,7 @@ pub struct List {
 impl List {
     pub fn run(&self) {
         let text = if self.markdown { markdown() } else { env_file() };
-        say(text.trim_end());
+        print_line(text.trim_end());
     }
 }
 

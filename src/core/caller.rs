@@ -26,7 +26,7 @@ pub struct Caller {
 
 impl Caller {
     /// The same, unless all it may do is change its password or sign out.
-    pub fn unrestricted(self) -> Result<Self, Refusal> {
+    pub fn require_full_access(self) -> Result<Self, Refusal> {
         if self.must_change_password { Err(Refusal::PasswordChangeRequired) } else { Ok(self) }
     }
 }

@@ -1,4 +1,4 @@
-//! Every reason for a no, in one closed list, and `Fault` for what broke. How a reason is said (status, body, words)
+//! Every reason for a no, in one closed list, and `InternalError` for what broke. How a reason is said (status, body, words)
 //! is each dialect's to decide, and each must decide it for every reason.
 
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub enum Refusal {
     /// The confirmation of a sign-up whose link is unknown, spent or over, or whose password is another: one answer for all.
     ConfirmationInvalid,
     /// Fields that break a rule, each with its rule.
-    InvalidFields(Vec<FieldFault>),
+    InvalidFields(Vec<FieldError>),
     /// A body that cannot be read at all; says where.
     MalformedBody(String),
     /// A body in another format than the route takes.
@@ -101,14 +101,14 @@ impl Taken {
 
 /// A field and the rule it breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldFault {
+pub struct FieldError {
     /// The field's name on the wire.
     pub field: String,
     /// What is wrong with it.
     pub rule: FieldRule,
 }
 
-impl FieldFault {
+impl FieldError {
     /// A fault of this field.
     pub fn new(field: impl Into<String>, rule: FieldRule) -> Self {
         Self { field: field.into(), rule }
@@ -146,7 +146,7 @@ pub enum FieldRule {
 
 impl FieldRule {
     /// The rule in words that follow the field's name.
-    pub fn says(self) -> String {
+    pub fn message(self) -> String {
         match self {
             Self::Missing => "is required".to_owned(),
             Self::OneOf(which) => format!("or another of {which} is required"),
@@ -200,7 +200,7 @@ impl Refusal {
             Self::AccountNotFound => "account_not_found",
             Self::SessionNotFound => "session_not_found",
             Self::Throttled(_) => "throttled",
-            Self::Busy(_) => "busy",
+            Self::Busy(_) => "overloaded",
         }
     }
 
@@ -223,7 +223,7 @@ impl Refusal {
 
 /// What broke. Logged once with its cause; the client is told the kind only.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum InternalError {
     /// Something this service needs cannot be asked now; the same request may work later.
     #[error("unavailable: {0}")]
     Unavailable(String),
@@ -240,7 +240,7 @@ pub enum Error {
     Refusal(Refusal),
     /// Something broken.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 impl Error {
@@ -249,7 +249,7 @@ impl Error {
     pub fn of_refresh(self) -> Self {
         match self {
             Self::Refusal(refusal) => refusal.of_refresh().into(),
-            fault @ Self::Fault(_) => fault,
+            fault @ Self::InternalError(_) => fault,
         }
     }
 }
@@ -260,7 +260,7 @@ impl From<Refusal> for Error {
     }
 }
 
-impl From<store::Error> for Fault {
+impl From<store::Error> for InternalError {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::Unavailable(cause) => Self::Unavailable(cause),
@@ -273,12 +273,12 @@ impl From<store::Error> for Fault {
 
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
-        Self::Fault(error.into())
+        Self::InternalError(error.into())
     }
 }
 
 impl From<NoRandomness> for Error {
     fn from(error: NoRandomness) -> Self {
-        Self::Fault(Fault::Broken(error.to_string()))
+        Self::InternalError(InternalError::Broken(error.to_string()))
     }
 }

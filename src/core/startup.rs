@@ -10,17 +10,17 @@ use arc_swap::ArcSwap;
 use super::background::Background;
 use super::credential::password::Hasher;
 use super::duplicate_cookies::DuplicateCookies;
-use super::error::Fault;
+use super::error::InternalError;
 use super::keys::key_source::KeySource;
 use super::keys::signing_key::KeysError;
 use super::maintenance::housekeeping;
 use super::rate::Rates;
 use super::registration::confirmation_mail;
-use super::registration::mail_queue::Mailing;
+use super::registration::mail_queue::MailQueue;
 use super::revocation::cache::View;
 use super::revocation::feed;
-use super::session::confirmations::Receipts;
-use super::token::TokenGate;
+use super::session::confirmations::PendingConfirmations;
+use super::token::TokenAuthority;
 use super::{Core, Inner, KeysRead, Rules};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -52,7 +52,7 @@ pub enum OpenError {
     Keys(#[from] KeysError),
     /// A defect.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 /// What opening found and made.
@@ -68,7 +68,7 @@ impl Core {
     /// Opens database and keys, brings the tables up to date if the settings say so, and reads every revocation.
     pub fn open(settings: &Settings, clock: Clock) -> Result<(Self, Opened), OpenError> {
         let database = &settings.database;
-        let metrics = Metrics::new().map_err(|why| Fault::Broken(format!("metrics: {why}")))?;
+        let metrics = Metrics::new().map_err(|why| InternalError::Broken(format!("metrics: {why}")))?;
         let (size, timeout) = (database.database_connections, database.database_timeout);
         let store = Store::open(&database.database_url, size, timeout, metrics.clone()).map_err(OpenError::Database)?;
         let migrations = migrate_if_wanted(&store, database.auto_migrate)?;
@@ -82,7 +82,7 @@ impl Core {
         };
         if keys.uses_file()
             && !keys.file.exists()
-            && store::when_unlocked(|| store.has_accounts()).map_err(OpenError::Database)?
+            && store::retry_while_locked(|| store.has_accounts()).map_err(OpenError::Database)?
         {
             return Err(OpenError::KeysMissing(keys.file));
         }
@@ -91,16 +91,16 @@ impl Core {
         let loaded = keys.load_or_create(clock.now())?;
         let rules = Rules::new(settings);
         let inner = Inner {
-            gate: ArcSwap::from_pointee(TokenGate::new(rules.tokens.clone(), &loaded.ring)?),
+            gate: ArcSwap::from_pointee(TokenAuthority::new(rules.tokens.clone(), &loaded.ring)?),
             hasher: Hasher::new(loaded.peppers, settings.passwords.bcrypt_cost),
             keys_read: Mutex::new(KeysRead { version, pending: loaded.pending }),
             keys_unusable: AtomicBool::new(false),
             keys,
             view: View::default(),
-            receipts: Receipts::default(),
+            confirmations: PendingConfirmations::default(),
             rates: Rates::default(),
             duplicate_cookies: DuplicateCookies::default(),
-            mailing: Mailing::new(settings).map_err(OpenError::Mail)?,
+            mail_queue: MailQueue::new(settings).map_err(OpenError::Mail)?,
             probed: Mutex::new(None),
             store,
             clock,
@@ -108,15 +108,15 @@ impl Core {
             metrics,
         };
         let core = Self(Arc::new(inner));
-        store::when_unlocked(|| core.read_revocations()).map_err(OpenError::Database)?;
-        core.tidy_view().map_err(OpenError::Database)?;
+        store::retry_while_locked(|| core.resync_revocations()).map_err(OpenError::Database)?;
+        core.prune_revocation_cache().map_err(OpenError::Database)?;
         Ok((core, Opened { migrations, keys_created: loaded.created }))
     }
 
     /// Starts what a node does by itself.
-    pub fn start_background(&self) -> Result<Vec<Background>, Fault> {
+    pub fn start_background(&self) -> Result<Vec<Background>, InternalError> {
         let mut threads = vec![housekeeping::start(self.clone())?, feed::start(self.clone())?];
-        if self.mailing.is_some() {
+        if self.mail_queue.is_some() {
             threads.push(confirmation_mail::start(self.clone())?);
         }
         Ok(threads)

@@ -100,21 +100,21 @@ impl Settings {
 
     /// What a sign-up by mail lacks, a sentence each.
     fn mail_contradictions(&self) -> Vec<String> {
-        if !self.passwords.signup_silent {
+        if !self.passwords.signup_confirm_email {
             return Vec::new();
         }
-        let lacks = |is_there: bool, what: &str| (!is_there).then(|| format!("SIGNUP_SILENT: {what}"));
-        let tells_by_mail = "it tells people by mail, and";
+        let lacks = |is_there: bool, what: &str| (!is_there).then(|| format!("SIGNUP_CONFIRM_EMAIL: {what}"));
+        let confirms_by_mail = "it tells people by mail, and";
         [
             lacks(
                 self.mail.smtp_url.is_some(),
-                &format!("{tells_by_mail} SMTP_URL does not say which server takes it"),
+                &format!("{confirms_by_mail} SMTP_URL does not say which server takes it"),
             ),
-            lacks(self.mail.mail_from.is_some(), &format!("{tells_by_mail} MAIL_FROM does not say whom it is from")),
+            lacks(self.mail.mail_from.is_some(), &format!("{confirms_by_mail} MAIL_FROM does not say whom it is from")),
             lacks(
                 self.confirm_page().is_some(),
                 &format!(
-                    "{tells_by_mail} its link needs a page; set PUBLIC_URL, or SIGNUP_CONFIRM_URL to a page of the app"
+                    "{confirms_by_mail} its link needs a page; set PUBLIC_URL, or SIGNUP_CONFIRM_URL to a page of the app"
                 ),
             ),
         ]

@@ -105,7 +105,7 @@ fn rules_file(text: &str) -> Result<RulesFile, String> {
 /// Under a prefix that no header with a meaning of its own has. No underscore: some servers take `Remote_User` for
 /// `Remote-User`, so a client could speak for the proxy.
 fn header(text: &str) -> Result<String, String> {
-    let fits = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-';
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let name = text.to_ascii_lowercase();
     let ours = (name.starts_with("remote-") || name.starts_with("x-")) && !name.starts_with("x-forwarded-");
     let taken = ["x-request-id", "x-content-type-options"].contains(&name.as_str());

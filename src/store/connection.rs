@@ -92,9 +92,9 @@ impl FromStr for DatabaseUrl {
             );
         }
         // libpq's own message would quote the part that it cannot read, which is mostly the password.
-        let escapes = url.match_indices('%').all(|(at, _)| {
-            url.get(at + 1..at + 3).is_some_and(|hex| hex.bytes().all(|octet| octet.is_ascii_hexdigit()))
-        });
+        let escapes = url
+            .match_indices('%')
+            .all(|(at, _)| url.get(at + 1..at + 3).is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit())));
         if !escapes {
             return Err("a % in it is no escape; write %25 for a % in the password".into());
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::web::ServiceConfig;
 
-use super::http::error::Refused;
+use super::http::error::ErrorContext;
 use crate::core::session::TokenPolicy;
 use crate::settings::{Mount, Settings};
 
@@ -20,7 +20,7 @@ pub struct Dialect {
     /// Adds its routes to a scope.
     pub routes: fn(&mut ServiceConfig),
     /// Says a refusal or a fault in its own shape.
-    pub refuse: fn(&Refused<'_>) -> HttpResponse,
+    pub refuse: fn(&ErrorContext<'_>) -> HttpResponse,
     /// Its access token's life, unless settings say otherwise; `None`: ACCESS_TTL.
     pub access_ttl: Option<Duration>,
     /// Its session's idle life, unless settings say otherwise; `None`: REFRESH_TTL.
@@ -36,7 +36,7 @@ pub struct Dialect {
     /// The role of those who register here; `None`: SIGNUP_ROLE.
     pub signup_role: Option<&'static str>,
     /// Whether a sign-in also sets the cookie of a known device. Where a contract names every cookie there is, it does not.
-    pub knows_devices: bool,
+    pub issues_trusted_device: bool,
 }
 
 impl Dialect {
@@ -45,7 +45,7 @@ impl Dialect {
         name: &'static str,
         prefix: &'static str,
         routes: fn(&mut ServiceConfig),
-        refuse: fn(&Refused<'_>) -> HttpResponse,
+        refuse: fn(&ErrorContext<'_>) -> HttpResponse,
     ) -> Self {
         Self {
             name,
@@ -59,7 +59,7 @@ impl Dialect {
             opaque_refresh: false,
             registers_into_session: false,
             signup_role: None,
-            knows_devices: false,
+            issues_trusted_device: false,
         }
     }
 }

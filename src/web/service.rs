@@ -13,10 +13,10 @@ use super::http::redirect::Redirects;
 use super::http::request_id::RequestIds;
 use super::http::session_cookie::SessionCookies;
 use super::mount::Mounted;
-use super::pages::site::Site;
+use super::pages::theme::Theme;
 use crate::core::Core;
 use crate::core::background::Background;
-use crate::core::error::Fault;
+use crate::core::error::InternalError;
 use crate::core::session::TokenPolicy;
 use crate::secret::Secret;
 
@@ -34,7 +34,7 @@ pub(super) struct Inner {
     pub(super) origins: Origins,
     pub(super) redirects: Redirects,
     pub(super) pages: Mounted,
-    pub(super) site: Site,
+    pub(super) theme: Theme,
     pub(super) proxies: TrustedProxies,
     pub(super) forward_auth: ForwardAuth,
     pub(super) request_ids: RequestIds,
@@ -93,8 +93,8 @@ impl Doorward {
         &self.0.redirects
     }
 
-    pub(super) fn site(&self) -> &Site {
-        &self.0.site
+    pub(super) fn theme(&self) -> &Theme {
+        &self.0.theme
     }
 
     pub(super) fn proxies(&self) -> &TrustedProxies {
@@ -132,6 +132,6 @@ impl Doorward {
     }
 }
 
-pub(super) fn missing_doorward() -> Fault {
-    Fault::Broken("the app has no web::Data<Doorward>; add it with .configure(door.configure())".to_owned())
+pub(super) fn missing_doorward() -> InternalError {
+    InternalError::Broken("the app has no web::Data<Doorward>; add it with .configure(door.configure())".to_owned())
 }

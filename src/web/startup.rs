@@ -12,7 +12,7 @@ use super::dialects;
 use super::endpoints::{health, jwks, metrics};
 use super::forward_auth::{self, config::ForwardAuth};
 use super::http::client_address::TrustedProxies;
-use super::http::middleware::in_the_dialects_shape;
+use super::http::middleware::render_errors;
 use super::http::origin::Origins;
 use super::http::redirect::Redirects;
 use super::http::request_id::RequestIds;
@@ -23,8 +23,8 @@ use super::pages;
 use super::service::{Doorward, Inner};
 use crate::clock::Clock;
 use crate::core::Core;
-use crate::core::error::Fault;
-use crate::core::session::refresh::fast_path::Rotatable;
+use crate::core::error::InternalError;
+use crate::core::session::refresh::fast_path::RotationAttempt;
 use crate::core::startup::{OpenError, Opened};
 use crate::settings::Settings;
 
@@ -69,7 +69,7 @@ impl Doorward {
             )?,
             batcher: batcher(&core, database_queue)?,
             pages: pages::mounted(settings, &mounts),
-            site: pages::site::Site::new(settings),
+            theme: pages::theme::Theme::new(settings),
             cookies: SessionCookies::new(settings),
             origins: Origins::new(settings),
             redirects: Redirects::new(settings),
@@ -90,20 +90,20 @@ impl Doorward {
     /// Adds health, the public keys, the pages, the checks and every mount to an actix app, the longest prefix first, so that
     /// the root takes what is left.
     pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
-        let door = self.clone();
+        let service = self.clone();
         move |app: &mut ServiceConfig| {
-            let mut mounts: Vec<&Mounted> = door.0.mounts.iter().collect();
+            let mut mounts: Vec<&Mounted> = service.0.mounts.iter().collect();
             mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
             // The checks first: routes are tried in order, and nothing is asked for as often.
-            app.app_data(Data::new(door.clone())).configure(forward_auth::routes(""));
-            if let Some(prefix) = native_prefix(&door.0.mounts) {
+            app.app_data(Data::new(service.clone())).configure(forward_auth::routes(""));
+            if let Some(prefix) = native_prefix(&service.0.mounts) {
                 app.configure(forward_auth::routes(prefix));
             }
             app.configure(forward_auth::assertion_keys).configure(health::routes).configure(jwks::routes);
-            if let Some(token) = &door.0.metrics_token {
+            if let Some(token) = &service.0.metrics_token {
                 app.configure(metrics::guarded(token.clone()));
             }
-            pages::routes(&door, &door.0.pages, app);
+            pages::routes(&service, &service.0.pages, app);
             for mounted in mounts {
                 app.service(mount(mounted));
             }
@@ -112,12 +112,12 @@ impl Doorward {
 }
 
 /// Where the database has one writer, refreshes are coalesced.
-fn batcher(core: &Core, limits: QueueLimits) -> Result<Option<Batcher>, Fault> {
+fn batcher(core: &Core, limits: QueueLimits) -> Result<Option<Batcher>, InternalError> {
     if !core.shares_commits() {
         return Ok(None);
     }
     let writer = core.clone();
-    Batcher::start(limits, core.metrics(), move |all: &[Rotatable]| writer.rotate_together(all)).map(Some)
+    Batcher::start(limits, core.metrics(), move |all: &[RotationAttempt]| writer.rotate_batch(all)).map(Some)
 }
 
 /// Where native is, unless at the root.
@@ -129,7 +129,7 @@ fn native_prefix(mounts: &[Mounted]) -> Option<&str> {
 fn mount(mounted: &Mounted) -> impl actix_web::dev::HttpServiceFactory + use<> {
     web::scope(mounted.scope())
         .app_data(Data::new(mounted.clone()))
-        .wrap(from_fn(in_the_dialects_shape))
+        .wrap(from_fn(render_errors))
         .configure(mounted.dialect.routes)
         .default_service(web::to(no_such_route))
 }

@@ -7,14 +7,14 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue}
 use ipnet::IpNet;
 
 use super::dialects::{envelope, flat, native, pin, signin, store};
-use super::forward_auth::allow_at_once;
+use super::forward_auth::try_fast_path;
 use super::http::body::Fields;
 use super::http::client_address::{FORWARDED_FOR, TrustedProxies};
 use super::http::redirect::Redirects;
 use super::http::session_cookie;
 use crate::core::error::Refusal;
 use crate::settings::RedirectHost;
-use crate::web::server::request_framing::{Arrived, look};
+use crate::web::server::request_framing::{ReadAction, look};
 use crate::web::service::Doorward;
 
 /// A head: method, target, names in lower case with their values.
@@ -44,19 +44,19 @@ pub fn client_address(peer: IpAddr, trusted: &[IpNet], lines: &[&[u8]]) -> IpAdd
 }
 
 /// Method, target and header lines of octets that are one request without a body, to the last of them.
-pub fn whole_head(octets: &[u8]) -> Option<Head> {
+pub fn whole_head(bytes: &[u8]) -> Option<Head> {
     let mut found = None;
-    let arrived = look(octets, |head| {
+    let arrived = look(bytes, |head| {
         let headers = head.headers.iter().map(|header| (header.name.to_ascii_lowercase(), header.value.to_vec()));
         found = Some((head.method.to_owned(), head.target.to_owned(), headers.collect()));
         true
     });
-    found.filter(|_| arrived == Arrived::Answered)
+    found.filter(|_| arrived == ReadAction::HandlerResult)
 }
 
 /// Answers octets that are one check whose yes is in memory, as a connection does between two requests.
-pub fn answer_at_once(door: &Doorward, octets: &[u8], into: &mut Vec<u8>) -> bool {
-    look(octets, |head| allow_at_once(door, head, into)) == Arrived::Answered
+pub fn answer_at_once(service: &Doorward, bytes: &[u8], into: &mut Vec<u8>) -> bool {
+    look(bytes, |head| try_fast_path(service, head, into)) == ReadAction::HandlerResult
 }
 
 /// Where a way back leads, at https://auth.example with good.test among its REDIRECT_HOSTS and /home for a default.

@@ -2,7 +2,7 @@
 
 use doorward::core::AccountStatus;
 use doorward::core::caller::Client;
-use doorward::core::registration::sign_up::{NewPerson, Privileges};
+use doorward::core::registration::sign_up::{Privileges, Registration};
 use doorward::secret::Secret;
 use doorward::testing::TestService;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ on_both_backends!(
 /// An account as an operator adds it, with a PIN and without a password.
 pub fn add_with_pin(service: &TestService, name: &str, pin: &str) {
     let (name, pin) = (Some(name.to_owned()), Some(Secret::new(pin)));
-    let person = NewPerson { name, pin, ..NewPerson::default() };
+    let person = Registration { name, pin, ..Registration::default() };
     let core = service.core();
     let validated = core.validate_account(person, Privileges::default()).unwrap();
     core.add_account(&validated.hash(core.hasher()).unwrap(), &Client::operator()).unwrap();

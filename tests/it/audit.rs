@@ -81,7 +81,7 @@ fn attempts_refused_by_the_throttle_do_not_fill_the_table(backend: Backend) {
     let refused: Vec<String> = kinds(&service).into_iter().filter(|kind| kind.starts_with("sign_in_refused")).collect();
     let (wrong, throttled) = ("sign_in_refused invalid_credentials", "sign_in_refused throttled");
     assert_eq!(refused, [wrong, wrong, throttled]);
-    assert!(service.core().metrics_text().unwrap().contains("doorward_throttled_total 17"));
+    assert!(service.core().metrics_text().unwrap().contains("doorward_throttle_rejections_total 17"));
 }
 
 fn events_are_purged_after_their_retention(backend: Backend) {

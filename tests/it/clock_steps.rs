@@ -59,7 +59,7 @@ fn trouble(service: &mut TestService) {
     service.core().purge().unwrap();
     service.restart();
     service.core().purge().unwrap();
-    service.core().keep_up().unwrap();
+    service.core().sync().unwrap();
 }
 
 /// Every way to end sessions; the tokens that are dead after all of them, in the order in which they died.
@@ -241,7 +241,7 @@ fn a_spent_token_counts_as_reuse_once_the_clock_is_right(backend: Backend) {
         let right = service.clock().now();
         let child = Tokens::set_by(&refresh_with(&service, &spent.refresh));
         assert!(is_believed(&service, &child.access));
-        service.core().write_receipts().unwrap();
+        service.core().flush_confirmations().unwrap();
         if hours < 0 {
             service.clock().set(shifted(right, hours));
             trouble(&mut service);

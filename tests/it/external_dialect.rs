@@ -13,8 +13,8 @@ use doorward::core::error::{FieldRule, Refusal};
 use doorward::core::session::end::PresentedTokens;
 use doorward::secret::RefreshToken;
 use doorward::web::http::body::Fields;
-use doorward::web::http::context::Call;
-use doorward::web::http::error::{Answered, Refused};
+use doorward::web::http::context::RequestContext;
+use doorward::web::http::error::{HandlerResult, ErrorContext};
 use doorward::web::http::problem;
 use doorward::web::http::routing::resource;
 use doorward::web::mount::Dialect;
@@ -40,36 +40,36 @@ fn routes(mount: &mut ServiceConfig) {
         .service(resource("/who", "GET").route(web::get().to(who)));
 }
 
-fn refuse(refused: &Refused<'_>) -> HttpResponse {
+fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let problem = problem::of(refused.error);
     HttpResponse::build(problem.status).body(format!("no: {}", problem.code))
 }
 
-async fn sign_in(call: Call, mut payload: Payload) -> Answered {
-    let mut fields = Fields::optional(&call.request, &mut payload).await?;
+async fn sign_in(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let mut fields = Fields::optional(&context.request, &mut payload).await?;
     let who = fields.text("who").unwrap_or_default();
     if who.is_empty() {
         fields.fault::<()>("who", FieldRule::Missing);
     }
     let word = GivenSecret::Password(fields.required_secret("word"));
     fields.end()?;
-    let entered = call.sign_in(SignIn::new(vec![(IdentifierKind::Any, who)], word)).await?.issued;
+    let entered = context.sign_in(SignIn::new(vec![(IdentifierKind::Any, who)], word)).await?.issued;
     Ok(HttpResponse::Ok().body(format!("{} {}", entered.access.expose(), entered.refresh.expose())))
 }
 
-async fn again(call: Call, token: String) -> Answered {
-    let issued = call.refresh(RefreshToken::new(token), call.policy()).await?;
+async fn again(context: RequestContext, token: String) -> HandlerResult {
+    let issued = context.refresh(RefreshToken::new(token), context.policy()).await?;
     Ok(HttpResponse::Ok().body(format!("{} {}", issued.access.expose(), issued.refresh.expose())))
 }
 
-async fn sign_out(call: Call) -> Answered {
-    call.sign_out_live(PresentedTokens { access: call.bearer_only()?, refresh: None }).await?;
+async fn sign_out(context: RequestContext) -> HandlerResult {
+    context.sign_out_live(PresentedTokens { access: context.bearer_only()?, refresh: None }).await?;
     Ok(HttpResponse::build(StatusCode::NO_CONTENT).finish())
 }
 
-async fn who(call: Call) -> Answered {
-    let caller = call.resolve(call.bearer_only()?).await?;
-    let account = call.account_of(&caller).await?;
+async fn who(context: RequestContext) -> HandlerResult {
+    let caller = context.resolve(context.bearer_only()?).await?;
+    let account = context.account_of(&caller).await?;
     Ok(HttpResponse::Ok().body(account.username.ok_or(Refusal::AccountNotFound)?))
 }
 

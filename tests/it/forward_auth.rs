@@ -9,7 +9,7 @@ mod signed_assertion;
 mod verify;
 
 use doorward::core::caller::Client;
-use doorward::core::registration::sign_up::{NewPerson, Privileges};
+use doorward::core::registration::sign_up::{Privileges, Registration};
 use doorward::secret::Secret;
 use doorward::testing::TestService;
 
@@ -48,10 +48,10 @@ pub fn check(service: &TestService, path: &str, access: &str) -> Response {
 
 /// Adds an account as an operator does.
 pub fn add_account(service: &TestService, username: &str, role: &str, permissions: &[&str]) {
-    let person = NewPerson {
+    let person = Registration {
         username: Some(username.to_owned()),
         password: Some(Secret::new(PASSWORD)),
-        ..NewPerson::default()
+        ..Registration::default()
     };
     let privileges = Privileges {
         role: Some(role.to_owned()),

@@ -25,21 +25,21 @@ impl Dice {
 const TELLING: &[u8] = b";=, \t\r\n\"\\{}[]:.%\x00\x7f\x80\xff0aA-_";
 
 fn changed(seed: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
-    let mut octets = seed.to_vec();
+    let mut bytes = seed.to_vec();
     for _ in 0..=dice.next(4) {
-        let at = dice.next(octets.len() + 1);
+        let at = dice.next(bytes.len() + 1);
         match dice.next(5) {
-            0 => octets.insert(at, TELLING[dice.next(TELLING.len())]),
-            1 if at < octets.len() => drop(octets.remove(at)),
-            2 if at < octets.len() => octets[at] = TELLING[dice.next(TELLING.len())],
-            3 => octets.truncate(at),
+            0 => bytes.insert(at, TELLING[dice.next(TELLING.len())]),
+            1 if at < bytes.len() => drop(bytes.remove(at)),
+            2 if at < bytes.len() => bytes[at] = TELLING[dice.next(TELLING.len())],
+            3 => bytes.truncate(at),
             _ => {
                 let from = dice.next(other.len() + 1);
-                octets.splice(at..at, other[from..].iter().copied());
+                bytes.splice(at..at, other[from..].iter().copied());
             }
         }
     }
-    octets
+    bytes
 }
 
 fn holds(name: &str, property: fn(&[u8])) {

@@ -230,7 +230,7 @@ fn delivery_confirmations_survive_a_restart(backend: Backend) {
     let first = Tokens::held_by(&register(&service, "emily"));
     let child = refreshed(&service, &first.refresh);
     assert!(is_believed(&service, &child.access));
-    service.core().write_receipts().unwrap();
+    service.core().flush_confirmations().unwrap();
     service.restart();
     service.advance(PAST_THE_GRACE);
     assert_reuse(&refresh_with(&service, &first.refresh));
@@ -319,10 +319,10 @@ fn a_signing_key_rotation_ends_no_session(backend: Backend) {
     let kid = |token: &str| parts_of(token).0["kid"].as_str().unwrap().to_owned();
     for _ in 0..2 {
         let key = service.core().rotate_signing_key(None).unwrap().id;
-        service.core().keep_up().unwrap();
+        service.core().sync().unwrap();
         // A new key signs once every node has had time to read it.
         service.advance(Duration::from_secs(2));
-        service.core().keep_up().unwrap();
+        service.core().sync().unwrap();
         assert!(is_believed(&service, &old.access), "an access token outlives the change of keys");
         assert_eq!(
             refreshed(&service, &parent.refresh).refresh,

@@ -29,13 +29,13 @@ const MOUNTS: [(&str, &str); 6] = [
 const KIB: usize = 1024;
 
 /// A path of this many octets, its query included.
-fn long(path: &str, octets: usize) -> String {
-    format!("{path}?{}", "q".repeat(octets - path.len() - 1))
+fn long(path: &str, bytes: usize) -> String {
+    format!("{path}?{}", "q".repeat(bytes - path.len() - 1))
 }
 
 /// With headers of so many octets, none of them of an impossible size.
-fn with_headers(mut request: Request, octets: usize) -> Request {
-    for number in 0..octets / KIB {
+fn with_headers(mut request: Request, bytes: usize) -> Request {
+    for number in 0..bytes / KIB {
         let name = format!("X-Filler-{number:02}");
         request = request.header(&name, "h".repeat(KIB - name.len() - 4));
     }
@@ -43,9 +43,9 @@ fn with_headers(mut request: Request, octets: usize) -> Request {
 }
 
 /// With cookies of so many octets, over two lines.
-fn with_cookies(request: Request, octets: usize) -> Request {
-    let half = |octets: usize| format!("filler={}", "c".repeat(octets - 7));
-    request.cookie_header(&half(octets / 2)).cookie_header(&half(octets - octets / 2))
+fn with_cookies(request: Request, bytes: usize) -> Request {
+    let half = |bytes: usize| format!("filler={}", "c".repeat(bytes - 7));
+    request.cookie_header(&half(bytes / 2)).cookie_header(&half(bytes - bytes / 2))
 }
 
 fn a_head_over_the_limits_is_refused_in_the_mounts_own_shape(backend: Backend) {

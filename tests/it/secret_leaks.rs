@@ -271,7 +271,7 @@ fn rows(place: &Place, backend: Backend) -> Vec<u8> {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().fold(String::new(), |text, octet| text + &format!("{octet:02x}"))
+    text.bytes().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[expect(clippy::print_stdout, reason = "how long the walk was")]

@@ -91,7 +91,7 @@ fn every_encoding_of_a_secret_is_found_at_any_position() {
     known.add("an opaque token", id);
     known.add("a password", "too-short");
     known.add("a password", "aaaaaaaaaaaaaaaaaaaa");
-    let octets = uuid::Uuid::try_parse(id).unwrap().into_bytes();
+    let bytes = uuid::Uuid::try_parse(id).unwrap().into_bytes();
     let parts: Vec<&str> = jwt.split('.').collect();
     let forms: [&[u8]; 7] = [
         PLANTED.as_bytes(),
@@ -100,7 +100,7 @@ fn every_encoding_of_a_secret_is_found_at_any_position() {
         b"signature-of-ours",
         id.as_bytes(),
         b"018f6b1e7c3a7d219f105a2b3c4d5e6f",
-        &octets,
+        &bytes,
     ];
     for form in forms {
         for (before, after) in [("", ""), ("x", ""), ("", "\n"), ("a line\n\"quoted ", "\" and more of it")] {

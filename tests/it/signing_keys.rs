@@ -57,7 +57,7 @@ fn algorithm_of(token: &str) -> String {
 fn rotate(service: &TestService, algorithm: TokenAlgorithm) -> String {
     let id = service.core().rotate_signing_key(Some(algorithm)).unwrap().id;
     service.advance(SETTLED);
-    service.core().keep_up().unwrap();
+    service.core().sync().unwrap();
     id
 }
 
@@ -114,12 +114,12 @@ fn switching_the_algorithm_ends_no_session(backend: Backend) {
     let mut held = vec![Tokens::held_by(&register(&service, "emily"))];
     for algorithm in [TokenAlgorithm::EdDsa, TokenAlgorithm::Es256, TokenAlgorithm::Hs256] {
         let id = service.core().rotate_signing_key(Some(algorithm)).unwrap().id;
-        service.core().keep_up().unwrap();
+        service.core().sync().unwrap();
         let early = Tokens::held_by(&sign_in(&service, "emily"));
         assert_ne!(key_id(&early.access), id, "not before everybody has it");
         held.push(early);
         service.advance(SETTLED);
-        service.core().keep_up().unwrap();
+        service.core().sync().unwrap();
         let late = Tokens::held_by(&sign_in(&service, "emily"));
         assert_eq!(key_id(&late.access), id);
         held.push(late);
@@ -174,7 +174,7 @@ fn retiring_a_key_ends_its_tokens_and_sessions_on_every_node(backend: Backend) {
         let other = beside(&service, &tables).start();
         for node in [&service, &other] {
             node.advance(Duration::from_secs(2));
-            node.core().keep_up().unwrap();
+            node.core().sync().unwrap();
         }
         // The wire that does not rotate gets an access token under the new key; its session stays under the old one.
         let kept = refreshed_on(&service, "/pin", &held[1].1, &held[1].2).set_cookies();
@@ -185,7 +185,7 @@ fn retiring_a_key_ends_its_tokens_and_sessions_on_every_node(backend: Backend) {
         assert_eq!(service.core().consider_retirement(&old).unwrap().sessions, 3);
         assert_eq!(service.core().retire_key(&old).unwrap(), 3);
         for node in [&service, &other] {
-            node.core().keep_up().unwrap();
+            node.core().sync().unwrap();
             for (mount, access, refresh) in &held {
                 assert!(!is_believed(node, access), "{word} {mount}");
                 let answer = refreshed_on(node, mount, "", refresh);
@@ -216,7 +216,7 @@ fn removing_a_key_invalidates_refresh_tokens_of_every_shape(backend: Backend) {
     let left: Vec<&str> = text.lines().filter(|line| !line.starts_with(&pulled)).collect();
     assert_eq!(left.len(), text.lines().count() - 1);
     std::fs::write(&file, left.join("\n") + "\n").unwrap();
-    service.core().keep_up().unwrap();
+    service.core().sync().unwrap();
     // That of the envelope was spent, and its successor not yet seen: who can make it must not get the successor.
     for (mount, _, refresh) in &held {
         let answer = refreshed_on(&service, mount, "", refresh);
@@ -238,7 +238,7 @@ fn a_rotation_prunes_exactly_the_keys_without_live_tokens(backend: Backend) {
     let rotated = service.core().rotate_signing_key(None).unwrap();
     assert_eq!((rotated.kind, rotated.pruned.len()), ("eddsa", 0), "a token of the first may live");
     assert_eq!(ids()[..3], [rotated.id.clone(), second.clone(), first.clone()]);
-    service.core().keep_up().unwrap();
+    service.core().sync().unwrap();
     assert_eq!(refresh_with(&service, &tokens.refresh).status, 200);
     service.advance(days(3));
     let again = service.core().rotate_signing_key(None).unwrap();

@@ -1,25 +1,25 @@
 //! A finding of the doctor, and how it is printed.
 
-use crate::cli::console::say;
+use crate::cli::console::print_line;
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// It works.
-    Fine(String),
+    Passed(String),
     /// It works, but somebody will be surprised.
-    Odd(String),
+    Warning(String),
     /// It does not work.
-    Wrong(String),
+    Failed(String),
 }
 
 impl Finding {
     /// Prints it, a line.
-    pub fn say(&self) {
+    pub fn print_line(&self) {
         match self {
-            Self::Fine(text) => say(&format!("ok    {text}")),
-            Self::Odd(text) => say(&format!("odd   {text}")),
-            Self::Wrong(text) => say(&format!("WRONG {text}")),
+            Self::Passed(text) => print_line(&format!("ok    {text}")),
+            Self::Warning(text) => print_line(&format!("odd   {text}")),
+            Self::Failed(text) => print_line(&format!("WRONG {text}")),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::Profile;
 use crate::core::Core;
 use crate::core::caller::Client;
 use crate::core::error::{Error, Refusal};
-use crate::core::registration::sign_up::{NewPerson, Privileges};
+use crate::core::registration::sign_up::{Privileges, Registration};
 use crate::secret::Secret;
 
 /// Adds what is missing; emilys first, so that on a new database she has the id 1 that her documents show.
@@ -15,7 +15,7 @@ pub fn load(core: &Core) -> Result<(), Error> {
     Ok(())
 }
 
-fn add(core: &Core, person: NewPerson) -> Result<(), Error> {
+fn add(core: &Core, person: Registration) -> Result<(), Error> {
     let privileges =
         Privileges { role: Some("ADMIN".to_owned()), any_secret: true, email_verified: true, ..Privileges::default() };
     match core.validate_account(person, privileges) {
@@ -29,9 +29,9 @@ fn add(core: &Core, person: NewPerson) -> Result<(), Error> {
     }
 }
 
-fn emilys() -> NewPerson {
+fn emilys() -> Registration {
     let given = |text: &str| Some(Some(text.to_owned()));
-    NewPerson {
+    Registration {
         email: Some("emily.johnson@x.dummyjson.com".to_owned()),
         username: Some("emilys".to_owned()),
         name: None,
@@ -49,6 +49,6 @@ fn emilys() -> NewPerson {
     }
 }
 
-fn cooluser1() -> NewPerson {
-    NewPerson { name: Some("cooluser1".to_owned()), pin: Some(Secret::new("0000")), ..NewPerson::default() }
+fn cooluser1() -> Registration {
+    Registration { name: Some("cooluser1".to_owned()), pin: Some(Secret::new("0000")), ..Registration::default() }
 }

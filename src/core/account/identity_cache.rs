@@ -46,18 +46,18 @@ impl From<AccountRow> for Identity {
 
 /// What one node remembers of accounts. Readers take no lock.
 #[derive(Debug)]
-pub struct Identities {
+pub struct IdentityCache {
     known: BoundedMap<AccountId, Arc<Identity>>,
     changes: Mutex<u64>,
 }
 
-impl Default for Identities {
+impl Default for IdentityCache {
     fn default() -> Self {
         Self { known: BoundedMap::new(KNOWN_MAX), changes: Mutex::new(0) }
     }
 }
 
-impl Identities {
+impl IdentityCache {
     pub(in crate::core) fn get(&self, account: AccountId) -> Option<Arc<Identity>> {
         self.known.get(&account)
     }
@@ -107,14 +107,14 @@ mod tests {
 
     #[test]
     fn a_row_read_before_a_change_was_heard_is_not_kept() {
-        let identities = Identities::default();
-        let heard = identities.heard();
-        identities.forget(AccountId(1));
-        identities.keep(&identity(1, "old"), heard);
-        assert_eq!(identities.get(AccountId(1)), None);
-        identities.keep(&identity(1, "new"), identities.heard());
-        assert_eq!(identities.get(AccountId(1)).map(|known| known.user.clone()), Some("new".to_owned()));
-        identities.forget_all();
-        assert_eq!(identities.get(AccountId(1)), None);
+        let identity_cache = IdentityCache::default();
+        let heard = identity_cache.heard();
+        identity_cache.forget(AccountId(1));
+        identity_cache.keep(&identity(1, "old"), heard);
+        assert_eq!(identity_cache.get(AccountId(1)), None);
+        identity_cache.keep(&identity(1, "new"), identity_cache.heard());
+        assert_eq!(identity_cache.get(AccountId(1)).map(|known| known.user.clone()), Some("new".to_owned()));
+        identity_cache.forget_all();
+        assert_eq!(identity_cache.get(AccountId(1)), None);
     }
 }

@@ -9,8 +9,8 @@ use crate::core::Core;
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
 use crate::core::credential::password::{Foreign, Hasher};
-use crate::core::error::{Error, Fault, FieldFault, FieldRule, Refusal, Taken};
-use crate::core::registration::sign_up::{Hashed, NewPerson, Privileges, Validated, holders};
+use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
+use crate::core::registration::sign_up::{Hashed, Privileges, Registration, Validated, holders};
 use crate::secret::Secret;
 use crate::store::tables::accounts;
 use crate::store::tables::accounts::NewAccount;
@@ -23,18 +23,18 @@ const SECRET_MAX: usize = 1024;
 const ID_MAX: i64 = 1 << 52;
 
 /// What may be newer than this node's clock.
-const CLOCKS_DIFFER: std::time::Duration = std::time::Duration::from_secs(86_400);
+const MAX_CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// An account as another system kept it. The policy for new passwords does not judge it: its password exists.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "as in Account")]
-pub struct Newcomer {
+pub struct ImportRecord {
     /// Where it stands in its file.
     pub line: usize,
     pub id: Option<AccountId>,
     pub uuid: Option<Id128>,
     /// With plain secrets, if they are known.
-    pub person: NewPerson,
+    pub person: Registration,
     pub privileges: Privileges,
     /// Or with what the other system made of them.
     pub password_hash: Option<Secret>,
@@ -58,7 +58,7 @@ pub enum Outcome {
     /// Everything that names it names one account that exists.
     AlreadyThere,
     /// Its fields break rules.
-    Invalid(Vec<FieldFault>),
+    Invalid(Vec<FieldError>),
     /// Another account has some of what names it.
     Taken(Taken),
     /// Its number or uuid is another account's.
@@ -80,7 +80,7 @@ pub struct Import<'a> {
 
 /// A newcomer whose fields fit.
 struct Fitting {
-    newcomer: Newcomer,
+    newcomer: ImportRecord,
     validated: Validated,
     password: Option<Foreign>,
     pin: Option<Foreign>,
@@ -94,7 +94,7 @@ impl<'a> Import<'a> {
 
     /// Takes some in, in one transaction: all that are fit, or none when the database fails. Plain secrets are hashed
     /// before it, on every core of the machine; `tick` is called after each.
-    pub fn take(&mut self, newcomers: Vec<Newcomer>, tick: &(dyn Fn() + Sync)) -> Result<Vec<Outcome>, Error> {
+    pub fn take(&mut self, newcomers: Vec<ImportRecord>, tick: &(dyn Fn() + Sync)) -> Result<Vec<Outcome>, Error> {
         let mut outcomes = Vec::new();
         let mut fitting = Vec::new();
         for newcomer in newcomers {
@@ -118,11 +118,11 @@ impl<'a> Import<'a> {
     }
 
     /// What can be said without the database.
-    fn judge(&mut self, newcomer: Newcomer) -> Result<Result<Fitting, Outcome>, Error> {
+    fn judge(&mut self, newcomer: ImportRecord) -> Result<Result<Fitting, Outcome>, Error> {
         let mut faults = faults(&newcomer, self.core.now());
         let mut read = |field: &str, hash: &Option<Secret>| {
             let read = hash.as_ref().map(|hash| Foreign::read(hash.expose())).transpose();
-            read.map_err(|rule| faults.push(FieldFault::new(field, rule))).ok().flatten()
+            read.map_err(|rule| faults.push(FieldError::new(field, rule))).ok().flatten()
         };
         let (password, pin) = (read("passwordHash", &newcomer.password_hash), read("pinHash", &newcomer.pin_hash));
         let privileges = Privileges { any_secret: true, ..newcomer.privileges.clone() };
@@ -155,7 +155,7 @@ impl<'a> Import<'a> {
         let now = self.core.now();
         let (outcomes, events) = self.core.store.write(|db| {
             let highest = rows.iter().filter_map(|row| row.id).max();
-            accounts::hold_numbering(db, highest)?;
+            accounts::lock_and_advance_id_sequence(db, highest)?;
             let (mut outcomes, mut events) = (Vec::new(), Vec::new());
             for (fit, row) in fitting.iter().zip(&rows) {
                 if let Some(outcome) = find(db, fit)? {
@@ -212,7 +212,7 @@ impl Fitting {
 }
 
 /// Hashes whatever is plain, in order, on as many threads as the machine runs at a time.
-fn hash_all(fitting: &[&Fitting], hasher: &Hasher, tick: &(dyn Fn() + Sync)) -> Result<Vec<Hashed>, Fault> {
+fn hash_all(fitting: &[&Fitting], hasher: &Hasher, tick: &(dyn Fn() + Sync)) -> Result<Vec<Hashed>, InternalError> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut made = Vec::new();
@@ -223,13 +223,13 @@ fn hash_all(fitting: &[&Fitting], hasher: &Hasher, tick: &(dyn Fn() + Sync)) -> 
         made
     };
     let threads = std::thread::available_parallelism().map_or(1, Into::into).min(fitting.len());
-    let mut made: Vec<(usize, Result<Hashed, Fault>)> = std::thread::scope(|scope| {
+    let mut made: Vec<(usize, Result<Hashed, InternalError>)> = std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
     });
     made.sort_by_key(|(number, _)| *number);
     if made.len() < fitting.len() {
-        return Err(Fault::Broken("a hashing thread panicked".to_owned()));
+        return Err(InternalError::Broken("a hashing thread panicked".to_owned()));
     }
     made.into_iter().map(|(_, hashed)| hashed).collect()
 }
@@ -240,11 +240,11 @@ fn take_next<'a>(fitting: &[&'a Fitting], next: &AtomicUsize) -> Option<(usize, 
 }
 
 /// Rules that only an import has.
-fn faults(newcomer: &Newcomer, now: Timestamp) -> Vec<FieldFault> {
+fn faults(newcomer: &ImportRecord, now: Timestamp) -> Vec<FieldError> {
     let mut faults = Vec::new();
     let mut refuse = |broken: bool, field: &str, rule: FieldRule| {
         if broken {
-            faults.push(FieldFault::new(field, rule));
+            faults.push(FieldError::new(field, rule));
         }
     };
     let outside = newcomer.id.is_some_and(|AccountId(id)| !(1..=ID_MAX).contains(&id));
@@ -255,7 +255,7 @@ fn faults(newcomer: &Newcomer, now: Timestamp) -> Vec<FieldFault> {
         ("lastSignIn", newcomer.last_sign_in_at),
     ];
     for (field, at) in times {
-        let ahead = at.is_some_and(|at| at > now.plus(CLOCKS_DIFFER) || at < Timestamp::from_seconds(0));
+        let ahead = at.is_some_and(|at| at > now.plus(MAX_CLOCK_SKEW) || at < Timestamp::from_seconds(0));
         refuse(ahead, field, FieldRule::Type("a time between 1970 and now"));
     }
     let password = newcomer.person.password.as_ref().map(|secret| secret.expose().len());
@@ -272,7 +272,7 @@ fn faults(newcomer: &Newcomer, now: Timestamp) -> Vec<FieldFault> {
 }
 
 /// What no other line may have: a username is no other's name either, so the two share one space.
-fn names(newcomer: &Newcomer, validated: &Validated) -> Vec<String> {
+fn names(newcomer: &ImportRecord, validated: &Validated) -> Vec<String> {
     let [email, username, name] = validated.canonical();
     let email = email.map(|email| format!("email {email}"));
     let others = [username, name].into_iter().flatten().map(|name| format!("name {name}"));

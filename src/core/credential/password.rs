@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::core::account::identifier::canonical;
-use crate::core::error::{Fault, FieldRule};
+use crate::core::error::{FieldRule, InternalError};
 use crate::secret::{MacKey, Secret};
 use crate::store::tables::accounts::SecretColumn;
 
@@ -203,10 +203,10 @@ impl Hasher {
     }
 
     /// The stored form of a new secret.
-    pub fn hash(&self, secret: &NewSecret) -> Result<String, Fault> {
+    pub fn hash(&self, secret: &NewSecret) -> Result<String, InternalError> {
         let peppers = self.peppers.load_full();
         let hash = bcrypt::non_truncating_hash(keyed(&peppers.active, &secret.0), self.cost);
-        let hash = hash.map_err(|cause| Fault::Broken(format!("hashing failed: {cause}")))?;
+        let hash = hash.map_err(|cause| InternalError::Broken(format!("hashing failed: {cause}")))?;
         Ok(stored_prefix(&peppers.active.id) + &hash)
     }
 

@@ -8,8 +8,8 @@ use crate::core::Core;
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::{Caller, Client};
 use crate::core::credential::password::{NewSecret, SecretCheck};
-use crate::core::defence::throttle_policy::{Target, Tried};
-use crate::core::error::{Error, FieldFault, Refusal};
+use crate::core::defence::throttle_policy::{Target, ThrottleKeys};
+use crate::core::error::{Error, FieldError, Refusal};
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
 use crate::core::session::refresh::ROUNDS;
@@ -42,7 +42,7 @@ pub struct PreparedChange {
     wish: PasswordChange,
     account: AccountRow,
     new: NewSecret,
-    tried: Tried,
+    tried: ThrottleKeys,
 }
 
 /// Step two done: the current one is right, the new one hashed.
@@ -53,7 +53,7 @@ pub struct CheckedChange {
     /// The new stored form.
     stored: String,
     unchanged: bool,
-    tried: Tried,
+    tried: ThrottleKeys,
 }
 
 impl Core {
@@ -61,14 +61,14 @@ impl Core {
     pub fn prepare_password_change(&self, wish: PasswordChange, client: &Client) -> Result<PreparedChange, Error> {
         // Counted by session: who hammers the account's sign-in does not keep its owner from changing the password.
         let target = Target::FromSession(wish.caller.account, wish.caller.session);
-        let tried = Tried::new(self.hasher.digest_key(), &target, SecretColumn::Password, client);
+        let tried = ThrottleKeys::new(self.hasher.digest_key(), &target, SecretColumn::Password, client);
         let (found, blocked) =
-            self.store.read(|db| Ok((accounts::find(db, wish.caller.account)?, self.refuse_blocked(db, &tried)?)))?;
+            self.store.read(|db| Ok((accounts::find(db, wish.caller.account)?, self.check_throttle(db, &tried)?)))?;
         let account = found.ok_or(Refusal::SessionEnded)?;
         blocked.map_or(Ok(()), Err)?;
         let names = [&account.email, &account.username, &account.name].map(|name| name.as_deref().unwrap_or_default());
         let judged = self.judge_password(&wish.new, &names);
-        let new = judged.map_err(|rule| Refusal::InvalidFields(vec![FieldFault::new("newPassword", rule)]))?;
+        let new = judged.map_err(|rule| Refusal::InvalidFields(vec![FieldError::new("newPassword", rule)]))?;
         Ok(PreparedChange { wish, account, new, tried })
     }
 
@@ -107,7 +107,7 @@ impl Core {
                 return Err(store::Error::Abandoned);
             }
             changed.write(db, now)?;
-            self.forget_failures(db, &checked.tried)?;
+            self.reset_failures(db, &checked.tried)?;
             let mut revoked = end_other_sessions(db, caller, now)?;
             // A token that says the password must be changed is of no use any more, wherever it is kept.
             if checked.wish.keeps_tokens && !caller.must_change_password {

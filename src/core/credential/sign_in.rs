@@ -8,8 +8,8 @@ use crate::core::account::identifier::{IdentifierKind, canonical};
 use crate::core::account::{Account, find_one};
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
-use crate::core::defence::throttle_policy::{Target, Tried};
-use crate::core::defence::trusted_device::KnownDevice;
+use crate::core::defence::throttle_policy::{Target, ThrottleKeys};
+use crate::core::defence::trusted_device::TrustedDevice;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
@@ -47,7 +47,7 @@ impl SignIn {
 pub struct LookedUp {
     wish: SignIn,
     account: Option<AccountRow>,
-    tried: Tried,
+    tried: ThrottleKeys,
 }
 
 /// Step two done: the secret is right.
@@ -56,7 +56,7 @@ pub struct Checked {
     wish: SignIn,
     account: AccountRow,
     upgraded: Option<String>,
-    tried: Tried,
+    tried: ThrottleKeys,
 }
 
 /// A sign-in that happened.
@@ -74,7 +74,7 @@ impl Core {
         let (account, tried, blocked) = self.store.read(|db| {
             let account = find_all_agree(db, &wish.identifiers)?;
             let tried = self.tried(account.as_ref(), &wish, client);
-            let blocked = self.refuse_blocked(db, &tried)?;
+            let blocked = self.check_throttle(db, &tried)?;
             Ok((account, tried, blocked))
         })?;
         self.refuse_if(blocked)?;
@@ -84,21 +84,21 @@ impl Core {
     /// A refusal while a block lasts is counted and no more: an attacker should not fill the audit table.
     fn refuse_if(&self, blocked: Option<Refusal>) -> Result<(), Error> {
         let Some(refusal) = blocked else { return Ok(()) };
-        self.metrics.throttled.inc();
+        self.metrics.throttle_rejections.inc();
         Err(refusal.into())
     }
 
-    fn tried(&self, account: Option<&AccountRow>, wish: &SignIn, client: &Client) -> Tried {
+    fn tried(&self, account: Option<&AccountRow>, wish: &SignIn, client: &Client) -> ThrottleKeys {
         let named: Vec<String> = wish.identifiers.iter().map(|(_, text)| canonical(text)).collect();
         let nobody = named.join(" ");
         let device = account
-            .and_then(|account| KnownDevice::recognize(self.hasher.digest_key(), client.device.as_ref(), account.id));
+            .and_then(|account| TrustedDevice::recognize(self.hasher.digest_key(), client.device.as_ref(), account.id));
         let target = match (account, &device) {
             (None, _) => Target::Nobody(&nobody),
             (Some(account), None) => Target::Account(account.id),
             (Some(account), Some(device)) => Target::FromDevice(account.id, device),
         };
-        Tried::new(self.hasher.digest_key(), &target, wish.secret.column(), client)
+        ThrottleKeys::new(self.hasher.digest_key(), &target, wish.secret.column(), client)
     }
 
     /// Step two: the secret. Takes one bcrypt whatever was found; run it on a hashing thread. A failure is counted before
@@ -106,7 +106,7 @@ impl Core {
     pub fn check_secret(&self, looked_up: LookedUp, client: &Client) -> Result<Checked, Error> {
         let LookedUp { wish, account, tried } = looked_up;
         // Others may have failed at the same account while this one waited for its thread.
-        self.refuse_if(self.store.read(|db| self.refuse_blocked(db, &tried))?)?;
+        self.refuse_if(self.store.read(|db| self.check_throttle(db, &tried))?)?;
         let (secret, column) = (wish.secret.secret(), wish.secret.column());
         let check = self.hasher.check(secret, account.as_ref().and_then(|account| stored_secret(account, column)));
         let Some(account) = account.as_ref().filter(|_| check != SecretCheck::Wrong) else {
@@ -133,7 +133,12 @@ impl Core {
     }
 
     /// Counts the failure; the same for a wrong secret and for an identifier that names nobody.
-    fn refuse_wrong(&self, account: Option<&AccountRow>, tried: &Tried, client: &Client) -> Result<Refusal, Error> {
+    fn refuse_wrong(
+        &self,
+        account: Option<&AccountRow>,
+        tried: &ThrottleKeys,
+        client: &Client,
+    ) -> Result<Refusal, Error> {
         let (why, event) = self.record_failure(|db| {
             let wait = self.count_failure(db, tried)?;
             let why = wait.map_or(Refusal::InvalidCredentials, Refusal::Throttled);
@@ -162,7 +167,7 @@ impl Core {
                 accounts::set_secret(db, account.id, column, upgraded, account.updated_at)?;
             }
             let session = SessionRow { epoch: account.epoch, ..session.clone() };
-            self.forget_failures(db, &checked.tried)?;
+            self.reset_failures(db, &checked.tried)?;
             let revoked = self.make_room(db, wish, account.id, client)?;
             sessions::insert(db, &session)?;
             self.note_opaque(db, &session, policy)?;

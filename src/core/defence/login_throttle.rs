@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::throttle_policy::{Target, Tried};
+use super::throttle_policy::{Target, ThrottleKeys};
 use crate::core::Core;
 use crate::core::caller::Client;
 use crate::core::error::{Error, Refusal};
@@ -16,17 +16,25 @@ use crate::store::tables::throttles;
 use crate::store::{self, AccountId, Db};
 
 /// How often first failures may meet: each time one of them makes the row of one key, and a try has three.
-const MEETINGS: usize = 3;
+const INSERT_RETRIES: usize = 3;
 
 impl Core {
     /// Refuses while a block lasts.
-    pub(in crate::core) fn refuse_blocked(&self, db: &mut Db, tried: &Tried) -> Result<Option<Refusal>, store::Error> {
+    pub(in crate::core) fn check_throttle(
+        &self,
+        db: &mut Db,
+        tried: &ThrottleKeys,
+    ) -> Result<Option<Refusal>, store::Error> {
         let rows = throttles::find(db, &tried.keys())?;
         Ok(self.rules.throttle.block_left(tried, &rows, self.now()).map(Refusal::Throttled))
     }
 
     /// Counts a failure; the wait that it costs, if it was not free.
-    pub(in crate::core) fn count_failure(&self, db: &mut Db, tried: &Tried) -> Result<Option<Duration>, store::Error> {
+    pub(in crate::core) fn count_failure(
+        &self,
+        db: &mut Db,
+        tried: &ThrottleKeys,
+    ) -> Result<Option<Duration>, store::Error> {
         let (now, rules) = (self.now(), &self.rules.throttle);
         if rules.free.is_none() {
             return Ok(None);
@@ -45,7 +53,7 @@ impl Core {
 
     /// Forgets the account's failures: the secret was right. The address is forgiven these and no more, so that nobody pays
     /// for guesses at others with a sign-in of his own.
-    pub(in crate::core) fn forget_failures(&self, db: &mut Db, tried: &Tried) -> Result<(), store::Error> {
+    pub(in crate::core) fn reset_failures(&self, db: &mut Db, tried: &ThrottleKeys) -> Result<(), store::Error> {
         if self.rules.throttle.free.is_none() {
             return Ok(());
         }
@@ -61,9 +69,9 @@ impl Core {
     }
 
     /// Forgets what strangers failed at, at password and PIN: an operator's act.
-    pub(in crate::core) fn lift_blocks(&self, db: &mut Db, account: AccountId) -> Result<(), store::Error> {
+    pub(in crate::core) fn unlock_account(&self, db: &mut Db, account: AccountId) -> Result<(), store::Error> {
         let key = self.hasher.digest_key();
-        let tried = Tried::new(key, &Target::Account(account), SecretColumn::Password, &Client::operator());
+        let tried = ThrottleKeys::new(key, &Target::Account(account), SecretColumn::Password, &Client::operator());
         tried.forgotten.iter().try_for_each(|key| throttles::reset(db, key).map(|_| ()))
     }
 
@@ -72,7 +80,7 @@ impl Core {
         &self,
         record: impl Fn(&mut Db) -> Result<T, store::Error>,
     ) -> Result<T, Error> {
-        for _ in 0..MEETINGS {
+        for _ in 0..INSERT_RETRIES {
             match self.store.write(&record) {
                 Err(store::Error::Taken) => {}
                 other => return Ok(other?),

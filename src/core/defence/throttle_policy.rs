@@ -4,12 +4,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::trusted_device::KnownDevice;
+use super::trusted_device::TrustedDevice;
 use crate::clock::Timestamp;
 use crate::core::caller::Client;
 use crate::secret::{MacKey, base64url};
 use crate::store::tables::accounts::SecretColumn;
-use crate::store::tables::throttles::{KEPT, ThrottleRow};
+use crate::store::tables::throttles::{ACCOUNT_KEY_PREFIX, ThrottleRow};
 use crate::store::{AccountId, SessionId};
 
 /// Failures in a row after which a stranger's password is not looked at any more, until a success or an operator lifts
@@ -20,7 +20,7 @@ const PASSWORD_FAILURES_MAX: i64 = 90;
 const PIN_FAILURES_MAX: i64 = 50;
 
 /// More than the clocks of nodes differ by; what is further ahead was written by a clock that was wrong.
-const CLOCKS_DIFFER: Duration = Duration::from_mins(1);
+const MAX_CLOCK_SKEW: Duration = Duration::from_mins(1);
 
 /// The settings of the throttle.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ impl ThrottleRules {
     }
 
     /// What is left of a block, by the rows of a try.
-    pub(super) fn block_left(&self, tried: &Tried, rows: &[ThrottleRow], now: Timestamp) -> Option<Duration> {
+    pub(super) fn block_left(&self, tried: &ThrottleKeys, rows: &[ThrottleRow], now: Timestamp) -> Option<Duration> {
         self.free?;
         let spent = |row: &ThrottleRow| tried.limits.iter().any(|(key, most)| row.key == *key && row.failures >= *most);
         if rows.iter().any(spent) {
@@ -50,7 +50,7 @@ impl ThrottleRules {
         }
         // A block from ahead was made under a clock that has been set back since. Until that time comes once more it would
         // lock a person out for longer than any wait is; the failures stay counted, so it frees one try, not many.
-        let begun = rows.iter().filter(|row| row.updated_at <= now.plus(CLOCKS_DIFFER));
+        let begun = rows.iter().filter(|row| row.updated_at <= now.plus(MAX_CLOCK_SKEW));
         let until = begun.filter_map(|row| row.blocked_until).max()?;
         (until > now).then(|| until.since(now).min(self.longest_wait))
     }
@@ -58,7 +58,7 @@ impl ThrottleRules {
 
 /// The keys under which a try is counted.
 #[derive(Debug, Clone)]
-pub struct Tried {
+pub struct ThrottleKeys {
     /// What it aims at, or the known device that it comes from.
     pub(super) target: String,
     /// A stranger's address.
@@ -74,19 +74,19 @@ pub enum Target<'a> {
     /// An account that exists, by a stranger.
     Account(AccountId),
     /// An account that exists, by a device that it has signed in from.
-    FromDevice(AccountId, &'a KnownDevice),
+    FromDevice(AccountId, &'a TrustedDevice),
     /// An account that exists, by a session of its own.
     FromSession(AccountId, SessionId),
     /// An identifier in canonical form that names nobody.
     Nobody(&'a str),
 }
 
-impl Tried {
+impl ThrottleKeys {
     /// Under the target and, for a stranger, the client's address, or the network that one client owns: /32, and /64 of
     /// IPv6.
     pub fn new(key: &MacKey, target: &Target<'_>, secret: SecretColumn, client: &Client) -> Self {
         let digest = |text: &str| base64url(&key.sign(format!("throttle {text}").as_bytes()));
-        let of_account = |text: String| format!("{KEPT}{}", digest(&text));
+        let of_account = |text: String| format!("{ACCOUNT_KEY_PREFIX}{}", digest(&text));
         let stranger = |id: &AccountId| of_account(format!("account {id}"));
         let pins = |id: &AccountId| of_account(format!("pins of {id}"));
         let (target, account, known) = match target {
@@ -147,9 +147,9 @@ mod tests {
         assert_eq!(ThrottleRules { free: None, ..RULES }.wait_after(99), None);
     }
 
-    fn tried(target: &Target<'_>, secret: SecretColumn, address: &str) -> Tried {
+    fn tried(target: &Target<'_>, secret: SecretColumn, address: &str) -> ThrottleKeys {
         let client = Client { address: Some(address.parse().unwrap()), ..Client::default() };
-        Tried::new(&MacKey::new(b"k"), target, secret, &client)
+        ThrottleKeys::new(&MacKey::new(b"k"), target, secret, &client)
     }
 
     fn row(key: &str, failures: i64, blocked_until: Option<Timestamp>) -> ThrottleRow {
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn far_too_many_failures_block_strangers_and_no_known_device() {
         let account = AccountId(7);
-        let device = KnownDevice::for_test("d");
+        let device = TrustedDevice::for_test("d");
         let (now, address) = (Timestamp::from_seconds(0), "192.0.2.1");
         let password = tried(&Target::Account(account), SecretColumn::Password, address);
         let pin = tried(&Target::Account(account), SecretColumn::Pin, address);

@@ -15,9 +15,9 @@ const MAC: usize = 16;
 
 /// The device behind a token, if this account has signed in from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownDevice(String);
+pub struct TrustedDevice(String);
 
-impl KnownDevice {
+impl TrustedDevice {
     /// Its number, as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -49,7 +49,7 @@ impl<'a> Parts<'a> {
         let mut parts = token.expose().split('.');
         let number = parts.next()?;
         let macs: Vec<&str> = parts.take(ACCOUNTS + 1).collect();
-        let sound = from_base64url(number).is_some_and(|octets| octets.len() == MAC) && macs.len() <= ACCOUNTS;
+        let sound = from_base64url(number).is_some_and(|bytes| bytes.len() == MAC) && macs.len() <= ACCOUNTS;
         sound.then_some(Self { number, macs })
     }
 }

@@ -14,7 +14,7 @@ use crate::core::Core;
 use crate::core::audit::{Event, Kind as AuditKind};
 use crate::core::caller::Client;
 use crate::core::credential::password;
-use crate::core::error::{Error, Fault};
+use crate::core::error::{Error, InternalError};
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
 use crate::settings::TokenAlgorithm;
@@ -25,7 +25,7 @@ const BATCH: i64 = 500;
 
 /// Why keys could not be listed or changed.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyCareError {
+pub enum KeyAdminError {
     /// The file, or what was asked of it.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -34,9 +34,9 @@ pub enum KeyCareError {
     Core(#[from] Error),
 }
 
-impl From<crate::store::Error> for KeyCareError {
+impl From<crate::store::Error> for KeyAdminError {
     fn from(error: crate::store::Error) -> Self {
-        Self::Core(Fault::from(error).into())
+        Self::Core(InternalError::from(error).into())
     }
 }
 
@@ -78,7 +78,7 @@ impl ListedKey {
 
 /// A rotation that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rotated {
+pub struct KeyRotation {
     /// The new key.
     pub id: String,
     /// What it signs access tokens with, or `pepper`.
@@ -132,19 +132,19 @@ impl KeySource {
         Ok(listed)
     }
 
-    fn own_signing_keys(&self) -> Result<(), KeysError> {
+    fn require_file_signing_keys(&self) -> Result<(), KeysError> {
         let says = "the signing key comes from JWT_SECRET; change that, or leave it out to use the keys file";
         if self.jwt_secret.is_some() { Err(KeysError(says.to_owned())) } else { Ok(()) }
     }
 
-    fn own_peppers(&self) -> Result<(), KeysError> {
+    fn require_file_peppers(&self) -> Result<(), KeysError> {
         let says = "the pepper comes from PEPPER; only one in the keys file can be rotated";
         if self.pepper.is_some() { Err(KeysError(says.to_owned())) } else { Ok(()) }
     }
 
     /// The ids of keys so old that nothing under them can be alive: the successor signs for longer than any token lives,
     /// a day more in case a clock was wrong, and no session names it.
-    fn outlived(&self, file: &KeysFile, in_use: &HashMap<String, i64>, now: Timestamp) -> Vec<String> {
+    fn prunable(&self, file: &KeysFile, in_use: &HashMap<String, i64>, now: Timestamp) -> Vec<String> {
         let lines = file.signing();
         let over = |line: &Line| {
             let replaced = line.known_from(self.settle);
@@ -159,7 +159,7 @@ impl KeySource {
 
 impl Core {
     /// Every key and pepper, the newest of each first.
-    pub fn list_keys(&self) -> Result<Vec<ListedKey>, KeyCareError> {
+    pub fn list_keys(&self) -> Result<Vec<ListedKey>, KeyAdminError> {
         let now = self.now();
         let mut listed = self.keys.listed(now)?;
         let in_use: HashMap<String, i64> =
@@ -177,8 +177,8 @@ impl Core {
 
     /// Puts a new signing key in front of the file's; tokens of the old ones live on. Without an algorithm it is the
     /// setting's, or that of the newest key.
-    pub fn rotate_signing_key(&self, algorithm: Option<TokenAlgorithm>) -> Result<Rotated, KeyCareError> {
-        self.keys.own_signing_keys()?;
+    pub fn rotate_signing_key(&self, algorithm: Option<TokenAlgorithm>) -> Result<KeyRotation, KeyAdminError> {
+        self.keys.require_file_signing_keys()?;
         let now = self.now();
         let in_use: HashMap<String, i64> =
             self.store.read(|db| sessions::count_live_by_key(db, now))?.into_iter().collect();
@@ -189,33 +189,33 @@ impl Core {
             });
             let algorithm = algorithm.or(self.keys.algorithm).or(newest).unwrap_or(TokenAlgorithm::Hs256);
             let line = Line::signing(algorithm, now)?;
-            let rotated = self.put_in_front(file, line);
-            let pruned = self.keys.outlived(file, &in_use, now);
+            let rotated = self.prepend(file, line);
+            let pruned = self.keys.prunable(file, &in_use, now);
             file.lines.retain(|line| !pruned.contains(&line.id));
-            Ok(Rotated { pruned, ..rotated })
+            Ok(KeyRotation { pruned, ..rotated })
         })?;
-        self.tell_of_keys(&format!("rotated {} {}", rotated.id, rotated.kind))?;
+        self.audit_key_change(&format!("rotated {} {}", rotated.id, rotated.kind))?;
         Ok(rotated)
     }
 
     /// Puts a new pepper in front of the file's. Hashes under the old one are still checked, and made anew at sign-in.
-    pub fn rotate_pepper(&self) -> Result<Rotated, KeyCareError> {
-        self.keys.own_peppers()?;
+    pub fn rotate_pepper(&self) -> Result<KeyRotation, KeyAdminError> {
+        self.keys.require_file_peppers()?;
         let now = self.now();
-        let rotated = keys_file::change(&self.keys.file, |file| Ok(self.put_in_front(file, Line::pepper(now)?)))?;
-        self.tell_of_keys(&format!("rotated {} {}", rotated.id, rotated.kind))?;
+        let rotated = keys_file::change(&self.keys.file, |file| Ok(self.prepend(file, Line::pepper(now)?)))?;
+        self.audit_key_change(&format!("rotated {} {}", rotated.id, rotated.kind))?;
         Ok(rotated)
     }
 
-    fn put_in_front(&self, file: &mut KeysFile, line: Line) -> Rotated {
+    fn prepend(&self, file: &mut KeysFile, line: Line) -> KeyRotation {
         let works_from = line.known_from(self.keys.settle);
-        let rotated = Rotated { id: line.id.clone(), kind: line.kind.as_str(), works_from, pruned: Vec::new() };
+        let rotated = KeyRotation { id: line.id.clone(), kind: line.kind.as_str(), works_from, pruned: Vec::new() };
         file.lines.insert(0, line);
         rotated
     }
 
     /// What it would come to, or why it cannot be.
-    pub fn consider_retirement(&self, id: &str) -> Result<Retirement, KeyCareError> {
+    pub fn consider_retirement(&self, id: &str) -> Result<Retirement, KeyAdminError> {
         let now = self.now();
         let listed = self.keys.listed(now)?;
         let sessions = self.store.read(|db| sessions::count_live_by_key(db, now))?;
@@ -228,11 +228,11 @@ impl Core {
             return Err(KeysError(format!("there is no key {id}; `doorward keys list` shows them")).into());
         };
         if key.is_pepper() {
-            self.keys.own_peppers()?;
+            self.keys.require_file_peppers()?;
             self.refuse_needed_pepper(key)?;
             return Ok(Retirement { pepper: true, sessions: 0, wait: Duration::ZERO });
         }
-        self.keys.own_signing_keys()?;
+        self.keys.require_file_signing_keys()?;
         let file = KeysFile::read(&self.keys.file)?;
         let left: Vec<&Line> = file.signing().into_iter().filter(|line| line.id != id).collect();
         // The nodes only: an emergency does not wait for those who keep the JWKS.
@@ -242,7 +242,7 @@ impl Core {
     }
 
     /// Takes a key away: its tokens are dead on every node as soon as that has read the file. How many sessions ended.
-    pub fn retire_key(&self, id: &str) -> Result<i64, KeyCareError> {
+    pub fn retire_key(&self, id: &str) -> Result<i64, KeyAdminError> {
         let considered = self.consider_retirement(id)?;
         keys_file::change(&self.keys.file, |file| {
             let last = !file.lines.iter().any(|line| line.is_signing() && line.id != id);
@@ -258,11 +258,11 @@ impl Core {
             Ok(())
         })?;
         let ended = if considered.pepper { 0 } else { self.end_sessions_under(id)? };
-        self.tell_of_keys(&format!("retired {id} sessions={ended}"))?;
+        self.audit_key_change(&format!("retired {id} sessions={ended}"))?;
         Ok(ended)
     }
 
-    fn refuse_needed_pepper(&self, key: &ListedKey) -> Result<(), KeyCareError> {
+    fn refuse_needed_pepper(&self, key: &ListedKey) -> Result<(), KeyAdminError> {
         let id = &key.id;
         if key.state != KeyState::Believed {
             let says = format!("{id} is the pepper of new hashes; make another one first: doorward keys rotate-pepper");
@@ -279,7 +279,7 @@ impl Core {
         }
     }
 
-    fn end_sessions_under(&self, id: &str) -> Result<i64, KeyCareError> {
+    fn end_sessions_under(&self, id: &str) -> Result<i64, KeyAdminError> {
         let (now, why) = (self.now(), EndReason::KeyRetired.as_str());
         let mut count = 0;
         loop {
@@ -295,7 +295,7 @@ impl Core {
         }
     }
 
-    fn tell_of_keys(&self, detail: &str) -> Result<(), KeyCareError> {
+    fn audit_key_change(&self, detail: &str) -> Result<(), KeyAdminError> {
         let event = Event::new(AuditKind::KeysChange, &Client::operator()).detail(detail);
         self.store.write(|db| event.write(db, self.now()))?;
         self.tell(&event);

@@ -15,15 +15,15 @@ const MOST: i64 = 500;
 
 /// How many rows go at once.
 #[derive(Debug, Clone, Copy)]
-pub struct Portion(i64);
+pub struct AdaptiveBatch(i64);
 
-impl Default for Portion {
+impl Default for AdaptiveBatch {
     fn default() -> Self {
         Self(FEWEST)
     }
 }
 
-impl Portion {
+impl AdaptiveBatch {
     /// The next portion, of each kind of row.
     pub fn rows(self) -> i64 {
         self.0
@@ -48,7 +48,7 @@ mod tests {
 
     /// Where it comes to on a disk whose commit takes so long, and whose rows so long each.
     fn settled(commit: Duration, row: Duration) -> i64 {
-        let mut portion = Portion::default();
+        let mut portion = AdaptiveBatch::default();
         for _ in 0..100 {
             portion.took(commit + row * u32::try_from(portion.rows()).unwrap());
         }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn one_stall_is_made_up_for() {
-        let mut portion = Portion(400);
+        let mut portion = AdaptiveBatch(400);
         portion.took(Duration::from_secs(1));
         assert_eq!(portion.rows(), 200);
         (0..8).for_each(|_| portion.took(Duration::from_millis(1)));

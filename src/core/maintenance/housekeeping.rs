@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::core::Core;
 use crate::core::background::{Background, Signal};
-use crate::core::error::{Error, Fault};
-use crate::core::maintenance::adaptive_batch::Portion;
+use crate::core::error::{Error, InternalError};
+use crate::core::maintenance::adaptive_batch::AdaptiveBatch;
 use crate::core::revocation::write::SLACK;
 use crate::store;
 use crate::store::tables::{audit_events, pending_sign_ups, revocations, sessions, throttles};
@@ -30,18 +30,18 @@ const FAREWELL: Duration = Duration::from_secs(30);
 impl Core {
     /// All that follows from what others wrote and from what this node saw, at once: revocations in, receipts out, keys
     /// as the file has them.
-    pub fn keep_up(&self) -> Result<(), Error> {
-        self.read_revocations()?;
-        self.tidy_view()?;
+    pub fn sync(&self) -> Result<(), Error> {
+        self.resync_revocations()?;
+        self.prune_revocation_cache()?;
         self.follow_keys();
-        self.write_down()
+        self.flush()
     }
 
     /// Forgets what is over, or reads it again when the clock was set back behind what was forgotten.
-    pub(in crate::core) fn tidy_view(&self) -> Result<(), store::Error> {
+    pub(in crate::core) fn prune_revocation_cache(&self) -> Result<(), store::Error> {
         let now = self.now();
         if self.view.is_ahead_of(now) {
-            self.read_revocations()?;
+            self.resync_revocations()?;
             self.view.forget_nothing();
         }
         self.view.forget(now);
@@ -49,26 +49,26 @@ impl Core {
     }
 
     /// Reads every revocation.
-    pub(in crate::core) fn read_revocations(&self) -> Result<(), store::Error> {
+    pub(in crate::core) fn resync_revocations(&self) -> Result<(), store::Error> {
         self.view.rebuild(|after, limit| self.store.read(|db| revocations::list_after(db, after, limit)))?;
         Ok(())
     }
 
     /// All that this node's requests have left to write.
-    fn write_down(&self) -> Result<(), Error> {
-        self.write_receipts()?;
+    fn flush(&self) -> Result<(), Error> {
+        self.flush_confirmations()?;
         self.write_duplicate_cookies()
     }
 
     /// Writes down which generations have arrived; at most one write a generation.
-    pub fn write_receipts(&self) -> Result<(), Error> {
-        let marks = self.receipts.unwritten();
+    pub fn flush_confirmations(&self) -> Result<(), Error> {
+        let marks = self.confirmations.unwritten();
         for batch in marks.chunks(256) {
             self.store.write(|db| {
                 batch.iter().try_for_each(|(id, generation, at)| sessions::confirm(db, *id, *generation, *at))
             })?;
-            self.receipts.note_written(batch);
-            self.metrics.receipts_written.inc_by(batch.len() as u64);
+            self.confirmations.note_written(batch);
+            self.metrics.confirmations_flushed.inc_by(batch.len() as u64);
         }
         Ok(())
     }
@@ -76,12 +76,12 @@ impl Core {
     /// Removes what nobody can need any more: sessions and revocations a day past their end, audit events past their
     /// retention, sign-ups that nobody confirmed in time. How many rows went.
     pub fn purge(&self) -> Result<usize, Error> {
-        let mut portion = Portion::default();
+        let mut portion = AdaptiveBatch::default();
         self.purge_while(&mut portion, || true).map(|(gone, _)| gone)
     }
 
     /// Portion after portion, as long as anything is over and there is time; how many rows went, and whether that is all.
-    fn purge_while(&self, portion: &mut Portion, has_time: impl Fn() -> bool) -> Result<(usize, bool), Error> {
+    fn purge_while(&self, portion: &mut AdaptiveBatch, has_time: impl Fn() -> bool) -> Result<(usize, bool), Error> {
         let mut gone = 0;
         while has_time() {
             match self.purge_some(portion)? {
@@ -93,7 +93,7 @@ impl Core {
     }
 
     /// One portion, in one transaction.
-    fn purge_some(&self, portion: &mut Portion) -> Result<usize, Error> {
+    fn purge_some(&self, portion: &mut AdaptiveBatch) -> Result<usize, Error> {
         let before = self.now().minus(SLACK);
         let (rows, mut began) = (portion.rows(), Instant::now());
         let gone = self.store.write(|db| {
@@ -106,7 +106,7 @@ impl Core {
             Ok(audit + revocations + sign_ups + throttles + sessions::purge(db, before, rows)?)
         })?;
         portion.took(began.elapsed());
-        self.tidy_view()?;
+        self.prune_revocation_cache()?;
         self.metrics.purged_rows.inc_by(gone as u64);
         Ok(gone)
     }
@@ -128,19 +128,19 @@ impl Core {
 }
 
 /// Starts the background thread of a node.
-pub fn start(core: Core) -> Result<Background, Fault> {
+pub fn start(core: Core) -> Result<Background, InternalError> {
     Background::start("housekeeping", Arc::default(), FAREWELL, move |signal| run(&core, signal))
 }
 
 fn run(core: &Core, signal: &Signal) {
     let troubled = AtomicBool::new(false);
-    let (mut purged, mut portion) = (Instant::now(), Portion::default());
+    let (mut purged, mut portion) = (Instant::now(), AdaptiveBatch::default());
     loop {
         core.follow_keys();
         if core.store.is_unavailable() {
             let _ = core.store.probe();
         }
-        tell_once(&troubled, core.write_down());
+        tell_once(&troubled, core.flush());
         if purged.elapsed() >= PURGE_EVERY {
             // A little a round, however much is over: receipts must not wait for a long clean-up.
             let began = Instant::now();
@@ -155,7 +155,7 @@ fn run(core: &Core, signal: &Signal) {
         }
     }
     // Of the last moments: without its receipt a client whose answer was lost would merely be believed longer.
-    let _ = core.write_down();
+    let _ = core.flush();
 }
 
 /// One line when trouble begins and one when it is over, not two a second while a database is away.

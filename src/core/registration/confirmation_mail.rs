@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::confirmed_sign_up::account_text;
-use super::mail_queue::Mailing;
-use super::mail_text::{self, About};
+use super::mail_queue::MailQueue;
+use super::mail_text::{self, Template};
 use super::sign_up::taken;
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::background::{Background, Signal};
-use crate::core::error::{Error, Fault};
-use crate::mail::NotTaken;
+use crate::core::error::{Error, InternalError};
+use crate::mail::SendError;
 use crate::store::tables::pending_sign_ups::{self, PendingRow};
 
 /// How long a node has for handing over a mail before another one tries: longer than the server is waited for.
@@ -38,8 +38,8 @@ const ROUND: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Starts the thread that hands mails over.
-pub(in crate::core) fn start(core: Core) -> Result<Background, Fault> {
-    let signal = core.mailing.as_ref().map(|mailing| Arc::clone(&mailing.signal)).unwrap_or_default();
+pub(in crate::core) fn start(core: Core) -> Result<Background, InternalError> {
+    let signal = core.mail_queue.as_ref().map(|mail_queue| Arc::clone(&mail_queue.signal)).unwrap_or_default();
     Background::start("mail", signal, FAREWELL, move |signal| run(&core, signal))
 }
 
@@ -47,9 +47,9 @@ fn run(core: &Core, signal: &Signal) {
     loop {
         // A mail that makes it panic comes again after its lease; the others go on.
         let delivered = catch_unwind(AssertUnwindSafe(|| core.deliver_mails()))
-            .unwrap_or_else(|_panic| Err(Fault::Broken("a mail panicked".to_owned()).into()));
-        if let (Err(error), Some(mailing)) = (&delivered, &core.mailing) {
-            mailing.tell_trouble(Some(error));
+            .unwrap_or_else(|_panic| Err(InternalError::Broken("a mail panicked".to_owned()).into()));
+        if let (Err(error), Some(mail_queue)) = (&delivered, &core.mail_queue) {
+            mail_queue.tell_trouble(Some(error));
         }
         let pause = if matches!(delivered, Ok(BATCH..)) { Duration::ZERO } else { ROUND };
         if signal.wait(pause) {
@@ -61,14 +61,14 @@ fn run(core: &Core, signal: &Signal) {
 impl Core {
     /// There is a mail to hand over.
     pub(in crate::core) fn mail_is_due(&self) {
-        if let Some(mailing) = &self.mailing {
-            mailing.signal.raise();
+        if let Some(mail_queue) = &self.mail_queue {
+            mail_queue.signal.raise();
         }
     }
 
     /// Hands over the mails that are due, up to a batch; how many it dealt with.
     pub fn deliver_mails(&self) -> Result<usize, Error> {
-        let Some(mailing) = &self.mailing else { return Ok(0) };
+        let Some(mail_queue) = &self.mail_queue else { return Ok(0) };
         for dealt_with in 0..BATCH {
             let now = self.now();
             if !self.store.read(|db| pending_sign_ups::is_due(db, now))? {
@@ -76,7 +76,7 @@ impl Core {
             }
             let claimed = self.store.write(|db| pending_sign_ups::claim_due(db, now, now.plus(LEASE)))?;
             let Some(row) = claimed else { return Ok(dealt_with) };
-            let (outcome, mailed_at, due_at) = self.deliver(mailing, &row, now)?;
+            let (outcome, mailed_at, due_at) = self.deliver(mail_queue, &row, now)?;
             self.store.write(|db| pending_sign_ups::note_mail(db, &row, mailed_at, due_at))?;
             self.metrics.mails.with_label_values(&[outcome]).inc();
         }
@@ -86,7 +86,7 @@ impl Core {
     /// What became of a mail, when it went, and when to try again.
     fn deliver(
         &self,
-        mailing: &Mailing,
+        mail_queue: &MailQueue,
         row: &PendingRow,
         now: Timestamp,
     ) -> Result<(&'static str, Option<Timestamp>, Option<Timestamp>), Error> {
@@ -98,24 +98,24 @@ impl Core {
             return Ok(("withheld", None, None));
         }
         let (about, mut link) = match (taken.email, taken.any()) {
-            (true, _) => (About::HasAccount, mailing.sign_in_page.clone()),
-            (false, true) => (About::NameTaken, mailing.register_page.clone()),
-            (false, false) => (About::Confirm, mailing.confirm_page.clone()),
+            (true, _) => (Template::HasAccount, mail_queue.sign_in_page.clone()),
+            (false, true) => (Template::NameTaken, mail_queue.register_page.clone()),
+            (false, false) => (Template::Confirm, mail_queue.confirm_page.clone()),
         };
-        if about == About::Confirm {
+        if about == Template::Confirm {
             link.query_pairs_mut().append_pair("token", &self.confirmation_token(row.id));
         }
-        let letter = mail_text::write(about, &row.language, &mailing.name, link.as_str());
-        match mailing.mailer.send(&row.email_canonical, &letter, &row.id.to_string()) {
+        let email = mail_text::write(about, &row.language, &mail_queue.name, link.as_str());
+        match mail_queue.mailer.send(&row.email_canonical, &email, &row.id.to_string()) {
             Ok(()) => {
-                mailing.tell_trouble(None);
+                mail_queue.tell_trouble(None);
                 Ok(("sent", Some(now), None))
             }
-            Err(NotTaken::Yet(why)) => {
-                mailing.tell_trouble(Some(&why));
+            Err(SendError::Yet(why)) => {
+                mail_queue.tell_trouble(Some(&why));
                 Ok(("deferred", None, Some(now.plus(wait_after(row.mail_attempts)))))
             }
-            Err(NotTaken::Ever(why)) => {
+            Err(SendError::Ever(why)) => {
                 log::warn!(why:%; "a mail of a sign-up was refused and is given up");
                 Ok(("refused", None, None))
             }

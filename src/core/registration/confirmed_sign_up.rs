@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::sign_up::{Hashed, NewAccountText, NewPerson, Privileges, Validated};
+use super::sign_up::{Hashed, NewAccountText, Privileges, Registration, Validated};
 use crate::core::Core;
 use crate::core::account::Profile;
 use crate::core::account::identifier::Identifier;
@@ -15,7 +15,7 @@ use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
 use crate::core::credential::password::SecretCheck;
 use crate::core::credential::sign_in::{SignIn, SignedIn};
-use crate::core::error::{Error, Fault, FieldFault, FieldRule, Refusal};
+use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal};
 use crate::core::session::TokenPolicy;
 use crate::secret::{Secret, base64url, from_base64url};
 use crate::store::tables::pending_sign_ups;
@@ -33,11 +33,11 @@ const ID: usize = 16;
 
 /// What of a noted sign-up only the wire knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AskedFrom {
+pub struct SignUpOrigin {
     /// The language of the mail.
     pub language: &'static str,
     /// Where the person wants to go back to.
-    pub leads_back: Option<String>,
+    pub return_to: Option<String>,
 }
 
 /// Step one of a confirmation done: the link is genuine, and has a try left.
@@ -54,33 +54,33 @@ pub struct Confirmed {
     /// The account and its first session.
     pub signed_in: SignedIn,
     /// Where the person wanted to go back to.
-    pub leads_back: Option<String>,
+    pub return_to: Option<String>,
 }
 
 impl Core {
     /// Whether sign-ups are silent.
-    pub fn tells_by_mail(&self) -> bool {
-        self.mailing.is_some()
+    pub fn confirms_by_mail(&self) -> bool {
+        self.mail_queue.is_some()
     }
 
     /// Step one of a silent sign-up: every field's rule, and nothing that others have.
-    pub fn validate_silent_sign_up(&self, person: NewPerson) -> Result<Validated, Error> {
+    pub fn validate_confirmed_sign_up(&self, person: Registration) -> Result<Validated, Error> {
         if !self.rules.signup {
             return Err(Refusal::SignUpClosed.into());
         }
         // Without an address there is nobody to tell: an empty one is a fault beside the others.
         let email = person.email.unwrap_or_default();
         let given = email.trim().to_lowercase();
-        let validated = self.validate(NewPerson { email: Some(email), ..person }, Privileges::default())?;
+        let validated = self.validate(Registration { email: Some(email), ..person }, Privileges::default())?;
         // Accounts take `ı` for `i`, mailboxes do not: whoever owns the one must not hear of, or prove, the other.
         if validated.canonical().first() != Some(&Some(given.as_str())) {
-            return Err(Refusal::InvalidFields(vec![FieldFault::new("email", FieldRule::NotAnEmail)]).into());
+            return Err(Refusal::InvalidFields(vec![FieldError::new("email", FieldRule::NotAnEmail)]).into());
         }
         Ok(validated)
     }
 
     /// Step three: the row, whoever has the address or the names already.
-    pub fn note_sign_up(&self, hashed: Hashed, from: &AskedFrom, client: &Client) -> Result<(), Error> {
+    pub fn note_sign_up(&self, hashed: Hashed, from: &SignUpOrigin, client: &Client) -> Result<(), Error> {
         let row = self.pending_row(hashed, from)?;
         let event = Event::new(Kind::SignUpAsked, client);
         self.store.write(|db| {
@@ -92,10 +92,11 @@ impl Core {
         Ok(())
     }
 
-    fn pending_row(&self, hashed: Hashed, from: &AskedFrom) -> Result<PendingRow, Error> {
+    fn pending_row(&self, hashed: Hashed, from: &SignUpOrigin) -> Result<PendingRow, Error> {
         let (now, row) = (self.now(), hashed.row);
-        let (email, password) = (row.email.zip(hashed.password))
-            .ok_or_else(|| Fault::Broken("a sign-up without address and password is not validated".to_owned()))?;
+        let (email, password) = (row.email.zip(hashed.password)).ok_or_else(|| {
+            InternalError::Broken("a sign-up without address and password is not validated".to_owned())
+        })?;
         let (username, username_canonical) = Identifier::columns(row.username);
         let (name, name_canonical) = Identifier::columns(row.name);
         Ok(PendingRow {
@@ -114,7 +115,7 @@ impl Core {
             profile: row.profile.further.unwrap_or_else(|| "{}".to_owned()),
             password,
             language: from.language.to_owned(),
-            leads_back: from.leads_back.clone(),
+            return_to: from.return_to.clone(),
             tries: 0,
             mail_attempts: 0,
             mail_due_at: Some(now),
@@ -144,8 +145,8 @@ impl Core {
     }
 
     fn read_confirmation(&self, token: &Secret) -> Option<Id128> {
-        let octets = from_base64url(token.expose())?;
-        let (id, mac) = octets.split_first_chunk::<ID>()?;
+        let bytes = from_base64url(token.expose())?;
+        let (id, mac) = bytes.split_first_chunk::<ID>()?;
         let id = Id128(uuid::Uuid::from_bytes(*id));
         let genuine = aws_lc_rs::constant_time::verify_slices_are_equal(mac, &self.confirmation_mac(id)).is_ok();
         genuine.then_some(id)
@@ -168,7 +169,7 @@ impl Core {
         client: &Client,
     ) -> Result<Confirmed, Error> {
         let row = checked.0;
-        let (id, leads_back) = (row.id, row.leads_back.clone());
+        let (id, return_to) = (row.id, row.return_to.clone());
         let mut text = account_text(&row);
         text.privileges = Privileges { email_verified: true, ..Privileges::default() };
         let hashed = Hashed { row: text, password: Some(row.password), pin: None };
@@ -182,7 +183,7 @@ impl Core {
             Err(Error::Refusal(Refusal::IdentifierTaken(taken))) if taken.email => {
                 Err(Refusal::ConfirmationInvalid.into())
             }
-            signed_in => Ok(Confirmed { signed_in: signed_in?, leads_back }),
+            signed_in => Ok(Confirmed { signed_in: signed_in?, return_to }),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 
 /// What a node needs for mails.
 #[derive(Debug)]
-pub struct Mailing {
+pub struct MailQueue {
     pub(super) mailer: Mailer,
     pub(super) name: String,
     pub(super) confirm_page: Url,
@@ -22,10 +22,10 @@ pub struct Mailing {
     troubled: AtomicBool,
 }
 
-impl Mailing {
+impl MailQueue {
     /// As the settings say; `None` unless sign-ups are silent.
     pub fn new(settings: &Settings) -> Result<Option<Self>, String> {
-        let Some(confirm_page) = settings.confirm_page().filter(|_| settings.passwords.signup_silent) else {
+        let Some(confirm_page) = settings.confirm_page().filter(|_| settings.passwords.signup_confirm_email) else {
             return Ok(None);
         };
         let Some(mailer) = Mailer::new(&settings.mail) else { return Ok(None) };

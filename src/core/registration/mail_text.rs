@@ -1,7 +1,7 @@
 //! What the letters of a sign-up say, in each language of the pages. They hold nothing that the one who signed up typed:
 //! else anybody could have words of his own mailed to anybody.
 
-use crate::mail::Letter;
+use crate::mail::Email;
 
 /// The words of one language. `{name}` is the service's, `{link}` where to go.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ const LANGUAGES: [Words; 2] = [
 
 /// Which letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
+pub enum Template {
     /// The address is free: the link makes the account.
     Confirm,
     /// The address has an account.
@@ -73,16 +73,16 @@ pub enum About {
 }
 
 /// The letter in this language; in the first one for those who speak none of ours.
-pub fn write(about: About, language: &str, name: &str, link: &str) -> Letter {
+pub fn write(about: Template, language: &str, name: &str, link: &str) -> Email {
     let [otherwise, ..] = &LANGUAGES;
     let words = LANGUAGES.iter().find(|words| words.language == language).unwrap_or(otherwise);
     let (subject, text) = match about {
-        About::Confirm => words.confirm,
-        About::HasAccount => words.has_account,
-        About::NameTaken => words.name_taken,
+        Template::Confirm => words.confirm,
+        Template::HasAccount => words.has_account,
+        Template::NameTaken => words.name_taken,
     };
     let text = text.replace("{name}", name).replace("{link}", link);
-    Letter { subject: subject.replace("{name}", name), text, language: words.language }
+    Email { subject: subject.replace("{name}", name), text, language: words.language }
 }
 
 #[cfg(test)]
@@ -92,19 +92,19 @@ mod tests {
     #[test]
     fn every_letter_says_its_link_and_name_in_each_language_in_words_of_its_own() {
         let mut subjects = Vec::new();
-        for about in [About::Confirm, About::HasAccount, About::NameTaken] {
+        for about in [Template::Confirm, Template::HasAccount, Template::NameTaken] {
             for language in ["en", "es"] {
-                let letter = write(about, language, "The House", "https://x.example/y");
-                assert_eq!(letter.language, language);
-                assert!(letter.text.contains("\n\nhttps://x.example/y\n\n"), "{}", letter.text);
-                assert!(letter.subject.contains("The House") && letter.text.contains("The House"));
-                assert!(!letter.text.contains(['{', '}']), "{}", letter.text);
-                subjects.push(letter.subject);
+                let email = write(about, language, "The House", "https://x.example/y");
+                assert_eq!(email.language, language);
+                assert!(email.text.contains("\n\nhttps://x.example/y\n\n"), "{}", email.text);
+                assert!(email.subject.contains("The House") && email.text.contains("The House"));
+                assert!(!email.text.contains(['{', '}']), "{}", email.text);
+                subjects.push(email.subject);
             }
         }
         subjects.sort();
         subjects.dedup();
         assert_eq!(subjects.len(), 6);
-        assert_eq!(write(About::Confirm, "fr", "x", "y").language, "en");
+        assert_eq!(write(Template::Confirm, "fr", "x", "y").language, "en");
     }
 }

@@ -10,7 +10,7 @@ use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
 use crate::core::credential::password::{Hasher, NewSecret, new_pin, unjudged};
 use crate::core::credential::sign_in::{SignIn, SignedIn};
-use crate::core::error::{Error, Fault, FieldFault, FieldRule, Refusal, Taken};
+use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
 use crate::core::session::TokenPolicy;
 use crate::secret::Secret;
 use crate::store::tables::accounts;
@@ -21,7 +21,7 @@ use crate::store::{self, AccountId, AccountStatus, Db, Id128};
 /// An account to be.
 #[derive(Debug, Clone, Default)]
 #[expect(missing_docs, reason = "as in Account")]
-pub struct NewPerson {
+pub struct Registration {
     pub email: Option<String>,
     pub username: Option<String>,
     pub name: Option<String>,
@@ -74,7 +74,7 @@ impl Validated {
     }
 
     /// Step two: takes one bcrypt for each secret; run it on a hashing thread.
-    pub fn hash(self, hasher: &Hasher) -> Result<Hashed, Fault> {
+    pub fn hash(self, hasher: &Hasher) -> Result<Hashed, InternalError> {
         let hash = |secret: Option<NewSecret>| secret.map(|secret| hasher.hash(&secret)).transpose();
         Ok(Hashed { password: hash(self.password)?, pin: hash(self.pin)?, row: self.row })
     }
@@ -83,9 +83,9 @@ impl Validated {
 impl Core {
     /// Step one of a person's sign-up: every field's rule, all faults at once. `role` is what the mount gives to those who
     /// register there, if it has a word of its own.
-    pub fn validate_sign_up(&self, person: NewPerson, role: Option<&str>) -> Result<Validated, Error> {
+    pub fn validate_sign_up(&self, person: Registration, role: Option<&str>) -> Result<Validated, Error> {
         // An answer with a session tells that the identifier was free.
-        if !self.rules.signup || self.tells_by_mail() {
+        if !self.rules.signup || self.confirms_by_mail() {
             return Err(Refusal::SignUpClosed.into());
         }
         let role = Some(role.unwrap_or(&self.rules.signup_role).to_owned());
@@ -95,25 +95,25 @@ impl Core {
     }
 
     /// Step one of an account that an operator adds.
-    pub fn validate_account(&self, person: NewPerson, privileges: Privileges) -> Result<Validated, Error> {
+    pub fn validate_account(&self, person: Registration, privileges: Privileges) -> Result<Validated, Error> {
         let validated = self.validate(person, privileges)?;
         self.refuse_taken(&validated.row)?;
         Ok(validated)
     }
 
     /// Every rule but uniqueness.
-    pub(in crate::core) fn validate(&self, person: NewPerson, privileges: Privileges) -> Result<Validated, Error> {
+    pub(in crate::core) fn validate(&self, person: Registration, privileges: Privileges) -> Result<Validated, Error> {
         let mut faults = Vec::new();
         let mut read = |field: &str, text: Option<&str>, rule: fn(&str) -> Result<Identifier, FieldRule>| {
             let read = text.map(rule).transpose();
-            read.map_err(|rule| faults.push(FieldFault::new(field, rule))).ok().flatten()
+            read.map_err(|rule| faults.push(FieldError::new(field, rule))).ok().flatten()
         };
         let email = read("email", person.email.as_deref(), identifier::email);
         let username = read("username", person.username.as_deref(), identifier::username);
         let name = person.name.clone().or_else(|| person.profile.name.clone().flatten());
         let name = read("name", name.as_deref(), identifier::name);
         if person.email.is_none() && person.username.is_none() && name.is_none() {
-            faults.push(FieldFault::new("email", FieldRule::OneOf("email, username")));
+            faults.push(FieldError::new("email", FieldRule::OneOf("email, username")));
         }
         let names = [&person.email, &person.username, &person.name].map(|name| name.as_deref().unwrap_or_default());
         let password = judge(&mut faults, "password", person.password.as_ref(), |secret| {
@@ -246,12 +246,12 @@ impl Core {
 }
 
 fn judge(
-    faults: &mut Vec<FieldFault>,
+    faults: &mut Vec<FieldError>,
     field: &str,
     secret: Option<&Secret>,
     rule: impl Fn(&Secret) -> Result<NewSecret, FieldRule>,
 ) -> Option<NewSecret> {
-    secret.map(rule).transpose().map_err(|rule| faults.push(FieldFault::new(field, rule))).ok().flatten()
+    secret.map(rule).transpose().map_err(|rule| faults.push(FieldError::new(field, rule))).ok().flatten()
 }
 
 /// Who has each identifier that a new account gives. A username may not be another's name, nor the other way round.

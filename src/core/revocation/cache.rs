@@ -8,26 +8,26 @@ use std::time::{Duration, Instant};
 use papaya::HashMap;
 
 use crate::clock::Timestamp;
-use crate::core::account::identity_cache::Identities;
-use crate::core::error::Fault;
+use crate::core::account::identity_cache::IdentityCache;
+use crate::core::error::InternalError;
 use crate::core::token::claims::AccessClaims;
 use crate::store::tables::revocations;
 use crate::store::tables::revocations::RevocationRow;
 use crate::store::{self, AccountId, SessionId, Store};
 
 /// A clock that is set back by less is not worth reading everything again.
-const CLOCK_TREMBLES: Duration = Duration::from_secs(5);
+const CLOCK_JITTER: Duration = Duration::from_secs(5);
 
 const PAGE: i64 = 1000;
 
 /// A bar: numbers below it are dead, until the last token that it concerns has expired.
 #[derive(Debug, Clone, Copy)]
-struct Bar {
+struct Watermark {
     below: i64,
     until: Timestamp,
 }
 
-impl Bar {
+impl Watermark {
     /// Two bars on one thing: the higher, for as long as the longer one.
     fn and(self, other: Self) -> Self {
         Self { below: self.below.max(other.below), until: self.until.max(other.until) }
@@ -39,18 +39,18 @@ type Round = u32;
 
 /// A bar on an account, and what of it the rebuilding under way has seen.
 #[derive(Debug, Clone, Copy)]
-struct AccountBar {
+struct AccountWatermark {
     /// What checks go by. Never lower than before while a rebuilding reads one row after the other: a token that is dead must
     /// not be believed between two of them.
-    bar: Bar,
+    bar: Watermark,
     /// The rebuilding in which it was last seen…
     round: Round,
     /// …and as what: what is left of it once that is done.
-    seen: Bar,
+    seen: Watermark,
 }
 
-impl AccountBar {
-    fn joined_by(self, bar: Bar, round: Round) -> Self {
+impl AccountWatermark {
+    fn joined_by(self, bar: Watermark, round: Round) -> Self {
         let seen = if self.round == round { self.seen.and(bar) } else { bar };
         Self { bar: self.bar.and(bar), round, seen }
     }
@@ -63,8 +63,8 @@ impl AccountBar {
 /// The revocations in memory. Readers take no lock that a writer can hold.
 #[derive(Debug)]
 pub struct View {
-    sessions: HashMap<SessionId, Bar>,
-    accounts: HashMap<AccountId, AccountBar>,
+    sessions: HashMap<SessionId, Watermark>,
+    accounts: HashMap<AccountId, AccountWatermark>,
     round: AtomicU32,
     rebuilding: Mutex<()>,
     started: Instant,
@@ -72,7 +72,7 @@ pub struct View {
     /// Bars of tokens that expired before this may be gone.
     forgotten: AtomicI64,
     /// What is known of accounts until a row says that one changed.
-    pub(in crate::core) identities: Identities,
+    pub(in crate::core) identity_cache: IdentityCache,
 }
 
 impl Default for View {
@@ -85,7 +85,7 @@ impl Default for View {
             started: Instant::now(),
             fresh_at: AtomicU64::new(0),
             forgotten: AtomicI64::new(i64::MIN),
-            identities: Identities::default(),
+            identity_cache: IdentityCache::default(),
         }
     }
 }
@@ -100,17 +100,17 @@ impl View {
     /// Takes a row in. Taking it in twice, or late, changes nothing.
     pub fn apply(&self, row: &RevocationRow) {
         if let Some(session) = row.session_id {
-            let bar = Bar { below: row.generation.unwrap_or(i64::MAX), until: row.expires_at };
+            let bar = Watermark { below: row.generation.unwrap_or(i64::MAX), until: row.expires_at };
             self.sessions.pin().update_or_insert(session, |old| old.and(bar), bar);
         }
         if let (Some(account), Some(epoch)) = (row.account_id, row.epoch) {
-            let bar = Bar { below: epoch, until: row.expires_at };
+            let bar = Watermark { below: epoch, until: row.expires_at };
             // Asked for at the last moment: a row that came under the number of a former rebuilding would take out of this
             // one what it has seen.
             let round = || self.round.load(Ordering::Acquire);
-            let new = AccountBar { bar, round: round(), seen: bar };
+            let new = AccountWatermark { bar, round: round(), seen: bar };
             self.accounts.pin().update_or_insert(account, |old| old.joined_by(bar, round()), new);
-            self.identities.forget(account);
+            self.identity_cache.forget(account);
         }
     }
 
@@ -134,7 +134,7 @@ impl View {
 
     /// Whether the clock was set back behind what was forgotten, by more than nothing to speak of.
     pub(in crate::core) fn is_ahead_of(&self, now: Timestamp) -> bool {
-        self.forgotten.load(Ordering::Acquire) > now.plus(CLOCK_TREMBLES).as_millis()
+        self.forgotten.load(Ordering::Acquire) > now.plus(CLOCK_JITTER).as_millis()
     }
 
     /// How many sessions and accounts it holds.
@@ -167,14 +167,14 @@ impl View {
         let round = self.round.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
         // What is known of accounts counts as fresh as soon as the rows are read, so it goes before; and what was read
         // meanwhile may still be from the database of before.
-        self.identities.forget_all();
+        self.identity_cache.forget_all();
         let last = self.read_on(0, &mut list_after)?;
         let accounts = self.accounts.pin();
         accounts.retain(|_, of| of.round == round);
         for account in accounts.keys() {
             accounts.update(*account, |of| of.settled());
         }
-        self.identities.forget_all();
+        self.identity_cache.forget_all();
         Ok(last)
     }
 
@@ -200,7 +200,7 @@ impl View {
 }
 
 /// Asks the table about one token: what a check does when memory is too old to be believed.
-pub fn is_revoked_in_table(store: &Store, claims: &AccessClaims) -> Result<bool, Fault> {
+pub fn is_revoked_in_table(store: &Store, claims: &AccessClaims) -> Result<bool, InternalError> {
     let rows = store.read(|db| revocations::list_concerning(db, claims.session, claims.account))?;
     let view = View::default();
     rows.iter().for_each(|row| view.apply(row));

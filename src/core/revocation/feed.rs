@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::poll_cursor::Marks;
+use super::poll_cursor::PollCursor;
 use crate::core::Core;
 use crate::core::background::{Background, Signal};
-use crate::core::error::Fault;
+use crate::core::error::InternalError;
 use crate::store;
-use crate::store::listen::{Heard, Listener};
+use crate::store::listen::{Listener, Notification};
 
 /// The first and the longest wait before the next attempt to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -19,7 +19,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Starts the thread of a node that listens.
-pub fn start(core: Core) -> Result<Background, Fault> {
+pub fn start(core: Core) -> Result<Background, InternalError> {
     Background::start("revocations", Arc::default(), FAREWELL, move |signal| follow(&core, signal))
 }
 
@@ -55,7 +55,7 @@ fn follow(core: &Core, signal: &Signal) {
 /// One connection's life. Its marks die with it: the next one may lead to another server.
 struct Following {
     listener: Listener,
-    marks: Marks,
+    marks: PollCursor,
     polled: Instant,
 }
 
@@ -63,7 +63,7 @@ impl Following {
     /// Listens first and reads everything then, so that nothing falls between.
     fn begin(core: &Core) -> Result<Self, store::Error> {
         let mut listener = core.store.listen()?;
-        let mut marks = Marks::new(core.store.commits_in_order());
+        let mut marks = PollCursor::new(core.store.is_single_writer());
         let asked_at = Instant::now();
         let last = core.view.rebuild(|after, limit| listener.list_after(after, limit))?;
         marks.note(asked_at, last);
@@ -74,12 +74,12 @@ impl Following {
     fn until_stopped(mut self, core: &Core, signal: &Signal) -> Result<(), store::Error> {
         let every = (core.rules.revocation_max_stale / 4).min(Duration::from_millis(500));
         while !signal.wait(self.listener.pause()) {
-            let due = match self.listener.hear()? {
-                Heard::Nothing => self.polled.elapsed() >= every,
-                Heard::Something => true,
-                Heard::Rows(rows) => {
+            let due = match self.listener.poll_notifications()? {
+                Notification::Nothing => self.polled.elapsed() >= every,
+                Notification::Something => true,
+                Notification::Rows(rows) => {
                     rows.iter().for_each(|row| core.view.apply(row));
-                    core.metrics.feed_notices.inc_by(rows.len() as u64);
+                    core.metrics.feed_notifications.inc_by(rows.len() as u64);
                     self.polled.elapsed() >= every
                 }
             };

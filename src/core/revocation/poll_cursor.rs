@@ -13,15 +13,15 @@ const OVERLAP: Duration = LONGEST_TRANSACTION.saturating_add(Duration::from_secs
 /// `OVERLAP` ago ended: whatever had an id by then is visible by now. SQLite has one writer, so there the last poll's
 /// end will do.
 #[derive(Debug)]
-pub struct Marks {
+pub struct PollCursor {
     overlap: Duration,
     marks: VecDeque<(Instant, i64)>,
 }
 
-impl Marks {
+impl PollCursor {
     /// None yet.
-    pub fn new(commits_in_order: bool) -> Self {
-        let overlap = if commits_in_order { Duration::ZERO } else { OVERLAP };
+    pub fn new(is_single_writer: bool) -> Self {
+        let overlap = if is_single_writer { Duration::ZERO } else { OVERLAP };
         Self { overlap, marks: VecDeque::new() }
     }
 
@@ -48,13 +48,13 @@ mod tests {
     #[test]
     fn a_mark_counts_only_after_the_longest_transaction() {
         let start = Instant::now();
-        let mut marks = Marks::new(false);
+        let mut marks = PollCursor::new(false);
         marks.note(start, 10);
         marks.note(start + Duration::from_secs(5), 20);
         assert_eq!(marks.safe(start + LONGEST_TRANSACTION), 0);
         assert_eq!(marks.safe(start + OVERLAP), 10);
         assert_eq!(marks.safe(start + OVERLAP + Duration::from_secs(6)), 20);
-        let mut in_order = Marks::new(true);
+        let mut in_order = PollCursor::new(true);
         in_order.note(start, 10);
         assert_eq!(in_order.safe(start), 10);
     }

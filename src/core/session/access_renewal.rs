@@ -8,7 +8,7 @@ use crate::core::Core;
 use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::core::session;
-use crate::core::session::refresh::decide::{RotationRules, Verdict, decide, first_receipt};
+use crate::core::session::refresh::decide::{RotationRules, Verdict, decide, first_confirmation};
 use crate::secret::RefreshToken;
 use crate::store::tables::sessions;
 
@@ -35,16 +35,16 @@ impl Core {
         token: &RefreshToken,
         policy_of: &dyn Fn(&str) -> TokenPolicy,
     ) -> Result<Renewed, Error> {
-        let named = self.named_by(token, true)?;
+        let named = self.resolve_refresh_token(token, true)?;
         for _ in 0..refresh::ROUNDS {
             let found = self.store.read(|db| sessions::find(db, named.session))?;
             let (row, account) =
                 found.filter(|(row, _)| row.account_id == named.account).ok_or(Refusal::SessionEnded)?;
             let (now, policy) = (self.now(), policy_of(&row.dialect));
-            let confirmed = first_receipt(&row, self.receipts.seen(row.id, row.generation));
+            let confirmed = first_confirmation(&row, self.confirmations.seen(row.id, row.generation));
             let rules = RotationRules { rotates: false, grace: self.rules.refresh_grace };
             match decide(now, named.generation, &row, &account, confirmed, &rules) {
-                Verdict::Keep => self.receipts.mark(row.id, row.generation, now),
+                Verdict::Keep => self.confirmations.mark(row.id, row.generation, now),
                 Verdict::Replay if !policy.revokes_on_rotation => {}
                 Verdict::Refuse(refusal) => return Err(refusal.into()),
                 Verdict::Replay | Verdict::Rotate | Verdict::Reuse => return Err(Refusal::TokenInvalid.into()),

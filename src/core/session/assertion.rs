@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::core::Core;
 use crate::core::caller::Caller;
-use crate::core::error::{Error, Fault};
+use crate::core::error::{Error, InternalError};
 use crate::core::keys::signing_key::PublicKey;
 use crate::secret::random_token_id;
 
@@ -48,7 +48,7 @@ impl Core {
     }
 
     /// What apps check assertions with: one for every believed signing key, the newest first.
-    pub fn assertion_keys(&self) -> Result<Vec<(String, PublicKey)>, Fault> {
+    pub fn assertion_keys(&self) -> Result<Vec<(String, PublicKey)>, InternalError> {
         self.gate().assertion_keys()
     }
 }

@@ -18,11 +18,11 @@ struct Mark {
 
 /// The marks of one node. A check takes no lock that the writer of marks can hold.
 #[derive(Debug, Default)]
-pub struct Receipts {
+pub struct PendingConfirmations {
     marks: HashMap<SessionId, Mark>,
 }
 
-impl Receipts {
+impl PendingConfirmations {
     /// Marks that an access token of this generation was presented. A session's first generation succeeds no other, so
     /// its receipt decides nothing.
     pub fn mark(&self, session: SessionId, generation: i64, at: Timestamp) {
@@ -69,18 +69,18 @@ mod tests {
 
     #[test]
     fn the_first_sight_of_a_generation_counts_and_is_written_once() {
-        let receipts = Receipts::default();
+        let confirmations = PendingConfirmations::default();
         let session = Id128(Uuid::from_u128(7));
         let at = Timestamp::from_seconds;
-        receipts.mark(session, 0, at(1));
-        receipts.mark(session, 2, at(2));
-        receipts.mark(session, 2, at(3));
-        receipts.mark(session, 1, at(4));
-        assert_eq!((receipts.seen(session, 2), receipts.seen(session, 1)), (Some(at(2)), None));
-        let marks = receipts.unwritten();
+        confirmations.mark(session, 0, at(1));
+        confirmations.mark(session, 2, at(2));
+        confirmations.mark(session, 2, at(3));
+        confirmations.mark(session, 1, at(4));
+        assert_eq!((confirmations.seen(session, 2), confirmations.seen(session, 1)), (Some(at(2)), None));
+        let marks = confirmations.unwritten();
         assert_eq!(marks, [(session, 2, at(2))]);
-        receipts.note_written(&marks);
-        assert!(receipts.unwritten().is_empty());
-        assert_eq!(receipts.seen(session, 2), Some(at(2)));
+        confirmations.note_written(&marks);
+        assert!(confirmations.unwritten().is_empty());
+        assert_eq!(confirmations.seen(session, 2), Some(at(2)));
     }
 }

@@ -2,7 +2,7 @@
 //! transaction, and is in this node's memory before it is answered.
 
 use super::end_reason::EndReason;
-use super::opaque_refresh_token::Named;
+use super::opaque_refresh_token::RefreshTokenRef;
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::audit::{Event, Kind};
@@ -48,7 +48,7 @@ impl Core {
 
     /// Ends the sessions behind whatever tokens came; ending one twice is ending it.
     pub fn sign_out(&self, presented: &PresentedTokens, client: &Client) -> Result<(), Error> {
-        for Named { account, session, .. } in self.sessions_behind(presented)? {
+        for RefreshTokenRef { account, session, .. } in self.sessions_behind(presented)? {
             let event = Event::new(Kind::SignOut, client).account(account).session(session);
             self.end_one(session, account, EndReason::SignOut, &event)?;
         }
@@ -56,7 +56,7 @@ impl Core {
     }
 
     /// The sessions that a browser's cookies name, as far as they say it themselves; without a look at a row.
-    pub fn sessions_named_by(&self, presented: &PresentedTokens) -> Vec<SessionId> {
+    pub fn sessions_of_tokens(&self, presented: &PresentedTokens) -> Vec<SessionId> {
         let (gate, now) = (self.gate(), self.now());
         let access = presented.access.as_ref().and_then(|token| gate.check_access(token.expose(), now).ok());
         let refresh = presented.refresh.as_ref().and_then(|token| gate.read_refresh(token.expose(), now).ok());
@@ -68,21 +68,21 @@ impl Core {
 
     /// Which sessions the tokens name: an unexpired access token's first, a genuine refresh token's second; two when a
     /// client holds tokens of two. An expired access token names none, so it cannot stand in for a sign-out.
-    fn sessions_behind(&self, presented: &PresentedTokens) -> Result<Vec<Named>, Error> {
+    fn sessions_behind(&self, presented: &PresentedTokens) -> Result<Vec<RefreshTokenRef>, Error> {
         let access = presented.access.as_ref().map(|token| self.gate().check_access(token.expose(), self.now()));
-        let refresh = presented.refresh.as_ref().map(|token| self.named_by(token, false));
+        let refresh = presented.refresh.as_ref().map(|token| self.resolve_refresh_token(token, false));
         let mut named = Vec::new();
         let mut refused = Error::from(Refusal::TokenMissing);
         match refresh {
             Some(Ok(of_refresh)) => named.push(of_refresh),
-            Some(Err(fault @ Error::Fault(_))) => return Err(fault),
+            Some(Err(fault @ Error::InternalError(_))) => return Err(fault),
             Some(Err(refusal)) => refused = refusal,
             None => {}
         }
         match access {
             Some(Ok(claims)) => {
                 let AccessClaims { account, session, generation, .. } = **claims;
-                named.insert(0, Named { session, account, generation });
+                named.insert(0, RefreshTokenRef { session, account, generation });
             }
             Some(Err(refusal)) => refused = refusal.into(),
             None => {}
@@ -94,7 +94,7 @@ impl Core {
     /// Ends every session of the account behind the tokens. Done twice with the same tokens, the second finds it done.
     pub fn sign_out_everywhere(&self, presented: &PresentedTokens, client: &Client) -> Result<(), Error> {
         let behind = self.sessions_behind(presented)?;
-        let Named { account, session, generation } = *behind.first().ok_or(Refusal::TokenMissing)?;
+        let RefreshTokenRef { account, session, generation } = *behind.first().ok_or(Refusal::TokenMissing)?;
         let found = self.store.read(|db| sessions::find(db, session))?;
         let (row, state) = found.filter(|(row, _)| row.account_id == account).ok_or(Refusal::SessionEnded)?;
         if row.end_reason.as_deref() == Some(EndReason::SignOutEverywhere.as_str()) {

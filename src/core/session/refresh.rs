@@ -7,16 +7,16 @@
 pub mod decide;
 pub mod fast_path;
 
-use decide::{RotationRules, Verdict, decide, first_receipt};
-use fast_path::AtOnce;
+use decide::{RotationRules, Verdict, decide, first_confirmation};
+use fast_path::FastRotation;
 use std::time::Duration;
 
-use super::opaque_refresh_token::Named;
+use super::opaque_refresh_token::RefreshTokenRef;
 use super::{Issued, TokenPolicy};
 use crate::clock::Timestamp;
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
-use crate::core::error::{Error, Fault, Refusal};
+use crate::core::error::{Error, InternalError, Refusal};
 use crate::core::session::end_reason::EndReason;
 use crate::core::{Core, session};
 use crate::secret::RefreshToken;
@@ -35,34 +35,34 @@ impl Core {
         policy: &TokenPolicy,
         client: &Client,
     ) -> Result<Issued, Error> {
-        let named = self.named_by(token, true).map_err(Error::of_refresh)?;
-        let at_once = match self.rotatable(named, policy) {
-            Some(rotatable) => self.rotate_at_once(&rotatable)?,
-            None => AtOnce::NotThis,
+        let named = self.resolve_refresh_token(token, true).map_err(Error::of_refresh)?;
+        let at_once = match self.rotation_attempt(named, policy) {
+            Some(rotation_attempt) => self.rotate_fast(&rotation_attempt)?,
+            None => FastRotation::Fallback,
         };
-        self.settle_refresh(&named, at_once, policy, client)
+        self.finish_refresh(&named, at_once, policy, client)
     }
 
     /// Goes on after the attempt without a look at the row: makes the tokens of what it rotated, and decides otherwise.
-    pub fn settle_refresh(
+    pub fn finish_refresh(
         &self,
-        named: &Named,
-        at_once: AtOnce,
+        named: &RefreshTokenRef,
+        at_once: FastRotation,
         policy: &TokenPolicy,
         client: &Client,
     ) -> Result<Issued, Error> {
         let gave_up = match at_once {
-            AtOnce::Rotated(rotated) => return self.issue_rotated(&rotated, policy),
-            AtOnce::NotThis => None,
-            AtOnce::GaveUp(fault) => Some(fault),
+            FastRotation::RotatedSession(rotated) => return self.issue_fast_rotation(&rotated, policy),
+            FastRotation::Fallback => None,
+            FastRotation::TimedOut(fault) => Some(fault),
         };
         self.spend(named, gave_up, policy, client).map_err(Error::of_refresh)
     }
 
     fn spend(
         &self,
-        named: &Named,
-        mut gave_up: Option<Fault>,
+        named: &RefreshTokenRef,
+        mut gave_up: Option<InternalError>,
         policy: &TokenPolicy,
         client: &Client,
     ) -> Result<Issued, Error> {
@@ -80,14 +80,14 @@ impl Core {
     /// One round; `None` when the row moved between reading and writing.
     fn act_on_refresh(
         &self,
-        named: &Named,
+        named: &RefreshTokenRef,
         row: &SessionRow,
         account: &AccountState,
-        (policy, gave_up): (&TokenPolicy, &mut Option<Fault>),
+        (policy, gave_up): (&TokenPolicy, &mut Option<InternalError>),
         client: &Client,
     ) -> Result<Option<Issued>, Error> {
         let now = self.now();
-        let confirmed = first_receipt(row, self.receipts.seen(row.id, row.generation));
+        let confirmed = first_confirmation(row, self.confirmations.seen(row.id, row.generation));
         let rules = RotationRules { rotates: policy.rotates, grace: self.rules.refresh_grace };
         let verdict = decide(now, named.generation, row, account, confirmed, &rules);
         let issued = match &verdict {
@@ -103,7 +103,7 @@ impl Core {
             }
             Verdict::Refuse(refusal) => Err(refusal.clone().into()),
         };
-        if !matches!(issued, Ok(None) | Err(Error::Fault(_))) {
+        if !matches!(issued, Ok(None) | Err(Error::InternalError(_))) {
             self.metrics.refreshes.with_label_values(&[verdict.as_str()]).inc();
         }
         issued
@@ -161,7 +161,7 @@ impl Core {
         account: &AccountState,
         policy: &TokenPolicy,
     ) -> Result<Issued, Error> {
-        let key_id = self.believed_key_id(row);
+        let key_id = self.trusted_key_id(row);
         let id = self.gate().rotation_token_id(row.id, row.generation, &key_id)?;
         self.issue(row, account, policy, row.rotated_at, id)
     }
@@ -202,7 +202,7 @@ impl Core {
 
     fn end_reused(
         &self,
-        named: &Named,
+        named: &RefreshTokenRef,
         row: &SessionRow,
         confirmed: Option<Timestamp>,
         now: Timestamp,
@@ -219,7 +219,7 @@ impl Core {
 
 /// What tells theft from a race: how far behind, how long after, and whether it came from where the session lives.
 fn reuse_detail(
-    named: &Named,
+    named: &RefreshTokenRef,
     row: &SessionRow,
     confirmed: Option<Timestamp>,
     now: Timestamp,

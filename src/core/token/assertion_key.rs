@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 
 use super::signature::sign;
-use crate::core::error::Fault;
+use crate::core::error::InternalError;
 use crate::core::keys::signing_key::{PublicKey, SigningKey};
 use crate::secret::base64url;
 
@@ -27,10 +27,10 @@ pub struct AssertionKey {
 
 impl AssertionKey {
     /// The one that belongs to a signing key.
-    pub fn of(key: &SigningKey) -> Result<Self, Fault> {
+    pub fn of(key: &SigningKey) -> Result<Self, InternalError> {
         let seed = key.derive.sign(b"doorward assertions");
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed);
-        let pair = pair.map_err(|why| Fault::Broken(format!("no key for assertions: {why}")))?;
+        let pair = pair.map_err(|why| InternalError::Broken(format!("no key for assertions: {why}")))?;
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some("doorward-assertion+jwt".to_owned());
         header.kid = Some(format!("{}.assertion", key.id));
@@ -42,7 +42,7 @@ impl AssertionKey {
     }
 
     /// Signs a payload.
-    pub(in crate::core) fn sign(&self, payload: &impl Serialize) -> Result<String, Fault> {
+    pub(in crate::core) fn sign(&self, payload: &impl Serialize) -> Result<String, InternalError> {
         sign(&self.header, payload, &self.encoding)
     }
 

@@ -28,12 +28,12 @@ pub struct AccessClaims {
 
 /// What an access token says that this service signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Genuine {
+pub struct VerifiedClaims {
     pub(super) claims: AccessClaims,
     pub(super) not_before: Option<i64>,
 }
 
-impl std::ops::Deref for Genuine {
+impl std::ops::Deref for VerifiedClaims {
     type Target = AccessClaims;
 
     fn deref(&self) -> &AccessClaims {

@@ -125,7 +125,7 @@ pub fn insert(db: &mut Db, new: &NewAccount) -> Result<AccountRow, Error> {
 
 /// Keeps other transactions from adding accounts until this one ends, and moves the numbering past `highest`, as SQLite does
 /// by itself: rows that bring their numbers must not meet one that is being given out.
-pub fn hold_numbering(db: &mut Db, highest: Option<AccountId>) -> Result<(), Error> {
+pub fn lock_and_advance_id_sequence(db: &mut Db, highest: Option<AccountId>) -> Result<(), Error> {
     const NUMBERS: &str = "pg_get_serial_sequence('accounts', 'id')::regclass";
     let Db::Postgres(db) = db else { return Ok(()) };
     db.batch_execute("LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE")?;

@@ -31,7 +31,7 @@ pub struct PendingRow {
     /// Which language the mail is in.
     pub language: String,
     /// Where the person came from and wants to go back to.
-    pub leads_back: Option<String>,
+    pub return_to: Option<String>,
     /// How often a password was tried with its link.
     pub tries: i64,
     /// How often its mail was tried.

@@ -117,7 +117,7 @@ diesel::table! {
         profile -> Text,
         password -> Text,
         language -> Text,
-        leads_back -> Nullable<Text>,
+        return_to -> Nullable<Text>,
         tries -> BigInt,
         mail_attempts -> BigInt,
         mail_due_at -> Nullable<BigInt>,

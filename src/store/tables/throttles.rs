@@ -10,7 +10,7 @@ use crate::store::statement_cache::CacheStatement as _;
 
 /// What the keys of accounts begin with. Their rows stay until they are reset, or a patient guesser would begin anew each
 /// day; there are no more of them than there are accounts, devices and sessions.
-pub const KEPT: &str = "account:";
+pub const ACCOUNT_KEY_PREFIX: &str = "account:";
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Insertable)]
@@ -69,7 +69,7 @@ pub fn forgive(db: &mut Db, key: &str, failures: i64) -> Result<(), Error> {
 pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
     let query = throttles::table
         .filter(throttles::updated_at.lt(before))
-        .filter(throttles::key.not_like(format!("{KEPT}%")))
+        .filter(throttles::key.not_like(format!("{ACCOUNT_KEY_PREFIX}%")))
         .order(throttles::updated_at);
     let old: Vec<String> = query.select(throttles::key).limit(limit).load(db)?;
     Ok(diesel::delete(throttles::table.filter(throttles::key.eq_any(old))).execute(db)?)

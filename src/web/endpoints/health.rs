@@ -22,10 +22,10 @@ async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-async fn readyz(door: Data<Doorward>) -> HttpResponse {
-    let database = door.run_blocking(|core| Ok(core.is_ready())).await;
-    let age = u64::try_from(door.core().view_age().as_millis()).unwrap_or(u64::MAX);
-    let (stopping, answers) = (door.is_draining(), database.unwrap_or(false));
+async fn readyz(service: Data<Doorward>) -> HttpResponse {
+    let database = service.run_blocking(|core| Ok(core.is_ready())).await;
+    let age = u64::try_from(service.core().view_age().as_millis()).unwrap_or(u64::MAX);
+    let (stopping, answers) = (service.is_draining(), database.unwrap_or(false));
     let ready = answers && !stopping;
     let body = json!({
         "status": if ready { "ready" } else { "unavailable" },

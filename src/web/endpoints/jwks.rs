@@ -16,8 +16,8 @@ pub fn routes(app: &mut ServiceConfig) {
     app.service(keys.route(web::get().to(jwks)).route(web::head().to(jwks)));
 }
 
-async fn jwks(door: Data<Doorward>) -> HttpResponse {
-    answer(&door.core().public_keys())
+async fn jwks(service: Data<Doorward>) -> HttpResponse {
+    answer(&service.core().public_keys())
 }
 
 /// Keys as a set that others may keep for a minute.

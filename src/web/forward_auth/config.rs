@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::settings::forward_rules::ForwardRules;
 use crate::settings::{ForwardedHeaders, Settings};
 use crate::web::http::origin::VARY;
-use crate::web::http::security_headers::fence_lines;
+use crate::web::http::security_headers::security_header_lines;
 
 /// What the settings say of checks.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct ForwardAuth {
     pub(super) renews: bool,
     /// `CHECK_FAST_PATH`.
     pub(in crate::web) has_fast_path: bool,
-    pub(super) at_once: AtOnce,
+    pub(super) fast_path_template: FastPathTemplate,
 }
 
 impl ForwardAuth {
@@ -39,7 +39,7 @@ impl ForwardAuth {
             rules: settings.forward_auth.rules_file.as_ref().map(|file| file.rules.clone()),
             renews: settings.forward_auth.verify_renew,
             has_fast_path: settings.forward_auth.check_fast_path,
-            at_once: AtOnce::new(settings, prefix),
+            fast_path_template: FastPathTemplate::new(settings, prefix),
         }
     }
 }
@@ -50,14 +50,14 @@ pub(super) fn paths(prefix: &str) -> [String; 2] {
 }
 
 /// What is the same in every such answer.
-pub struct AtOnce {
+pub struct FastPathTemplate {
     pub(super) paths: Vec<String>,
     /// Status line and headers.
     pub(super) beginning: Vec<u8>,
     date: ArcSwap<Date>,
 }
 
-impl fmt::Debug for AtOnce {
+impl fmt::Debug for FastPathTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AtOnce").field("paths", &self.paths).finish_non_exhaustive()
     }
@@ -72,12 +72,12 @@ impl Date {
     }
 }
 
-impl AtOnce {
+impl FastPathTemplate {
     /// By the settings; checks stand at the root, and under this prefix.
     pub fn new(settings: &Settings, prefix: Option<&str>) -> Self {
         let mut beginning = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n".to_vec();
         beginning.extend_from_slice(format!("vary: {VARY}\r\n").as_bytes());
-        beginning.extend_from_slice(&fence_lines(settings.is_https()));
+        beginning.extend_from_slice(&security_header_lines(settings.is_https()));
         Self {
             paths: [""].into_iter().chain(prefix).flat_map(paths).collect(),
             beginning,

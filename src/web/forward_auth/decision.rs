@@ -8,13 +8,13 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use url::form_urlencoded;
 
-use super::forwarded_request::Unclear;
-use super::rules::Needs;
+use super::forwarded_request::InvalidForwardedHeaders;
+use super::rules::Requirement;
 use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::web::http::credentials::request_id;
-use crate::web::http::error::tell;
+use crate::web::http::error::log_error;
 use crate::web::http::problem::{self, Problem};
 
 /// A yes.
@@ -26,36 +26,36 @@ pub(super) struct Allowed {
 }
 
 /// A no.
-pub(super) enum No {
+pub(super) enum Denied {
     /// To the caller.
-    Refused(Error),
+    ErrorContext(Error),
     /// To what the proxy, or somebody in its name, said.
-    Unclear(Unclear),
+    InvalidForwardedHeaders(InvalidForwardedHeaders),
 }
 
-impl From<Refusal> for No {
+impl From<Refusal> for Denied {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal.into())
+        Self::ErrorContext(refusal.into())
     }
 }
 
-impl From<Error> for No {
+impl From<Error> for Denied {
     fn from(error: Error) -> Self {
-        Self::Refused(error)
+        Self::ErrorContext(error)
     }
 }
 
-impl From<Unclear> for No {
-    fn from(unclear: Unclear) -> Self {
-        Self::Unclear(unclear)
+impl From<InvalidForwardedHeaders> for Denied {
+    fn from(unclear: InvalidForwardedHeaders) -> Self {
+        Self::InvalidForwardedHeaders(unclear)
     }
 }
 
-impl No {
+impl Denied {
     /// What cannot be decided is 503; a request that is wrong in itself is one without a usable credential.
     pub(super) fn status(error: &Error) -> StatusCode {
         match (error, problem::of(error).status) {
-            (Error::Fault(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_)), _) => {
+            (Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_)), _) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             (_, StatusCode::FORBIDDEN) => StatusCode::FORBIDDEN,
@@ -66,20 +66,20 @@ impl No {
     pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let id = request_id(request);
         match self {
-            Self::Refused(error) => {
-                if let Error::Fault(fault) = error {
-                    tell(fault, &id);
+            Self::ErrorContext(error) => {
+                if let Error::InternalError(fault) = error {
+                    log_error(fault, &id);
                 }
                 let status = Self::status(error);
                 let headers = problem::headers_of(status, error);
                 Problem { status, headers, ..problem::of(error) }.answer(Some(&id))
             }
-            Self::Unclear(Unclear(why)) => {
+            Self::InvalidForwardedHeaders(InvalidForwardedHeaders(why)) => {
                 log::warn!(request = id.as_str(), why; "a proxy's words are not believed");
                 let told = Problem {
                     status: StatusCode::FORBIDDEN,
-                    code: "forwarding_unclear",
-                    title: "Forwarding unclear",
+                    code: "invalid_forwarded_headers",
+                    title: "Invalid forwarded headers",
                     detail: format!("{why}; see the proxy's configuration."),
                     errors: Vec::new(),
                     headers: Vec::new(),
@@ -93,13 +93,13 @@ impl No {
 /// What the check's own URL asks for. It is the operator's, in the proxy's configuration: a word that is not known would
 /// let pass whom it was to keep out.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
-    pub(super) needs: Needs,
+pub(super) struct CheckQuery {
+    pub(super) requirement: Requirement,
     pub(super) assertion: bool,
 }
 
-impl Asked {
-    pub(super) fn of(query: &str) -> Result<Self, Unclear> {
+impl CheckQuery {
+    pub(super) fn of(query: &str) -> Result<Self, InvalidForwardedHeaders> {
         let (mut asked, mut roles) = (Self::default(), Vec::new());
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match (&*name, &*value) {
@@ -107,15 +107,19 @@ impl Asked {
                 ("original", _) => break,
                 ("role", role) if !role.is_empty() => roles.push(role.to_owned()),
                 ("permission", permission) if !permission.is_empty() => {
-                    asked.needs.permissions.push(permission.to_owned());
+                    asked.requirement.permissions.push(permission.to_owned());
                 }
                 ("assertion", "true") => asked.assertion = true,
                 ("assertion", "false") => asked.assertion = false,
-                _ => return Err(Unclear("the check's query takes role, permission and assertion=true only")),
+                _ => {
+                    return Err(InvalidForwardedHeaders(
+                        "the check's query takes role, permission and assertion=true only",
+                    ));
+                }
             }
         }
         if !roles.is_empty() {
-            asked.needs.roles.push(roles);
+            asked.requirement.roles.push(roles);
         }
         Ok(asked)
     }

@@ -9,7 +9,7 @@ use actix_web::http::{Method, StatusCode};
 use log::{Level, log_enabled};
 
 use super::forwarded_request;
-use crate::web::forward_auth::decision::{Allowed, Asked};
+use crate::web::forward_auth::decision::{Allowed, CheckQuery};
 use crate::web::http::access_log::{REQUESTS, log_answer};
 use crate::web::http::limits::{COOKIES_MAX, URI_MAX};
 use crate::web::http::session_cookie::is_of_cookies;
@@ -17,13 +17,14 @@ use crate::web::server::request_framing::Head;
 use crate::web::service::Doorward;
 
 /// Answers a check, if the answer is yes and all that it takes is in memory; otherwise writes nothing, and says so.
-pub fn allow_at_once(door: &Doorward, head: Head<'_>, into: &mut Vec<u8>) -> bool {
+pub fn try_fast_path(service: &Doorward, head: Head<'_>, into: &mut Vec<u8>) -> bool {
     // The clock is a part of what a check costs; it is looked at for the log's sake alone.
     let began = log_enabled!(target: REQUESTS, Level::Debug).then(Instant::now);
     let answer = AssertUnwindSafe(|| {
-        let allowed = decide_at_once(door, head)?;
-        write(door, head, &allowed, began, into)?;
-        door.count_check(None);
+        let allowed = decide_in_memory(service, head)?;
+        write(service, head, &allowed, began, into)?;
+        service.count_check(None);
+        service.core().metrics().fast_path_checks.inc();
         Some(())
     });
     // Of a panic the handler will make a 500.
@@ -35,17 +36,23 @@ pub fn allow_at_once(door: &Doorward, head: Head<'_>, into: &mut Vec<u8>) -> boo
 }
 
 /// The octets of what `allow` says to somebody who is signed in: without the identity's lines, a client's own would stand.
-fn write(door: &Doorward, head: Head<'_>, allowed: &Allowed, began: Option<Instant>, into: &mut Vec<u8>) -> Option<()> {
+fn write(
+    service: &Doorward,
+    head: Head<'_>,
+    allowed: &Allowed,
+    began: Option<Instant>,
+    into: &mut Vec<u8>,
+) -> Option<()> {
     let (caller, identity) = allowed.caller.as_ref()?;
-    let settings = door.forward_auth();
-    let id = door.request_ids().next();
-    into.extend_from_slice(&settings.at_once.beginning);
-    settings.headers.write_lines(into, identity, caller.session);
+    let settings = service.forward_auth();
+    let id = service.request_ids().next();
+    into.extend_from_slice(&settings.fast_path_template.beginning);
+    settings.headers.append_lines(into, identity, caller.session);
     into.extend_from_slice(crate::web::http::request_id::REQUEST_ID.as_str().as_bytes());
     into.extend_from_slice(b": ");
     into.extend_from_slice(id.as_str().as_bytes());
     into.extend_from_slice(b"\r\n");
-    settings.at_once.write_date(into, door.core().now());
+    settings.fast_path_template.write_date(into, service.core().now());
     into.extend_from_slice(b"\r\n");
     if let Some(began) = began {
         let path = head.target.split('?').next().unwrap_or_default();
@@ -55,48 +62,48 @@ fn write(door: &Doorward, head: Head<'_>, allowed: &Allowed, began: Option<Insta
 }
 
 /// As `decide`, of what is in memory.
-fn decide_at_once(door: &Doorward, head: Head<'_>) -> Option<Allowed> {
-    let settings = door.forward_auth();
+fn decide_in_memory(service: &Doorward, head: Head<'_>) -> Option<Allowed> {
+    let settings = service.forward_auth();
     let (path, query) = head.target.split_once('?').unwrap_or((head.target, ""));
-    let is_check = head.method == "GET" && settings.at_once.paths.iter().any(|known| known == path);
+    let is_check = head.method == "GET" && settings.fast_path_template.paths.iter().any(|known| known == path);
     if !is_check
         || !query.bytes().all(is_plain_in_query)
         || settings.rules.is_some()
-        || door.is_draining()
-        || !is_plain(door, head)
+        || service.is_draining()
+        || !is_plain(service, head)
     {
         return None;
     }
-    let asked = Asked::of(query).ok().filter(|asked| !asked.assertion)?;
+    let asked = CheckQuery::of(query).ok().filter(|asked| !asked.assertion)?;
     let lines = head.headers.iter().map(|header| (header.name, header.value));
-    let token = std::str::from_utf8(door.cookies().find_access(lines).ok()??).ok()?;
-    let caller = door.core().resolve_session_at_once(token)?;
-    let identity = door.core().identity_in_memory(caller.account)?;
-    let meets = asked.needs.are_met_by(&identity);
+    let token = std::str::from_utf8(service.cookies().find_access(lines).ok()??).ok()?;
+    let caller = service.core().resolve_session_cached(token)?;
+    let identity = service.core().identity_in_memory(caller.account)?;
+    let meets = asked.requirement.are_met_by(&identity);
     meets.then_some(Allowed { caller: Some((caller, identity)), assertion: None, renewal: None })
 }
 
 /// Octets that every reader of URLs lets through, and reads alike (RFC 3986 section 3.4).
-fn is_plain_in_query(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&octet)
+fn is_plain_in_query(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
 }
 
 /// Whether no header asks for more than a look at the cookies: another credential, CORS, an end of the connection, something
 /// that imitates another header, or more than is read.
-fn is_plain(door: &Doorward, head: Head<'_>) -> bool {
-    let hyphenated = &door.forward_auth().hyphenated;
-    let (mut hosts, mut octets) = (0, 0);
+fn is_plain(service: &Doorward, head: Head<'_>) -> bool {
+    let hyphenated = &service.forward_auth().hyphenated;
+    let (mut hosts, mut bytes) = (0, 0);
     for header in head.headers {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         match header.name.len() {
             4 if is("host") => hosts += 1,
-            6 if is_of_cookies(header.name) => octets += header.value.len(),
+            6 if is_of_cookies(header.name) => bytes += header.value.len(),
             6 if is("origin") => return false,
             10 if is("connection") && !header.value.eq_ignore_ascii_case(b"keep-alive") => return false,
             13 if is("authorization") => return false,
-            _ if forwarded_request::imitates(header.name, hyphenated) => return false,
+            _ if forwarded_request::is_header_lookalike(header.name, hyphenated) => return false,
             _ => {}
         }
     }
-    hosts == 1 && octets <= COOKIES_MAX && head.target.len() <= URI_MAX
+    hosts == 1 && bytes <= COOKIES_MAX && head.target.len() <= URI_MAX
 }

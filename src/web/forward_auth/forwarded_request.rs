@@ -24,7 +24,7 @@ pub const FORWARDED: [&str; 10] = [
 
 /// The request that a check is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Original {
+pub struct ForwardedRequest {
     /// As it was sent; `GET` and the like.
     pub method: String,
     /// `http` or `https`.
@@ -37,16 +37,16 @@ pub struct Original {
 
 /// Why a proxy's words are not believed, for the log and the operator who set it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unclear(pub &'static str);
+pub struct InvalidForwardedHeaders(pub &'static str);
 
-impl Original {
+impl ForwardedRequest {
     /// Reads it; `None` from a peer that is not trusted. A header that is missing, stands twice, or says what another
     /// family contradicts is no default for anything.
     pub fn read(
         request: &HttpRequest,
         family: ForwardedHeaders,
         proxies: &TrustedProxies,
-    ) -> Result<Option<Self>, Unclear> {
+    ) -> Result<Option<Self>, InvalidForwardedHeaders> {
         if !proxies.trust_the_peer_of(request) {
             return Ok(None);
         }
@@ -66,11 +66,16 @@ impl Original {
                 method: request.method().to_string(),
                 scheme: one(headers, "x-forwarded-proto")?.to_ascii_lowercase(),
                 host: one(headers, HOST.as_str())?.to_ascii_lowercase(),
-                target: after_original(request.uri()).ok_or(Unclear("the query has no original="))?.to_owned(),
+                target: after_original(request.uri())
+                    .ok_or(InvalidForwardedHeaders("the query has no original="))?
+                    .to_owned(),
             },
         };
         original.agrees_with_the_others(headers, family)?;
-        original.is_sound().then_some(Some(original)).ok_or(Unclear("the forwarded headers make no request"))
+        original
+            .is_sound()
+            .then_some(Some(original))
+            .ok_or(InvalidForwardedHeaders("the forwarded headers make no request"))
     }
 
     /// The path without its query.
@@ -84,7 +89,11 @@ impl Original {
     }
 
     /// Nginx passes what a client wrote into the family that it does not set itself (oauth2-proxy CVE-2026-40575).
-    fn agrees_with_the_others(&self, headers: &HeaderMap, family: ForwardedHeaders) -> Result<(), Unclear> {
+    fn agrees_with_the_others(
+        &self,
+        headers: &HeaderMap,
+        family: ForwardedHeaders,
+    ) -> Result<(), InvalidForwardedHeaders> {
         let others: &[&str] = match family {
             ForwardedHeaders::XForwarded => &["x-original-url", "x-original-uri"],
             ForwardedHeaders::XOriginal => &["x-forwarded-uri", "x-original-uri"],
@@ -95,7 +104,7 @@ impl Original {
                 let said = value.to_str().unwrap_or("\0");
                 let target = if said.starts_with('/') { said.to_owned() } else { split(said)?.2 };
                 if target != self.target {
-                    return Err(Unclear("two families of forwarded headers name different paths"));
+                    return Err(InvalidForwardedHeaders("two families of forwarded headers name different paths"));
                 }
             }
         }
@@ -103,29 +112,34 @@ impl Original {
     }
 
     fn is_sound(&self) -> bool {
-        let in_host = |octet: u8| octet.is_ascii_alphanumeric() || b".-:[]_".contains(&octet);
+        let in_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte);
         matches!(self.scheme.as_str(), "http" | "https")
             && !self.host.is_empty()
             && self.host.bytes().all(in_host)
             && self.target.starts_with('/')
             && !self.method.is_empty()
-            && self.method.bytes().all(|octet| octet.is_ascii_uppercase() || octet == b'-')
+            && self.method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
     }
 }
 
 /// The header's only value. A list of two is two.
-fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Unclear> {
+fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, InvalidForwardedHeaders> {
     let mut lines = headers.get_all(name);
     let (Some(line), None) = (lines.next(), lines.next()) else {
-        return Err(Unclear("a forwarded header is missing or stands twice"));
+        return Err(InvalidForwardedHeaders("a forwarded header is missing or stands twice"));
     };
-    let line = line.to_str().map_err(|_octets| Unclear("a forwarded header holds octets that no URL has"))?;
+    let line =
+        line.to_str().map_err(|_octets| InvalidForwardedHeaders("a forwarded header holds octets that no URL has"))?;
     let is_target = name.ends_with("-uri") || name.ends_with("-url");
-    if !is_target && line.contains(',') { Err(Unclear("a forwarded header names two")) } else { Ok(line.trim()) }
+    if !is_target && line.contains(',') {
+        Err(InvalidForwardedHeaders("a forwarded header names two"))
+    } else {
+        Ok(line.trim())
+    }
 }
 
-fn split(url: &str) -> Result<(String, String, String), Unclear> {
-    let (scheme, rest) = url.split_once("://").ok_or(Unclear("X-Original-URL is no URL"))?;
+fn split(url: &str) -> Result<(String, String, String), InvalidForwardedHeaders> {
+    let (scheme, rest) = url.split_once("://").ok_or(InvalidForwardedHeaders("X-Original-URL is no URL"))?;
     let (host, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     Ok((scheme.to_ascii_lowercase(), host.to_ascii_lowercase(), target.to_owned()))
 }
@@ -139,12 +153,12 @@ pub fn after_original(uri: &Uri) -> Option<&str> {
 
 /// Whether a header imitates one of these with an underscore for a hyphen: many servers cannot tell the two apart
 /// (oauth2-proxy CVE-2025-64484, Traefik CVE-2026-39858, Caddy CVE-2026-52845).
-pub fn imitates(name: &str, names: &[String]) -> bool {
+pub fn is_header_lookalike(name: &str, names: &[String]) -> bool {
     name.contains('_') && names.iter().any(|known| same_but_for_underscores(name, known))
 }
 
 fn same_but_for_underscores(name: &str, known: &str) -> bool {
-    let hyphen = |octet: u8| if octet == b'_' { b'-' } else { octet };
+    let hyphen = |byte: u8| if byte == b'_' { b'-' } else { byte };
     name.len() == known.len()
         && name.bytes().map(hyphen).zip(known.bytes()).all(|(one, other)| one.eq_ignore_ascii_case(&other))
 }
@@ -166,19 +180,19 @@ mod tests {
         family: ForwardedHeaders,
         uri: &str,
         headers: &[(&str, &str)],
-    ) -> Result<Option<Original>, Unclear> {
+    ) -> Result<Option<ForwardedRequest>, InvalidForwardedHeaders> {
         let request = TestRequest::with_uri(uri).peer_addr(peer.parse().unwrap());
         let request = headers.iter().fold(request, |request, header| request.append_header(*header));
         let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap()]);
-        Original::read(&request.to_http_request(), family, &proxies)
+        ForwardedRequest::read(&request.to_http_request(), family, &proxies)
     }
 
-    fn forwarded(more: &[(&str, &str)]) -> Result<Option<Original>, Unclear> {
+    fn forwarded(more: &[(&str, &str)]) -> Result<Option<ForwardedRequest>, InvalidForwardedHeaders> {
         read("10.0.0.1:1", ForwardedHeaders::XForwarded, "/auth/forward", &[&FAMILY[..], more].concat())
     }
 
-    fn expected() -> Original {
-        Original {
+    fn expected() -> ForwardedRequest {
+        ForwardedRequest {
             method: "GET".to_owned(),
             scheme: "https".to_owned(),
             host: "app.example.com:8443".to_owned(),
@@ -229,7 +243,7 @@ mod tests {
         for (name, is) in
             [("remote_user", true), ("x_forwarded-host", true), ("remote-user", false), ("remote_x", false)]
         {
-            assert_eq!(imitates(name, &names), is, "{name}");
+            assert_eq!(is_header_lookalike(name, &names), is, "{name}");
         }
     }
 }

@@ -12,20 +12,20 @@ use futures_util::StreamExt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::core::error::{Error, FieldFault, FieldRule, Refusal};
+use crate::core::error::{Error, FieldError, FieldRule, Refusal};
 use crate::secret::Secret;
 
 /// The largest body that is read.
 pub const BODY_MAX: usize = 16 * 1024;
 
 /// How long a body may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_secs(8);
+const BODY_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The fields of a JSON object, taken one by one; what is wrong with each is collected and told at once.
 #[derive(Debug, Default)]
 pub struct Fields {
     entries: Map<String, Value>,
-    faults: Vec<FieldFault>,
+    faults: Vec<FieldError>,
 }
 
 impl Fields {
@@ -80,7 +80,7 @@ impl Fields {
         let value = value.map_err(|why| Refusal::MalformedBody(explain(&why, member.borrow().as_deref())))?;
         match value {
             Value::Object(entries) => Ok(Self { entries, faults: Vec::new() }),
-            _ => Err(Refusal::InvalidFields(vec![FieldFault::new("body", FieldRule::Type("an object"))])),
+            _ => Err(Refusal::InvalidFields(vec![FieldError::new("body", FieldRule::Type("an object"))])),
         }
     }
 
@@ -124,7 +124,7 @@ impl Fields {
         let faults = self.faults.len();
         let secret = self.secret(field);
         if secret.is_none() && faults == self.faults.len() {
-            self.faults.push(FieldFault::new(field, FieldRule::Missing));
+            self.faults.push(FieldError::new(field, FieldRule::Missing));
         }
         secret.unwrap_or_else(|| Secret::new(""))
     }
@@ -159,7 +159,7 @@ impl Fields {
 
     /// Notes that a field breaks a rule.
     pub fn fault<T>(&mut self, field: &str, rule: FieldRule) -> Option<T> {
-        self.faults.push(FieldFault::new(field, rule));
+        self.faults.push(FieldError::new(field, rule));
         None
     }
 
@@ -177,7 +177,7 @@ impl Fields {
     pub fn end_strictly(mut self) -> Result<(), Refusal> {
         for field in self.entries.keys() {
             let shown: String = field.chars().filter(|c| !c.is_control()).take(64).collect();
-            self.faults.push(FieldFault::new(shown, FieldRule::Unknown));
+            self.faults.push(FieldError::new(shown, FieldRule::Unknown));
         }
         self.end()
     }
@@ -214,7 +214,7 @@ async fn collect(request: &HttpRequest, payload: &mut Payload) -> Result<Vec<u8>
         }
         Ok(body)
     };
-    match tokio::time::timeout(BODY_PATIENCE, read).await {
+    match tokio::time::timeout(BODY_TIMEOUT, read).await {
         Ok(body) => Ok(body?),
         Err(_elapsed) => Err(Refusal::BodyTooSlow.into()),
     }
@@ -317,7 +317,7 @@ mod tests {
         let Err(Refusal::InvalidFields(faults)) = fields.end_strictly() else { panic!("faults expected") };
         assert_eq!(
             faults,
-            [FieldFault::new("d", FieldRule::Type("text")), FieldFault::new("role", FieldRule::Unknown)]
+            [FieldError::new("d", FieldRule::Type("text")), FieldError::new("role", FieldRule::Unknown)]
         );
     }
 

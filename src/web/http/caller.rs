@@ -13,9 +13,9 @@ use super::problem;
 use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Resolved;
-use crate::core::token::claims::Genuine;
+use crate::core::token::claims::VerifiedClaims;
 use crate::web::http::credentials::{access_token, request_id_of};
-use crate::web::http::error::{WebError, tell};
+use crate::web::http::error::{WebError, log_error};
 use crate::web::service::{Doorward, missing_doorward};
 
 impl Doorward {
@@ -44,7 +44,7 @@ impl Doorward {
 
     /// As `resolve`, for whoever has more to decide and counts the check by its own answer.
     pub(in crate::web) async fn find_caller(&self, token: &str) -> Result<Caller, Error> {
-        Ok(self.find_restricted(token).await?.unrestricted()?)
+        Ok(self.find_restricted(token).await?.require_full_access()?)
     }
 
     async fn find_restricted(&self, token: &str) -> Result<Caller, Error> {
@@ -60,17 +60,17 @@ impl Doorward {
         let metrics = self.core().metrics();
         match error {
             None => metrics.checks_allowed.inc(),
-            Some(Error::Refusal(Refusal::Busy(_)) | Error::Fault(_)) => metrics.checks_unavailable.inc(),
-            Some(Error::Refusal(_)) => metrics.checks_refused.inc(),
+            Some(Error::Refusal(Refusal::Busy(_)) | Error::InternalError(_)) => metrics.checks_unavailable.inc(),
+            Some(Error::Refusal(_)) => metrics.checks_denied.inc(),
         }
     }
 
-    async fn ask_table(&self, claims: Arc<Genuine>) -> Result<Caller, Error> {
+    async fn ask_table(&self, claims: Arc<VerifiedClaims>) -> Result<Caller, Error> {
         let answer = self.run_blocking(move |core| core.resolve_restricted_session_from_table(&claims)).await;
         let metrics = self.core().metrics();
         match &answer {
-            Err(Error::Refusal(Refusal::Busy(_)) | Error::Fault(_)) => metrics.table_checks_failed.inc(),
-            _ => metrics.table_checks_answered.inc(),
+            Err(Error::Refusal(Refusal::Busy(_)) | Error::InternalError(_)) => metrics.table_reads_failed.inc(),
+            _ => metrics.table_reads_answered.inc(),
         }
         answer
     }
@@ -84,8 +84,8 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let door = request.app_data::<Data<Doorward>>().ok_or_else(|| Error::from(missing_doorward()))?;
-            Ok(door.caller(&request).await?)
+            let service = request.app_data::<Data<Doorward>>().ok_or_else(|| Error::from(missing_doorward()))?;
+            Ok(service.caller(&request).await?)
         })
     }
 }
@@ -103,8 +103,8 @@ pub async fn require_session(
         }
         Err(error) => {
             let id = request_id_of(&request);
-            if let Error::Fault(fault) = &error {
-                tell(fault, &id);
+            if let Error::InternalError(fault) = &error {
+                log_error(fault, &id);
             }
             let answer = problem::of(&error).answer(Some(&id));
             Ok(request.into_response(answer))
@@ -113,7 +113,7 @@ pub async fn require_session(
 }
 
 async fn admit(request: &ServiceRequest) -> Result<Caller, Error> {
-    let door = request.app_data::<Data<Doorward>>().cloned().ok_or_else(missing_doorward)?;
-    door.origins().check(request.request(), door.cookies().any(request.headers()))?;
-    door.caller(request.request()).await
+    let service = request.app_data::<Data<Doorward>>().cloned().ok_or_else(missing_doorward)?;
+    service.origins().check(request.request(), service.cookies().any(request.headers()))?;
+    service.caller(request.request()).await
 }

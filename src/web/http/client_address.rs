@@ -44,7 +44,7 @@ impl TrustedProxies {
         // Entry by entry: an octet that a client put in front must not make its proxy's entry unreadable.
         let lines: Vec<&[u8]> = headers.get_all(&FORWARDED_FOR).map(HeaderValue::as_bytes).collect();
         let mut client = peer;
-        for entry in lines.iter().flat_map(|line| line.split(|octet| *octet == b',')).rev() {
+        for entry in lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).rev() {
             if !self.trusts(client) {
                 break;
             }

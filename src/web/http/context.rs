@@ -16,42 +16,42 @@ use crate::core::account::Account;
 use crate::core::caller::{Caller, Client};
 use crate::core::credential::sign_in::{SignIn, SignedIn};
 use crate::core::error::{Error, Refusal};
-use crate::core::registration::sign_up::NewPerson;
+use crate::core::registration::sign_up::Registration;
 use crate::core::session::end::PresentedTokens;
 use crate::core::session::{Issued, TokenPolicy};
 use crate::secret::{AccessToken, RefreshToken};
-use crate::web::http::error::{Answered, ForgetCookies, WebError};
+use crate::web::http::error::{ClearCookies, HandlerResult, WebError};
 use crate::web::mount::Mounted;
 use crate::web::service::{Doorward, missing_doorward};
 
 /// One request to a mount.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct RequestContext {
     /// The service.
-    pub door: Doorward,
+    pub service: Doorward,
     /// The mount, with its dialect and policy.
     pub mounted: Arc<Mounted>,
     /// The request.
     pub request: HttpRequest,
 }
 
-impl FromRequest for Call {
+impl FromRequest for RequestContext {
     type Error = WebError;
     type Future = Ready<Result<Self, WebError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let door = request.app_data::<Data<Doorward>>();
+        let service = request.app_data::<Data<Doorward>>();
         let mounted = request.app_data::<Data<Mounted>>();
-        ready(match (door, mounted) {
-            (Some(door), Some(mounted)) => {
-                Ok(Self { door: door.get_ref().clone(), mounted: Arc::clone(mounted), request: request.clone() })
+        ready(match (service, mounted) {
+            (Some(service), Some(mounted)) => {
+                Ok(Self { service: service.get_ref().clone(), mounted: Arc::clone(mounted), request: request.clone() })
             }
             _ => Err(Error::from(missing_doorward()).into()),
         })
     }
 }
 
-impl Call {
+impl RequestContext {
     /// What the mount decides about tokens.
     pub fn policy(&self) -> TokenPolicy {
         self.mounted.policy.clone()
@@ -59,22 +59,22 @@ impl Call {
 
     /// Who asks, for sessions and audit.
     pub fn client(&self) -> Client {
-        client_of(&self.door, &self.request)
+        client_of(&self.service, &self.request)
     }
 
     /// Whether the client came over https, as far as a trusted proxy says.
     pub fn is_https(&self) -> bool {
-        self.door.proxies().says_https(&self.request)
+        self.service.proxies().says_https(&self.request)
     }
 
     /// The refresh token in the cookie.
     pub fn refresh_cookie(&self) -> Result<Option<RefreshToken>, Refusal> {
-        credentials::refresh_cookie(&self.door, &self.request)
+        credentials::refresh_cookie(&self.service, &self.request)
     }
 
     /// The access token, from the header if there is one, good or bad, else from the cookie.
     pub fn access_token(&self) -> Result<Option<AccessToken>, Refusal> {
-        access_token(&self.door, &self.request)
+        access_token(&self.service, &self.request)
     }
 
     /// Both, for a sign-out; a refresh token in the body comes before the cookie's.
@@ -98,18 +98,18 @@ impl Call {
 
     /// Signs in with the mount's policy.
     pub async fn sign_in(&self, wish: SignIn) -> Result<SignedIn, Error> {
-        self.door.sign_in(wish, self.policy(), self.client()).await
+        self.service.sign_in(wish, self.policy(), self.client()).await
     }
 
     /// Signs up with the mount's policy and role.
-    pub async fn sign_up(&self, person: NewPerson, wish: SignIn) -> Result<SignedIn, Error> {
+    pub async fn sign_up(&self, person: Registration, wish: SignIn) -> Result<SignedIn, Error> {
         let role = self.mounted.dialect.signup_role;
-        self.door.sign_up(person, role, wish, self.policy(), self.client()).await
+        self.service.sign_up(person, role, wish, self.policy(), self.client()).await
     }
 
     /// Spends a refresh token under this policy.
     pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy) -> Result<Issued, Error> {
-        self.door.refresh(token, policy, self.client()).await
+        self.service.refresh(token, policy, self.client()).await
     }
 
     /// As `refresh`, with the token of the cookie: when its session is over for good, the answer clears both cookies.
@@ -118,7 +118,7 @@ impl Call {
         if let Err(Error::Refusal(refusal)) = &issued
             && refusal.ends_session()
         {
-            self.request.extensions_mut().insert(ForgetCookies);
+            self.request.extensions_mut().insert(ClearCookies);
         }
         issued
     }
@@ -126,7 +126,7 @@ impl Call {
     /// Ends the sessions behind what is presented.
     pub async fn sign_out(&self, presented: PresentedTokens) -> Result<(), Error> {
         let client = self.client();
-        self.door.run_blocking(move |core| core.sign_out(&presented, &client)).await
+        self.service.run_blocking(move |core| core.sign_out(&presented, &client)).await
     }
 
     /// As `sign_out`, for wires where only a live access token ends a session by itself.
@@ -150,7 +150,7 @@ impl Call {
     /// The account of a caller.
     pub async fn account_of(&self, caller: &Caller) -> Result<Account, Error> {
         let id = caller.account;
-        self.door.run_blocking(move |core| core.find_account(id)).await
+        self.service.run_blocking(move |core| core.find_account(id)).await
     }
 
     /// What the Authorization header holds.
@@ -169,72 +169,72 @@ impl Call {
 
     /// The token of the access cookie, for wires that read no header.
     pub fn access_cookie(&self) -> Result<Option<AccessToken>, Refusal> {
-        credentials::access_cookie(&self.door, &self.request)
+        credentials::access_cookie(&self.service, &self.request)
     }
 
     /// Who a token speaks for.
     pub async fn resolve(&self, token: Option<AccessToken>) -> Result<Caller, Error> {
-        self.door.resolve(token.ok_or(Refusal::TokenMissing)?.expose()).await
+        self.service.resolve(token.ok_or(Refusal::TokenMissing)?.expose()).await
     }
 
     /// As `resolve`, also for one who must change the password first.
     pub async fn resolve_restricted(&self, token: Option<AccessToken>) -> Result<Caller, Error> {
-        self.door.resolve_restricted(token.ok_or(Refusal::TokenMissing)?.expose()).await
+        self.service.resolve_restricted(token.ok_or(Refusal::TokenMissing)?.expose()).await
     }
 
     /// Sets the access cookie only, on an answer.
-    pub fn set_access_cookie(&self, mut answer: HttpResponse, issued: &Issued) -> Answered {
+    pub fn set_access_cookie(&self, mut answer: HttpResponse, issued: &Issued) -> HandlerResult {
         self.cookies().set_access(&mut answer, issued, self.is_https()).map_err(Error::from)?;
         Ok(answer)
     }
 
     /// Sets both cookies on an answer, after a sign-in the device's too.
-    pub fn set_cookies(&self, mut answer: HttpResponse, issued: &Issued) -> Answered {
+    pub fn set_cookies(&self, mut answer: HttpResponse, issued: &Issued) -> HandlerResult {
         let https = self.is_https();
         self.cookies().set(&mut answer, issued, https).map_err(Error::from)?;
-        if let Some(device) = issued.device.as_ref().filter(|_| self.mounted.dialect.knows_devices) {
+        if let Some(device) = issued.device.as_ref().filter(|_| self.mounted.dialect.issues_trusted_device) {
             self.cookies().set_device(&mut answer, device, https).map_err(Error::from)?;
         }
         Ok(answer)
     }
 
     /// Clears both cookies on an answer.
-    pub fn clear_cookies(&self, mut answer: HttpResponse) -> Answered {
+    pub fn clear_cookies(&self, mut answer: HttpResponse) -> HandlerResult {
         self.cookies().clear(&mut answer, self.is_https()).map_err(Error::from)?;
         Ok(answer)
     }
 
     /// Whether a refresh has found that the session behind the cookies is over for good.
-    pub(in crate::web) fn should_forget(&self) -> bool {
-        self.request.extensions().get::<ForgetCookies>().is_some()
+    pub(in crate::web) fn should_clear_cookies(&self) -> bool {
+        self.request.extensions().get::<ClearCookies>().is_some()
     }
 
     /// What forms before a sign-in are bound to in this browser.
-    pub(in crate::web) fn form_cookie(&self) -> Option<String> {
-        self.cookies().read_form(self.request.headers())
+    pub(in crate::web) fn csrf_cookie(&self) -> Option<String> {
+        self.cookies().read_csrf(self.request.headers())
     }
 
     /// Binds the forms before a sign-in to this value.
-    pub(in crate::web) fn set_form_cookie(&self, answer: &mut HttpResponse, value: &str) -> Result<(), Error> {
-        Ok(self.cookies().set_form(answer, value, self.is_https())?)
+    pub(in crate::web) fn set_csrf_cookie(&self, answer: &mut HttpResponse, value: &str) -> Result<(), Error> {
+        Ok(self.cookies().set_csrf(answer, value, self.is_https())?)
     }
 
     /// What this browser notes of redirects.
-    pub(in crate::web) fn bounce_cookie(&self) -> Option<String> {
-        self.cookies().read_bounces(self.request.headers())
+    pub(in crate::web) fn redirect_loop_cookie(&self) -> Option<String> {
+        self.cookies().read_redirect_loop(self.request.headers())
     }
 
     /// Notes redirects in this browser.
-    pub(in crate::web) fn set_bounce_cookie(
+    pub(in crate::web) fn set_redirect_loop_cookie(
         &self,
         answer: &mut HttpResponse,
         value: &str,
         lives: Duration,
     ) -> Result<(), Error> {
-        Ok(self.cookies().set_bounces(answer, value, lives, self.is_https())?)
+        Ok(self.cookies().set_redirect_loop(answer, value, lives, self.is_https())?)
     }
 
     fn cookies(&self) -> &SessionCookies {
-        self.door.cookies()
+        self.service.cookies()
     }
 }

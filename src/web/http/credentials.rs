@@ -13,13 +13,13 @@ use crate::secret::{AccessToken, RefreshToken};
 use crate::web::service::Doorward;
 
 /// Who asks, for sessions and audit.
-pub fn client_of(door: &Doorward, request: &HttpRequest) -> Client {
+pub fn client_of(service: &Doorward, request: &HttpRequest) -> Client {
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     Client {
-        address: door.proxies().client_address(request),
+        address: service.proxies().client_address(request),
         user_agent: agent.map(ToOwned::to_owned),
         request_id: Some(request_id(request).as_str().to_owned()),
-        device: door.cookies().read_device(request.headers()),
+        device: service.cookies().read_device(request.headers()),
     }
 }
 
@@ -40,10 +40,10 @@ pub fn request_id_of(request: &ServiceRequest) -> RequestId {
 }
 
 /// The one rule of precedence: a header, good or bad, and only without one the cookie (RFC 6750 section 2).
-pub fn access_token(door: &Doorward, request: &HttpRequest) -> Result<Option<AccessToken>, Refusal> {
+pub fn access_token(service: &Doorward, request: &HttpRequest) -> Result<Option<AccessToken>, Refusal> {
     match bearer(request.headers())? {
         Some(token) => Ok(Some(AccessToken::new(token))),
-        None => access_cookie(door, request),
+        None => access_cookie(service, request),
     }
 }
 
@@ -74,7 +74,7 @@ impl Authorization {
             return Self::Absent;
         }
         let (scheme, token) = line.split_once(' ').unwrap_or((line, ""));
-        let in_token = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~+/=".contains(&octet);
+        let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
         match (scheme.eq_ignore_ascii_case("bearer"), token) {
             (true, "") => Self::BearerAlone,
             (true, token) if token.bytes().all(in_token) => Self::Bearer(token.to_owned()),
@@ -99,20 +99,20 @@ pub(in crate::web) fn bearer(headers: &HeaderMap) -> Result<Option<String>, Refu
 struct IsTold;
 
 /// The access token in the cookie.
-pub fn access_cookie(door: &Doorward, request: &HttpRequest) -> Result<Option<AccessToken>, Refusal> {
-    let read = door.cookies().read_access(request.headers());
-    Ok(told(door, request, read)?.map(AccessToken::new))
+pub fn access_cookie(service: &Doorward, request: &HttpRequest) -> Result<Option<AccessToken>, Refusal> {
+    let read = service.cookies().read_access(request.headers());
+    Ok(told(service, request, read)?.map(AccessToken::new))
 }
 
 /// The refresh token in the cookie.
-pub fn refresh_cookie(door: &Doorward, request: &HttpRequest) -> Result<Option<RefreshToken>, Refusal> {
-    let read = door.cookies().read_refresh(request.headers());
-    Ok(told(door, request, read)?.map(RefreshToken::new))
+pub fn refresh_cookie(service: &Doorward, request: &HttpRequest) -> Result<Option<RefreshToken>, Refusal> {
+    let read = service.cookies().read_refresh(request.headers());
+    Ok(told(service, request, read)?.map(RefreshToken::new))
 }
 
-fn told<T>(door: &Doorward, request: &HttpRequest, read: Result<T, Refusal>) -> Result<T, Refusal> {
+fn told<T>(service: &Doorward, request: &HttpRequest, read: Result<T, Refusal>) -> Result<T, Refusal> {
     if matches!(read, Err(Refusal::DuplicateCookie)) && request.extensions_mut().insert(IsTold).is_none() {
-        door.core().note_duplicate_cookie(client_of(door, request));
+        service.core().note_duplicate_cookie(client_of(service, request));
     }
     read
 }

@@ -9,11 +9,11 @@ use super::problem;
 use super::redirect::Redirects;
 use super::request_id::RequestId;
 use crate::clock::Timestamp;
-use crate::core::error::{Error, Fault, Refusal};
-use crate::web::pages::site::Site;
+use crate::core::error::{Error, InternalError, Refusal};
+use crate::web::pages::theme::Theme;
 
 /// What a handler returns.
-pub type Answered = Result<HttpResponse, WebError>;
+pub type HandlerResult = Result<HttpResponse, WebError>;
 
 /// A refusal or a fault on its way out. The mount's dialect gives it its shape; outside any mount it is a problem.
 #[derive(Debug, thiserror::Error)]
@@ -53,11 +53,11 @@ impl ResponseError for WebError {
 
 /// Marks an answer that tells a browser to forget its cookies: the session behind them is over for good.
 #[derive(Debug, Clone, Copy)]
-pub struct ForgetCookies;
+pub struct ClearCookies;
 
 /// A refusal or a fault with what its shape may need of the request.
 #[derive(Debug)]
-pub struct Refused<'a> {
+pub struct ErrorContext<'a> {
     /// What was refused or broke.
     pub error: &'a Error,
     /// The request's id.
@@ -69,7 +69,7 @@ pub struct Refused<'a> {
     /// Now.
     pub at: Timestamp,
     /// The pages' common parts, for shapes that look like them.
-    pub site: &'a Site,
+    pub theme: &'a Theme,
     /// Where a browser may be sent.
     pub redirects: &'a Redirects,
     /// What the client says it speaks (`Accept-Language`).
@@ -77,9 +77,9 @@ pub struct Refused<'a> {
 }
 
 /// A defect is told with each request that meets it. That the database is away is told by the store, once an outage.
-pub fn tell(fault: &Fault, id: &RequestId) {
+pub fn log_error(fault: &InternalError, id: &RequestId) {
     match fault {
-        Fault::Broken(_) => log::error!(request = id.as_str(); "{fault}"),
-        Fault::Unavailable(_) => log::debug!(request = id.as_str(); "{fault}"),
+        InternalError::Broken(_) => log::error!(request = id.as_str(); "{fault}"),
+        InternalError::Unavailable(_) => log::debug!(request = id.as_str(); "{fault}"),
     }
 }

@@ -31,7 +31,7 @@ pub fn check(request: &HttpRequest) -> Result<(), Refusal> {
     // A colon, a space and the end of the line.
     let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
     let headers: usize = request.headers().iter().map(line).sum();
-    match (headers > HEADERS_MAX, session_cookie::octets(request.headers()) > COOKIES_MAX) {
+    match (headers > HEADERS_MAX, session_cookie::bytes(request.headers()) > COOKIES_MAX) {
         (true, _) => Err(Refusal::HeadersTooLarge),
         (false, true) => Err(Refusal::CookiesTooLarge),
         (false, false) => Ok(()),

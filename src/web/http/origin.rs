@@ -36,7 +36,7 @@ impl Origins {
     }
 
     /// Refuses a request that changes state and comes from a page of an origin that is neither ours nor listed. A browser
-    /// says where a request comes from in `Origin`, or else in `Sec-Fetch-Site`; what says neither is no browser.
+    /// says where a request comes from in `Origin`, or else in `Sec-Fetch-Theme`; what says neither is no browser.
     /// `brings_cookies` matters only when CSRF_STRICT wants a browser's word.
     pub fn check(&self, request: &HttpRequest, brings_cookies: bool) -> Result<(), Refusal> {
         if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -48,7 +48,7 @@ impl Origins {
             (Some(_), Some(_)) => false,
             (Some(origin), None) => self.allows(origin, headers),
             (None, _) => match headers.get(FETCH_SITE) {
-                Some(site) => matches!(site.as_bytes(), b"same-origin" | b"none"),
+                Some(theme) => matches!(theme.as_bytes(), b"same-origin" | b"none"),
                 None => !(self.strict && brings_cookies),
             },
         };

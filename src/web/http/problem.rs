@@ -1,14 +1,14 @@
 //! problem+json (RFC 9457): the shape of native's errors, and of every error outside a mount. Status, title and headers
 //! of each refusal stand in one table, dialects/native/refusals.rs.
 
-use crate::core::error::{Fault, Taken};
+use crate::core::error::{InternalError, Taken};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use super::request_id::RequestId;
-use crate::core::error::{Error, FieldFault, Refusal};
+use crate::core::error::{Error, FieldError, Refusal};
 
 /// One problem, not yet an answer.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Problem {
     /// What it is this time, and what to do.
     pub detail: String,
     /// Fields that break a rule.
-    pub errors: Vec<FieldFault>,
+    pub errors: Vec<FieldError>,
     /// Headers that the status calls for.
     pub headers: Vec<(HeaderName, String)>,
 }
@@ -38,11 +38,11 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<FieldError<'a>>,
+    errors: Vec<FieldErrorBody<'a>>,
 }
 
 #[derive(Serialize)]
-struct FieldError<'a> {
+struct FieldErrorBody<'a> {
     field: &'a str,
     message: String,
 }
@@ -57,7 +57,7 @@ impl Problem {
             code: self.code,
             detail: &self.detail,
             request_id: id.map(RequestId::as_str),
-            errors: self.errors.iter().map(FieldError::from).collect(),
+            errors: self.errors.iter().map(FieldErrorBody::from).collect(),
         };
         let mut answer = HttpResponse::build(self.status).json(body);
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -70,9 +70,9 @@ impl Problem {
     }
 }
 
-impl<'a> From<&'a FieldFault> for FieldError<'a> {
-    fn from(fault: &'a FieldFault) -> Self {
-        Self { field: &fault.field, message: format!("{} {}", fault.field, fault.rule.says()) }
+impl<'a> From<&'a FieldError> for FieldErrorBody<'a> {
+    fn from(fault: &'a FieldError) -> Self {
+        Self { field: &fault.field, message: format!("{} {}", fault.field, fault.rule.message()) }
     }
 }
 
@@ -125,12 +125,12 @@ pub fn headers_of(status: StatusCode, error: &Error) -> Vec<(HeaderName, String)
 pub fn of(error: &Error) -> Problem {
     let (status, title, detail) = match error {
         Error::Refusal(refusal) => said(refusal),
-        Error::Fault(Fault::Unavailable(_)) => (
+        Error::InternalError(InternalError::Unavailable(_)) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "Not available now",
             "Something this service needs does not answer; try again.".into(),
         ),
-        Error::Fault(Fault::Broken(_)) => (
+        Error::InternalError(InternalError::Broken(_)) => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "Something broke",
             "This is our fault; the log has the request's id.".into(),
@@ -139,15 +139,15 @@ pub fn of(error: &Error) -> Problem {
     let (code, errors) = match error {
         Error::Refusal(refusal @ Refusal::InvalidFields(faults)) => (refusal.code(), faults.clone()),
         Error::Refusal(refusal) => (refusal.code(), Vec::new()),
-        Error::Fault(Fault::Unavailable(_)) => ("unavailable", Vec::new()),
-        Error::Fault(Fault::Broken(_)) => ("broken", Vec::new()),
+        Error::InternalError(InternalError::Unavailable(_)) => ("unavailable", Vec::new()),
+        Error::InternalError(InternalError::Broken(_)) => ("internal_error", Vec::new()),
     };
     Problem { status, code, title, detail, errors, headers: headers_of(status, error) }
 }
 
-type Said = (StatusCode, &'static str, String);
+type Description = (StatusCode, &'static str, String);
 
-fn said(refusal: &Refusal) -> Said {
+fn said(refusal: &Refusal) -> Description {
     match refusal {
         Refusal::InvalidCredentials
         | Refusal::AccountNotActive(_)
@@ -187,7 +187,7 @@ fn said(refusal: &Refusal) -> Said {
     }
 }
 
-fn of_account(refusal: &Refusal) -> Said {
+fn of_account(refusal: &Refusal) -> Description {
     match refusal {
         Refusal::AccountNotActive(status) => (
             StatusCode::FORBIDDEN,
@@ -224,7 +224,7 @@ fn taken_words(taken: Taken) -> String {
     }
 }
 
-fn of_token(refusal: &Refusal) -> Said {
+fn of_token(refusal: &Refusal) -> Description {
     let detail = match refusal {
         Refusal::TokenMissing => "Sign in first, and send the access token as a cookie or a bearer token.",
         Refusal::TokenExpired | Refusal::RefreshTokenExpired => "The token's time is over; refresh, or sign in again.",
@@ -244,7 +244,7 @@ fn of_token(refusal: &Refusal) -> Said {
     (StatusCode::UNAUTHORIZED, title, detail.to_owned())
 }
 
-fn of_access(refusal: &Refusal) -> Said {
+fn of_access(refusal: &Refusal) -> Description {
     match refusal {
         Refusal::OriginNotAllowed => (
             StatusCode::FORBIDDEN,
@@ -279,10 +279,10 @@ fn of_access(refusal: &Refusal) -> Said {
     }
 }
 
-fn of_request(refusal: &Refusal) -> Said {
+fn of_request(refusal: &Refusal) -> Description {
     match refusal {
         Refusal::InvalidFields(faults) => {
-            let first = faults.first().map(|fault| format!("{} {}.", fault.field, fault.rule.says()));
+            let first = faults.first().map(|fault| format!("{} {}.", fault.field, fault.rule.message()));
             (StatusCode::UNPROCESSABLE_ENTITY, "Invalid fields", first.unwrap_or_default())
         }
         Refusal::MalformedBody(place) => {

@@ -154,7 +154,7 @@ fn leads_away(path: &str) -> bool {
 /// `%00` to `%1f` and `%7f`, which some server in between might decode.
 fn has_encoded_control(text: &str) -> bool {
     let escapes = text.split('%').skip(1).filter_map(|after| after.get(..2));
-    escapes.filter_map(|hex| u8::from_str_radix(hex, 16).ok()).any(|octet| octet.is_ascii_control())
+    escapes.filter_map(|hex| u8::from_str_radix(hex, 16).ok()).any(|byte| byte.is_ascii_control())
 }
 
 /// A page of ours that would only lead on again, under any spelling of its path; or a way back within the way back.

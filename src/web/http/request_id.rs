@@ -28,11 +28,11 @@ impl RequestIds {
     pub fn next(&self) -> RequestId {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let made = self.key.hash_one(number).to_be_bytes().into_iter().chain(number.to_le_bytes());
-        let mut octets = [0; 9];
-        octets.iter_mut().zip(made).for_each(|(octet, made)| *octet = made);
+        let mut bytes = [0; 9];
+        bytes.iter_mut().zip(made).for_each(|(byte, made)| *byte = made);
         let mut text = [b'-'; 12];
         // Nine octets are twelve characters, so this always fits.
-        let _ = URL_SAFE_NO_PAD.encode_slice(octets, &mut text);
+        let _ = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text);
         RequestId(text)
     }
 }

@@ -10,7 +10,7 @@ use actix_web::http::header::{
 use super::request_id::{REQUEST_ID, RequestId, RequestIds};
 
 /// Headers of ASVS 3.4: on every answer, errors and unknown paths included. A page that needs more says so itself.
-pub fn fence(headers: &mut HeaderMap, id: &RequestId, https: bool) {
+pub fn set_security_headers(headers: &mut HeaderMap, id: &RequestId, https: bool) {
     let fixed: [(HeaderName, &'static str); 6] = [
         (CACHE_CONTROL, "no-store"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -31,9 +31,9 @@ pub fn fence(headers: &mut HeaderMap, id: &RequestId, https: bool) {
 }
 
 /// The same headers without an id, as lines.
-pub fn fence_lines(https: bool) -> Vec<u8> {
+pub fn security_header_lines(https: bool) -> Vec<u8> {
     let mut headers = HeaderMap::new();
-    fence(&mut headers, &RequestIds::default().next(), https);
+    set_security_headers(&mut headers, &RequestIds::default().next(), https);
     headers.remove(REQUEST_ID);
     headers.iter().flat_map(header_line).collect()
 }
@@ -44,7 +44,7 @@ pub fn header_line((name, value): (&HeaderName, &HeaderValue)) -> Vec<u8> {
 }
 
 /// actix-cors says a part of its word to every origin; one that is not listed gets none of it.
-pub fn say_nothing_to_unlisted_origins(headers: &mut HeaderMap) {
+pub fn strip_cors_headers(headers: &mut HeaderMap) {
     if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
         headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);
         headers.remove(ACCESS_CONTROL_EXPOSE_HEADERS);

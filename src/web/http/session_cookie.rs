@@ -8,7 +8,7 @@ use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use memchr::memchr;
 use std::time::Duration;
 
-use crate::core::error::{Fault, Refusal};
+use crate::core::error::{InternalError, Refusal};
 use crate::core::session::Issued;
 use crate::secret::DeviceToken;
 use crate::settings::{Prefix, Settings};
@@ -28,7 +28,7 @@ pub struct SessionCookies {
     device: String,
     form: String,
     bounces: String,
-    fence: String,
+    attributes: String,
     secure: bool,
 }
 
@@ -50,7 +50,7 @@ impl SessionCookies {
             device: format!("{prefix}{}", cookies.cookie_device_name),
             form: format!("{}formToken", if https { "__Host-" } else { "" }),
             bounces: format!("{}bounces", if https { "__Host-" } else { "" }),
-            fence: format!("; Path=/{domain}; HttpOnly; SameSite={}", cookies.cookie_same_site.as_str()),
+            attributes: format!("; Path=/{domain}; HttpOnly; SameSite={}", cookies.cookie_same_site.as_str()),
             secure: https,
         }
     }
@@ -79,28 +79,28 @@ impl SessionCookies {
     }
 
     /// What forms before a sign-in are bound to. Two that differ bind nothing.
-    pub fn read_form(&self, headers: &HeaderMap) -> Option<String> {
+    pub fn read_csrf(&self, headers: &HeaderMap) -> Option<String> {
         read(headers, &self.form).ok().flatten()
     }
 
     /// Sets what forms before a sign-in are bound to, until the browser is closed.
-    pub fn set_form(&self, response: &mut HttpResponse, value: &str, https: bool) -> Result<(), Fault> {
+    pub fn set_csrf(&self, response: &mut HttpResponse, value: &str, https: bool) -> Result<(), InternalError> {
         self.put(response, (&self.form, OF_PAGES), value, None, https)
     }
 
     /// What is noted about redirects of late.
-    pub fn read_bounces(&self, headers: &HeaderMap) -> Option<String> {
+    pub fn read_redirect_loop(&self, headers: &HeaderMap) -> Option<String> {
         read(headers, &self.bounces).ok().flatten()
     }
 
     /// Notes redirects for so long; for no time at all, forgets them.
-    pub fn set_bounces(
+    pub fn set_redirect_loop(
         &self,
         response: &mut HttpResponse,
         value: &str,
         lives: Duration,
         https: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         self.put(response, (&self.bounces, OF_PAGES), value, Some(lives), https)
     }
 
@@ -110,41 +110,59 @@ impl SessionCookies {
     }
 
     /// Sets both cookies. `https` is whether this request came over it, whatever the public URL says.
-    pub fn set(&self, response: &mut HttpResponse, issued: &Issued, https: bool) -> Result<(), Fault> {
+    pub fn set(&self, response: &mut HttpResponse, issued: &Issued, https: bool) -> Result<(), InternalError> {
         let lives = |lives: Duration| issued.persistent.then_some(lives);
-        self.put(response, (&self.access, &self.fence), issued.access.expose(), lives(issued.access_lives), https)?;
-        self.put(response, (&self.refresh, &self.fence), issued.refresh.expose(), lives(issued.refresh_lives), https)
+        self.put(
+            response,
+            (&self.access, &self.attributes),
+            issued.access.expose(),
+            lives(issued.access_lives),
+            https,
+        )?;
+        self.put(
+            response,
+            (&self.refresh, &self.attributes),
+            issued.refresh.expose(),
+            lives(issued.refresh_lives),
+            https,
+        )
     }
 
     /// Sets what makes a device known.
-    pub fn set_device(&self, response: &mut HttpResponse, device: &DeviceToken, https: bool) -> Result<(), Fault> {
-        self.put(response, (&self.device, &self.fence), device.expose(), Some(DEVICE_LIVES), https)
+    pub fn set_device(
+        &self,
+        response: &mut HttpResponse,
+        device: &DeviceToken,
+        https: bool,
+    ) -> Result<(), InternalError> {
+        self.put(response, (&self.device, &self.attributes), device.expose(), Some(DEVICE_LIVES), https)
     }
 
     /// Sets the access cookie only: a wire whose refresh token stays the same.
-    pub fn set_access(&self, response: &mut HttpResponse, issued: &Issued, https: bool) -> Result<(), Fault> {
+    pub fn set_access(&self, response: &mut HttpResponse, issued: &Issued, https: bool) -> Result<(), InternalError> {
         let lives = issued.persistent.then_some(issued.access_lives);
-        self.put(response, (&self.access, &self.fence), issued.access.expose(), lives, https)
+        self.put(response, (&self.access, &self.attributes), issued.access.expose(), lives, https)
     }
 
     /// Clears both of the session, with exactly the attributes that they were set with: a browser keeps a cookie otherwise.
-    pub fn clear(&self, response: &mut HttpResponse, https: bool) -> Result<(), Fault> {
-        self.put(response, (&self.access, &self.fence), "", Some(Duration::ZERO), https)?;
-        self.put(response, (&self.refresh, &self.fence), "", Some(Duration::ZERO), https)
+    pub fn clear(&self, response: &mut HttpResponse, https: bool) -> Result<(), InternalError> {
+        self.put(response, (&self.access, &self.attributes), "", Some(Duration::ZERO), https)?;
+        self.put(response, (&self.refresh, &self.attributes), "", Some(Duration::ZERO), https)
     }
 
     fn put(
         &self,
         response: &mut HttpResponse,
-        (name, fence): (&str, &str),
+        (name, attributes): (&str, &str),
         value: &str,
         max_age: Option<Duration>,
         https: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         let age = max_age.map(|age| format!("; Max-Age={}", age.as_secs())).unwrap_or_default();
         let secure = if self.secure || https { "; Secure" } else { "" };
-        let line = HeaderValue::from_str(&format!("{name}={value}{fence}{secure}{age}"));
-        let line = line.map_err(|_control_octet| Fault::Broken("a cookie holds an octet that no header may".into()))?;
+        let line = HeaderValue::from_str(&format!("{name}={value}{attributes}{secure}{age}"));
+        let line =
+            line.map_err(|_control_octet| InternalError::Broken("a cookie holds an octet that no header may".into()))?;
         response.headers_mut().append(SET_COOKIE, line);
         Ok(())
     }
@@ -156,7 +174,7 @@ pub fn is_of_cookies(name: &str) -> bool {
 }
 
 /// How many octets of cookies came, over all lines.
-pub fn octets(headers: &HeaderMap) -> usize {
+pub fn bytes(headers: &HeaderMap) -> usize {
     headers.get_all(COOKIE).map(|line| line.as_bytes().len()).sum()
 }
 
@@ -201,14 +219,14 @@ fn find<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<
 }
 
 /// Space and tab only (RFC 6265 section 5.2): other white space is part of a name that is not ours.
-fn trim(mut octets: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = octets {
-        octets = rest;
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
     }
-    while let [rest @ .., b' ' | b'\t'] = octets {
-        octets = rest;
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
     }
-    octets
+    bytes
 }
 
 #[cfg(test)]

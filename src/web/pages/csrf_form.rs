@@ -7,8 +7,8 @@ use crate::core::SessionId;
 use crate::core::error::Error;
 use crate::secret::{base64url, from_base64url, random_bytes};
 use crate::web::http::body::Fields;
-use crate::web::http::context::Call;
-use crate::web::http::error::Answered;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
 
 /// The field that carries the token.
 const TOKEN: &str = "token";
@@ -22,8 +22,8 @@ pub struct Guest {
 
 impl Guest {
     /// The one that the cookie names, or a new one.
-    pub fn of(call: &Call) -> Result<Self, Error> {
-        let known = call.form_cookie().filter(|value| from_base64url(value).is_some_and(|octets| octets.len() == 16));
+    pub fn of(context: &RequestContext) -> Result<Self, Error> {
+        let known = context.csrf_cookie().filter(|value| from_base64url(value).is_some_and(|bytes| bytes.len() == 16));
         match known {
             Some(bound_to) => Ok(Self { bound_to, is_new: false }),
             None => Ok(Self { bound_to: base64url(&random_bytes::<16>()?), is_new: true }),
@@ -31,20 +31,20 @@ impl Guest {
     }
 
     /// The token of its forms.
-    pub fn token(&self, call: &Call) -> String {
-        call.door.core().form_token(&self.purpose())
+    pub fn token(&self, context: &RequestContext) -> String {
+        context.service.core().csrf_token(&self.purpose())
     }
 
     /// Whether a form brought it.
-    pub fn sent(&self, call: &Call, fields: &mut Fields) -> bool {
+    pub fn sent(&self, context: &RequestContext, fields: &mut Fields) -> bool {
         let given = fields.text(TOKEN).unwrap_or_default();
-        !self.is_new && call.door.core().is_form_token(&self.purpose(), &given)
+        !self.is_new && context.service.core().is_form_token(&self.purpose(), &given)
     }
 
     /// Sets the cookie that the next form is bound to, unless the browser has it.
-    pub fn keep(&self, call: &Call, mut answer: HttpResponse) -> Answered {
+    pub fn keep(&self, context: &RequestContext, mut answer: HttpResponse) -> HandlerResult {
         if self.is_new {
-            call.set_form_cookie(&mut answer, &self.bound_to)?;
+            context.set_csrf_cookie(&mut answer, &self.bound_to)?;
         }
         Ok(answer)
     }
@@ -55,13 +55,13 @@ impl Guest {
 }
 
 /// The token of a session's forms.
-pub fn token_of(call: &Call, session: SessionId) -> String {
-    call.door.core().form_token(&format!("session {session}"))
+pub fn token_of(context: &RequestContext, session: SessionId) -> String {
+    context.service.core().csrf_token(&format!("session {session}"))
 }
 
 /// Whether a form brought the token of one of these sessions.
-pub fn sent_by(call: &Call, sessions: &[SessionId], fields: &mut Fields) -> bool {
+pub fn sent_by(context: &RequestContext, sessions: &[SessionId], fields: &mut Fields) -> bool {
     let given = fields.text(TOKEN).unwrap_or_default();
-    let is_theirs = |session: &SessionId| call.door.core().is_form_token(&format!("session {session}"), &given);
+    let is_theirs = |session: &SessionId| context.service.core().is_form_token(&format!("session {session}"), &given);
     sessions.iter().any(is_theirs)
 }

@@ -8,39 +8,39 @@ use actix_web::http::header::{
 use askama::Template;
 use url::form_urlencoded::byte_serialize;
 
-use super::site::Site;
 use super::texts;
-use crate::core::error::{Error, Fault};
-use crate::web::http::context::Call;
-use crate::web::http::error::Answered;
+use super::theme::Theme;
+use crate::core::error::{Error, InternalError};
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
 use crate::web::http::redirect::{BACK, back_in};
 use crate::web::pages::texts::catalog::Texts;
 
 /// What every page is rendered with.
 #[derive(Debug, Clone, Copy)]
-pub struct Frame<'a> {
+pub struct Layout<'a> {
     /// The language's sentences.
     pub t: &'static Texts,
     /// What all pages have in common.
-    pub site: &'a Site,
+    pub theme: &'a Theme,
 }
 
-impl<'a> Frame<'a> {
+impl<'a> Layout<'a> {
     /// For whoever speaks this.
-    pub fn new(site: &'a Site, speaks: Option<&HeaderValue>) -> Self {
-        Self { t: texts::spoken(speaks), site }
+    pub fn new(theme: &'a Theme, speaks: Option<&HeaderValue>) -> Self {
+        Self { t: texts::spoken(speaks), theme }
     }
 
     /// For the client of a call.
-    pub fn of(call: &'a Call) -> Self {
-        Self::new(call.door.site(), call.request.headers().get(ACCEPT_LANGUAGE))
+    pub fn of(context: &'a RequestContext) -> Self {
+        Self::new(context.service.theme(), context.request.headers().get(ACCEPT_LANGUAGE))
     }
 
     /// The page as an answer. Forms name their origin in `Origin`, which a policy of `no-referrer` would take away.
-    pub fn answer(&self, status: StatusCode, page: &impl Template) -> Answered {
-        let html = page.render().map_err(|why| Error::from(Fault::Broken(format!("a page: {why}"))))?;
+    pub fn answer(&self, status: StatusCode, page: &impl Template) -> HandlerResult {
+        let html = page.render().map_err(|why| Error::from(InternalError::Broken(format!("a page: {why}"))))?;
         Ok(HttpResponse::build(status)
-            .insert_header((CONTENT_SECURITY_POLICY, self.site.policy.as_str()))
+            .insert_header((CONTENT_SECURITY_POLICY, self.theme.policy.as_str()))
             .insert_header((REFERRER_POLICY, "same-origin"))
             .insert_header((CONTENT_LANGUAGE, self.t.lang))
             .insert_header((VARY, "Accept-Language"))
@@ -54,7 +54,7 @@ impl<'a> Frame<'a> {
 #[template(path = "message.html")]
 pub struct Message<'a> {
     /// What surrounds it.
-    pub frame: Frame<'a>,
+    pub layout: Layout<'a>,
     /// Its title.
     pub title: &'a str,
     /// Its sentences.
@@ -73,8 +73,8 @@ pub fn redirect(target: &str) -> HttpResponse {
 }
 
 /// The way back of a request's query, as far as it may be one.
-pub fn way_back(call: &Call) -> Option<String> {
-    back_in(call.request.query_string()).and_then(|back| call.door.redirects().allowed(&back))
+pub fn way_back(context: &RequestContext) -> Option<String> {
+    back_in(context.request.query_string()).and_then(|back| context.service.redirects().allowed(&back))
 }
 
 /// A page of ours, with a way back that was allowed.

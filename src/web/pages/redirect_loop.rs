@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 
-use super::current_user::{Visitor, renewed, without_dead_cookies};
-use super::layout::{Frame, Message, host_of, redirect, way_back};
+use super::current_user::{CurrentUser, renewed, without_dead_cookies};
+use super::layout::{Layout, Message, host_of, redirect, way_back};
 use super::sign_in_fields;
 use crate::clock::Timestamp;
 use crate::core::session::Issued;
 use crate::secret::{base64url, sha256};
-use crate::web::http::context::Call;
-use crate::web::http::error::Answered;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
 
 /// How long a redirect is remembered; people do not come back so fast, circles do.
 const REMEMBERED: Duration = Duration::from_mins(1);
@@ -21,66 +21,66 @@ const REMEMBERED: Duration = Duration::from_mins(1);
 const TOO_MANY: u32 = 3;
 
 /// `GET /auth/continue`: new tokens for the refresh cookie and on to the target; or the sign-in page, with the way back.
-pub async fn go_on(call: Call) -> Answered {
-    let back = way_back(&call);
-    match renewed(&call).await? {
-        Some(issued) if issued.must_change_password => sign_in_fields::go_on(&call, back.as_deref(), &issued),
-        Some(issued) => towards(&call, back.as_deref(), Some(&issued)),
-        None => without_dead_cookies(&call, redirect(&call.door.redirects().sign_in_page(back.as_deref()))),
+pub async fn go_on(context: RequestContext) -> HandlerResult {
+    let back = way_back(&context);
+    match renewed(&context).await? {
+        Some(issued) if issued.must_change_password => sign_in_fields::go_on(&context, back.as_deref(), &issued),
+        Some(issued) => towards(&context, back.as_deref(), Some(&issued)),
+        None => without_dead_cookies(&context, redirect(&context.service.redirects().sign_in_page(back.as_deref()))),
     }
 }
 
 /// Sends a visitor on to where they wanted to go, or to change the password first.
-pub fn onwards(call: &Call, back: Option<&str>, visitor: &Visitor) -> Answered {
+pub fn onwards(context: &RequestContext, back: Option<&str>, visitor: &CurrentUser) -> HandlerResult {
     if visitor.caller.must_change_password {
-        return visitor.keep(call, redirect(&call.door.redirects().account_page(back)));
+        return visitor.keep(context, redirect(&context.service.redirects().account_page(back)));
     }
-    towards(call, back, visitor.renewed())
+    towards(context, back, visitor.renewed())
 }
 
 /// Sends somebody who is signed in on to where they wanted to go, with the tokens that were made on the way.
-fn towards(call: &Call, back: Option<&str>, renewed: Option<&Issued>) -> Answered {
-    let (target, now) = (call.door.redirects().target(back), call.door.core().now());
-    let noted = call.bounce_cookie().and_then(|text| Bounces::read(&text));
-    let bounces = Bounces::after(noted, &target, now);
+fn towards(context: &RequestContext, back: Option<&str>, renewed: Option<&Issued>) -> HandlerResult {
+    let (target, now) = (context.service.redirects().target(back), context.service.core().now());
+    let noted = context.redirect_loop_cookie().and_then(|text| RedirectLoopGuard::read(&text));
+    let bounces = RedirectLoopGuard::after(noted, &target, now);
     let circles = bounces.count >= TOO_MANY;
-    let mut answer = if circles { in_circles(call, &target)? } else { redirect(&target) };
+    let mut answer = if circles { in_circles(context, &target)? } else { redirect(&target) };
     // Who tries again begins to count anew.
     let (value, lives) = if circles { (String::new(), Duration::ZERO) } else { (bounces.write(), REMEMBERED) };
-    call.set_bounce_cookie(&mut answer, &value, lives)?;
+    context.set_redirect_loop_cookie(&mut answer, &value, lives)?;
     match renewed {
-        Some(issued) => call.set_cookies(answer, issued),
+        Some(issued) => context.set_cookies(answer, issued),
         None => Ok(answer),
     }
 }
 
-fn in_circles(call: &Call, target: &str) -> Answered {
-    let frame = Frame::of(call);
+fn in_circles(context: &RequestContext, target: &str) -> HandlerResult {
+    let layout = Layout::of(context);
     let host = host_of(Some(target)).unwrap_or_else(|| target.split(['?', '#']).next().unwrap_or_default().to_owned());
     let page = Message {
-        frame,
-        title: frame.t.circles,
+        layout,
+        title: layout.t.circles,
         sentences: vec![
-            frame.t.loop_signed_in.replace("{}", &host),
-            frame.t.loop_you.to_owned(),
-            frame.t.loop_operator.to_owned(),
+            layout.t.loop_signed_in.replace("{}", &host),
+            layout.t.loop_you.to_owned(),
+            layout.t.loop_operator.to_owned(),
         ],
-        link: (target.to_owned(), frame.t.try_again),
+        link: (target.to_owned(), layout.t.try_again),
         id: None,
         alarming: true,
     };
-    frame.answer(StatusCode::CONFLICT, &page)
+    layout.answer(StatusCode::CONFLICT, &page)
 }
 
 /// How often somebody was sent to one place of late.
 #[derive(Debug, PartialEq, Eq)]
-struct Bounces {
+struct RedirectLoopGuard {
     count: u32,
     since: Timestamp,
     to: String,
 }
 
-impl Bounces {
+impl RedirectLoopGuard {
     fn read(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
         let (count, since, to) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
@@ -112,11 +112,11 @@ mod tests {
 
     #[test]
     fn a_place_is_counted_for_a_minute_and_by_itself() {
-        let once = Bounces::after(None, "/a", START);
+        let once = RedirectLoopGuard::after(None, "/a", START);
         assert_eq!(once.count, 1);
-        let again = |noted: &Bounces, to: &str, seconds: u64| {
-            let noted = Bounces::read(&noted.write());
-            Bounces::after(noted, to, START.plus(Duration::from_secs(seconds)))
+        let again = |noted: &RedirectLoopGuard, to: &str, seconds: u64| {
+            let noted = RedirectLoopGuard::read(&noted.write());
+            RedirectLoopGuard::after(noted, to, START.plus(Duration::from_secs(seconds)))
         };
         let twice = again(&once, "/a", 30);
         assert_eq!((twice.count, again(&twice, "/a", 59).count), (2, 3));
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn what_is_no_note_of_ours_counts_nothing() {
         for text in ["", "x", "1.2", "1.x.y", "-1.2.y", "1.2.y.z", "99999999999.2.y"] {
-            assert_eq!(Bounces::read(text), None, "{text}");
+            assert_eq!(RedirectLoopGuard::read(text), None, "{text}");
         }
     }
 }

@@ -7,26 +7,26 @@ use crate::core::credential::sign_in::SignIn;
 use crate::core::error::Error;
 use crate::core::session::{Device, Issued};
 use crate::secret::Secret;
-use crate::web::http::context::Call;
-use crate::web::http::error::Answered;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
 
 /// A session in this browser, in the place of the one whose cookies it brings.
 pub fn wish(
-    call: &Call,
+    context: &RequestContext,
     identifiers: Vec<(IdentifierKind, String)>,
     password: Secret,
     remember: bool,
 ) -> Result<SignIn, Error> {
     Ok(SignIn {
         device: Device { id: None, name: None, persistent: remember },
-        replaces: call.door.core().sessions_named_by(&call.presented_cookies()?),
+        replaces: context.service.core().sessions_of_tokens(&context.presented_cookies()?),
         ..SignIn::new(identifiers, GivenSecret::Password(password))
     })
 }
 
 /// Sets the cookies and goes to where the person came from; by way of the account's page, if the password must be changed.
-pub fn go_on(call: &Call, back: Option<&str>, issued: &Issued) -> Answered {
-    let redirects = call.door.redirects();
+pub fn go_on(context: &RequestContext, back: Option<&str>, issued: &Issued) -> HandlerResult {
+    let redirects = context.service.redirects();
     let target = if issued.must_change_password { redirects.account_page(back) } else { redirects.target(back) };
-    call.set_cookies(redirect(&target), issued)
+    context.set_cookies(redirect(&target), issued)
 }

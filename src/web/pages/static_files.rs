@@ -4,15 +4,15 @@ use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
 
 use crate::core::error::Refusal;
-use crate::web::http::context::Call;
-use crate::web::http::error::Answered;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
 
 /// `GET /pages/…`
-pub async fn file(call: Call) -> Answered {
-    let files = call.door.site().files();
-    let file = files.into_iter().find(|file| file.path == call.request.path()).ok_or(Refusal::RouteNotFound)?;
+pub async fn file(context: RequestContext) -> HandlerResult {
+    let files = context.service.theme().files();
+    let file = files.into_iter().find(|file| file.path == context.request.path()).ok_or(Refusal::RouteNotFound)?;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
         .content_type(file.media_type)
-        .body(file.octets.clone()))
+        .body(file.bytes.clone()))
 }

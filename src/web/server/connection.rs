@@ -8,7 +8,7 @@
 //! actix times the first head of a connection and the silence between two requests. It does not time a later head once its
 //! first octet is there, nor the rest of a chunked body that nobody reads any more, nor a client that takes no answer.
 
-use super::in_flight::Requests;
+use super::in_flight::InFlight;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,16 +19,16 @@ use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::web::server::request_framing::Phase;
+use crate::web::server::request_framing::ConnectionState;
 
-pub use crate::web::server::request_framing::{Arrived, Head, look};
+pub use crate::web::server::request_framing::{Head, ReadAction, look};
 
 /// How long a client may leave answers untaken.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(8);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long after the last request that went up others are answered here. actix ends a connection that is silent for longer than
 /// it allows, and knows of the requests alone that it sees: some must go up in that time.
-const OUT_OF_ACTIXS_SIGHT: Duration = Duration::from_secs(2);
+const KEEPALIVE_REFRESH: Duration = Duration::from_secs(2);
 
 /// Answers a request without actix if it can: writes the whole answer, or leaves the buffer empty and returns false.
 pub type FastPath = Rc<dyn Fn(Head<'_>, &mut Vec<u8>) -> bool>;
@@ -37,8 +37,8 @@ pub type FastPath = Rc<dyn Fn(Head<'_>, &mut Vec<u8>) -> bool>;
 pub struct Connection {
     fast_path: Option<FastPath>,
     socket: TcpStream,
-    requests: Requests,
-    phase: Phase,
+    requests: InFlight,
+    state: ConnectionState,
     /// The beginning of a request whose rest is on its way, or all of one on its way up.
     held: Vec<u8>,
     /// Whether what is held goes up.
@@ -58,8 +58,8 @@ impl Connection {
         Self {
             fast_path,
             socket,
-            requests: Requests::default(),
-            phase: Phase::default(),
+            requests: InFlight::default(),
+            state: ConnectionState::default(),
             held: Vec::new(),
             goes_up: false,
             unsent: Vec::new(),
@@ -70,7 +70,7 @@ impl Connection {
     }
 
     /// Where those above note requests.
-    pub fn requests(&self) -> &Requests {
+    pub fn requests(&self) -> &InFlight {
         &self.requests
     }
 
@@ -99,7 +99,7 @@ impl Connection {
             return outcome;
         }
         let since = *self.stuck_since.get_or_insert(now);
-        if self.has_come(since + ANSWER_PATIENCE, context) {
+        if self.has_come(since + WRITE_TIMEOUT, context) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         outcome
@@ -108,45 +108,45 @@ impl Connection {
 
 impl Connection {
     /// What is to be done with octets that have just come.
-    fn arrived(&mut self, octets: &[u8]) -> Arrived {
-        if !self.phase.is_between() {
-            self.phase.passes(octets);
-            return self.hand_up(octets);
+    fn arrived(&mut self, bytes: &[u8]) -> ReadAction {
+        if !self.state.is_between() {
+            self.state.passes(bytes);
+            return self.hand_up(bytes);
         }
         let whole;
         let request = if self.held.is_empty() {
-            octets
+            bytes
         } else {
-            whole = [&self.held, octets].concat();
+            whole = [&self.held, bytes].concat();
             &whole
         };
-        let is_in_sight = self.phase.went_up_within(OUT_OF_ACTIXS_SIGHT);
+        let is_in_sight = self.state.went_up_within(KEEPALIVE_REFRESH);
         let (fast_path, unsent) = (self.fast_path.as_ref(), &mut self.unsent);
         let answers = |head: Head<'_>| is_in_sight && fast_path.is_some_and(|fast_path| fast_path(head, unsent));
         match look(request, answers) {
-            Arrived::Answered => {
+            ReadAction::HandlerResult => {
                 self.held.clear();
-                Arrived::Answered
+                ReadAction::HandlerResult
             }
-            Arrived::InPart => {
-                self.held.extend_from_slice(octets);
-                Arrived::InPart
+            ReadAction::NeedMore => {
+                self.held.extend_from_slice(bytes);
+                ReadAction::NeedMore
             }
-            Arrived::ForActix => {
-                self.phase.passes(request);
-                self.hand_up(octets)
+            ReadAction::Forward => {
+                self.state.passes(request);
+                self.hand_up(bytes)
             }
         }
     }
 
     /// Up with them, after what is held.
-    fn hand_up(&mut self, octets: &[u8]) -> Arrived {
+    fn hand_up(&mut self, bytes: &[u8]) -> ReadAction {
         if self.held.is_empty() {
-            return Arrived::ForActix;
+            return ReadAction::Forward;
         }
-        self.held.extend_from_slice(octets);
+        self.held.extend_from_slice(bytes);
         self.goes_up = true;
-        Arrived::InPart
+        ReadAction::NeedMore
     }
 
     /// As much of what goes up as there is room for; whether any did.
@@ -190,7 +190,7 @@ impl AsyncRead for Connection {
             let before = into.filled().len();
             ready!(Pin::new(&mut this.socket).poll_read(context, into))?;
             let came = into.filled().get(before..).unwrap_or_default();
-            if came.is_empty() || matches!(this.arrived(came), Arrived::ForActix) {
+            if came.is_empty() || matches!(this.arrived(came), ReadAction::Forward) {
                 return Poll::Ready(Ok(()));
             }
             into.set_filled(before);
@@ -199,11 +199,11 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.send_rest(context))?;
-        let outcome = Pin::new(&mut this.socket).poll_write(context, octets);
-        this.phase.answers(octets);
+        let outcome = Pin::new(&mut this.socket).poll_write(context, bytes);
+        this.state.answers(bytes);
         this.written(outcome, context)
     }
 
@@ -219,7 +219,7 @@ impl AsyncWrite for Connection {
         let this = self.get_mut();
         ready!(this.send_rest(context))?;
         let outcome = Pin::new(&mut this.socket).poll_write_vectored(context, slices);
-        this.phase.answers(&slices.iter().flat_map(|slice| slice.iter().copied()).collect::<Vec<_>>());
+        this.state.answers(&slices.iter().flat_map(|slice| slice.iter().copied()).collect::<Vec<_>>());
         this.written(outcome, context)
     }
 
@@ -230,7 +230,7 @@ impl AsyncWrite for Connection {
         ready!(Pin::new(&mut this.socket).poll_flush(context))?;
         this.stuck_since = None;
         if this.requests.none() {
-            this.phase.is_done(this.due_since);
+            this.state.is_done(this.due_since);
         }
         Poll::Ready(Ok(()))
     }

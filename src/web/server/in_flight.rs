@@ -11,14 +11,14 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::web::Bytes;
 
 /// How long a connection may go from its beginning, or from its last answer, to its next whole head.
-const REQUEST_PATIENCE: Duration = Duration::from_secs(9);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// The same after a refusal whose body may still be on its way: the client gets to see the refusal, and no more.
 pub const LINGER: Duration = Duration::from_secs(1);
 
 /// What a connection is told about its requests. Goes into the connection's data.
 #[derive(Debug, Clone, Default)]
-pub struct Requests(Rc<Told>);
+pub struct InFlight(Rc<Told>);
 
 #[derive(Debug, Default)]
 struct Told {
@@ -30,20 +30,20 @@ struct Told {
 
 /// A request that is being answered, until it is dropped.
 #[derive(Debug)]
-pub struct Answering(Requests);
+pub struct InFlightGuard(InFlight);
 
 /// An answer's body: its request is being answered until the last of it is handed over.
 #[derive(Debug)]
-pub struct AnswerBody {
+pub struct InFlightBody {
     body: BoxBody,
-    _answering: Option<Answering>,
+    _answering: Option<InFlightGuard>,
 }
 
-impl Requests {
+impl InFlight {
     /// Notes that one has arrived.
-    pub fn begin(&self) -> Answering {
+    pub fn begin(&self) -> InFlightGuard {
         self.0.running.set(self.0.running.get() + 1);
-        Answering(self.clone())
+        InFlightGuard(self.clone())
     }
 
     /// Notes that the answer to the current one is the connection's last.
@@ -57,25 +57,25 @@ impl Requests {
 
     /// How long the next one may take to arrive.
     pub(super) fn patience(&self) -> Duration {
-        if self.0.over.get() { LINGER } else { REQUEST_PATIENCE }
+        if self.0.over.get() { LINGER } else { REQUEST_TIMEOUT }
     }
 }
 
-impl Drop for Answering {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let running = &self.0.0.running;
         running.set(running.get().saturating_sub(1));
     }
 }
 
-impl AnswerBody {
+impl InFlightBody {
     /// Of a request that is being answered, if its connection is one of ours.
-    pub fn new(body: BoxBody, answering: Option<Answering>) -> Self {
+    pub fn new(body: BoxBody, answering: Option<InFlightGuard>) -> Self {
         Self { body, _answering: answering }
     }
 }
 
-impl MessageBody for AnswerBody {
+impl MessageBody for InFlightBody {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {

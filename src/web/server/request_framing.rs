@@ -17,19 +17,19 @@ pub const MOST: usize = 16 * 1024;
 
 /// What is to be done with what came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrived {
+pub enum ReadAction {
     /// Nothing: it was one request, and its answer has been written.
-    Answered,
+    HandlerResult,
     /// It is kept here, for the rest that is on its way or on its own way up.
-    InPart,
+    NeedMore,
     /// It goes up.
-    ForActix,
+    Forward,
 }
 
 /// Where a connection is. Between two requests nothing that came is unanswered, and actix holds nothing of the next: it was
 /// given octets that are one request, to the last one, and has answered it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Phase {
+pub enum ConnectionState {
     /// Nothing has come yet. The first request goes up in any case: actix times it.
     #[default]
     New,
@@ -45,10 +45,10 @@ pub enum Phase {
     /// Nobody is owed anything, since then.
     Between(Instant),
     /// It cannot be told where a request ends, or none is to follow. This is so until the connection ends.
-    Unclear,
+    InvalidForwardedHeaders,
 }
 
-impl Phase {
+impl ConnectionState {
     /// Whether what comes next is the beginning of a request.
     pub fn is_between(&self) -> bool {
         matches!(self, Self::Between(_))
@@ -60,21 +60,21 @@ impl Phase {
     }
 
     /// Notes octets that go up.
-    pub fn passes(&mut self, octets: &[u8]) {
+    pub fn passes(&mut self, bytes: &[u8]) {
         *self = match self {
-            Self::New | Self::Between(_) => Self::begun_with(octets),
-            Self::Head(begun) => Self::begun_with(&[begun, octets].concat()),
-            Self::Body(left) => left.checked_sub(octets.len()).map_or(Self::Unclear, Self::without),
-            Self::Request { .. } | Self::Unclear => Self::Unclear,
+            Self::New | Self::Between(_) => Self::begun_with(bytes),
+            Self::Head(begun) => Self::begun_with(&[begun, bytes].concat()),
+            Self::Body(left) => left.checked_sub(bytes.len()).map_or(Self::InvalidForwardedHeaders, Self::without),
+            Self::Request { .. } | Self::InvalidForwardedHeaders => Self::InvalidForwardedHeaders,
         };
     }
 
-    fn begun_with(octets: &[u8]) -> Self {
-        read(octets, |end| match end {
+    fn begun_with(bytes: &[u8]) -> Self {
+        read(bytes, |end| match end {
             End::Here(_) => Self::without(0),
             End::Body(left) => Self::without(left),
-            End::Later if octets.len() < MOST => Self::Head(octets.to_vec()),
-            End::Later | End::Elsewhere => Self::Unclear,
+            End::Later if bytes.len() < MOST => Self::Head(bytes.to_vec()),
+            End::Later | End::Elsewhere => Self::InvalidForwardedHeaders,
         })
     }
 
@@ -85,11 +85,11 @@ impl Phase {
 
     /// Notes that something is sent from above. An answer that says it is the last one is: actix reads on for a while, but
     /// answers nothing (RFC 9112 section 9.6).
-    pub fn answers(&mut self, octets: &[u8]) {
+    pub fn answers(&mut self, bytes: &[u8]) {
         if *self == (Self::Request { answered: false }) {
-            let head = octets.get(..memmem::find(octets, b"\r\n\r\n").unwrap_or(octets.len())).unwrap_or_default();
+            let head = bytes.get(..memmem::find(bytes, b"\r\n\r\n").unwrap_or(bytes.len())).unwrap_or_default();
             let is_last = memmem::find(head, b"\r\nconnection: close").is_some();
-            *self = if is_last { Self::Unclear } else { Self::Request { answered: true } };
+            *self = if is_last { Self::InvalidForwardedHeaders } else { Self::Request { answered: true } };
         }
     }
 
@@ -125,18 +125,18 @@ enum End<'a> {
 }
 
 /// Looks at what came between two requests, or at what is held of it and what came.
-pub fn look(octets: &[u8], answer: impl FnOnce(Head<'_>) -> bool) -> Arrived {
-    read(octets, |end| match end {
-        End::Here(head) if octets.len() <= MOST && answer(head) => Arrived::Answered,
-        End::Later if octets.len() < MOST => Arrived::InPart,
-        _ => Arrived::ForActix,
+pub fn look(bytes: &[u8], answer: impl FnOnce(Head<'_>) -> bool) -> ReadAction {
+    read(bytes, |end| match end {
+        End::Here(head) if bytes.len() <= MOST && answer(head) => ReadAction::HandlerResult,
+        End::Later if bytes.len() < MOST => ReadAction::NeedMore,
+        _ => ReadAction::Forward,
     })
 }
 
-fn read<T>(octets: &[u8], then: impl FnOnce(End<'_>) -> T) -> T {
+fn read<T>(bytes: &[u8], then: impl FnOnce(End<'_>) -> T) -> T {
     let mut room = [MaybeUninit::new(EMPTY_HEADER); HEADERS_MOST];
     let mut request = Request::new(&mut []);
-    let head = match request.parse_with_uninit_headers(octets, &mut room) {
+    let head = match request.parse_with_uninit_headers(bytes, &mut room) {
         Ok(Status::Complete(head)) => head,
         Ok(Status::Partial) => return then(End::Later),
         Err(_actix_says_what) => return then(End::Elsewhere),
@@ -148,7 +148,7 @@ fn read<T>(octets: &[u8], then: impl FnOnce(End<'_>) -> T) -> T {
         return then(End::Elsewhere);
     }
     let headers = &*request.headers;
-    let body = octets.len() - head;
+    let body = bytes.len() - head;
     then(match length(headers) {
         Some(None) if body == 0 => End::Here(Head { method, target, headers }),
         Some(Some(length)) => length.checked_sub(body).map_or(End::Elsewhere, End::Body),
@@ -185,13 +185,13 @@ mod tests {
 
     const CHECK: &str = "GET /auth/verify HTTP/1.1\r\nHost: a\r\n\r\n";
 
-    fn looked_at(text: &str) -> Arrived {
+    fn looked_at(text: &str) -> ReadAction {
         look(text.as_bytes(), |head| head.method == "GET" && head.target == "/auth/verify")
     }
 
     #[test]
     fn only_what_is_exactly_one_request_without_a_body_is_answered() {
-        assert_eq!(looked_at(CHECK), Arrived::Answered);
+        assert_eq!(looked_at(CHECK), ReadAction::HandlerResult);
         for other in [
             "GET /auth/me HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "GET /auth/verify HTTP/1.0\r\nHost: a\r\n\r\n".to_owned(),
@@ -210,18 +210,18 @@ mod tests {
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
             "\0".to_owned(),
         ] {
-            assert_eq!(looked_at(&other), Arrived::ForActix, "{other}");
+            assert_eq!(looked_at(&other), ReadAction::Forward, "{other}");
         }
     }
 
     #[test]
     fn every_part_of_a_head_is_kept_until_it_is_too_long() {
         for end in 1..CHECK.len() {
-            assert_eq!(looked_at(&CHECK[..end]), Arrived::InPart, "{end}");
+            assert_eq!(looked_at(&CHECK[..end]), ReadAction::NeedMore, "{end}");
         }
         let long = format!("GET /auth/verify HTTP/1.1\r\nHost: {}", "a".repeat(MOST));
-        assert_eq!(looked_at(&long), Arrived::ForActix);
-        assert_eq!(looked_at(&format!("{long}\r\n\r\n")), Arrived::ForActix, "however much of it comes at once");
+        assert_eq!(looked_at(&long), ReadAction::Forward);
+        assert_eq!(looked_at(&format!("{long}\r\n\r\n")), ReadAction::Forward, "however much of it comes at once");
     }
 
     #[test]
@@ -229,22 +229,22 @@ mod tests {
         let post = "POST /auth/logout HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
         let now = Instant::now();
         let after = |sent: &[&str], answered: bool| {
-            let mut phase = Phase::default();
-            sent.iter().for_each(|octets| phase.passes(octets.as_bytes()));
+            let mut state = ConnectionState::default();
+            sent.iter().for_each(|bytes| state.passes(bytes.as_bytes()));
             if answered {
-                phase.answers(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+                state.answers(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
             }
-            phase.is_done(now);
-            phase
+            state.is_done(now);
+            state
         };
         for request in [CHECK, post] {
-            assert_eq!(after(&[request], true), Phase::Between(now));
-            assert_eq!(after(&[request], false), Phase::Request { answered: false });
+            assert_eq!(after(&[request], true), ConnectionState::Between(now));
+            assert_eq!(after(&[request], false), ConnectionState::Request { answered: false });
         }
         for parts in
             [vec![&CHECK[..9], &CHECK[9..]], vec![&post[..20], &post[20..]], vec![&post[..post.len() - 2], "{", "}"]]
         {
-            assert_eq!(after(&parts, true), Phase::Between(now), "{parts:?}");
+            assert_eq!(after(&parts, true), ConnectionState::Between(now), "{parts:?}");
         }
         let chunked = CHECK.replace("Host", "Transfer-Encoding: chunked\r\nHost");
         let connect = CHECK.replace("GET", "CONNECT");
@@ -258,11 +258,11 @@ mod tests {
             vec![connect.as_str()],
             vec![long.as_str(), "\r\n"],
         ] {
-            assert_eq!(after(&unclear, true), Phase::Unclear, "{unclear:?}");
+            assert_eq!(after(&unclear, true), ConnectionState::InvalidForwardedHeaders, "{unclear:?}");
         }
         assert_eq!(
             after(&[&CHECK[..9]], true),
-            Phase::Head(CHECK.as_bytes()[..9].to_vec()),
+            ConnectionState::Head(CHECK.as_bytes()[..9].to_vec()),
             "an early answer counts for nothing"
         );
     }
@@ -274,13 +274,13 @@ mod tests {
             ("HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", true),
             ("HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\n{\"\r\nconnection: close\r\n\"}", false),
         ] {
-            let mut phase = Phase::default();
-            phase.passes(CHECK.as_bytes());
-            phase.answers(answer.as_bytes());
-            phase.answers(b"more");
-            phase.is_done(Instant::now());
-            assert_eq!(phase == Phase::Unclear, is_last, "{answer}");
-            assert_eq!(phase.is_between(), !is_last, "{answer}");
+            let mut state = ConnectionState::default();
+            state.passes(CHECK.as_bytes());
+            state.answers(answer.as_bytes());
+            state.answers(b"more");
+            state.is_done(Instant::now());
+            assert_eq!(state == ConnectionState::InvalidForwardedHeaders, is_last, "{answer}");
+            assert_eq!(state.is_between(), !is_last, "{answer}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Bind, answer, drain. A stop takes at most 10 s whatever the clients do: `/readyz` says 503, load balancers get
 //! DRAIN_DELAY to notice, running requests get the rest, and what hangs then is cut.
 
-use crate::web::forward_auth::allow_at_once;
+use crate::web::forward_auth::try_fast_path;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -20,22 +20,22 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::connection::{Connection, FastPath};
 use crate::settings::Settings;
 use crate::web::endpoints::metrics;
-use crate::web::http::middleware::fenced;
+use crate::web::http::middleware::security_headers;
 use crate::web::http::routing::no_such_route;
 use crate::web::server::in_flight::LINGER;
 use crate::web::service::Doorward;
 
 /// How long running requests get after the drain delay.
-const FINISH: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A stop takes at most this long, whatever the clients do.
-const STOP_AT_THE_LATEST: Duration = Duration::from_millis(9500);
+const SHUTDOWN_DEADLINE: Duration = Duration::from_millis(9500);
 
 /// How long a client may take to send its headers.
-const HEADERS_PATIENCE: Duration = Duration::from_secs(5);
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection may be silent between two requests.
-const SILENCE: Duration = Duration::from_secs(5);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// Connections that the kernel holds while none is accepted.
 const BACKLOG: u32 = 2048;
@@ -56,7 +56,7 @@ pub enum ServeError {
 
 /// A bound service, not yet answering.
 pub struct Server {
-    door: Doorward,
+    service: Doorward,
     running: actix_web::dev::Server,
     address: SocketAddr,
     metrics: Option<Metrics>,
@@ -70,16 +70,16 @@ struct Metrics {
 }
 
 impl Metrics {
-    fn bind(door: &Doorward, wanted: SocketAddr) -> Result<Self, ServeError> {
-        let door = door.clone();
+    fn bind(service: &Doorward, wanted: SocketAddr) -> Result<Self, ServeError> {
+        let service = service.clone();
         let factory = move || {
             App::new()
-                .app_data(Data::new(door.clone()))
+                .app_data(Data::new(service.clone()))
                 .configure(metrics::open)
                 .default_service(web::to(no_such_route))
-                .wrap(from_fn(fenced))
+                .wrap(from_fn(security_headers))
         };
-        let server = HttpServer::new(factory).workers(1).client_request_timeout(HEADERS_PATIENCE).disable_signals();
+        let server = HttpServer::new(factory).workers(1).client_request_timeout(HEADERS_TIMEOUT).disable_signals();
         let server = server.bind(wanted).map_err(|why| ServeError::BindMetrics(wanted, why))?;
         let address = server.addrs().first().copied().unwrap_or(wanted);
         Ok(Self { running: server.run(), address })
@@ -90,14 +90,14 @@ impl Server {
     /// Binds. `routes` adds an embedding service's own routes before the mounts; the paths of checks (`/auth/verify`,
     /// `/auth/forward`) are ours in any case, since a connection answers them before any route is looked for.
     pub fn bind(
-        door: &Doorward,
+        service: &Doorward,
         settings: &Settings,
         routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
     ) -> Result<Self, ServeError> {
         let bind = settings.web.bind;
-        let (running, address) = listen(door, settings, routes).map_err(|why| ServeError::Bind(bind, why))?;
-        let metrics = settings.metrics.metrics_bind.map(|wanted| Metrics::bind(door, wanted)).transpose()?;
-        Ok(Self { door: door.clone(), running, address, metrics, drain_delay: settings.web.drain_delay })
+        let (running, address) = listen(service, settings, routes).map_err(|why| ServeError::Bind(bind, why))?;
+        let metrics = settings.metrics.metrics_bind.map(|wanted| Metrics::bind(service, wanted)).transpose()?;
+        Ok(Self { service: service.clone(), running, address, metrics, drain_delay: settings.web.drain_delay })
     }
 
     /// Where it listens.
@@ -119,13 +119,13 @@ impl Server {
     /// even if every worker hangs; it should end the process.
     pub async fn run_until_signal(self, overdue: impl FnOnce() + Send + 'static) -> Result<(), ServeError> {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let (door, handle, delay) = (self.door.clone(), self.running.handle(), self.drain_delay);
+        let (service, handle, delay) = (self.service.clone(), self.running.handle(), self.drain_delay);
         let drain = async move {
             let name = tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
             log::info!(signal = name; "stopping: new work is refused, running requests finish");
-            door.begin_to_drain();
+            service.begin_to_drain();
             std::thread::spawn(move || {
-                std::thread::sleep(STOP_AT_THE_LATEST);
+                std::thread::sleep(SHUTDOWN_DEADLINE);
                 overdue();
             });
             // A second signal means now.
@@ -155,7 +155,7 @@ impl Server {
 
 /// As `actix_web::HttpServer` does it, but over our connections.
 fn listen(
-    door: &Doorward,
+    service: &Doorward,
     settings: &Settings,
     routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<(actix_web::dev::Server, SocketAddr)> {
@@ -166,23 +166,23 @@ fn listen(
     let server = actix_server::Server::build()
         .workers(workers)
         .max_concurrent_connections((settings.web.max_connections as usize).div_ceil(workers))
-        .shutdown_timeout(FINISH.as_secs())
+        .shutdown_timeout(DRAIN_TIMEOUT.as_secs())
         .disable_signals();
-    let (door, stopping) = (door.clone(), server.graceful_shutdown_signal());
+    let (service, stopping) = (service.clone(), server.graceful_shutdown_signal());
     let factory = move || {
         let app = App::new()
             .configure(routes.clone())
-            .configure(door.configure())
+            .configure(service.configure())
             .default_service(web::to(no_such_route))
-            .wrap(door.cors())
-            .wrap(from_fn(fenced))
+            .wrap(service.cors())
+            .wrap(from_fn(security_headers))
             .into_factory()
             .map_err(|error| error.error_response());
         let stopping = stopping.clone();
         let http = HttpService::build()
             .graceful_shutdown_signal(move || notified(stopping.clone()))
-            .keep_alive(SILENCE)
-            .client_request_timeout(HEADERS_PATIENCE)
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEADERS_TIMEOUT)
             .client_disconnect_timeout(LINGER)
             // A client that hangs up has gone, and so has the wish for its answer: what has not begun will not.
             .h1_allow_half_closed(false)
@@ -191,7 +191,7 @@ fn listen(
                 data.insert(connection.requests().clone());
             })
             .finish(map_config(app, |()| AppConfig::default()));
-        let fast_path = fast_path(&door);
+        let fast_path = fast_path(&service);
         fn_service(move |socket: TcpStream| {
             let fast_path = fast_path.clone();
             async move {
@@ -207,7 +207,7 @@ fn listen(
 /// What a connection answers without actix, unless CHECK_FAST_PATH is off.
 fn fast_path(service: &Doorward) -> Option<FastPath> {
     let theirs = service.clone();
-    let fast_path: FastPath = Rc::new(move |head, into: &mut Vec<u8>| allow_at_once(&theirs, head, into));
+    let fast_path: FastPath = Rc::new(move |head, into: &mut Vec<u8>| try_fast_path(&theirs, head, into));
     service.forward_auth().has_fast_path.then_some(fast_path)
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::{beside, new_session, node, outlived};
+use super::{beside, new_session, node, prunable};
 use crate::support::http::Request;
 use crate::support::{Tokens, is_soak, on_postgres, postgres, print_figure, race, refresh_with, register};
 
@@ -81,7 +81,7 @@ fn no_token_survives_a_logout_that_raced_refreshes_over_two_nodes() {
         for tokens in won.iter().chain([&session]) {
             for node in [&first, &second] {
                 assert_eq!(refresh_with(node, &tokens.refresh).status, 401, "round {round}: a refresh token lives");
-                outlived(node, &tokens.access, *ended_at);
+                prunable(node, &tokens.access, *ended_at);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use doorward::testing::TestService;
 
 use super::{
-    SOON, assert_cut_off, beside, logged_out, new_session, node, outlived, patience, recovered, unavailable,
+    SOON, assert_cut_off, beside, logged_out, new_session, node, patience, prunable, recovered, unavailable,
     until_refused, who,
 };
 use crate::support::postgres::Cluster;
@@ -59,8 +59,8 @@ fn rides_out(what: &str, cut: Begin) {
     let rows = cluster.psql(&url, "SELECT count(*) FROM revocations r JOIN sessions s ON s.id = r.session_id");
     assert!(rows.parse::<usize>().unwrap() >= 1, "what was answered is in the table");
     Tokens::set_by(&refresh_with(&second, &alive.refresh));
-    outlived(&second, &late.access, logged_out(&first, &late));
-    outlived(&first, &own.access, logged_out(&second, &own));
+    prunable(&second, &late.access, logged_out(&first, &late));
+    prunable(&first, &own.access, logged_out(&second, &own));
     until(SOON, "readyz", || (logs.get("/readyz").status == 200).then_some(()));
     assert_logged(what, &logs);
 }

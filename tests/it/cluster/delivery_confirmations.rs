@@ -45,7 +45,7 @@ fn confirmations_of_every_node_are_flushed_in_batches_and_once() {
     }
     // The other node's round, which has nothing left to write, is over by then.
     for node in [&first, &second] {
-        node.core().write_receipts().unwrap();
+        node.core().flush_confirmations().unwrap();
     }
     std::thread::sleep(Duration::from_millis(600));
     let written = number("SELECT count(*) FROM receipts_written");
@@ -54,6 +54,6 @@ fn confirmations_of_every_node_are_flushed_in_batches_and_once() {
     print_figure(&format!("{written} receipts of {SESSIONS} sessions in {transactions} transactions"));
     assert_eq!((written, distinct), (2 * SESSIONS, 2 * SESSIONS), "each generation once");
     assert!(transactions < written / 2, "many in one");
-    let shown = [&first, &second].map(|node| metric(node, "doorward_receipts_written_total"));
+    let shown = [&first, &second].map(|node| metric(node, "doorward_confirmations_flushed_total"));
     assert!(shown.iter().sum::<f64>() >= 80.0, "{shown:?}");
 }

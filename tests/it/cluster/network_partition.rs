@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::{
-    MAX_STALE, assert_cut_off, beside, logged_out, metric, new_session, node, outlived, patience, recovered,
+    MAX_STALE, assert_cut_off, beside, logged_out, metric, new_session, node, patience, prunable, recovered,
     unavailable, until_refused, until_shown, who,
 };
 use crate::support::tcp_proxy::{Cut, Link};
@@ -61,8 +61,8 @@ fn rides_out_a_cut((how, cut, mend, reconnects): &Way) {
     until_shown(&far, "doorward_feed_connected", |connected| connected > 0.0);
     assert_eq!(metric(&far, "doorward_feed_connections_total") >= 2.0, *reconnects);
     // Whether the one that was asked during the cut had its effect or not, asking again settles it.
-    outlived(&near, &own.access, logged_out(&far, &own));
+    prunable(&near, &own.access, logged_out(&far, &own));
     let last = new_session(&near, "emily");
     assert_eq!(who(&far, &last.access).status, 200);
-    outlived(&far, &last.access, logged_out(&near, &last));
+    prunable(&far, &last.access, logged_out(&near, &last));
 }

@@ -7,7 +7,7 @@ use doorward::core::{AccountId, AccountStatus};
 use doorward::testing::TestService;
 use serde_json::json;
 
-use super::{MAX_STALE, beside, logged_out, new_session, node, outlived, who};
+use super::{MAX_STALE, beside, logged_out, new_session, node, prunable, who};
 use crate::support::http::Request;
 use crate::support::{PASSWORD, Tokens, on_postgres, postgres, print_figure, register};
 
@@ -59,7 +59,7 @@ fn delays_of_logouts(first: &TestService, others: &[TestService]) -> Vec<Duratio
         }
         let ended = logged_out(first, &session);
         assert_eq!(who(first, &session.access).status, 401, "at once on the node that was asked");
-        delays.extend(others.iter().map(|other| outlived(other, &session.access, ended)));
+        delays.extend(others.iter().map(|other| prunable(other, &session.access, ended)));
     }
     delays
 }
@@ -95,7 +95,7 @@ fn every_kind_of_session_end_reaches_the_other_nodes() {
         let (by, other) = (new_session(&first, &username), new_session(&first, &username));
         assert_eq!(who(&second, &other.access).status, 200);
         act(&first, account, &by);
-        let delay = outlived(&second, &other.access, Instant::now());
+        let delay = prunable(&second, &other.access, Instant::now());
         print_figure(&format!("{name}: believed for {delay:?} on the other node"));
     }
 }
@@ -114,6 +114,6 @@ fn a_revocation_with_a_lost_notification_is_found_by_the_poll() {
     postgres::psql(&url, row);
     let ended = Instant::now();
     for node in [&first, &second] {
-        print_figure(&format!("without a notice: believed for {:?}", outlived(node, &session.access, ended)));
+        print_figure(&format!("without a notice: believed for {:?}", prunable(node, &session.access, ended)));
     }
 }

@@ -90,7 +90,7 @@ const SECRETS_AND_COOKIES: [Row; 22] = [
 
 const FROM: (&str, &str) = ("MAIL_FROM", "door@auth.example");
 const TO: (&str, &str) = ("SMTP_URL", "smtp://mail.example");
-const SILENT: (&str, &str) = ("SIGNUP_SILENT", "true");
+const SILENT: (&str, &str) = ("SIGNUP_CONFIRM_EMAIL", "true");
 
 const MAILS: [Row; 21] = [
     ("SMTP_URL", &[("SMTP_URL", "mail.example")]),
@@ -110,10 +110,10 @@ const MAILS: [Row; 21] = [
     ("SIGNUP_CONFIRM_URL", &[("SIGNUP_CONFIRM_URL", "app.example/welcome")]),
     ("SIGNUP_CONFIRM_URL", &[("SIGNUP_CONFIRM_URL", "javascript:alert(1)")]),
     ("SIGNUP_CONFIRM_URL", &[("SIGNUP_CONFIRM_URL", "/welcome")]),
-    ("SIGNUP_SILENT", &[("SIGNUP_SILENT", "perhaps")]),
-    ("SIGNUP_SILENT", &[SILENT, FROM, ("PUBLIC_URL", "http://auth.example")]),
-    ("SIGNUP_SILENT", &[SILENT, TO, ("PUBLIC_URL", "http://auth.example")]),
-    ("SIGNUP_SILENT", &[SILENT, TO, FROM]),
+    ("SIGNUP_CONFIRM_EMAIL", &[("SIGNUP_CONFIRM_EMAIL", "perhaps")]),
+    ("SIGNUP_CONFIRM_EMAIL", &[SILENT, FROM, ("PUBLIC_URL", "http://auth.example")]),
+    ("SIGNUP_CONFIRM_EMAIL", &[SILENT, TO, ("PUBLIC_URL", "http://auth.example")]),
+    ("SIGNUP_CONFIRM_EMAIL", &[SILENT, TO, FROM]),
 ];
 
 /// What is wrong with how a start that should stop ended.

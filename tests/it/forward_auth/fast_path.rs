@@ -172,7 +172,7 @@ fn nothing_is_answered_after_connection_close() {
         Request::new("CONNECT", "x:1"),
     ] {
         let mut kept = opened(&service);
-        let check = kept.octets(by_cookie("/auth/verify", &access));
+        let check = kept.bytes(by_cookie("/auth/verify", &access));
         assert!(is_at_once(&kept.send(by_cookie("/auth/verify", &access)).unwrap()));
         let answer = kept.send(last).unwrap();
         assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
@@ -205,7 +205,7 @@ fn questions(kept: &KeptConnection, access: &str) -> Vec<(Vec<u8>, u16, &'static
         (Request::new("GET", "/auth/me").bearer(access), 200, ""),
         (Request::new("POST", "/auth/login").json(&login), 401, ""),
     ];
-    asked.map(|(request, status, user)| (kept.octets(request), status, user)).into()
+    asked.map(|(request, status, user)| (kept.bytes(request), status, user)).into()
 }
 
 /// One conversation: some questions, cut into pieces anywhere, each piece sent by itself. `behind` of them may be
@@ -224,8 +224,8 @@ fn converse(service: &TestService, access: &str, dice: &mut Dice, behind: usize)
         // Behind a request with a body that is on its way, actix may end the connection.
         let kinds = if behind == 0 { questions.len() } else { questions.len() - 1 };
         let which = if dice.below(2) == 0 { 0 } else { dice.below(kinds) };
-        let (octets, status, user) = &questions[which];
-        let mut rest = octets.as_slice();
+        let (bytes, status, user) = &questions[which];
+        let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let most = if dice.below(2) == 0 { rest.len() } else { 60 };
             let (piece, others) = rest.split_at(1 + dice.below(most.min(rest.len())));
@@ -292,10 +292,10 @@ fn a_client_that_reads_no_answers_is_disconnected() {
     let access = Tokens::held_by(&register(&service, "emily")).access;
     let mut kept = opened(&service);
     (0..2).for_each(|_| drop(kept.send(by_cookie("/auth/verify", &access)).unwrap()));
-    let octets = kept.octets(by_cookie("/auth/verify", &access));
+    let bytes = kept.bytes(by_cookie("/auth/verify", &access));
     let began = Instant::now();
     // Until the server hangs up: it neither answers nor remembers without end.
-    while kept.write(&octets).is_ok() {
+    while kept.write(&bytes).is_ok() {
         assert!(began.elapsed() < Duration::from_secs(60), "still written to");
     }
 }

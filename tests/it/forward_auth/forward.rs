@@ -81,7 +81,7 @@ fn contradictory_forwarded_headers_are_refused(backend: Backend) {
         ("no rooted path", forwarded("/auth/forward", "GET", "a.test", "a").header("Accept", "text/html")),
     ] {
         let answer = request.send(service.address());
-        assert_eq!((answer.status, code(&answer).as_str()), (403, "forwarding_unclear"), "{what}");
+        assert_eq!((answer.status, code(&answer).as_str()), (403, "invalid_forwarded_headers"), "{what}");
     }
 }
 

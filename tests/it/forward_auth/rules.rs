@@ -144,7 +144,7 @@ fn rules_deny_everything_without_a_trusted_proxy(backend: Backend) {
     let access = Tokens::held_by(&register(&service, "emily")).access;
     let unclear = |request: Request, service: &TestService| {
         let answer = request.bearer(&access).send(service.address());
-        (answer.status, code(&answer)) == (403, "forwarding_unclear".to_owned())
+        (answer.status, code(&answer)) == (403, "invalid_forwarded_headers".to_owned())
     };
     assert!(unclear(Request::new("GET", "/auth/verify"), &service));
     let forged = forwarded("/auth/verify", "GET", "app.example.com", "/admin/").header("X-Original-URI", "/public/");

@@ -92,7 +92,7 @@ fn without_a_trusted_proxy_no_assertion_is_issued(backend: Backend) {
     let service = behind_a_proxy(backend).start();
     let access = Tokens::held_by(&register(&service, "emily")).access;
     let answer = Request::new("GET", ASKING).bearer(&access).send(service.address());
-    assert_eq!((answer.status, code(&answer).as_str()), (403, "forwarding_unclear"));
+    assert_eq!((answer.status, code(&answer).as_str()), (403, "invalid_forwarded_headers"));
     let stranger = backend.service().set("TRUSTED_PROXIES", "10.0.0.1").start();
     let access = Tokens::held_by(&register(&stranger, "emily")).access;
     let answer = forwarded(ASKING, "GET", "app.example.com", "/a").bearer(&access).send(stranger.address());

@@ -139,7 +139,7 @@ impl State {
     /// What the node's memory says of the current generation, by the production's own memory.
     fn confirmed(&self, node: usize) -> Option<Timestamp> {
         let marked = self.marks[node].map(|(generation, at, _)| (generation, at));
-        self.row.first_receipt(marked.and_then(|mark| seen(mark, self.row.generation)))
+        self.row.first_confirmation(marked.and_then(|mark| seen(mark, self.row.generation)))
     }
 
     fn read(&mut self, who: Who, mut flight: Flight) -> Flight {
@@ -226,7 +226,7 @@ impl State {
         }
     }
 
-    fn write_receipts(&mut self, node: usize) {
+    fn flush_confirmations(&mut self, node: usize) {
         let Some((generation, at, false)) = self.marks[node] else { return };
         self.row.confirm(generation, at);
         self.marks[node] = Some((generation, at, true));
@@ -339,7 +339,7 @@ impl Model for Rotation {
             }
             Action::Lose(who) => state.flights[who] = None,
             Action::Check(who, node) => state.check(who, state.held(who)?, node),
-            Action::WriteReceipts(node) => state.write_receipts(node),
+            Action::WriteReceipts(node) => state.flush_confirmations(node),
             Action::Crash(node) => state.crash(node),
             Action::Beat => state.beat += 1,
         }

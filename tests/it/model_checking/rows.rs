@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use doorward::clock::Timestamp;
 use doorward::core::error::Refusal;
 use doorward::core::revocation::cache::View;
-use doorward::core::session::confirmations::Receipts;
-use doorward::core::session::refresh::decide::{RotationRules, Verdict, decide, first_receipt};
+use doorward::core::session::confirmations::PendingConfirmations;
+use doorward::core::session::refresh::decide::{RotationRules, Verdict, decide, first_confirmation};
 use doorward::core::token::claims::AccessClaims;
 use doorward::core::{AccountId, AccountStatus, Id128, SessionId};
 use doorward::store::tables::revocations::RevocationRow;
@@ -72,8 +72,8 @@ impl Row {
     }
 
     /// The production's word on when the current generation was first seen.
-    pub fn first_receipt(&self, seen_here: Option<Timestamp>) -> Option<Timestamp> {
-        first_receipt(&self.in_full(), seen_here)
+    pub fn first_confirmation(&self, seen_here: Option<Timestamp>) -> Option<Timestamp> {
+        first_confirmation(&self.in_full(), seen_here)
     }
 
     /// `sessions::rotate`: whether this one won.
@@ -199,9 +199,9 @@ pub fn is_revoked(known: &[Dead], session: u8, generation: i64) -> bool {
 /// When a memory that was marked with a generation says that the current one was seen, by the production's own memory.
 pub fn seen(mark: (i64, Timestamp), current: i64) -> Option<Timestamp> {
     ask_once(&SEEN, (mark, current), || {
-        let receipts = Receipts::default();
-        receipts.mark(session_id(0), mark.0, mark.1);
-        receipts.seen(session_id(0), current)
+        let confirmations = PendingConfirmations::default();
+        confirmations.mark(session_id(0), mark.0, mark.1);
+        confirmations.seen(session_id(0), current)
     })
 }
 

@@ -64,8 +64,8 @@ fn a_file_size_limit_loses_no_session() {
     let place = Place::on(Backend::Sqlite).after("trap '' XFSZ;");
     let day = Day::begin_at("file size limited", Backend::Sqlite, place, &[]);
     let process = Pid::from_raw(i32::try_from(day.node().id()).unwrap()).unwrap();
-    let limit = |octets| {
-        let limit = Rlimit { current: octets, maximum: None };
+    let limit = |bytes| {
+        let limit = Rlimit { current: bytes, maximum: None };
         rustix::process::prlimit(Some(process), Resource::Fsize, limit).unwrap();
     };
     limit(Some(0));

@@ -218,7 +218,7 @@ impl Day {
         let log = self.node.stderr();
         let lines = |words: &str| log.lines().filter(|line| line.contains(words)).count();
         let (began, ended) = (lines("the database does not answer"), lines("the database answers again"));
-        let failures = self.counter("doorward_database_failures_total{");
+        let failures = self.counter("doorward_database_errors_total{");
         self.say(&format!(
             "{} lines of log, {began} of a beginning, {ended} of an end; {failures} failures",
             log.lines().count()

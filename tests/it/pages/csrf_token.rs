@@ -131,8 +131,8 @@ fn only_form_media_types_are_read(backend: Backend) {
     assert_eq!((twice.status, twice.set_cookies().len()), (400, 0));
     let large = browser.send(Request::new("POST", "/login").body(kind, format!("{plain}&x={}", "a".repeat(20_000))));
     assert_eq!(large.status, 413);
-    let octets = b"identifier=%ff%fe&password=%00&token=\xff".to_vec();
-    assert_eq!(browser.send(Request::new("POST", "/login").body(kind, octets)).status, 403);
+    let bytes = b"identifier=%ff%fe&password=%00&token=\xff".to_vec();
+    assert_eq!(browser.send(Request::new("POST", "/login").body(kind, bytes)).status, 403);
     for (method, path) in
         [("DELETE", "/login"), ("PUT", "/account"), ("GET", "/account/password"), ("POST", "/account")]
     {

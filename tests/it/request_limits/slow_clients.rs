@@ -84,8 +84,8 @@ fn listen(stream: &mut TcpStream, heard: &mut Vec<u8>) -> bool {
     let mut buffer = [0; 4096];
     match stream.read(&mut buffer) {
         Ok(0) => true,
-        Ok(octets) => {
-            heard.extend_from_slice(&buffer[..octets]);
+        Ok(bytes) => {
+            heard.extend_from_slice(&buffer[..bytes]);
             false
         }
         Err(why) => !matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),

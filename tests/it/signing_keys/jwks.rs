@@ -93,15 +93,15 @@ fn every_trusted_key_is_published_before_its_first_token_and_until_its_last(back
     let old = Tokens::held_by(&sign_in(&service, "emily"));
     assert_eq!(key_ids(&service).join(" "), eddsa);
     let es256 = service.core().rotate_signing_key(Some(TokenAlgorithm::Es256)).unwrap().id;
-    service.core().keep_up().unwrap();
+    service.core().sync().unwrap();
     assert_eq!(key_ids(&service), [es256.clone(), eddsa.clone()], "before its first token");
     service.advance(super::SETTLED);
-    service.core().keep_up().unwrap();
+    service.core().sync().unwrap();
     let new = Tokens::held_by(&sign_in(&service, "emily"));
     assert_eq!((key_id(&old.access), key_id(&new.access)), (eddsa.clone(), es256.clone()));
     assert!(in_rust(&service, &old.access).is_ok() && in_rust(&service, &new.access).is_ok(), "both in the overlap");
     service.core().retire_key(&eddsa).unwrap();
-    service.core().keep_up().unwrap();
+    service.core().sync().unwrap();
     assert_eq!(key_ids(&service), [es256]);
     assert_eq!(in_rust(&service, &old.access), Err("unknown kid".to_owned()));
 }
@@ -139,9 +139,9 @@ fn the_jwks_contains_no_private_key(backend: Backend) {
     let (es256, eddsa) = (&set["keys"][0], &set["keys"][1]);
     assert_eq!([&es256["kty"], &es256["crv"], &es256["alg"], &es256["use"]], ["EC", "P-256", "ES256", "sig"]);
     assert_eq!([&eddsa["kty"], &eddsa["crv"], &eddsa["alg"], &eddsa["use"]], ["OKP", "Ed25519", "EdDSA", "sig"]);
-    let octets = |text: &Value| base64::Engine::decode(&super::key_confusion::BASE64, text.as_str().unwrap()).unwrap();
+    let bytes = |text: &Value| base64::Engine::decode(&super::key_confusion::BASE64, text.as_str().unwrap()).unwrap();
     for coordinate in [&es256["x"], &es256["y"], &eddsa["x"]] {
-        assert_eq!(octets(coordinate).len(), 32);
+        assert_eq!(bytes(coordinate).len(), 32);
     }
     let file = std::fs::read_to_string(service.folder().join("doorward.keys")).unwrap();
     let text = set.to_string();

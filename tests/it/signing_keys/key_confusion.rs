@@ -31,10 +31,10 @@ const P256_ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9ca
 /// The order of Ed25519's group, least significant octet first.
 const ED25519_ORDER: &str = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
 
-fn octets(hex: &str) -> Vec<u8> {
+fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<char> = hex.chars().collect();
-    let octet = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
-    digits.chunks(2).map(octet).collect()
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
 }
 
 /// The key of this kind in the keys file.
@@ -90,10 +90,10 @@ fn spellings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> 
     let jwk = set.json()["keys"][0].clone();
     let coordinate = |name: &str| BASE64.decode(jwk[name].as_str().unwrap_or_default()).unwrap();
     let (point, prefix) = if kind == "eddsa" {
-        (coordinate("x"), octets("302a300506032b6570032100"))
+        (coordinate("x"), bytes("302a300506032b6570032100"))
     } else {
         let point = [vec![4], coordinate("x"), coordinate("y")].concat();
-        (point, octets("3059301306072a8648ce3d020106082a8648ce3d030107034200"))
+        (point, bytes("3059301306072a8648ce3d020106082a8648ce3d030107034200"))
     };
     let der = [prefix, point.clone()].concat();
     let lines: Vec<String> =
@@ -116,7 +116,7 @@ fn spellings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> 
         ("PEM with CR LF", format!("{pem}\n").replace('\n', "\r\n").into_bytes()),
         ("nothing", vec![]),
     ];
-    let hex: Vec<String> = point.iter().map(|octet| format!("{octet:02x}")).collect();
+    let hex: Vec<String> = point.iter().map(|byte| format!("{byte:02x}")).collect();
     spellings.push(("the point in hex", hex.concat().into_bytes()));
     spellings
 }
@@ -154,7 +154,7 @@ fn a_malformed_ecdsa_signature_is_refused(backend: Backend) {
     let (message, key) = (message_of(&access), private_key(&service, "es256"));
     let genuine = signed_by("es256", &key, message);
     assert!(is_believed(&service, &with_signature(message, &genuine)), "the forge has the key");
-    let order = octets(P256_ORDER);
+    let order = bytes(P256_ORDER);
     let (r, s) = genuine.split_at(32);
     let one = [vec![0; 31], vec![1]].concat();
     let der = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key).unwrap();
@@ -171,7 +171,7 @@ fn a_malformed_ecdsa_signature_is_refused(backend: Backend) {
         ("all ones", vec![255; 64]),
         ("r and s changed round", [s, r].concat()),
         ("DER", der),
-        ("DER of zeros", octets("3006020100020100")),
+        ("DER of zeros", bytes("3006020100020100")),
         ("a 0 before r", [&[0], r, s].concat()),
         ("a 0 before each", [&[0], r, &[0], s].concat()),
         ("twice", [&genuine[..], &genuine].concat()),
@@ -204,7 +204,7 @@ fn a_malformed_eddsa_signature_is_refused(backend: Backend) {
     let genuine = signed_by("eddsa", &private_key(&service, "eddsa"), message);
     assert_eq!(with_signature(message, &genuine), access, "the forge has the key");
     let (r, s) = genuine.split_at(32);
-    let order = octets(ED25519_ORDER);
+    let order = bytes(ED25519_ORDER);
     let zero = [0; 32];
     // The eight points of small order and spellings of them above the field's prime.
     let points = [
@@ -235,8 +235,8 @@ fn a_malformed_eddsa_signature_is_refused(backend: Backend) {
         ("an octet more".into(), [&genuine[..], &[0]].concat()),
     ];
     for point in points {
-        cases.push((format!("R = {point}, s = 0"), [&octets(point)[..], &zero].concat()));
-        cases.push((format!("R = {point}"), [&octets(point)[..], s].concat()));
+        cases.push((format!("R = {point}, s = 0"), [&bytes(point)[..], &zero].concat()));
+        cases.push((format!("R = {point}"), [&bytes(point)[..], s].concat()));
     }
     cases.extend([0, 1, 32, 63].map(|length| (format!("{length} octets"), genuine[..length].to_vec())));
     let found: Vec<String> =
@@ -276,7 +276,7 @@ fn no_key_is_accepted_under_another_key_id(backend: Backend) {
     assert_none(&found);
     assert_eq!(genuine, 3);
     service.core().retire_key(&ids[1]).unwrap();
-    service.core().keep_up().unwrap();
+    service.core().sync().unwrap();
     assert_none(&faults(&service, "a retired kid", &tokens[1]));
     assert!(is_believed(&service, &tokens[0]) && is_believed(&service, &tokens[2]));
 }
@@ -320,9 +320,9 @@ fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
         borrow = i16::from(left < 0);
         u8::try_from(left.rem_euclid(256)).unwrap()
     };
-    let mut octets: Vec<u8> = a.iter().rev().zip(b.iter().rev()).map(subtract).collect();
-    octets.reverse();
-    octets
+    let mut bytes: Vec<u8> = a.iter().rev().zip(b.iter().rev()).map(subtract).collect();
+    bytes.reverse();
+    bytes
 }
 
 /// Of (r, s) anybody can make (r, n - s), and RFC 7518 takes both. So nothing may hang on a token's text.
@@ -333,7 +333,7 @@ fn a_malleated_ecdsa_signature_is_the_same_token_and_is_revoked_with_it(backend:
     let (message, signature) = access.rsplit_once('.').unwrap();
     let signature = BASE64.decode(signature).unwrap();
     let (r, s) = signature.split_at(32);
-    let other = with_signature(message, &[r, &difference(&octets(P256_ORDER), s)].concat());
+    let other = with_signature(message, &[r, &difference(&bytes(P256_ORDER), s)].concat());
     assert_ne!(other, access);
     let me = |token: &str| Request::new("GET", "/auth/me").bearer(token).send(service.address());
     assert_eq!((me(&other).status, me(&other).json()), (200, me(&access).json()));

@@ -127,7 +127,7 @@ impl Machine {
     /// The other nodes hear of what was written here, which they would by themselves a moment later.
     pub fn spread(&self) {
         for node in &self.nodes {
-            node.core().keep_up().unwrap();
+            node.core().sync().unwrap();
         }
     }
 

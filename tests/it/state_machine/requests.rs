@@ -105,7 +105,7 @@ impl Machine {
         let user = &answer.json()["user"];
         let known = &self.model.accounts[account];
         same("who it is", (known.id, Some(known.name.as_str())), (user["id"].as_i64(), user["username"].as_str()))?;
-        for (session, _) in self.model.named_by(brought, turn.now) {
+        for (session, _) in self.model.resolve_refresh_token(brought, turn.now) {
             self.model.end(session, End::Replaced, turn.now);
         }
         let tokens = tokens_in(answer);
@@ -126,7 +126,7 @@ impl Machine {
     pub fn check(&mut self, node: usize, access: usize) -> Verdict {
         let request = Request::new("GET", "/auth/me").bearer(&self.model.access[access].text);
         let answer = request.send(self.node(node).address());
-        self.node(node).core().write_receipts().map_err(|why| why.to_string())?;
+        self.node(node).core().flush_confirmations().map_err(|why| why.to_string())?;
         let place = |why| format!("access token {access} at node {node}: {why}");
         self.is_who(Some(access), self.now_at(node), &answer).map_err(place)
     }
@@ -226,7 +226,7 @@ impl Machine {
     fn sign_out(&mut self, turn: Turn, with: With) -> Verdict {
         let jar = part_of(self.model.jars[turn.client], with);
         let answer = self.ask(turn.node, "POST", "/auth/logout", jar, None);
-        let named = self.model.named_by(jar, turn.now);
+        let named = self.model.resolve_refresh_token(jar, turn.now);
         let nothing = jar.access.is_none() && jar.refresh.is_none();
         if named.is_empty() && !nothing {
             return answered(&answer, 401, Cookies::Kept);

@@ -3,7 +3,7 @@
 
 use doorward::core::AccountId;
 use doorward::core::caller::Client;
-use doorward::core::registration::sign_up::{NewPerson, Privileges};
+use doorward::core::registration::sign_up::{Privileges, Registration};
 use doorward::secret::Secret;
 use doorward::testing::{Builder, TestService};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub struct Silent {
 
 /// The settings of a service that hands its mails to this server.
 pub fn settings(builder: Builder, smtp_url: impl Into<String>) -> Builder {
-    let builder = builder.set("SIGNUP_SILENT", "true").set("SMTP_URL", smtp_url);
+    let builder = builder.set("SIGNUP_CONFIRM_EMAIL", "true").set("SMTP_URL", smtp_url);
     builder.set("MAIL_FROM", "Harbour <door@auth.example>").set("PUBLIC_URL", URL)
 }
 
@@ -60,7 +60,7 @@ pub fn whole(answer: &Response) -> (u16, Vec<(String, String)>, String) {
 pub fn add_account(service: &TestService, email: &str, username: Option<&str>) -> AccountId {
     let (email, username) = (Some(email.to_owned()), username.map(ToOwned::to_owned));
     let password = Some(Secret::new(PASSWORD));
-    let person = NewPerson { email, username, password, ..NewPerson::default() };
+    let person = Registration { email, username, password, ..Registration::default() };
     let core = service.core();
     let validated = core.validate_account(person, Privileges::default()).unwrap();
     core.add_account(&validated.hash(core.hasher()).unwrap(), &Client::operator()).unwrap().id

@@ -116,13 +116,13 @@ impl KeptConnection {
     }
 
     /// The octets of a request that keeps the connection.
-    pub fn octets(&self, request: Request) -> Vec<u8> {
+    pub fn bytes(&self, request: Request) -> Vec<u8> {
         request.note_secrets();
         request.header("Connection", "keep-alive").to_bytes(self.address)
     }
 
-    pub fn write(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.reader.get_mut().write_all(octets)
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.reader.get_mut().write_all(bytes)
     }
 
     pub fn read(&mut self, to_head: bool) -> io::Result<Response> {

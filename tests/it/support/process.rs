@@ -169,7 +169,7 @@ impl Output {
         let reader = std::thread::spawn(move || {
             let mut pipe = BufReader::new(pipe);
             let mut line = vec![];
-            while pipe.read_until(b'\n', &mut line).is_ok_and(|octets| octets > 0) {
+            while pipe.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
                 theirs.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
                 line.clear();
             }

@@ -42,7 +42,7 @@ pub struct Known {
 struct Form {
     kind: Arc<str>,
     text: Arc<str>,
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     window: usize,
 }
 
@@ -65,10 +65,10 @@ impl Known {
         }
         let (kind, text) = (Arc::<str>::from(kind.to_string()), Arc::<str>::from(text));
         self.texts.insert(Arc::clone(&text));
-        for octets in forms_of(&text).into_iter().filter(|octets| !by_chance(octets)) {
-            let last = octets.len() - SHORTEST;
+        for bytes in forms_of(&text).into_iter().filter(|bytes| !by_chance(bytes)) {
+            let last = bytes.len() - SHORTEST;
             // Tokens begin and end alike: the window that tells most.
-            let windows = [last / 2, 0, last, last / 3].map(|at| (at, hash(&octets[at..at + SHORTEST])));
+            let windows = [last / 2, 0, last, last / 3].map(|at| (at, hash(&bytes[at..at + SHORTEST])));
             let alike = |hash: &u64| self.forms.get(hash).map_or(0, Vec::len);
             let (window, hash) = windows.into_iter().min_by_key(|(_, hash)| alike(hash)).unwrap();
             if self.bits.is_empty() {
@@ -76,7 +76,7 @@ impl Known {
             }
             let (word, bit) = place(hash);
             self.bits[word] |= bit;
-            let form = Form { kind: Arc::clone(&kind), text: Arc::clone(&text), octets, window };
+            let form = Form { kind: Arc::clone(&kind), text: Arc::clone(&text), bytes, window };
             self.forms.entry(hash).or_default().push(form);
         }
     }
@@ -94,24 +94,24 @@ impl Known {
     }
 
     /// The first secret in these octets that counts.
-    fn find(&self, octets: &[u8], counts: impl Fn(&Form) -> bool) -> Option<Found> {
-        if self.bits.is_empty() || octets.len() < SHORTEST {
+    fn find(&self, bytes: &[u8], counts: impl Fn(&Form) -> bool) -> Option<Found> {
+        if self.bits.is_empty() || bytes.len() < SHORTEST {
             return None;
         }
-        let mut rolling = hash(&octets[..SHORTEST]);
-        for at in 0..=octets.len() - SHORTEST {
+        let mut rolling = hash(&bytes[..SHORTEST]);
+        for at in 0..=bytes.len() - SHORTEST {
             if at > 0 {
-                let gone = u64::from(octets[at - 1]).wrapping_add(1).wrapping_mul(FIRST);
+                let gone = u64::from(bytes[at - 1]).wrapping_add(1).wrapping_mul(FIRST);
                 rolling = rolling.wrapping_sub(gone).wrapping_mul(FACTOR);
-                rolling = rolling.wrapping_add(u64::from(octets[at + SHORTEST - 1]).wrapping_add(1));
+                rolling = rolling.wrapping_add(u64::from(bytes[at + SHORTEST - 1]).wrapping_add(1));
             }
             let (word, bit) = place(rolling);
             if self.bits[word] & bit == 0 {
                 continue;
             }
             for form in self.forms.get(&rolling).into_iter().flatten() {
-                let range = at.wrapping_sub(form.window)..at.wrapping_sub(form.window).wrapping_add(form.octets.len());
-                if octets.get(range.clone()) == Some(form.octets.as_slice()) && counts(form) {
+                let range = at.wrapping_sub(form.window)..at.wrapping_sub(form.window).wrapping_add(form.bytes.len());
+                if bytes.get(range.clone()) == Some(form.bytes.as_slice()) && counts(form) {
                     return Some(Found { kind: Arc::clone(&form.kind), range });
                 }
             }
@@ -131,12 +131,12 @@ impl Known {
 }
 
 /// Whether it is so short or so plain that it may stand somewhere by chance.
-fn by_chance(octets: &[u8]) -> bool {
-    octets.len() < SHORTEST || octets.iter().collect::<HashSet<_>>().len() < 6
+fn by_chance(bytes: &[u8]) -> bool {
+    bytes.len() < SHORTEST || bytes.iter().collect::<HashSet<_>>().len() < 6
 }
 
 fn hash(window: &[u8]) -> u64 {
-    window.iter().fold(0, |hash, octet| hash.wrapping_mul(FACTOR).wrapping_add(u64::from(*octet) + 1))
+    window.iter().fold(0, |hash, byte| hash.wrapping_mul(FACTOR).wrapping_add(u64::from(*byte) + 1))
 }
 
 /// The word and the bit of a hash.
@@ -184,15 +184,15 @@ pub fn assert_none_in_rows(place: &str, rows: &[u8]) {
 /// Rows as PostgreSQL shows them, and once more their octets, which are hexadecimal there.
 pub fn with_octets(rows: &str) -> Vec<u8> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_hexdigit).collect::<Vec<u8>>();
-    let octet = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    let octets = |text: &str| digits(text).chunks_exact(2).map(octet).chain([b'\n']).collect::<Vec<u8>>();
-    rows.bytes().chain([b'\n']).chain(rows.split(r"\\x").skip(1).flat_map(octets)).collect()
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let bytes = |text: &str| digits(text).chunks_exact(2).map(byte).chain([b'\n']).collect::<Vec<u8>>();
+    rows.bytes().chain([b'\n']).chain(rows.split(r"\\x").skip(1).flat_map(bytes)).collect()
 }
 
 /// What was found, and between what; not the secret.
 fn tell(found: Option<&Found>, all: &[u8]) -> String {
     let Some(Found { kind, range }) = found else { return String::new() };
-    let line = |octet: &u8| *octet == b'\n';
+    let line = |byte: &u8| *byte == b'\n';
     let before = &all[..range.start];
     let before = &before[before.iter().rposition(line).map_or(0, |at| at + 1)..];
     let before = &before[before.len().saturating_sub(200)..];

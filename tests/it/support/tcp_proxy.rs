@@ -161,9 +161,9 @@ impl Shared {
 
     fn carry(&self, mut from: impl Read, mut to: impl Write) {
         let mut piece = [0; 16 * 1024];
-        while let Ok(octets @ 1..) = from.read(&mut piece) {
+        while let Ok(bytes @ 1..) = from.read(&mut piece) {
             let passes = matches!(self.when_not_held(), Mode::Pass);
-            if !passes || to.write_all(piece.get(..octets).unwrap_or_default()).is_err() {
+            if !passes || to.write_all(piece.get(..bytes).unwrap_or_default()).is_err() {
                 return;
             }
         }

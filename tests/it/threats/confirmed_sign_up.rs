@@ -252,7 +252,7 @@ fn audit_events_name_no_account_before_the_confirmation(backend: Backend) {
 
 fn without_the_setting_a_sign_up_is_answered_with_a_session(backend: Backend) {
     let mails = MailServer::start();
-    let service = settings(backend.service(), mails.url()).set("SIGNUP_SILENT", "false").start();
+    let service = settings(backend.service(), mails.url()).set("SIGNUP_CONFIRM_EMAIL", "false").start();
     let answer = post(&service, "/auth/register", &json!({ "email": "emily@mail.example", "password": PASSWORD }));
     assert_eq!((answer.status, answer.set_cookies().len()), (201, 2), "{}", answer.text());
     assert_eq!(answer.json()["user"]["emailVerified"], false, "nobody has shown that the mailbox is theirs");

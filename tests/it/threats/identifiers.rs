@@ -38,7 +38,7 @@ fn sql_injection_in_any_text_is_only_text(backend: Backend) {
         let body = json!({ "username": "emily", "password": PASSWORD, "deviceId": text, "deviceName": text });
         let signed_in = Request::new("POST", "/auth/login").header("User-Agent", text).json(&body.to_string());
         assert_eq!(signed_in.send(service.address()).status, 200, "{text}");
-        let encoded: String = text.bytes().fold(String::new(), |text, octet| text + &format!("%{octet:02x}"));
+        let encoded: String = text.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02x}"));
         assert_eq!(browser.delete(&format!("/auth/sessions/{encoded}")).status, 404, "{text}");
     }
     assert_eq!(tables.number(&service, "SELECT count(*) FROM accounts"), 1);

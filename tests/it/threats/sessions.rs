@@ -84,8 +84,8 @@ fn tokens_have_enough_entropy(backend: Backend) {
     let held = Tokens::held_by(&emily(&service));
     for token in [&held.access, &held.refresh] {
         let signature = token.rsplit('.').next().unwrap();
-        let octets = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).unwrap();
-        assert_eq!(octets.len(), 32, "256 bits");
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).unwrap();
+        assert_eq!(bytes.len(), 32, "256 bits");
     }
     // The contract's shape has 122 bits; they are derived, and only their digests are stored.
     let body = json!({ "email": "emily.johnson@x.dummyjson.com", "password": "emilyspass" }).to_string();

@@ -175,8 +175,8 @@ fn argon2(kind: &str, version: &str, params: &str, salt: &str, hash: &str) -> Re
     let (memory, passes, lanes): (u32, u32, u32) = (named.take("m")?, named.take("t")?, named.take("p")?);
     named.end()?;
     let (salt, hash) = (bytes(base64(salt)?, 8)?, bytes(base64(hash)?, 16)?);
-    let octets = u64::from(memory) << 10;
-    let bounds = octets <= MEMORY_MAX && octets.saturating_mul(passes.into()) <= TRAFFIC_MAX;
+    let bytes = u64::from(memory) << 10;
+    let bounds = bytes <= MEMORY_MAX && bytes.saturating_mul(passes.into()) <= TRAFFIC_MAX;
     let params = argon2::Params::new(memory, passes, lanes, Some(hash.len())).ok()?;
     Some(within(bounds, Scheme::Argon2 { kind, version, params, salt, hash }))
 }

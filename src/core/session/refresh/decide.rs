@@ -29,9 +29,9 @@ impl Verdict {
     pub(in crate::core) const fn as_str(&self) -> &'static str {
         match self {
             Self::Rotate => "rotated",
-            Self::Keep => "kept",
-            Self::Replay => "repeated",
-            Self::Reuse => "reused",
+            Self::Keep => "reissued",
+            Self::Replay => "replayed",
+            Self::Reuse => "reuse_detected",
             Self::Refuse(_) => "refused",
         }
     }
@@ -71,7 +71,7 @@ pub fn decide(
 }
 
 /// When the current generation was first seen: a mark that this node could not write yet may be older than the table's.
-pub fn first_receipt(row: &SessionRow, seen_here: Option<Timestamp>) -> Option<Timestamp> {
+pub fn first_confirmation(row: &SessionRow, seen_here: Option<Timestamp>) -> Option<Timestamp> {
     row.confirmed_at.into_iter().chain(seen_here).min()
 }
 

@@ -61,7 +61,7 @@ fn the_parent_gets_the_child_until_the_grace_after_its_receipt() {
 #[test]
 fn the_earlier_receipt_counts_whoever_wrote_first() {
     let (early, late) = (NOW.minus(Duration::from_secs(60)), NOW);
-    let told = |confirmed_at, seen| first_receipt(&SessionRow { confirmed_at, ..row(5) }, seen);
+    let told = |confirmed_at, seen| first_confirmation(&SessionRow { confirmed_at, ..row(5) }, seen);
     assert_eq!(told(Some(late), Some(early)), Some(early));
     assert_eq!(told(Some(early), Some(late)), Some(early));
     assert_eq!((told(Some(late), None), told(None, Some(late)), told(None, None)), (Some(late), Some(late), None));
@@ -113,7 +113,7 @@ fn each_verdict_has_a_word_of_its_own() {
 
 #[test]
 fn a_reuse_is_told_with_what_tells_theft_from_a_race() {
-    let named = Named { session: row(5).id, account: AccountId(1), generation: 4 };
+    let named = RefreshTokenRef { session: row(5).id, account: AccountId(1), generation: 4 };
     let from = |address: &str, agent: &str| Client {
         address: Some(address.parse().unwrap()),
         user_agent: Some(agent.to_owned()),

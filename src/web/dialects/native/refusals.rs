@@ -4,11 +4,11 @@ use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderName;
 
-use crate::web::http::error::Refused;
+use crate::web::http::error::ErrorContext;
 use crate::web::http::problem;
 
 /// The answer in native's shape.
-pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
+pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let mut answer = problem::of(refused.error).answer(Some(refused.id));
     // What a PATCH takes has a header of its own (RFC 5789 section 3.1).
     if refused.method == Method::PATCH

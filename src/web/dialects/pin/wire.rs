@@ -7,7 +7,7 @@ use crate::core::account::Account;
 use crate::core::account::identifier::IdentifierKind;
 use crate::core::credential::password::GivenSecret;
 use crate::core::credential::sign_in::SignIn;
-use crate::core::error::{FieldFault, FieldRule, Refusal};
+use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::core::session::Issued;
 use crate::secret::Secret;
 use crate::web::http::body::Fields;
@@ -26,7 +26,7 @@ fn text(fields: &mut Fields, field: &str) -> Result<String, Refusal> {
         None | Some(Value::Null) => FieldRule::Missing,
         Some(_) => FieldRule::Type("a string"),
     };
-    Err(Refusal::InvalidFields(vec![FieldFault::new(field, rule)]))
+    Err(Refusal::InvalidFields(vec![FieldError::new(field, rule)]))
 }
 
 pub fn logged_in(account: &Account) -> HttpResponse {

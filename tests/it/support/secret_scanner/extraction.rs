@@ -30,8 +30,8 @@ pub fn sent(target: &str, headers: &[(Vec<u8>, Vec<u8>)], body: Option<&[u8]>) {
 }
 
 /// A request of octets that somebody made by hand, as far as it can be read.
-pub fn sent_raw(octets: &[u8]) {
-    let (head, body) = halves(octets);
+pub fn sent_raw(bytes: &[u8]) {
+    let (head, body) = halves(bytes);
     let target = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
     sent(target, &headers_of(&head), Some(body));
 }
@@ -49,15 +49,15 @@ pub fn came(answer: &Response) {
 }
 
 /// Octets that came.
-pub fn came_raw(octets: &[u8]) {
-    let (head, _) = halves(octets);
+pub fn came_raw(bytes: &[u8]) {
+    let (head, _) = halves(bytes);
     sent("", &headers_of(&head), None);
 }
 
-fn halves(octets: &[u8]) -> (Vec<String>, &[u8]) {
-    let end = octets.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(octets.len());
-    let head = String::from_utf8_lossy(&octets[..end]);
-    (head.split("\r\n").map(ToOwned::to_owned).collect(), octets.get(end + 4..).unwrap_or_default())
+fn halves(bytes: &[u8]) -> (Vec<String>, &[u8]) {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(bytes.len());
+    let head = String::from_utf8_lossy(&bytes[..end]);
+    (head.split("\r\n").map(ToOwned::to_owned).collect(), bytes.get(end + 4..).unwrap_or_default())
 }
 
 fn headers_of(head: &[String]) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -19,10 +19,10 @@ const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 
 /// With the letter at this place changed in one bit.
 fn flipped(token: &str, place: usize, bit: usize) -> String {
-    let mut octets = token.as_bytes().to_vec();
-    let number = LETTERS.iter().position(|letter| *letter == octets[place]);
-    octets[place] = number.map_or(b'A', |number| LETTERS[number ^ (1 << bit)]);
-    String::from_utf8(octets).unwrap()
+    let mut bytes = token.as_bytes().to_vec();
+    let number = LETTERS.iter().position(|letter| *letter == bytes[place]);
+    bytes[place] = number.map_or(b'A', |number| LETTERS[number ^ (1 << bit)]);
+    String::from_utf8(bytes).unwrap()
 }
 
 /// A token that is not this one, but all the more like it.
@@ -123,7 +123,7 @@ fn the_rows_contain_neither_token_nor_password(backend: Backend) {
     // Half of a token is as good as the whole where the other half is stored.
     let secret = URL_SAFE_NO_PAD.decode(&token).unwrap_or_default();
     for part in secret.windows(16.max(secret.len() / 2 + 1)) {
-        assert!(!rows.windows(part.len()).any(|octets| octets == part), "most of a token stands in the rows");
+        assert!(!rows.windows(part.len()).any(|bytes| bytes == part), "most of a token stands in the rows");
     }
 }
 

@@ -118,7 +118,7 @@ fn refused_credentials_lose_no_mail(backend: Backend) {
 }
 
 const GIVEN: [(&str, &str); 4] = [
-    ("SIGNUP_SILENT", "true"),
+    ("SIGNUP_CONFIRM_EMAIL", "true"),
     ("SMTP_URL", "smtp://harbour:canary-hunter2@mail.example"),
     ("MAIL_FROM", "door@auth.example"),
     ("PUBLIC_URL", URL),
@@ -152,14 +152,14 @@ fn missing_settings_are_named_and_stop_the_start(backend: Backend) {
     }
     // Without silent sign-up none of them is asked for.
     for (name, _) in &GIVEN[1..] {
-        assert!(set(backend.service(), &[("SIGNUP_SILENT", "false")], name).try_start().is_ok(), "{name}");
+        assert!(set(backend.service(), &[("SIGNUP_CONFIRM_EMAIL", "false")], name).try_start().is_ok(), "{name}");
     }
 }
 
 fn no_log_contains_an_address_a_token_or_the_password(backend: Backend) {
     let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
     secret_scanner::used("SMTP_URL", MAIL_PASSWORD);
-    let place = [("MAIL_FROM", "Harbour <door@auth.example>"), ("PUBLIC_URL", URL), ("SIGNUP_SILENT", "true")]
+    let place = [("MAIL_FROM", "Harbour <door@auth.example>"), ("PUBLIC_URL", URL), ("SIGNUP_CONFIRM_EMAIL", "true")]
         .iter()
         .fold(Place::on(backend), |place, (name, value)| place.set(name, *value));
     let place = place.set("SMTP_URL", format!("smtp://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port()));

@@ -10,7 +10,7 @@ const DOOR: &str = include_str!("../../../templates/door.svg");
 
 /// What all pages have in common.
 #[derive(Debug)]
-pub struct Site {
+pub struct Theme {
     /// What the service is called.
     pub name: String,
     /// Whether there are pages at all.
@@ -32,25 +32,25 @@ pub struct Site {
 pub struct File {
     /// Its path.
     pub path: String,
-    pub(super) octets: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     pub(super) media_type: &'static str,
 }
 
 impl File {
-    fn new(name: &str, ending: &str, octets: Vec<u8>, media_type: &'static str) -> Self {
-        let digest = base64url(sha256(&octets).get(..9).unwrap_or_default());
-        Self { path: format!("/pages/{name}-{digest}.{ending}"), octets, media_type }
+    fn new(name: &str, ending: &str, bytes: Vec<u8>, media_type: &'static str) -> Self {
+        let digest = base64url(sha256(&bytes).get(..9).unwrap_or_default());
+        Self { path: format!("/pages/{name}-{digest}.{ending}"), bytes, media_type }
     }
 }
 
-impl Site {
+impl Theme {
     /// As the settings say.
     pub fn new(settings: &Settings) -> Self {
         let pages = &settings.pages;
         let style = format!("{}{STYLE}", colours(pages.page_accent));
         let logo = pages.page_logo.clone();
-        let (octets, media_type) =
-            logo.map_or_else(|| (DOOR.as_bytes().to_vec(), "image/svg+xml"), |logo| (logo.octets, logo.media_type));
+        let (bytes, media_type) =
+            logo.map_or_else(|| (DOOR.as_bytes().to_vec(), "image/svg+xml"), |logo| (logo.bytes, logo.media_type));
         let ending = media_type.trim_start_matches("image/").trim_end_matches("+xml");
         // A browser checks where the answer to a form leads as well: the hosts that a sign-in may lead back to.
         let elsewhere = Redirects::new(settings).sources();
@@ -60,10 +60,10 @@ impl Site {
             signup: settings.passwords.signup,
             password_min_length: settings.passwords.password_min_length,
             style: File::new("style", "css", style.into_bytes(), "text/css; charset=utf-8"),
-            logo: File::new("logo", ending, octets, media_type),
+            logo: File::new("logo", ending, bytes, media_type),
             policy: format!(
                 "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{elsewhere}; \
-                 frame-ancestors 'none'; base-uri 'none'"
+                 layout-ancestors 'none'; base-uri 'none'"
             ),
         }
     }
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn another_content_has_another_path() {
-        let path = |octets: &[u8]| File::new("style", "css", octets.to_vec(), "text/css").path;
+        let path = |bytes: &[u8]| File::new("style", "css", bytes.to_vec(), "text/css").path;
         assert_ne!(path(b"a"), path(b"b"));
         assert_eq!(path(b"a"), path(b"a"));
     }
