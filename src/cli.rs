@@ -4,6 +4,7 @@ mod account;
 mod audit;
 mod console;
 mod doctor;
+mod error;
 mod import;
 mod keys;
 mod logs;
@@ -19,11 +20,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::core::Core;
-use crate::core::error::{Error, Refusal};
-use crate::core::keys::rotation::KeyCareError;
-use crate::core::startup::OpenError;
-use crate::settings::{Faults, Settings, describe};
-use crate::web::{ServeError, dialects};
+use crate::settings::{Settings, describe};
+use crate::web::dialects;
+use error::Failure;
 
 /// Sign-in for apps: sessions in HttpOnly cookies, and a logout that is a logout, at once.
 #[derive(Debug, Parser)]
@@ -60,23 +59,6 @@ enum Command {
     /// List, rotate and retire signing keys and peppers.
     #[command(subcommand)]
     Keys(keys::Command),
-}
-
-/// Why a command failed, in words for the person who typed it.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("{0}")]
-    Settings(#[from] Faults),
-    #[error("{0}")]
-    Open(#[from] OpenError),
-    #[error("{0}")]
-    Serve(#[from] ServeError),
-    #[error("{}", explain(.0))]
-    Core(#[from] Error),
-    #[error("{0}")]
-    Keys(#[from] KeyCareError),
-    #[error("{0}")]
-    Other(String),
 }
 
 /// Runs what was typed.
@@ -119,28 +101,6 @@ fn obey(command: Command) -> Result<(), Failure> {
 
 fn open(settings: &Settings) -> Result<Core, Failure> {
     Ok(Core::open(settings, Clock::system())?.0)
-}
-
-/// Refusals in an operator's words.
-fn explain(error: &Error) -> String {
-    match error {
-        Error::Refusal(Refusal::InvalidFields(faults)) => {
-            let told = faults.iter().map(|fault| format!("{} {}", fault.field, fault.rule.says()));
-            told.collect::<Vec<_>>().join("\n")
-        }
-        Error::Refusal(Refusal::IdentifierTaken(taken)) => {
-            let names = [(taken.email, "email"), (taken.username, "username"), (taken.name, "name")];
-            let names: Vec<_> = names.into_iter().filter_map(|(taken, name)| taken.then_some(name)).collect();
-            format!("another account has this {}", names.join(" and this "))
-        }
-        Error::Refusal(Refusal::AccountNotFound) => {
-            "there is no such account; `doorward account list` shows them".into()
-        }
-        Error::Refusal(Refusal::SessionNotFound) => {
-            "there is no such live session; `doorward session list ACCOUNT` shows them".into()
-        }
-        other => other.to_string(),
-    }
 }
 
 /// Every setting, as `serve --help` shows it.

@@ -3,8 +3,8 @@
 
 use clap::{Args, Subcommand};
 
-use super::Failure;
 use super::console::{read_secret, say, table};
+use crate::cli::error::Failure;
 use crate::clock::Timestamp;
 use crate::core::account::{Account, Profile};
 use crate::core::caller::Client;

@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Failure;
 use super::console::{say, table};
+use crate::cli::error::Failure;
 use crate::clock::Timestamp;
 use crate::core::audit::{Kind, Told, Wanted};
 use crate::core::{Core, Id128};

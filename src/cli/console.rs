@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
 
-use super::Failure;
+use crate::cli::error::Failure;
 use crate::secret::Secret;
 
 /// A line for whoever typed the command, or the script that reads it; nobody may be reading any more.

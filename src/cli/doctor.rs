@@ -5,15 +5,17 @@
 mod calibration;
 mod client;
 mod configuration;
+mod finding;
 mod walk;
 
+use finding::Finding;
 use std::path::PathBuf;
 
 use clap::Args;
 use url::Url;
 
-use super::Failure;
 use super::console::{read_secret, say};
+use crate::cli::error::Failure;
 use crate::settings::Settings;
 use crate::settings::values::origin;
 use crate::web::dialects;
@@ -39,27 +41,6 @@ pub struct Doctor {
     /// A file of certificates to trust instead of Mozilla's: PEM.
     #[arg(long)]
     ca: Option<PathBuf>,
-}
-
-/// One finding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
-    /// It works.
-    Fine(String),
-    /// It works, but somebody will be surprised.
-    Odd(String),
-    /// It does not work.
-    Wrong(String),
-}
-
-impl Finding {
-    fn say(&self) {
-        match self {
-            Self::Fine(text) => say(&format!("ok    {text}")),
-            Self::Odd(text) => say(&format!("odd   {text}")),
-            Self::Wrong(text) => say(&format!("WRONG {text}")),
-        }
-    }
 }
 
 impl Doctor {

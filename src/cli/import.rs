@@ -2,8 +2,10 @@
 //! a hash; which fit is core/import.rs's to decide, what a line holds import/fields.rs's.
 
 mod fields;
+mod line;
 mod records;
 
+use line::{Line, told};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,11 +13,10 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::console::{is_watched, progress, say};
-use super::{Failure, explain};
+use crate::cli::error::{Failure, explain};
 use crate::core::Core;
 use crate::core::account::import;
 use crate::core::account::import::{Newcomer, Outcome};
-use crate::core::error::{FieldFault, FieldRule};
 use crate::settings::values::role;
 use fields::Reading;
 use records::Records;
@@ -57,13 +58,6 @@ enum Format {
     Lines,
     /// A JSON list of users, plain passwords among their fields, as the system that the mount `flat` speaks like has it.
     Flat,
-}
-
-/// A line that was read, fit or not, and what names its account.
-struct Line {
-    number: usize,
-    label: Option<String>,
-    read: Result<Newcomer, String>,
 }
 
 /// What came of the lines so far.
@@ -180,14 +174,4 @@ impl Tally {
         }
         Ok(())
     }
-}
-
-/// Faults in words that follow each field's name.
-fn told(faults: &[FieldFault]) -> String {
-    let says = |fault: &FieldFault| match (fault.field.as_str(), fault.rule) {
-        (field, FieldRule::Unknown) => format!("{field} is not a field of an account"),
-        ("body", rule) => format!("it {}", rule.says()),
-        (field, rule) => format!("{field} {}", rule.says()),
-    };
-    faults.iter().map(says).collect::<Vec<_>>().join("; ")
 }

@@ -3,8 +3,8 @@
 
 use clap::Subcommand;
 
-use super::Failure;
 use super::console::{say, table};
+use crate::cli::error::Failure;
 use crate::core::Core;
 use crate::core::keys::rotation::{KeyState, ListedKey, Rotated};
 use crate::settings::TokenAlgorithm;

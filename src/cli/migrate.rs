@@ -1,7 +1,7 @@
 //! `doorward migrate`: brings the tables to this version, for those who start with AUTO_MIGRATE=false.
 
-use super::Failure;
 use super::console::say;
+use crate::cli::error::Failure;
 use crate::core::startup::{OpenError, migrate};
 use crate::settings::Settings;
 

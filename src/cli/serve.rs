@@ -1,7 +1,7 @@
 //! `doorward serve`: opens, says where it listens and what is unsafe about it, answers until it is told to stop.
 
-use super::Failure;
 use super::console::say;
+use crate::cli::error::Failure;
 use crate::core::account::demo;
 use crate::core::startup::Opened;
 use crate::settings::Settings;

@@ -3,8 +3,8 @@
 use clap::Subcommand;
 use uuid::Uuid;
 
-use super::Failure;
 use super::console::{say, table};
+use crate::cli::error::Failure;
 use crate::core::{Core, Id128};
 
 #[derive(Debug, Subcommand)]

@@ -10,6 +10,7 @@ pub mod opaque_refresh_token;
 pub mod refresh;
 
 use super::caller::cut_agent;
+use crate::core::defence::trusted_device::issue_device_token;
 use crate::secret::random_token_id;
 use std::sync::Arc;
 use std::time::Duration;
@@ -265,7 +266,7 @@ impl Core {
         };
         let mut issued = self.issue(row, &state, policy, row.rotated_at, random_token_id()?)?;
         if row.persistent {
-            issued.device = Some(self.remember_device(client.device.as_ref(), account.id)?);
+            issued.device = Some(issue_device_token(self.hasher.digest_key(), client.device.as_ref(), account.id)?);
         }
         Ok(issued)
     }

@@ -4,13 +4,13 @@
 //! Nodes run in this process, each with its own memory, pools and background threads; `/who` on them is a check that reads
 //! memory only.
 
+mod concurrent_refresh;
+mod database_outage;
+mod delivery_confirmations;
 mod failover;
-mod feed;
-mod link;
-mod outage;
-mod receipts;
-mod refreshes;
-mod sqlite_file;
+mod network_partition;
+mod revocation_feed;
+mod shared_sqlite_file;
 
 use std::time::{Duration, Instant};
 

@@ -1,11 +1,11 @@
 //! The check that proxies ask for each request of the apps behind them: who passes, what the app is told, and that no
 //! client can speak for the proxy. How real proxies carry it is proxies.rs's.
 
-mod assertion;
-mod at_once;
+mod fast_path;
 mod forward;
 mod renewal;
 mod rules;
+mod signed_assertion;
 mod verify;
 
 use doorward::core::caller::Client;
@@ -42,7 +42,7 @@ pub fn forwarded(path: &str, method: &str, host: &str, target: &str) -> Request 
 pub fn check(service: &TestService, path: &str, access: &str) -> Response {
     let request = Request::new("GET", path).cookie_header(&format!("accessToken={access}"));
     let answer = request.send(service.address());
-    at_once::assert_same(&at_once::on_a_kept_connection(service, request), &answer);
+    fast_path::assert_same(&fast_path::on_a_kept_connection(service, request), &answer);
     answer
 }
 

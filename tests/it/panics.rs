@@ -18,7 +18,7 @@ use crate::support::{Backend, code, on_both_backends};
 
 on_both_backends!(
     a_panicking_handler_is_a_500_in_its_dialects_shape,
-    a_panic_in_the_pool_is_a_500_and_the_pool_lives,
+    a_panic_in_the_pool_is_a_500_and_the_pool_survives,
     the_worker_that_panicked_answers_the_next_requests,
     every_error_under_a_mount_has_its_dialects_shape,
     a_dialect_does_not_change_the_shape_of_others,
@@ -98,7 +98,7 @@ fn a_panicking_handler_is_a_500_in_its_dialects_shape(backend: Backend) {
     assert_eq!(get(&service, "/healthz").status, 200);
 }
 
-fn a_panic_in_the_pool_is_a_500_and_the_pool_lives(backend: Backend) {
+fn a_panic_in_the_pool_is_a_500_and_the_pool_survives(backend: Backend) {
     let service = service(backend, 2);
     // Far more panics than the pool has threads.
     for _ in 0..20 {

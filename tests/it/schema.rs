@@ -6,14 +6,14 @@ use diesel::sql_types::{Integer, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use doorward::testing::TestService;
 
+use crate::support::postgres;
 use crate::support::project::document;
-use crate::support::{Backend, postgres};
 
 /// Columns in their order, each with its type and whether it may be null; and the primary key.
 type Tables = BTreeMap<String, Vec<String>>;
 
 fn tables_of_diesel() -> Tables {
-    let text = document("src/store/schema.rs");
+    let text = document("src/store/tables/schema.rs");
     let mut tables = Tables::new();
     for table in text.split("diesel::table! {").skip(1) {
         let (head, body) = table.split_once(") {").unwrap();
@@ -93,17 +93,15 @@ fn tables_of_postgres(url: &str) -> Tables {
 }
 
 #[test]
+#[cfg_attr(without_sqlite, ignore = "DOORWARD_TEST_BACKENDS leaves SQLite out")]
 fn the_schema_is_what_sqlite_has_after_its_migrations() {
-    if Backend::Sqlite.is_wanted() {
-        assert_eq!(tables_of_diesel(), tables_of_sqlite(&TestService::start()));
-    }
+    assert_eq!(tables_of_diesel(), tables_of_sqlite(&TestService::start()));
 }
 
 #[test]
+#[cfg_attr(without_postgres, ignore = "DOORWARD_TEST_BACKENDS leaves PostgreSQL out")]
 fn the_schema_is_what_postgresql_has_after_its_migrations() {
-    if Backend::Postgres.is_wanted() {
-        let url = postgres::new_database();
-        let _service = TestService::builder().set("DATABASE_URL", &url).start();
-        assert_eq!(tables_of_diesel(), tables_of_postgres(&url));
-    }
+    let url = postgres::new_database();
+    let _service = TestService::builder().set("DATABASE_URL", &url).start();
+    assert_eq!(tables_of_diesel(), tables_of_postgres(&url));
 }

@@ -4,8 +4,8 @@
 use std::thread;
 use std::time::Duration;
 
-use super::Finding;
 use crate::cli::console::{say, table};
+use crate::cli::doctor::finding::Finding;
 use crate::core::credential::password::time_of_a_hash;
 use crate::settings::Passwords;
 

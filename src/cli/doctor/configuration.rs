@@ -5,7 +5,8 @@ use std::path::Path;
 
 use url::Url;
 
-use super::Finding::{self, Fine, Odd, Wrong};
+use super::Finding::{Fine, Odd, Wrong};
+use crate::cli::doctor::finding::Finding;
 use crate::core::startup::OpenError;
 use crate::mail::Mailer;
 use crate::settings::{SameSite, Settings};

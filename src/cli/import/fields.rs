@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::records::Record;
-use super::{Line, told};
 use crate::cli::account::permission;
+use crate::cli::import::line::{Line, told};
 use crate::clock::Timestamp;
 use crate::core::account::Profile;
 use crate::core::account::identifier;

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, stdin};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::cli::Failure;
+use crate::cli::error::Failure;
 
 /// The longest line that is read: four times the largest request body.
 const LINE_MAX: u64 = 64 * 1024;

@@ -9,6 +9,7 @@ use crate::core::account::{Account, find_one};
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
 use crate::core::defence::throttle_policy::{Target, Tried};
+use crate::core::defence::trusted_device::KnownDevice;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
@@ -90,7 +91,8 @@ impl Core {
     fn tried(&self, account: Option<&AccountRow>, wish: &SignIn, client: &Client) -> Tried {
         let named: Vec<String> = wish.identifiers.iter().map(|(_, text)| canonical(text)).collect();
         let nobody = named.join(" ");
-        let device = account.and_then(|account| self.known_device(client.device.as_ref(), account.id));
+        let device = account
+            .and_then(|account| KnownDevice::recognize(self.hasher.digest_key(), client.device.as_ref(), account.id));
         let target = match (account, &device) {
             (None, _) => Target::Nobody(&nobody),
             (Some(account), None) => Target::Account(account.id),

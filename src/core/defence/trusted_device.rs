@@ -4,8 +4,7 @@
 //! The cookie names the device by a random number and, for each of its last few accounts, holds a MAC over both: it
 //! tells nobody who they are, cannot be made up, and opens nothing.
 
-use crate::core::Core;
-use crate::secret::{DeviceToken, NoRandomness, base64url, from_base64url, random_bytes};
+use crate::secret::{DeviceToken, MacKey, NoRandomness, base64url, from_base64url, random_bytes};
 use crate::store::AccountId;
 
 /// Accounts that one browser is known for at a time.
@@ -22,6 +21,15 @@ impl KnownDevice {
     /// Its number, as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Recognises the device by its token, if this account has signed in from it.
+    pub(in crate::core) fn recognize(key: &MacKey, shown: Option<&DeviceToken>, account: AccountId) -> Option<Self> {
+        let parts = Parts::read(shown?)?;
+        let expected = device_mac(key, parts.number, account);
+        let same =
+            |mac: &&str| aws_lc_rs::constant_time::verify_slices_are_equal(mac.as_bytes(), expected.as_bytes()).is_ok();
+        parts.macs.iter().any(same).then(|| Self(parts.number.to_owned()))
     }
 
     #[cfg(test)]
@@ -46,32 +54,21 @@ impl<'a> Parts<'a> {
     }
 }
 
-impl Core {
-    /// Whether the account has signed in from the device that shows this token.
-    pub(in crate::core) fn known_device(&self, shown: Option<&DeviceToken>, account: AccountId) -> Option<KnownDevice> {
-        let parts = Parts::read(shown?)?;
-        let expected = self.device_mac(parts.number, account);
-        let same =
-            |mac: &&str| aws_lc_rs::constant_time::verify_slices_are_equal(mac.as_bytes(), expected.as_bytes()).is_ok();
-        parts.macs.iter().any(same).then(|| KnownDevice(parts.number.to_owned()))
-    }
+/// The token by which the device is trusted for this account from now on, and for the accounts it was trusted for.
+pub(in crate::core) fn issue_device_token(
+    key: &MacKey,
+    shown: Option<&DeviceToken>,
+    account: AccountId,
+) -> Result<DeviceToken, NoRandomness> {
+    let fresh = base64url(&random_bytes::<MAC>()?);
+    let parts = shown.and_then(Parts::read).unwrap_or(Parts { number: &fresh, macs: Vec::new() });
+    let mac = device_mac(key, parts.number, account);
+    let others = parts.macs.into_iter().filter(|other| *other != mac).take(ACCOUNTS - 1);
+    let macs: Vec<&str> = std::iter::once(mac.as_str()).chain(others).collect();
+    Ok(DeviceToken::new(format!("{}.{}", parts.number, macs.join("."))))
+}
 
-    /// The token by which the device is known for this account from now on, and for those it was known for.
-    pub(in crate::core) fn remember_device(
-        &self,
-        shown: Option<&DeviceToken>,
-        account: AccountId,
-    ) -> Result<DeviceToken, NoRandomness> {
-        let fresh = base64url(&random_bytes::<MAC>()?);
-        let parts = shown.and_then(Parts::read).unwrap_or(Parts { number: &fresh, macs: Vec::new() });
-        let mac = self.device_mac(parts.number, account);
-        let others = parts.macs.into_iter().filter(|other| *other != mac).take(ACCOUNTS - 1);
-        let macs: Vec<&str> = std::iter::once(mac.as_str()).chain(others).collect();
-        Ok(DeviceToken::new(format!("{}.{}", parts.number, macs.join("."))))
-    }
-
-    fn device_mac(&self, number: &str, account: AccountId) -> String {
-        let mac = self.hasher.digest_key().sign(format!("device {number} {account}").as_bytes());
-        base64url(mac.get(..MAC).unwrap_or(&mac))
-    }
+fn device_mac(key: &MacKey, number: &str, account: AccountId) -> String {
+    let mac = key.sign(format!("device {number} {account}").as_bytes());
+    base64url(mac.get(..MAC).unwrap_or(&mac))
 }

@@ -10,6 +10,7 @@ use super::request_id::RequestId;
 /// Where lines about single requests go.
 pub const REQUESTS: &str = "doorward::request";
 
+/// Logs an answered request.
 pub fn log_request<B>(response: &ServiceResponse<B>, id: &RequestId, began: Instant) {
     let request = response.request();
     log_answer(request.method(), request.path(), response.status(), id, began);

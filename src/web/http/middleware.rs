@@ -11,7 +11,7 @@ use actix_web::http::header::{ACCEPT_LANGUAGE, HeaderValue, TRANSFER_ENCODING};
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 
 use super::access_log::log_request;

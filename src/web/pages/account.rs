@@ -8,7 +8,6 @@ use askama::Template;
 use super::csrf_form::{sent_by, token_of};
 use super::current_user::{Visitor, without_dead_cookies};
 use super::layout::{Frame, redirect, way_back};
-use super::texts::count;
 use super::{device, refusals};
 use crate::core::account::Account;
 use crate::core::credential::password_change::PasswordChange;
@@ -19,6 +18,7 @@ use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
 use crate::web::http::error::Answered;
 use crate::web::http::redirect::BACK;
+use crate::web::pages::texts::catalog::count;
 
 /// The page itself.
 const HERE: &str = "/account";

@@ -9,11 +9,12 @@ use askama::Template;
 use url::form_urlencoded::byte_serialize;
 
 use super::site::Site;
-use super::texts::{self, Texts};
+use super::texts;
 use crate::core::error::{Error, Fault};
 use crate::web::http::context::Call;
 use crate::web::http::error::Answered;
 use crate::web::http::redirect::{BACK, back_in};
+use crate::web::pages::texts::catalog::Texts;
 
 /// What every page is rendered with.
 #[derive(Debug, Clone, Copy)]

@@ -5,11 +5,11 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 
 use super::layout::{Frame, Message, with_back};
-use super::texts::{Texts, count};
 use crate::core::error::{Error, Fault, FieldRule, Refusal};
 use crate::web::http::error::{Answered, Refused};
 use crate::web::http::problem;
 use crate::web::http::redirect::back_in;
+use crate::web::pages::texts::catalog::{Texts, count};
 
 /// A refusal that no form has room for, as a page of its own.
 pub fn refuse(refused: &Refused<'_>) -> HttpResponse {

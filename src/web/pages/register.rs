@@ -7,7 +7,6 @@ use askama::Template;
 use super::csrf_form::Guest;
 use super::current_user::{Visitor, without_dead_cookies};
 use super::layout::{Frame, Message, way_back, with_back};
-use super::texts::count;
 use super::{redirect_loop, refusals, sign_in_fields};
 use crate::core::error::{Error, Refusal};
 use crate::core::registration::sign_up::NewPerson;
@@ -15,6 +14,7 @@ use crate::web::http::body::Fields;
 use crate::web::http::context::Call;
 use crate::web::http::error::Answered;
 use crate::web::http::redirect::BACK;
+use crate::web::pages::texts::catalog::count;
 
 #[derive(Template)]
 #[template(path = "register.html")]

@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::{beside, logged_out, new_session, node, outlived, recovered, who};
-use crate::support::link::Link;
 use crate::support::postgres::Cluster;
 use crate::support::process::until;
+use crate::support::tcp_proxy::Link;
 use crate::support::{Tokens, is_soak, on_postgres, print_figure, register};
 
-on_postgres!(no_logout_is_missed_after_a_replica_took_over);
+on_postgres!(no_logout_is_missed_after_a_failover);
 
 /// More than the numbers that PostgreSQL sets aside ahead (32), so that the new primary gives some of them out again.
 const LOST: i64 = 300;
@@ -17,7 +17,7 @@ const LOST: i64 = 300;
 /// Longer than a poll looks back: the nodes have done with every number that they saw. Only the long job waits for it.
 const DONE_WITH: Duration = Duration::from_secs(13);
 
-fn no_logout_is_missed_after_a_replica_took_over() {
+fn no_logout_is_missed_after_a_failover() {
     let primary = Cluster::own();
     let url = primary.new_database();
     let link = Link::to(primary.socket());

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::actions::{Action, Step};
 use super::model::{ACCESS_LIFE, Jar, Model, Seconds, Token};
-use crate::nodes::beside;
+use crate::multi_node::beside;
 use crate::support::http::{Request, Response};
 use crate::support::{Backend, Tokens, code, parts_of, register};
 

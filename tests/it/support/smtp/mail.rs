@@ -88,7 +88,7 @@ impl Mail {
         let link = self.link();
         let mut tokens = link.query_pairs().filter(|(name, _)| name == "token").map(|(_, token)| token.into_owned());
         let token = tokens.next().unwrap_or_else(|| panic!("no token: {}", self.body));
-        crate::support::secrets::used("the token of a mail", &token);
+        crate::support::secret_scanner::used("the token of a mail", &token);
         token
     }
 }
@@ -161,7 +161,7 @@ fn with_words_decoded(value: &str) -> Result<String, String> {
 }
 
 #[test]
-fn a_mail_is_read_as_its_headers_say() {
+fn a_mail_is_decoded_as_its_headers_say() {
     let read = |raw: &str| Mail::read("a@b.example".to_owned(), vec!["c@d.example".to_owned()], raw);
     let quoted = "Subject: =?UTF-8?Q?=C3=A1_b?=\r\n =?utf-8?b?w6E=?= c\r\nX: y\r\n\tz\r\nContent-Transfer-Encoding: \
                   quoted-printable\r\n\r\n=C3=A1 <http://x.example/?token=3Dabc=\r\ndef>\r\n";
