@@ -1,5 +1,5 @@
 //! What the service can do, over rows and without a wire: the table of contents of core/. Everything here is synchronous;
-//! web reaches it through web/run.rs, the command line and tests directly.
+//! web reaches it through web/blocking.rs, the command line and tests directly.
 
 pub mod account;
 pub mod audit;
@@ -139,12 +139,12 @@ impl Core {
         if due {
             let _ = self.store.probe();
         }
-        !self.store.is_away()
+        !self.store.is_unavailable()
     }
 
-    /// Notes that a request stopped waiting for the database.
-    pub fn note_silence(&self) {
-        self.store.note_silence();
+    /// Records that a request stopped waiting for the database.
+    pub fn record_database_timeout(&self) {
+        self.store.record_timeout();
     }
 
     /// The counters as text, with what is known only at this moment.

@@ -11,7 +11,7 @@
 //! - [`testing`]: an isolated service for a test.
 //!
 //! The life of a request: `web::answer` gives it an id and guards its origin; a dialect's handler parses it into a
-//! command of core; `web::run` carries the command to a thread that may wait; core decides, store writes; the dialect
+//! command of core; `web::blocking` carries the command to a thread that may wait; core decides, store writes; the dialect
 //! renders the outcome or the refusal. A check of an access token stays on its web worker: it reads memory only.
 //!
 //! Another actix service protects its routes with [`Doorward`], [`require_session`] and [`Caller`]: see

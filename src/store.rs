@@ -6,102 +6,42 @@
 //! Query functions take a connection and never begin a transaction. They ask for the row of a unique key by `get_result`:
 //! `first` adds `LIMIT ?`, and SQLite parses a statement anew whenever that is bound.
 
-mod batch;
-mod checkpoint;
+mod availability;
 mod connection;
-mod line;
+mod error;
+mod group_commit;
 pub mod listen;
 mod migrate;
-mod outage;
-mod prepared;
+mod statement_cache;
 pub mod tables;
 mod transaction;
+mod wal_checkpoint;
+mod wal_pressure;
+mod write_queue;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 pub use connection::{DatabaseUrl, Db};
+pub use error::Error;
+use error::LOST_A_RACE;
 pub use tables::columns::{AccountId, AccountStatus, Id128, SessionId};
+pub use transaction::LONGEST_TRANSACTION;
 
 use crate::metrics::Metrics;
-use checkpoint::{Bell, Checkpointer};
+use availability::Availability;
 use connection::{Manager, Pooled};
-use line::Line;
-use outage::Outage;
-
-/// No transaction is committed that was open longer. The poll of revocations relies on it: a row may become visible that
-/// much later than one with a higher id, and no more.
-pub const LONGEST_TRANSACTION: Duration = Duration::from_secs(8);
+use wal_checkpoint::Checkpointer;
+use wal_pressure::WalPressure;
+use write_queue::WriteQueue;
 
 /// How long a start waits for other nodes that start.
 const START_WAIT: Duration = Duration::from_secs(60);
 
 /// How often a PostgreSQL transaction that lost a deadlock or a serialisation race is tried again.
 const TRIES: usize = 4;
-
-/// Runs a query on the connection that `Db` is: `on_one!(db, |db| query.execute(db))`. What diesel runs on a connection that
-/// may be either has its text made three times over; this is for what nearly every request asks.
-macro_rules! on_one {
-    ($either:expr, |$db:ident| $run:expr) => {
-        match $either {
-            $crate::store::Db::Sqlite($db) => $run,
-            $crate::store::Db::Postgres($db) => $run,
-        }
-    };
-}
-use on_one;
-
-/// What went wrong with the rows, in the three ways a caller can tell apart.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A unique column already holds the value.
-    #[error("a unique value is taken")]
-    Taken,
-    /// The change gave itself up; nothing of it was written.
-    #[error("the change was given up")]
-    Abandoned,
-    /// The database cannot be asked now; the same call may work later.
-    #[error("the database is unavailable: {0}")]
-    Unavailable(String),
-    /// A defect: a query that does not fit its table, a row that does not fit its type, a failed migration.
-    #[error("the database refused: {0}")]
-    Broken(String),
-}
-
-impl Error {
-    /// libpq's message goes over several lines.
-    fn no_connection(cause: &diesel::ConnectionError) -> Self {
-        Self::Unavailable(cause.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
-    }
-
-    fn migration(source: &(dyn std::error::Error + Send + Sync)) -> Self {
-        Self::Broken(format!("a migration failed: {source}"))
-    }
-}
-
-impl From<DieselError> for Error {
-    fn from(error: DieselError) -> Self {
-        match error {
-            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Taken,
-            DieselError::DatabaseError(
-                DatabaseErrorKind::ForeignKeyViolation
-                | DatabaseErrorKind::NotNullViolation
-                | DatabaseErrorKind::CheckViolation,
-                about,
-            ) => Self::Broken(about.message().to_owned()),
-            DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => {
-                Self::Unavailable(LOST_A_RACE.to_owned())
-            }
-            DieselError::DatabaseError(_, about) => Self::Unavailable(about.message().to_owned()),
-            // SQLite may have rolled back by itself, and then has nothing to roll back.
-            DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::from(*commit_error),
-            other => Self::Broken(other.to_string()),
-        }
-    }
-}
 
 /// The rows of one database. Cheap to clone.
 #[derive(Clone)]
@@ -110,23 +50,23 @@ pub struct Store {
     writers: Writers,
     url: DatabaseUrl,
     lock_wait: Duration,
-    outage: Arc<Outage>,
+    availability: Arc<Availability>,
 }
 
 #[derive(Clone)]
 enum Writers {
-    /// PostgreSQL makes those wait that must, and commits together what comes together.
-    Beside(r2d2::Pool<Manager>),
+    /// PostgreSQL has many writers, and groups their commits itself.
+    Pooled(r2d2::Pool<Manager>),
     /// SQLite has one writer.
-    InLine(Arc<Line>, #[expect(dead_code, reason = "stops with the last clone")] Arc<Checkpointer>),
+    Queued(Arc<WriteQueue>, #[expect(dead_code, reason = "stops with the last clone")] Arc<Checkpointer>),
 }
 
 impl Writers {
-    fn in_line(url: &DatabaseUrl, pool: r2d2::Pool<Manager>, patience: Duration) -> Result<Self, Error> {
-        let bell = Arc::new(Bell::default());
-        let line = Arc::new(Line::new(pool, patience, Arc::clone(&bell)));
-        let checkpointer = Checkpointer::start(url, Arc::clone(&line), bell)?;
-        Ok(Self::InLine(line, Arc::new(checkpointer)))
+    fn queued(url: &DatabaseUrl, pool: r2d2::Pool<Manager>, max_wait: Duration) -> Result<Self, Error> {
+        let wal_pressure = Arc::new(WalPressure::default());
+        let queue = Arc::new(WriteQueue::new(pool, max_wait, Arc::clone(&wal_pressure)));
+        let checkpointer = Checkpointer::start(url, Arc::clone(&queue), wal_pressure)?;
+        Ok(Self::Queued(queue, Arc::new(checkpointer)))
     }
 }
 
@@ -148,11 +88,11 @@ impl Store {
         // One more than there are threads for requests, for housekeeping.
         let readers = build(connections.max(1) + 1, 1);
         let writers = match url.file() {
-            Some(_) => Writers::in_line(url, build(1, 1), wait)?,
-            None => Writers::Beside(readers.clone()),
+            Some(_) => Writers::queued(url, build(1, 1), wait)?,
+            None => Writers::Pooled(readers.clone()),
         };
-        let outage = Arc::new(Outage::new(metrics));
-        Ok(Self { readers, writers, url: url.clone(), lock_wait: wait, outage })
+        let availability = Arc::new(Availability::new(metrics));
+        Ok(Self { readers, writers, url: url.clone(), lock_wait: wait, availability })
     }
 
     /// Where the rows are.
@@ -185,14 +125,14 @@ impl Store {
         listen::Listener::open(&self.url, self.lock_wait)
     }
 
-    /// Whether the last call found nobody, or nobody who can write.
-    pub fn is_away(&self) -> bool {
-        self.outage.is_on()
+    /// Whether the last read or the last write found the database unavailable.
+    pub fn is_unavailable(&self) -> bool {
+        self.availability.is_unavailable()
     }
 
-    /// Notes that a caller stopped waiting for an answer.
-    pub fn note_silence(&self) {
-        self.outage.note_silence();
+    /// Records that a caller stopped waiting for a result.
+    pub fn record_timeout(&self) {
+        self.availability.record_timeout();
     }
 
     /// Asks, and commits a transaction that changes nothing: whether the disk has room, the lock is free, the server is no
@@ -214,7 +154,7 @@ impl Store {
             // A connection that a restarted server cut says so only when used; asking twice does no harm.
             answer = with(&self.readers, &mut ask);
         }
-        self.outage.note_read(began, &answer);
+        self.availability.record_read(began, &answer);
         answer
     }
 
@@ -238,10 +178,10 @@ impl Store {
     ) -> Result<T, Error> {
         let began = Instant::now();
         let outcome = match &self.writers {
-            Writers::Beside(pool) => try_again(|| with(pool, |db| on_postgres(db, change))),
-            Writers::InLine(line, _) => line.write(change),
+            Writers::Pooled(pool) => try_again(|| with(pool, |db| on_postgres(db, change))),
+            Writers::Queued(queue, _) => queue.write(change),
         };
-        self.outage.note_write(began, &outcome);
+        self.availability.record_write(began, &outcome);
         outcome
     }
 }
@@ -276,9 +216,6 @@ fn try_again<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Erro
     outcome
 }
 
-/// Stands for 40001, which diesel has a kind for.
-const LOST_A_RACE: &str = "could not serialize access";
-
 /// 40P01 comes as PostgreSQL's own words only.
 fn lost_a_race(cause: &str) -> bool {
     cause == LOST_A_RACE || cause.contains("deadlock detected")
@@ -288,7 +225,7 @@ fn with<T>(pool: &r2d2::Pool<Manager>, work: impl FnOnce(&mut Db) -> Result<T, E
     let mut pooled = pool.get().map_err(|cause| Error::Unavailable(format!("no connection: {cause}")))?;
     let pooled: &mut Pooled = &mut pooled;
     let outcome = work(&mut pooled.db);
-    pooled.suspect = matches!(outcome, Err(Error::Unavailable(_)));
+    pooled.broken = matches!(outcome, Err(Error::Unavailable(_)));
     outcome
 }
 

@@ -1,6 +1,7 @@
 //! HTTP: what stands between core and the wire. Dialects and pages say what core decides; http/ has what all of them share,
 //! server/ the sockets, blocking/ the way to core.
 
+mod blocking;
 mod confirmed_sign_up;
 pub mod dialects;
 pub mod endpoints;
@@ -8,7 +9,6 @@ mod forward_auth;
 pub mod http;
 pub mod mount;
 mod pages;
-mod run;
 pub mod server;
 pub mod service;
 pub mod startup;

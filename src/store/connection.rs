@@ -12,7 +12,19 @@ use diesel::connection::SimpleConnection;
 use diesel::r2d2::R2D2Connection;
 use diesel::{Connection, PgConnection, SqliteConnection};
 
-use super::checkpoint::TOO_LONG;
+use super::wal_pressure::AUTOCHECKPOINT_PAGES;
+
+/// Runs a query on the connection that `Db` is: `on_one!(db, |db| query.execute(db))`. What diesel runs on a connection that
+/// may be either has its text made three times over; this is for what nearly every request asks.
+macro_rules! on_one {
+    ($either:expr, |$db:ident| $run:expr) => {
+        match $either {
+            $crate::store::connection::Db::Sqlite($db) => $run,
+            $crate::store::connection::Db::Postgres($db) => $run,
+        }
+    };
+}
+pub(in crate::store) use on_one;
 
 pub use multi::Db;
 
@@ -148,7 +160,7 @@ pub fn create_private(url: &DatabaseUrl) -> std::io::Result<()> {
 fn sqlite_pragmas(lock_wait: Duration) -> String {
     format!(
         "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-         PRAGMA wal_autocheckpoint = {TOO_LONG};",
+         PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES};",
         lock_wait.as_millis()
     )
 }
@@ -182,9 +194,9 @@ fn with_timeouts(url: &str) -> String {
 pub struct Pooled {
     /// The connection itself.
     pub db: Db,
-    /// Set when a statement failed in a way that says nothing good about the connection.
-    pub suspect: bool,
-    /// How many rows it had changed when that was last looked at.
+    /// Set when a statement failed in a way that may leave the connection unusable: the pool then closes it.
+    pub broken: bool,
+    /// How many rows it had changed in all at the last commit.
     pub rows_changed: i64,
     used_at: Instant,
 }
@@ -204,7 +216,7 @@ impl r2d2::ManageConnection for Manager {
 
     fn connect(&self) -> Result<Pooled, Self::Error> {
         let db = open(&self.url, self.lock_wait).map_err(diesel::r2d2::Error::ConnectionError)?;
-        Ok(Pooled { db, suspect: false, rows_changed: 0, used_at: Instant::now() })
+        Ok(Pooled { db, broken: false, rows_changed: 0, used_at: Instant::now() })
     }
 
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), Self::Error> {
@@ -216,7 +228,7 @@ impl r2d2::ManageConnection for Manager {
     }
 
     fn has_broken(&self, pooled: &mut Pooled) -> bool {
-        pooled.suspect || pooled.db.is_broken()
+        pooled.broken || pooled.db.is_broken()
     }
 }
 

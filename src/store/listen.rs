@@ -7,9 +7,11 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
+use super::connection;
 use super::tables::revocations;
 use super::tables::revocations::{CHANNEL, RevocationRow};
-use super::{DatabaseUrl, Db, Error, connection};
+use crate::store::connection::{DatabaseUrl, Db};
+use crate::store::error::Error;
 
 /// What was heard since the last time.
 #[derive(Debug)]

@@ -152,7 +152,7 @@ async fn identity(door: &Doorward, caller: &Caller) -> Result<Arc<Identity>, Err
         return Ok(known);
     }
     let account = caller.account;
-    door.ask(move |core| core.find_identity(account)).await
+    door.run_blocking(move |core| core.find_identity(account)).await
 }
 
 fn assertion(door: &Doorward, request: &HttpRequest, caller: &Caller) -> Result<String, No> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::blocking::{Batcher, WorkerPool};
 use super::forward_auth::config::ForwardAuth;
 use super::http::client_address::TrustedProxies;
 use super::http::origin::Origins;
@@ -13,12 +14,10 @@ use super::http::request_id::RequestIds;
 use super::http::session_cookie::SessionCookies;
 use super::mount::Mounted;
 use super::pages::site::Site;
-use super::run::{Pool, Together};
 use crate::core::Core;
 use crate::core::background::Background;
 use crate::core::error::Fault;
 use crate::core::session::TokenPolicy;
-use crate::core::session::refresh::fast_path::{AtOnce, Rotatable};
 use crate::secret::Secret;
 
 /// An opened service: core, pools and the settings of the wire. Cheap to clone; give it to an actix app as `web::Data`.
@@ -27,9 +26,9 @@ pub struct Doorward(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) core: Core,
-    pub(super) rows: Pool,
-    pub(super) hashes: Pool,
-    pub(super) rotations: Option<Rotations>,
+    pub(super) database_pool: WorkerPool,
+    pub(super) hash_pool: WorkerPool,
+    pub(super) batcher: Option<Batcher>,
     pub(super) mounts: Vec<Mounted>,
     pub(super) cookies: SessionCookies,
     pub(super) origins: Origins,
@@ -39,7 +38,7 @@ pub(super) struct Inner {
     pub(super) proxies: TrustedProxies,
     pub(super) forward_auth: ForwardAuth,
     pub(super) request_ids: RequestIds,
-    pub(super) database_patience: Duration,
+    pub(super) database_timeout: Duration,
     pub(super) metrics_token: Option<Secret>,
     pub(super) https: bool,
     pub(super) draining: AtomicBool,
@@ -116,25 +115,22 @@ impl Doorward {
         mounted.unwrap_or(&self.0.pages).policy.clone()
     }
 
-    pub(super) fn database_patience(&self) -> Duration {
-        self.0.database_patience
+    pub(super) fn database_timeout(&self) -> Duration {
+        self.0.database_timeout
     }
 
-    pub(super) fn rows_pool(&self) -> &Pool {
-        &self.0.rows
+    pub(super) fn database_pool(&self) -> &WorkerPool {
+        &self.0.database_pool
     }
 
-    pub(super) fn rotations(&self) -> Option<&Rotations> {
-        self.0.rotations.as_ref()
+    pub(super) fn batcher(&self) -> Option<&Batcher> {
+        self.0.batcher.as_ref()
     }
 
-    pub(super) fn hash_pool(&self) -> &Pool {
-        &self.0.hashes
+    pub(super) fn hash_pool(&self) -> &WorkerPool {
+        &self.0.hash_pool
     }
 }
-
-/// Refreshes that are one statement each, and share their transaction where the database has one writer.
-pub(super) type Rotations = Together<Rotatable, AtOnce>;
 
 pub(super) fn missing_doorward() -> Fault {
     Fault::Broken("the app has no web::Data<Doorward>; add it with .configure(door.configure())".to_owned())

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 
+use super::blocking::{self, Batcher, QueueLimits, WaitEstimator, WorkerPool};
 use super::dialects;
 use super::endpoints::{health, jwks, metrics};
 use super::forward_auth::{self, config::ForwardAuth};
@@ -19,8 +20,7 @@ use super::http::routing::no_such_route;
 use super::http::session_cookie::SessionCookies;
 use super::mount::{Dialect, Mounted};
 use super::pages;
-use super::run::{self, Foresight, Pool, Room, Together};
-use super::service::{Doorward, Inner, Rotations};
+use super::service::{Doorward, Inner};
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::core::error::Fault;
@@ -45,29 +45,29 @@ impl Doorward {
     pub fn open_with(settings: &Settings, clock: Clock, dialects: &[Dialect]) -> Result<(Self, Opened), OpenError> {
         let (core, opened) = Core::open(settings, clock)?;
         let connections = settings.database.database_connections as usize;
-        let in_line = settings.database.database_url.file().is_some();
-        let rows_threads = if in_line { connections * THREADS_PER_SQLITE_CONNECTION } else { connections };
-        let for_rows =
-            Room { places: connections * QUEUE_PER_CONNECTION, longest_wait: settings.database.database_timeout };
-        let for_hashes = Room {
-            places: usize::from(settings.passwords.hash_queue),
-            longest_wait: settings.passwords.hash_queue_time,
+        let is_sqlite = settings.database.database_url.file().is_some();
+        let database_threads = if is_sqlite { connections * THREADS_PER_SQLITE_CONNECTION } else { connections };
+        let database_queue =
+            QueueLimits { capacity: connections * QUEUE_PER_CONNECTION, max_wait: settings.database.database_timeout };
+        let hash_queue = QueueLimits {
+            capacity: usize::from(settings.passwords.hash_queue),
+            max_wait: settings.passwords.hash_queue_time,
         };
         let hashing_threads = settings.passwords.hashing_threads();
         let mounts: Vec<Mounted> =
             settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
         let inner = Inner {
-            rows: Pool::start("rows", rows_threads, for_rows, core.metrics(), || {}, None)?,
+            database_pool: WorkerPool::start("rows", database_threads, database_queue, core.metrics(), || {}, None)?,
             // A hash takes as long as the last.
-            hashes: Pool::start(
+            hash_pool: WorkerPool::start(
                 "hash",
                 hashing_threads,
-                for_hashes,
+                hash_queue,
                 core.metrics(),
-                run::stand_back,
-                Some(Foresight::new(hashing_threads, for_hashes.longest_wait)),
+                blocking::lower_thread_priority,
+                Some(WaitEstimator::new(hashing_threads, hash_queue.max_wait)),
             )?,
-            rotations: rotations(&core, for_rows)?,
+            batcher: batcher(&core, database_queue)?,
             pages: pages::mounted(settings, &mounts),
             site: pages::site::Site::new(settings),
             cookies: SessionCookies::new(settings),
@@ -77,7 +77,7 @@ impl Doorward {
             forward_auth: ForwardAuth::new(settings, native_prefix(&mounts)),
             request_ids: RequestIds::default(),
             mounts,
-            database_patience: settings.database.database_timeout.mul_f32(0.95),
+            database_timeout: settings.database.database_timeout.mul_f32(0.95),
             metrics_token: settings.metrics.metrics_token.clone(),
             https: settings.is_https(),
             draining: AtomicBool::new(false),
@@ -111,12 +111,13 @@ impl Doorward {
     }
 }
 
-fn rotations(core: &Core, room: Room) -> Result<Option<Rotations>, Fault> {
+/// Where the database has one writer, refreshes are coalesced.
+fn batcher(core: &Core, limits: QueueLimits) -> Result<Option<Batcher>, Fault> {
     if !core.shares_commits() {
         return Ok(None);
     }
-    let theirs = core.clone();
-    Together::start("refreshes", room, core.metrics(), move |all: &[Rotatable]| theirs.rotate_together(all)).map(Some)
+    let writer = core.clone();
+    Batcher::start(limits, core.metrics(), move |all: &[Rotatable]| writer.rotate_together(all)).map(Some)
 }
 
 /// Where native is, unless at the root.

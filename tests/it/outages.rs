@@ -44,7 +44,7 @@ fn a_refresh_waits_for_the_write_lock_once() {
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
     lock.release();
     let log = node.stderr();
-    assert!(log.contains("door=write") && !log.contains("door=read"), "{log}");
+    assert!(log.contains("path=write") && !log.contains("path=read"), "{log}");
 }
 
 fn an_exhausted_pool_refuses_in_time_and_recovers(backend: Backend) {

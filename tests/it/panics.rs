@@ -52,7 +52,8 @@ async fn panics() -> HttpResponse {
 }
 
 async fn panics_in_the_pool(call: Call) -> Answered {
-    let nothing: Result<(), Error> = call.door.ask(|_| std::panic::panic_any("on purpose, canary-hunter2")).await;
+    let nothing: Result<(), Error> =
+        call.door.run_blocking(|_| std::panic::panic_any("on purpose, canary-hunter2")).await;
     nothing?;
     Ok(HttpResponse::Ok().finish())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use url::Url;
 
-use super::Finding::{Fine, Odd, Wrong};
+use super::finding::Finding::{Fine, Odd, Wrong};
 use crate::cli::doctor::finding::Finding;
 use crate::core::startup::OpenError;
 use crate::mail::Mailer;

@@ -1,5 +1,5 @@
 //! What a new secret must be, how it is hashed, and the check that costs the same whether there is anything to check or
-//! not. Hashes that other systems made are foreign.rs's. On which threads it runs is web/run.rs's; how often it may be tried is throttle's.
+//! not. Hashes that other systems made are foreign.rs's. On which threads it runs is web/blocking.rs's; how often it may be tried is throttle's.
 
 mod foreign;
 

@@ -137,7 +137,7 @@ fn run(core: &Core, signal: &Signal) {
     let (mut purged, mut portion) = (Instant::now(), Portion::default());
     loop {
         core.follow_keys();
-        if core.store.is_away() {
+        if core.store.is_unavailable() {
             let _ = core.store.probe();
         }
         tell_once(&troubled, core.write_down());

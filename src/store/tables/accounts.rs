@@ -6,7 +6,9 @@ use diesel::sql_types::BigInt;
 
 use super::schema::accounts;
 use crate::clock::Timestamp;
-use crate::store::{AccountId, AccountStatus, Db, Error, Id128};
+use crate::store::connection::Db;
+use crate::store::error::Error;
+use crate::store::tables::columns::{AccountId, AccountStatus, Id128};
 
 /// One row, column by column. JSON columns are text here; `password` and `pin` are stored forms of secrets.
 #[derive(Clone, Queryable)]

@@ -4,7 +4,9 @@ use diesel::prelude::*;
 
 use super::schema::audit_events;
 use crate::clock::Timestamp;
-use crate::store::{AccountId, Db, Error, SessionId};
+use crate::store::connection::Db;
+use crate::store::error::Error;
+use crate::store::tables::columns::{AccountId, SessionId};
 
 /// One row. Never holds a secret, a token or an identifier as it was typed.
 #[derive(Debug, Clone, Insertable, Queryable, Selectable)]

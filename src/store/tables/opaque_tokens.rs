@@ -3,7 +3,9 @@
 use diesel::prelude::*;
 
 use super::schema::opaque_tokens;
-use crate::store::{Db, Error, SessionId};
+use crate::store::connection::Db;
+use crate::store::error::Error;
+use crate::store::tables::columns::SessionId;
 
 /// Which generation of which session a digest opens.
 pub fn find(db: &mut Db, digest: &[u8]) -> Result<Option<(SessionId, i64)>, Error> {

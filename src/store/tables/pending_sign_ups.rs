@@ -5,7 +5,9 @@ use diesel::prelude::*;
 
 use super::schema::pending_sign_ups;
 use crate::clock::Timestamp;
-use crate::store::{Db, Error, Id128};
+use crate::store::connection::Db;
+use crate::store::error::Error;
+use crate::store::tables::columns::Id128;
 
 /// One row, column by column. `password` is the stored form of a secret.
 #[derive(Clone, Queryable, Insertable)]

@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use super::schema::revocations;
 use crate::clock::Timestamp;
-use crate::store::{AccountId, Db, Error, Id128, SessionId};
+use crate::store::connection::Db;
+use crate::store::error::Error;
+use crate::store::tables::columns::{AccountId, Id128, SessionId};
 
 /// One row: a session (or its generations below one), or an account's epochs below one.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]

@@ -8,8 +8,10 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use super::opaque_tokens;
 use super::schema::{accounts, sessions};
 use crate::clock::Timestamp;
-use crate::store::prepared::Prepare as _;
-use crate::store::{AccountId, AccountStatus, Db, Error, SessionId, on_one};
+use crate::store::connection::{Db, on_one};
+use crate::store::error::Error;
+use crate::store::statement_cache::CacheStatement as _;
+use crate::store::tables::columns::{AccountId, AccountStatus, SessionId};
 
 /// One row, column by column.
 #[derive(Debug, Clone, Queryable, Insertable)]
@@ -155,7 +157,7 @@ fn next_generation<'a>(generation: i64, to: &'a Rotation) -> _ {
 pub fn rotate(db: &mut Db, id: SessionId, generation: i64, to: &Rotation) -> Result<Option<SessionRow>, Error> {
     let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(current)).set(next_generation(generation, to));
-    Ok(query.returning(sessions::all_columns).prepared().get_result(db).optional()?)
+    Ok(query.returning(sessions::all_columns).cached().get_result(db).optional()?)
 }
 
 /// As `rotate`, for whoever has not read the row: only of a session that is alive at `to.at` by all that the row and its
@@ -181,7 +183,7 @@ pub fn rotate_live(
     let must_change =
         sql::<Bool>("(SELECT must_change_password FROM accounts WHERE accounts.id = sessions.account_id)");
     let query = query.set(next_generation(generation, to)).returning((sessions::all_columns, role, must_change));
-    let rotated: Option<(SessionRow, String, bool)> = on_one!(db, |db| query.prepared().get_result(db)).optional()?;
+    let rotated: Option<(SessionRow, String, bool)> = on_one!(db, |db| query.cached().get_result(db)).optional()?;
     Ok(rotated.map(|(row, role, must_change_password)| {
         let state = AccountState { epoch: row.epoch, status: AccountStatus::Active, role, must_change_password };
         (row, state)
@@ -193,14 +195,14 @@ pub fn touch(db: &mut Db, id: SessionId, generation: i64, at: Timestamp, access:
     let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(current));
     let set = (sessions::last_seen_at.eq(at), sessions::access_expires_at.eq(no_earlier_than_noted(access)));
-    let changed = on_one!(db, |db| query.set(set).prepared().execute(db))?;
+    let changed = on_one!(db, |db| query.set(set).cached().execute(db))?;
     Ok(changed == 1)
 }
 
 /// Whether the session is alive; being a change of its row, it waits for an end that is under way.
 pub fn touch_live(db: &mut Db, id: SessionId, at: Timestamp) -> Result<bool, Error> {
     let live = sessions::table.find(id).filter(sessions::ended_at.is_null());
-    Ok(diesel::update(live).set(sessions::last_seen_at.eq(at)).prepared().execute(db)? == 1)
+    Ok(diesel::update(live).set(sessions::last_seen_at.eq(at)).cached().execute(db)? == 1)
 }
 
 /// Kills every older generation of the session, grace included; the `touch` or `rotate` before it made the current one.
@@ -213,7 +215,7 @@ pub fn bar_older_generations(db: &mut Db, id: SessionId, generation: i64) -> Res
 pub fn confirm(db: &mut Db, id: SessionId, generation: i64, at: Timestamp) -> Result<(), Error> {
     let unconfirmed = sessions::generation.eq(generation).and(sessions::confirmed_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(unconfirmed));
-    on_one!(db, |db| query.set(sessions::confirmed_at.eq(at)).prepared().execute(db))?;
+    on_one!(db, |db| query.set(sessions::confirmed_at.eq(at)).cached().execute(db))?;
     Ok(())
 }
 
@@ -232,7 +234,7 @@ pub fn end(
         sessions::expires_at.eq(at),
     ));
     let ended = (sessions::id, sessions::account_id, sessions::access_expires_at);
-    Ok(query.returning(ended).prepared().get_result(db).optional()?)
+    Ok(query.returning(ended).cached().get_result(db).optional()?)
 }
 
 /// Ends a session that a browser held; its tokens were the proof that it may.

@@ -4,8 +4,9 @@ use diesel::prelude::*;
 
 use super::schema::throttles;
 use crate::clock::Timestamp;
-use crate::store::prepared::Prepare as _;
-use crate::store::{Db, Error};
+use crate::store::connection::Db;
+use crate::store::error::Error;
+use crate::store::statement_cache::CacheStatement as _;
 
 /// What the keys of accounts begin with. Their rows stay until they are reset, or a patient guesser would begin anew each
 /// day; there are no more of them than there are accounts, devices and sessions.
@@ -34,7 +35,7 @@ pub fn find(db: &mut Db, keys: &[String]) -> Result<Vec<ThrottleRow>, Error> {
 pub fn count_failure(db: &mut Db, key: &str, at: Timestamp) -> Result<i64, Error> {
     let set = (throttles::failures.eq(throttles::failures + 1), throttles::updated_at.eq(at));
     let query = diesel::update(throttles::table.find(key)).set(set).returning(throttles::failures);
-    let counted = query.prepared().get_result(db);
+    let counted = query.cached().get_result(db);
     if let Some(failures) = counted.optional()? {
         return Ok(failures);
     }
@@ -45,7 +46,7 @@ pub fn count_failure(db: &mut Db, key: &str, at: Timestamp) -> Result<i64, Error
 
 /// Blocks a key.
 pub fn block(db: &mut Db, key: &str, until: Timestamp) -> Result<(), Error> {
-    diesel::update(throttles::table.find(key)).set(throttles::blocked_until.eq(until)).prepared().execute(db)?;
+    diesel::update(throttles::table.find(key)).set(throttles::blocked_until.eq(until)).cached().execute(db)?;
     Ok(())
 }
 

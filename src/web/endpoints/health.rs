@@ -23,7 +23,7 @@ async fn healthz() -> HttpResponse {
 }
 
 async fn readyz(door: Data<Doorward>) -> HttpResponse {
-    let database = door.ask(|core| Ok(core.is_ready())).await;
+    let database = door.run_blocking(|core| Ok(core.is_ready())).await;
     let age = u64::try_from(door.core().view_age().as_millis()).unwrap_or(u64::MAX);
     let (stopping, answers) = (door.is_draining(), database.unwrap_or(false));
     let ready = answers && !stopping;

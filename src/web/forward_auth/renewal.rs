@@ -17,7 +17,8 @@ pub async fn renew(door: &Doorward, request: &HttpRequest, refusal: Refusal) -> 
     let Some(token) = refresh_cookie(door, request)? else { return Err(refusal.into()) };
     door.core().keep_rate(Counted::Refresh, &client_of(door, request))?;
     let policies = door.clone();
-    let renewed = door.ask(move |core| core.renew_access_token(&token, &|dialect| policies.policy_of(dialect))).await;
+    let renewed =
+        door.run_blocking(move |core| core.renew_access_token(&token, &|dialect| policies.policy_of(dialect))).await;
     match renewed {
         Ok(renewed) => Ok((renewed.caller, renewed.issued)),
         // The reason that the app's user meets is the session's, whichever of the two tokens told it.

@@ -66,7 +66,7 @@ impl Doorward {
     }
 
     async fn ask_table(&self, claims: Arc<Genuine>) -> Result<Caller, Error> {
-        let answer = self.ask(move |core| core.resolve_restricted_session_from_table(&claims)).await;
+        let answer = self.run_blocking(move |core| core.resolve_restricted_session_from_table(&claims)).await;
         let metrics = self.core().metrics();
         match &answer {
             Err(Error::Refusal(Refusal::Busy(_)) | Error::Fault(_)) => metrics.table_checks_failed.inc(),

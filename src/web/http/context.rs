@@ -126,7 +126,7 @@ impl Call {
     /// Ends the sessions behind what is presented.
     pub async fn sign_out(&self, presented: PresentedTokens) -> Result<(), Error> {
         let client = self.client();
-        self.door.ask(move |core| core.sign_out(&presented, &client)).await
+        self.door.run_blocking(move |core| core.sign_out(&presented, &client)).await
     }
 
     /// As `sign_out`, for wires where only a live access token ends a session by itself.
@@ -150,7 +150,7 @@ impl Call {
     /// The account of a caller.
     pub async fn account_of(&self, caller: &Caller) -> Result<Account, Error> {
         let id = caller.account;
-        self.door.ask(move |core| core.find_account(id)).await
+        self.door.run_blocking(move |core| core.find_account(id)).await
     }
 
     /// What the Authorization header holds.

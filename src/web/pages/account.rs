@@ -108,7 +108,7 @@ pub async fn end_session(call: Call, mut payload: Payload) -> Answered {
     if id == Some(caller.session) {
         return visitor.keep(&call, redirect("/logout"));
     }
-    let ended = call.door.ask(move |core| match id {
+    let ended = call.door.run_blocking(move |core| match id {
         Some(id) => core.end_session(&caller, id, &client),
         None => Err(Refusal::SessionNotFound.into()),
     });
@@ -127,7 +127,7 @@ pub async fn sign_out_everywhere(call: Call, mut payload: Payload) -> Answered {
         return expired(&call, &visitor, None).await;
     }
     let (tokens, client) = (visitor.tokens(&call)?, call.client());
-    call.door.ask(move |core| core.sign_out_everywhere(&tokens, &client)).await?;
+    call.door.run_blocking(move |core| core.sign_out_everywhere(&tokens, &client)).await?;
     call.clear_cookies(redirect("/logout"))
 }
 
@@ -147,7 +147,7 @@ async fn page(call: &Call, visitor: &Visitor, back: Option<String>, trouble: Tro
         let sessions = if must_change { Vec::new() } else { core.list_sessions(id)? };
         Ok((core.find_account(id)?, sessions))
     };
-    let (account, sessions) = call.door.ask(look).await?;
+    let (account, sessions) = call.door.run_blocking(look).await?;
     let page = Page {
         frame,
         token: token_of(call, visitor.caller.session),

@@ -83,7 +83,7 @@ impl Core {
     /// A repeated answer needs no write, so while nobody can write, nobody tries this.
     pub(super) fn rotatable(&self, named: Named, policy: &TokenPolicy) -> Option<Rotatable> {
         let more_to_write = !policy.rotates || policy.revokes_on_rotation || policy.opaque_refresh;
-        if more_to_write || self.store.is_away() {
+        if more_to_write || self.store.is_unavailable() {
             return None;
         }
         Some(Rotatable { named, to: self.rotation(policy, self.now()) })
@@ -114,5 +114,17 @@ impl Core {
         let issued = self.issue_of_rotation(row, account, policy)?;
         self.metrics.refreshes.with_label_values(&[Verdict::Rotate.as_str()]).inc();
         Ok(issued)
+    }
+}
+
+#[cfg(test)]
+impl Rotatable {
+    /// For tests that never write it: one of a session that does not exist.
+    pub(crate) fn of_generation(generation: i64) -> Self {
+        use crate::clock::Timestamp;
+        use crate::store::{AccountId, Id128};
+        let at = Timestamp::from_seconds(1);
+        let to = Rotation { at, key_id: String::new(), idle_expires_at: at, access_expires_at: at };
+        Self { named: Named { session: Id128(uuid::Uuid::nil()), account: AccountId(1), generation }, to }
     }
 }

@@ -72,7 +72,7 @@ async fn logout_all(call: Call) -> Answered {
     let presented = PresentedTokens { access: call.bearer_only()?, refresh: None };
     call.resolve_restricted(presented.access.clone()).await?;
     let client = call.client();
-    call.door.ask(move |core| core.sign_out_everywhere(&presented, &client)).await?;
+    call.door.run_blocking(move |core| core.sign_out_everywhere(&presented, &client)).await?;
     Ok(wire::done(&call, "Logged out from all devices"))
 }
 

@@ -107,7 +107,7 @@ async fn logout(call: Call, mut payload: Payload) -> Answered {
 async fn logout_all(call: Call, mut payload: Payload) -> Answered {
     let asked = wire::refresh(Fields::optional(&call.request, &mut payload).await?)?;
     let (presented, client) = (call.presented(asked.token)?, call.client());
-    call.door.ask(move |core| core.sign_out_everywhere(&presented, &client)).await?;
+    call.door.run_blocking(move |core| core.sign_out_everywhere(&presented, &client)).await?;
     signed_out(&call, "Logged out from all devices")
 }
 
@@ -125,7 +125,7 @@ async fn me(call: Call, caller: Caller) -> Answered {
 async fn change_profile(call: Call, caller: Caller, mut payload: Payload) -> Answered {
     let profile = wire::profile(Fields::required(&call.request, &mut payload).await?)?;
     let client = call.client();
-    let account = call.door.ask(move |core| core.change_profile(caller.account, &profile, &client)).await?;
+    let account = call.door.run_blocking(move |core| core.change_profile(caller.account, &profile, &client)).await?;
     Ok(HttpResponse::Ok().json(wire::User::from(&account)))
 }
 
@@ -139,7 +139,7 @@ async fn change_password(call: Call, mut payload: Payload) -> Answered {
 }
 
 async fn list_sessions(call: Call, caller: Caller) -> Answered {
-    let list = call.door.ask(move |core| core.list_sessions(caller.account)).await?;
+    let list = call.door.run_blocking(move |core| core.list_sessions(caller.account)).await?;
     Ok(wire::sessions(&list, caller.session))
 }
 
@@ -147,7 +147,7 @@ async fn end_session(call: Call, caller: Caller, request: HttpRequest) -> Answer
     let id = request.match_info().get("id").and_then(|id| uuid::Uuid::try_parse(id).ok());
     let id = Id128(id.ok_or(Refusal::SessionNotFound)?);
     let (client, current) = (call.client(), id == caller.session);
-    call.door.ask(move |core| core.end_session(&caller, id, &client)).await?;
+    call.door.run_blocking(move |core| core.end_session(&caller, id, &client)).await?;
     let answer = wire::message("Session ended");
     if current { call.clear_cookies(answer) } else { Ok(answer) }
 }

@@ -48,7 +48,7 @@ async fn refresh(call: Call, mut payload: Payload) -> Answered {
     let token = wire::refresh(Fields::optional(&call.request, &mut payload).await?)?;
     let issued = call.refresh(token, call.policy()).await?;
     let id = issued.account;
-    let account = call.door.ask(move |core| core.find_account(id)).await?;
+    let account = call.door.run_blocking(move |core| core.find_account(id)).await?;
     Ok(wire::entered(StatusCode::OK, &account, &issued, call.door.core().now()))
 }
 

@@ -1,0 +1,118 @@
+//! Request coalescing: refreshes that arrive while a batch is being written form the next batch, and share one transaction.
+//! This file decides which refreshes form a batch and which are shed; how a batch is written is
+//! `core::refresh`'s to decide.
+//!
+//! SQLite has one writer. The write queue below would let the same refreshes share a commit, but each of them would need a
+//! thread, two wake-ups and a savepoint, which cost more than its one statement.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use prometheus::{IntCounter, IntGauge};
+use tokio::sync::oneshot;
+
+use crate::core::error::{Error, Fault, Refusal};
+use crate::core::session::refresh::fast_path::{AtOnce, Rotatable};
+use crate::metrics::Metrics;
+use crate::web::blocking::pool::QueueLimits;
+use crate::web::blocking::retry_after::RETRY_AFTER;
+
+/// The most refreshes in one batch: each of them waits for the last.
+const MAX_BATCH: usize = 64;
+
+/// The label of its queue in the metrics, and the name of its thread.
+const NAME: &str = "refreshes";
+
+/// The sending end of the queue before the thread that writes batches. The thread ends when this is dropped.
+#[derive(Debug)]
+pub struct Batcher {
+    queue: SyncSender<Request>,
+    queue_length: IntGauge,
+    rejected: IntCounter,
+}
+
+struct Request {
+    rotation: Rotatable,
+    submitted_at: Instant,
+    answer: oneshot::Sender<Result<AtOnce, Error>>,
+}
+
+impl Batcher {
+    /// Starts the thread. `write` returns one outcome for each rotation, in their order.
+    pub fn start(
+        limits: QueueLimits,
+        metrics: &Metrics,
+        write: impl Fn(&[Rotatable]) -> Vec<AtOnce> + Send + 'static,
+    ) -> Result<Self, Fault> {
+        let (queue, requests) = sync_channel(limits.capacity);
+        let batcher = Self {
+            queue,
+            queue_length: metrics.queue_length.with_label_values(&[NAME]),
+            rejected: metrics.turned_away.with_label_values(&[NAME]),
+        };
+        let worker = BatchWorker {
+            requests,
+            max_wait: limits.max_wait,
+            queue_length: batcher.queue_length.clone(),
+            rejected: batcher.rejected.clone(),
+        };
+        let thread = std::thread::Builder::new().name(NAME.to_owned()).spawn(move || worker.run(&write));
+        thread.map_err(|cause| Fault::Broken(format!("no thread for {NAME}: {cause}")))?;
+        Ok(batcher)
+    }
+
+    /// Rotates in the next batch. A full queue rejects the request immediately.
+    pub async fn submit(&self, rotation: Rotatable) -> Result<AtOnce, Error> {
+        let (answer, outcome) = oneshot::channel();
+        // Before the thread can take the request and count it out again.
+        self.queue_length.inc();
+        if self.queue.try_send(Request { rotation, submitted_at: Instant::now(), answer }).is_err() {
+            self.queue_length.dec();
+            self.rejected.inc();
+            return Err(Refusal::Busy(RETRY_AFTER).into());
+        }
+        outcome.await.unwrap_or_else(|_panicked| Err(Fault::Broken("a batch of refreshes panicked".into()).into()))
+    }
+}
+
+/// The receiving end, on the thread.
+struct BatchWorker {
+    requests: Receiver<Request>,
+    max_wait: Duration,
+    queue_length: IntGauge,
+    rejected: IntCounter,
+}
+
+impl BatchWorker {
+    fn run(&self, write: &impl Fn(&[Rotatable]) -> Vec<AtOnce>) {
+        while let Ok(first) = self.requests.recv() {
+            let taken: Vec<Request> = std::iter::once(first).chain(self.requests.try_iter()).take(MAX_BATCH).collect();
+            self.queue_length.sub(i64::try_from(taken.len()).unwrap_or(i64::MAX));
+            let (rotations, answers): (Vec<_>, Vec<_>) = taken.into_iter().filter_map(|one| self.admit(one)).unzip();
+            if rotations.is_empty() {
+                continue;
+            }
+            // A panic drops the senders, which their requests notice; the thread lives on.
+            let outcomes = catch_unwind(AssertUnwindSafe(|| write(&rotations))).unwrap_or_default();
+            answers.into_iter().zip(outcomes).for_each(|(answer, outcome)| drop(answer.send(Ok(outcome))));
+        }
+    }
+
+    /// Drops a request whose client has gone, and rejects one that waited too long.
+    fn admit(&self, request: Request) -> Option<(Rotatable, oneshot::Sender<Result<AtOnce, Error>>)> {
+        let Request { rotation, submitted_at, answer } = request;
+        if answer.is_closed() {
+            return None;
+        }
+        if submitted_at.elapsed() > self.max_wait {
+            self.rejected.inc();
+            let _ = answer.send(Err(Refusal::Busy(RETRY_AFTER).into()));
+            return None;
+        }
+        Some((rotation, answer))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! The operations of `Doorward` that block, as sequences of steps on the worker pools: database work and password hashing
+//! never share a thread. This file decides which step runs where and how long a request waits for the database; the rules
+//! are core's, and its types force the order of the steps.
+
+use std::time::{Duration, Instant};
+
+use crate::core::Core;
+use crate::core::caller::Client;
+use crate::core::credential::password_change::PasswordChange;
+use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::error::{Error, Fault, Refusal};
+use crate::core::rate::Counted;
+use crate::core::registration::confirmed_sign_up::{AskedFrom, Confirmed};
+use crate::core::registration::sign_up::NewPerson;
+use crate::core::session::refresh::fast_path::AtOnce;
+use crate::core::session::{Issued, TokenPolicy};
+use crate::secret::{RefreshToken, Secret};
+use crate::web::blocking::retry_after::RETRY_AFTER;
+use crate::web::service::Doorward;
+
+/// How often a sign-in starts again because the account changed while its secret was checked.
+const SIGN_IN_ATTEMPTS: usize = 3;
+
+/// Runs a future with a timeout of `budget`, and takes the time that it needed off the budget. `None` when it timed out.
+async fn spend<T>(budget: &mut Duration, future: impl Future<Output = T>) -> Option<T> {
+    let started = Instant::now();
+    let outcome = tokio::time::timeout(*budget, future).await.ok();
+    *budget = budget.saturating_sub(started.elapsed());
+    outcome
+}
+
+impl Doorward {
+    /// Runs database work of the core on the worker pool for it.
+    pub async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Core) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.run_with_deadline(&mut self.database_timeout(), work).await
+    }
+
+    /// As `run_blocking`, for requests of several steps: all of them together have the budget, so that a slow database
+    /// does not cost a request one timeout a step. Hashing in between does not count.
+    async fn run_with_deadline<T: Send + 'static>(
+        &self,
+        budget: &mut Duration,
+        work: impl FnOnce(&Core) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let core = self.core().clone();
+        self.with_deadline(budget, self.database_pool().run(move || work(&core))).await
+    }
+
+    /// The client gets its answer in time, whatever the database does; work that has started finishes by itself.
+    async fn with_deadline<T>(
+        &self,
+        budget: &mut Duration,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        spend(budget, work).await.unwrap_or_else(|| {
+            self.core().record_database_timeout();
+            Err(Fault::Unavailable("the database did not answer in time".into()).into())
+        })
+    }
+
+    /// Hashes or verifies a secret on the worker pool for that.
+    async fn run_hashing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Core) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let core = self.core().clone();
+        let work = move || {
+            let _timer = core.metrics().hash_seconds.start_timer();
+            work(&core)
+        };
+        self.hash_pool().run(work).await
+    }
+
+    /// Rotates a refresh token. On SQLite the rotation goes through the batcher, and the tokens are signed on the caller's
+    /// thread. What the batcher could not decide is decided by the session's row.
+    pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy, client: Client) -> Result<Issued, Error> {
+        self.core().keep_rate(Counted::Refresh, &client)?;
+        let batched = match self.batcher() {
+            Some(batcher) => self.core().rotatable_by_text(&token, &policy)?.map(|rotation| (batcher, rotation)),
+            None => None,
+        };
+        let Some((batcher, rotation)) = batched else {
+            return self.run_blocking(move |core| core.rotate_refresh_token(&token, &policy, &client)).await;
+        };
+        let (mut budget, named) = (self.database_timeout(), rotation.named);
+        match self.with_deadline(&mut budget, batcher.submit(rotation)).await? {
+            rotated @ AtOnce::Rotated(_) => self.core().settle_refresh(&named, rotated, &policy, &client),
+            undecided => {
+                let finish = move |core: &Core| core.settle_refresh(&named, undecided, &policy, &client);
+                self.run_with_deadline(&mut budget, finish).await
+            }
+        }
+    }
+
+    /// Signs in: database, hash, database; from the beginning if the account changed in between.
+    pub async fn sign_in(&self, request: SignIn, policy: TokenPolicy, client: Client) -> Result<SignedIn, Error> {
+        let mut budget = self.database_timeout();
+        for _ in 0..SIGN_IN_ATTEMPTS {
+            let (request, of) = (request.clone(), client.clone());
+            let looked_up = self.run_with_deadline(&mut budget, move |core| core.look_up(request, &of)).await?;
+            let of = client.clone();
+            let checked = self.run_hashing(move |core| core.check_secret(looked_up, &of)).await?;
+            let (policy, of) = (policy.clone(), client.clone());
+            let signed_in =
+                self.run_with_deadline(&mut budget, move |core| core.sign_in(&checked, &policy, &of)).await?;
+            if let Some(signed_in) = signed_in {
+                return Ok(signed_in);
+            }
+        }
+        Err(Refusal::Busy(RETRY_AFTER).into())
+    }
+
+    /// Registers an account and signs it in: rules, hash, database. `first_session` says how its first session begins.
+    pub async fn sign_up(
+        &self,
+        person: NewPerson,
+        role: Option<&'static str>,
+        first_session: SignIn,
+        policy: TokenPolicy,
+        client: Client,
+    ) -> Result<SignedIn, Error> {
+        self.core().keep_rate(Counted::SignUp, &client)?;
+        let mut budget = self.database_timeout();
+        let validated = self.run_with_deadline(&mut budget, move |core| core.validate_sign_up(person, role)).await?;
+        let hashed = self.run_hashing(move |core| Ok(validated.hash(core.hasher())?)).await?;
+        let insert = move |core: &Core| core.sign_up(&hashed, &first_session, &policy, &client);
+        self.run_with_deadline(&mut budget, insert).await
+    }
+
+    /// Stores a registration whose outcome is only told by email: rules, hash, database.
+    pub async fn sign_up_silently(&self, person: NewPerson, from: AskedFrom, client: Client) -> Result<(), Error> {
+        self.core().keep_rate(Counted::SignUp, &client)?;
+        let mut budget = self.database_timeout();
+        let validated = self.core().validate_silent_sign_up(person)?;
+        let hashed = self.run_hashing(move |core| Ok(validated.hash(core.hasher())?)).await?;
+        self.run_with_deadline(&mut budget, move |core| core.note_sign_up(hashed, &from, &client)).await
+    }
+
+    /// Confirms a registration: database, hash, database. `first_session` has the password, and how the first session
+    /// begins.
+    pub async fn confirm_sign_up(
+        &self,
+        token: Secret,
+        first_session: SignIn,
+        policy: TokenPolicy,
+        client: Client,
+    ) -> Result<Confirmed, Error> {
+        self.core().keep_rate(Counted::SignUp, &client)?;
+        let (mut budget, password) = (self.database_timeout(), first_session.secret.secret().clone());
+        let found = self.run_with_deadline(&mut budget, move |core| core.find_pending(&token)).await?;
+        let checked = self.run_hashing(move |core| core.check_pending(found, &password)).await?;
+        let insert = move |core: &Core| core.confirm_sign_up(checked, &first_session, &policy, &client);
+        self.run_with_deadline(&mut budget, insert).await
+    }
+
+    /// Changes a password: rules, two hashes, database.
+    pub async fn change_password(
+        &self,
+        change: PasswordChange,
+        policy: TokenPolicy,
+        client: Client,
+    ) -> Result<Option<Issued>, Error> {
+        let (mut budget, of) = (self.database_timeout(), client.clone());
+        let prepare = move |core: &Core| core.prepare_password_change(change, &of);
+        let prepared = self.run_with_deadline(&mut budget, prepare).await?;
+        let of = client.clone();
+        let checked = self.run_hashing(move |core| core.check_password_change(prepared, &of)).await?;
+        self.run_with_deadline(&mut budget, move |core| core.change_password(&checked, &policy, &client)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_of_a_request_share_one_timeout() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut budget = Duration::from_secs(60);
+            let slow = tokio::time::sleep(Duration::from_millis(20));
+            assert_eq!(spend(&mut budget, slow).await, Some(()));
+            assert!(budget <= Duration::from_millis(59_980), "{budget:?}");
+            budget = Duration::from_millis(1);
+            assert_eq!(spend(&mut budget, std::future::pending::<()>()).await, None);
+            assert_eq!(budget, Duration::ZERO);
+        });
+    }
+}
