@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod architecture;
 mod audit;
 mod bad_days;
 mod browser;
@@ -20,6 +21,7 @@ mod conformance;
 mod cookies;
 mod crash;
 mod devices;
+mod documentation;
 mod duplicate_cookies;
 mod embedded;
 mod expiry;
@@ -27,7 +29,6 @@ mod forged_tokens;
 mod forward_auth;
 mod fuzzed;
 mod hostile_input;
-mod house;
 mod import;
 mod limits;
 mod model;
@@ -43,6 +44,7 @@ mod redirects;
 mod refresh;
 mod rolling;
 mod rotation;
+mod schema;
 mod secrets;
 mod sign_out;
 mod signing_keys;

@@ -6,6 +6,7 @@ pub mod http;
 pub mod link;
 pub mod postgres;
 pub mod process;
+pub mod project;
 pub mod secrets;
 pub mod silent;
 pub mod smtp;

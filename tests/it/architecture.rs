@@ -1,20 +1,11 @@
-//! The walls of the house, read from its own text: who may use whom, how long a file may be, and that the documents and
-//! the schema say what the code says.
+//! The architecture test: which module may use which, how long a file may be, and which files alone may handle cookies or
+//! allow a check; read from the text of src.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use diesel::sql_types::{Integer, Text};
-use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
-use doorward::testing::TestService;
-
-use crate::support::{Backend, postgres};
+use crate::support::project::{assert_none, root};
 
 const LONGEST: usize = 400;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// Every source file: its path under src/ and its text.
 fn sources() -> Vec<(String, String)> {
@@ -44,10 +35,6 @@ fn code(text: &str) -> String {
 /// What becomes of the service; a unit test may stand on more.
 fn without_tests<'a>(name: &str, text: &'a str) -> &'a str {
     if name.ends_with("/tests.rs") { "" } else { text.split("#[cfg(test)]").next().unwrap_or_default() }
-}
-
-fn assert_none(faults: &[String]) {
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
@@ -198,47 +185,6 @@ fn a_yes_to_a_check_is_said_in_two_files() {
     assert_none(&faults);
 }
 
-fn document(name: &str) -> String {
-    std::fs::read_to_string(root().join(name)).unwrap_or_else(|why| panic!("{name}: {why}"))
-}
-
-fn has_row(document: &str, first: &str, also: &str) -> bool {
-    let cell = format!("`{first}`");
-    document.lines().filter(|line| line.starts_with('|')).any(|line| {
-        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        cells.contains(&cell.as_str()) && line.contains(also)
-    })
-}
-
-#[test]
-fn the_example_of_an_env_file_has_every_setting_with_its_default() {
-    let example = document(".env.example");
-    let lines: Vec<&str> = example.lines().map(|line| line.trim_start_matches('#').trim()).collect();
-    let settings = doorward::settings::describe();
-    let wanted =
-        settings.iter().map(|setting| format!("{}={}", setting.name, setting.default.as_deref().unwrap_or_default()));
-    assert_none(&wanted.filter(|line| !lines.contains(&line.as_str())).collect::<Vec<_>>());
-}
-
-#[test]
-fn the_readme_has_every_setting_with_its_default() {
-    let readme = document("README.md");
-    let missing = doorward::settings::describe()
-        .into_iter()
-        .filter(|setting| !has_row(&readme, &setting.name, setting.default.as_deref().unwrap_or_default()));
-    assert_none(&missing.map(|setting| format!("{} {:?}", setting.name, setting.default)).collect::<Vec<_>>());
-}
-
-#[test]
-fn the_readme_has_every_code_of_a_refusal() {
-    let (readme, source) = (document("README.md"), document("src/core/refusal.rs"));
-    let codes = source.split_once("const fn code(").unwrap().1.split_once("\n    }\n").unwrap().0;
-    let codes: Vec<&str> = codes.lines().filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\",")).collect();
-    assert!(codes.len() > 20 && codes.contains(&"token_invalid"), "{codes:?}");
-    let missing = codes.into_iter().chain(["unavailable", "broken"]).filter(|code| !has_row(&readme, code, ""));
-    assert_none(&missing.map(ToOwned::to_owned).collect::<Vec<_>>());
-}
-
 /// The files of a folder of tests, and of those in it, that no file above names: the compiler never sees them.
 fn orphans(folder: &Path, parent: &Path, found: &mut Vec<String>) {
     let named = std::fs::read_to_string(parent).unwrap();
@@ -264,130 +210,4 @@ fn every_file_of_tests_is_compiled() {
     let (folder, mut found) = (root().join("tests/it"), vec![]);
     orphans(&folder, &folder.join("main.rs"), &mut found);
     assert_none(&found);
-}
-
-/// Where the module of a test may stand: in the suite, or beside the code as `tests`.
-fn files_of(modules: &[&str]) -> Vec<PathBuf> {
-    let path = modules.join("/");
-    let unit = modules.split_last().filter(|(last, _)| **last == "tests").map(|(_, rest)| rest.join("/"));
-    let candidates =
-        [Some(format!("tests/it/{path}.rs")), unit.map(|of| format!("src/{of}.rs")), Some(format!("src/{path}.rs"))];
-    candidates.into_iter().flatten().map(|name| root().join(name)).filter(|file| file.exists()).collect()
-}
-
-#[test]
-fn every_test_that_the_security_document_names_exists() {
-    let text = document("docs/security.md");
-    let rows = text.lines().filter(|line| line.starts_with("| "));
-    let named: Vec<&str> =
-        rows.flat_map(|row| row.split('`').skip(1).step_by(2)).filter(|name| name.contains("::")).collect();
-    assert!(named.len() > 100, "{}", named.len());
-    let exists = |path: &&str| {
-        let parts: Vec<&str> = path.split("::").collect();
-        let (last, modules) = parts.split_last().unwrap();
-        let holds = |file: &PathBuf| std::fs::read_to_string(file).unwrap().contains(&format!("fn {last}("));
-        files_of(modules).iter().any(holds)
-    };
-    assert_none(&named.into_iter().filter(|name| !exists(name)).map(ToOwned::to_owned).collect::<Vec<_>>());
-    let empty = text.lines().filter(|line| line.starts_with("| ") && !line.contains('`') && !line.contains("the same"));
-    assert_none(&empty.filter(|line| *line != "| what is asked | test |").map(ToOwned::to_owned).collect::<Vec<_>>());
-}
-
-/// Columns in their order, each with its type and whether it may be null; and the primary key.
-type Tables = BTreeMap<String, Vec<String>>;
-
-fn tables_of_diesel() -> Tables {
-    let text = document("src/store/schema.rs");
-    let mut tables = Tables::new();
-    for table in text.split("diesel::table! {").skip(1) {
-        let (head, body) = table.split_once(") {").unwrap();
-        let (name, key) = head.trim().split_once(" (").unwrap();
-        let columns = body.split('}').next().unwrap().lines().filter_map(|line| line.trim().split_once(" -> "));
-        let mut columns: Vec<String> =
-            columns.map(|(name, kind)| format!("{name} {}", kind.trim_end_matches(','))).collect();
-        columns.push(format!("key {key}"));
-        tables.insert(name.to_owned(), columns);
-    }
-    assert!(tables.len() >= 4, "{tables:?}");
-    tables
-}
-
-fn column(name: &str, kind: &str, nullable: bool) -> String {
-    let kind = match kind.to_lowercase().as_str() {
-        "integer" | "bigint" => "BigInt",
-        "blob" | "bytea" => "Binary",
-        "boolean" => "Bool",
-        "text" => "Text",
-        other => panic!("{name} is of a type that no table here has: {other}"),
-    };
-    if nullable { format!("{name} Nullable<{kind}>") } else { format!("{name} {kind}") }
-}
-
-#[derive(QueryableByName)]
-struct SqliteColumn {
-    #[diesel(sql_type = Text)]
-    table_name: String,
-    #[diesel(sql_type = Text)]
-    name: String,
-    #[diesel(sql_type = Text)]
-    kind: String,
-    #[diesel(sql_type = Integer)]
-    required: i32,
-    #[diesel(sql_type = Integer)]
-    key: i32,
-}
-
-fn tables_of_sqlite(service: &TestService) -> Tables {
-    let file = service.folder().join("doorward.db");
-    let mut db = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
-    let columns = diesel::sql_query(
-        "SELECT m.name AS table_name, c.name AS name, c.type AS kind, c.\"notnull\" AS required, c.pk AS key \
-         FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' \
-         AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' ORDER BY m.name, c.cid",
-    );
-    let (mut tables, mut keys) = (Tables::new(), Tables::new());
-    for row in columns.load::<SqliteColumn>(&mut db).unwrap() {
-        let line = column(&row.name, &row.kind, row.required == 0 && row.key == 0);
-        tables.entry(row.table_name.clone()).or_default().push(line);
-        if row.key > 0 {
-            keys.entry(row.table_name).or_default().push(row.name);
-        }
-    }
-    tables.iter_mut().for_each(|(table, columns)| columns.push(format!("key {}", keys[table].join(", "))));
-    tables
-}
-
-fn tables_of_postgres(url: &str) -> Tables {
-    let sql = "SELECT c.table_name, c.column_name, c.data_type, c.is_nullable, (SELECT count(*) \
-        FROM information_schema.key_column_usage k JOIN information_schema.table_constraints t USING (constraint_name, table_name) \
-        WHERE t.constraint_type = 'PRIMARY KEY' AND k.table_name = c.table_name AND k.column_name = c.column_name) \
-        FROM information_schema.columns c WHERE c.table_schema = 'public' AND c.table_name NOT LIKE '\\_\\_%' \
-        ORDER BY c.table_name, c.ordinal_position";
-    let (mut tables, mut keys) = (Tables::new(), Tables::new());
-    for row in postgres::psql(url, sql).lines() {
-        let cells: Vec<&str> = row.split('|').collect();
-        let line = column(cells[1], cells[2], cells[3] == "YES");
-        tables.entry(cells[0].to_owned()).or_default().push(line);
-        if cells[4] != "0" {
-            keys.entry(cells[0].to_owned()).or_default().push(cells[1].to_owned());
-        }
-    }
-    tables.iter_mut().for_each(|(table, columns)| columns.push(format!("key {}", keys[table].join(", "))));
-    tables
-}
-
-#[test]
-fn the_schema_is_what_sqlite_has_after_its_migrations() {
-    if Backend::Sqlite.is_wanted() {
-        assert_eq!(tables_of_diesel(), tables_of_sqlite(&TestService::start()));
-    }
-}
-
-#[test]
-fn the_schema_is_what_postgresql_has_after_its_migrations() {
-    if Backend::Postgres.is_wanted() {
-        let url = postgres::new_database();
-        let _service = TestService::builder().set("DATABASE_URL", &url).start();
-        assert_eq!(tables_of_diesel(), tables_of_postgres(&url));
-    }
 }
