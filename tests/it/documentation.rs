@@ -41,13 +41,14 @@ fn the_readme_has_every_code_of_a_refusal() {
     assert_none(&missing.map(ToOwned::to_owned).collect::<Vec<_>>());
 }
 
-/// Where the module of a test may stand: in the suite, or beside the code as `tests`.
+/// Where the module of a test may stand: in the suite, in a test binary named by the first module, or beside the code as
+/// `tests`.
 fn files_of(modules: &[&str]) -> Vec<PathBuf> {
     let path = modules.join("/");
     let unit = modules.split_last().filter(|(last, _)| **last == "tests").map(|(_, rest)| rest.join("/"));
-    let candidates =
-        [Some(format!("tests/it/{path}.rs")), unit.map(|of| format!("src/{of}.rs")), Some(format!("src/{path}.rs"))];
-    candidates.into_iter().flatten().map(|name| root().join(name)).filter(|file| file.exists()).collect()
+    let suites = [format!("tests/it/{path}.rs"), format!("tests/{path}.rs"), format!("src/{path}.rs")];
+    let candidates = suites.into_iter().chain(unit.map(|of| format!("src/{of}.rs")));
+    candidates.map(|name| root().join(name)).filter(|file| file.exists()).collect()
 }
 
 #[test]

@@ -8,7 +8,6 @@
 )]
 
 mod accounts;
-mod architecture;
 mod audit;
 mod bad_days;
 mod browser;
