@@ -8,7 +8,6 @@
 )]
 
 mod accounts;
-mod architecture;
 mod audit;
 mod browser;
 mod client_samples;
