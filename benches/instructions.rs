@@ -43,7 +43,7 @@ fn settings(folder: &Path) -> Settings {
     let vars: BTreeMap<String, String> = [
         ("DATABASE_URL", format!("sqlite://{}", folder.join("doorward.db").display())),
         ("JWT_SECRET", "0kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4".to_owned()),
-        ("PEPPER", "a pepper for benchmarks, 32 octets long".to_owned()),
+        ("PEPPER", "a pepper for benchmarks, 32 bytes long".to_owned()),
         ("TEST_MODE", "true".to_owned()),
         ("BCRYPT_COST", "4".to_owned()),
         ("DATABASE_TIMEOUT", "20s".to_owned()),
@@ -105,10 +105,10 @@ fn checks(folder: &Path, rounds: usize) {
     });
 }
 
-/// A check on a kept connection, from its octets to those of its answer.
+/// A check on a kept connection, from its bytes to those of its answer.
 #[inline(never)]
-fn counted_at_once(door: &Doorward, octets: &[u8], into: &mut Vec<u8>) -> bool {
-    fuzzing::answer_at_once(door, octets, into)
+fn counted_at_once(door: &Doorward, bytes: &[u8], into: &mut Vec<u8>) -> bool {
+    fuzzing::answer_at_once(door, bytes, into)
 }
 
 fn checks_at_once(folder: &Path, rounds: usize) {
@@ -116,11 +116,11 @@ fn checks_at_once(folder: &Path, rounds: usize) {
     let issued = sign_in(door.core());
     door.core().find_identity(issued.account).unwrap();
     let cookie = format!("accessToken={}", issued.access.expose());
-    let octets = format!("GET /auth/verify HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n");
+    let bytes = format!("GET /auth/verify HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n");
     let mut answer = Vec::new();
     for _ in 0..rounds {
         answer.clear();
-        assert!(counted_at_once(&door, octets.as_bytes(), &mut answer));
+        assert!(counted_at_once(&door, bytes.as_bytes(), &mut answer));
     }
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
 }

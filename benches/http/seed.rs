@@ -59,7 +59,7 @@ impl Keys {
             }
         };
         let (kind, at) = (algorithm.as_str(), "2026-01-01T00:00:00Z");
-        let pepper = base64url(b"a pepper for benchmarks, 32 octets long");
+        let pepper = base64url(b"a pepper for benchmarks, 32 bytes long");
         let text = format!("{kind} bench {} {at}\npepper bench-pepper {pepper} {at}\n", base64url(&key));
         let file = folder.join("bench.keys");
         std::fs::write(&file, text).unwrap();
@@ -171,7 +171,7 @@ pub fn sqlite(file: &Path, rows: Rows) {
              SELECT n FROM c)"
         )
     };
-    // Big-endian, as in PostgreSQL; SQLite makes octets of a number by its hexadecimal text.
+    // Big-endian, as in PostgreSQL; SQLite makes bytes of a number by its hexadecimal text.
     let id = |n: &str| format!("unhex(printf('%032x', {n}))");
     let sql = statements(rows, counted, &id);
     // Whoever made the tables may still be closing its last connection.

@@ -1,5 +1,5 @@
-//! What happened stands in a table and in the log: who, which session, from where, how it ended; never a secret. Operators
-//! list and filter it, and it goes when its time is over.
+//! Audit events: each act is recorded in the table and in the log with account, session, address and outcome, and never
+//! with a secret. Operators list and filter them, and they are purged after their retention.
 
 use std::time::Duration;
 

@@ -1,9 +1,11 @@
-//! The samples of the five source documents, run against the real binary: only base URLs and placeholders are replaced, and
-//! what a document shows as the answer is what must come. Each stands in a file of its own in source_samples/, named by
-//! its source and its place there, its answer beside it (.json); shown.rs says on which lines it stands.
+//! Client samples: the samples of the five source documents, run against the real binary. Only base URLs and
+//! placeholders are replaced, and the answer must be like the one that the document shows. Each is in a file of its own
+//! in client_samples/, named by its source and its place there, its answer beside it (.json); shown.rs records the
+//! lines of the document.
 //!
-//! Source 000 has come down with its line breaks lost, behind whose `//` comments nothing would run: they are back. The
-//! types of source 002's TypeScript are erased, as its compiler does. Answers stand without the comments in them.
+//! The text of source 000 has lost its line breaks, without which nothing behind a `//` comment would run: they are
+//! restored. The types of source 002's TypeScript are erased, as its compiler does. Answers are without the comments in
+//! them.
 
 mod client;
 mod shown;
@@ -31,16 +33,16 @@ on_both_backends!(
 
 const ADA: &str = "ada@example.org";
 
-/// What the pages show in place of an address.
+/// What the pages show instead of an email address.
 const EMAIL: &str = "[email\x20protected]";
 const ACCESS_004: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...";
-/// Whom the answer shows; nobody has verified an address here.
+/// The account that the answer shows; no address is verified here.
 const EXAMPLES_004: [(&str, &str); 3] =
     [("12345", "\"<number>\""), (EMAIL, ADA), ("\"emailVerified\": true", "\"emailVerified\": false")];
 const FIRST_004: &str = "SecurePass123!";
 const CHANGED_004: &str = "NewSecurePass456!";
 
-/// The service with its sample accounts, where a source's clients look for it.
+/// The service with its sample accounts, at the address that a source's clients use.
 struct Door {
     node: Node,
     place: Place,
@@ -66,14 +68,14 @@ fn every_sample_names_its_place_in_the_source() {
     assert_eq!(found, ORIGINS.map(|(name, _)| name));
 }
 
-/// The two cookies carry the very tokens of the body.
+/// Fails unless the two cookies contain the tokens of the body.
 fn assert_cookies_are_those_of(seen: &Seen) {
     assert_eq!(seen.cookie_names(), ["accessToken", "refreshToken"], "{seen:?}");
     assert_eq!(seen.cookie("accessToken").0, seen.text_at("/accessToken"));
     assert_eq!(seen.cookie("refreshToken").0, seen.text_at("/refreshToken"));
 }
 
-/// A cookie ends with its token, of whose life the sign-in itself may have cost some seconds.
+/// Fails unless a cookie ends with its token; the sign-in itself may have taken some seconds of it.
 fn assert_lives(seen: &Seen, cookie: &str, seconds: u64) {
     let (_, attributes) = seen.cookie(cookie);
     let age = attributes.iter().find_map(|attribute| attribute.strip_prefix("Max-Age=")?.parse::<u64>().ok());
@@ -122,14 +124,14 @@ fn the_browser_samples_of_source_001_run(backend: Backend) {
     assert_ne!(refreshed.text_at("/access_token"), signed_in.text_at("/access_token"));
 }
 
-/// Adds the person whom source 002 shows.
+/// Adds the account that source 002 shows.
 fn add_john(door: &Door) {
     let names = ["--email", "john@example.org", "--username", "johndoe", "--first-name", "John", "--last-name", "Doe"];
     let rest = ["--permission", "reports:read", "--password-stdin"];
     door.place.succeed(&[&["account", "add"], &names[..], &rest].concat(), PASSWORD);
 }
 
-/// What source 002 shows as a sign-in's answer; the three numbers in it are names of answers that its page shows elsewhere.
+/// The sign-in answer of source 002; the three numbers in it are names of answers that its page shows elsewhere.
 fn shown_by_002(stem: &str) -> Value {
     let mut shown = shown(&format!("{stem}.json"), &[("123", "\"<number>\"")]);
     for status in ["400", "401", "403"] {
@@ -249,7 +251,7 @@ fn the_shell_samples_of_source_003_run(backend: Backend) {
     assert_eq!(run("003-2-refresh").status, 401, "the refresh token is revoked");
 }
 
-/// Runs a sample of source 004, which shows no refusals: any other answer must be as shown.
+/// Runs a sample of source 004, which shows no refusals: every other answer must be as shown.
 fn run_004(door: &Door, stem: &str, status: u16, placeholders: Placeholders) -> Seen {
     let base = ("http://localhost:4001", door.base.as_str());
     let seen = bash(&sample(&format!("{stem}.sh"), &[&[base], placeholders].concat()), &[]);
@@ -276,7 +278,7 @@ fn access_of(seen: &Seen) -> String {
     seen.text_at("/data/accessToken")
 }
 
-/// Asks for the current user with a token, as the source does.
+/// Requests the current user with a token, as the source does.
 fn me_004(door: &Door, status: u16, access: &str) {
     run_004(door, "004-6-me", status, &[(ACCESS_004, access)]);
 }

@@ -1,5 +1,5 @@
-//! A clock that is wrong for a while, by hours in either direction, with clean-ups and restarts at the wrong time: what was
-//! ended stays dead, and what lives is refused at most until the clock is right again.
+//! Clock steps: the clock is wrong by hours in either direction for a while, with purges and restarts at the wrong
+//! time. Ended sessions stay ended, and live ones are refused at most until the clock is right again.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ on_both_backends!(
     beyond_a_day_an_ended_session_never_refreshes_and_without_a_purge_nothing_revives,
 );
 
-/// Steps within the day that clean-ups wait, in hours.
+/// Steps in hours, within the day by which purges lag behind.
 const STEPS: [i64; 4] = [-23, -2, 2, 23];
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -46,7 +46,7 @@ fn tokens_of(service: &TestService, username: &str) -> Tokens {
     Tokens::held_by(&sign_in(service, username))
 }
 
-/// A service that has an account and runs since a day and more, so that no step leads to before its beginning.
+/// A service with an account that has run for more than a day, so that no step leads to before its start.
 fn aged(backend: Backend) -> (TestService, AccountId) {
     let service = backend.service().start();
     let account = account_of(&mut register(&service, "emily"));
@@ -54,7 +54,7 @@ fn aged(backend: Backend) -> (TestService, AccountId) {
     (service, account)
 }
 
-/// What happens to a node while its clock is wrong, and after.
+/// A purge and a restart at the wrong time.
 fn trouble(service: &mut TestService) {
     service.core().purge().unwrap();
     service.restart();
@@ -62,7 +62,7 @@ fn trouble(service: &mut TestService) {
     service.core().keep_up().unwrap();
 }
 
-/// Every way to end sessions; the tokens that are dead after all of them, in the order in which they died.
+/// Ends sessions in every way. Returns their tokens, in the order in which they were ended.
 fn end_in_every_way(service: &TestService, account: AccountId) -> Vec<(&'static str, Tokens)> {
     let mut dead = vec![];
     let out = tokens_of(service, "emily");
@@ -108,7 +108,8 @@ fn assert_all_dead(service: &TestService, dead: &[(&'static str, Tokens)], when:
     }
 }
 
-/// From the right time to the wrong one and back, with all that can go wrong there; the dead must be dead at every stop.
+/// Steps the clock to the wrong time and back, with purge and restart at each; the ended tokens must be refused at
+/// every stage.
 fn assert_dead_throughout(service: &mut TestService, dead: &[(&'static str, Tokens)], right: Timestamp, hours: i64) {
     for (time, when) in [(shifted(right, hours), "at the wrong time"), (right.plus(MINUTE), "at the right time again")]
     {
@@ -138,7 +139,7 @@ fn sessions_ended_during_a_step_stay_ended(backend: Backend) {
         let mut dead = end_in_every_way(&service, account);
         dead.extend(before.into_iter().map(|tokens| ("a logout everywhere at the wrong time", tokens)));
         assert_dead_throughout(&mut service, &dead, right, hours);
-        // Once more by way of the wrong time: what was minted there would live there.
+        // Once more through the wrong time, at which tokens issued there would be valid.
         assert_dead_throughout(&mut service, &dead, right, hours);
         service.clock().set(right.plus(Duration::from_hours(30)));
     }
@@ -168,7 +169,7 @@ fn a_live_session_is_unchanged_once_the_clock_is_right(backend: Backend) {
         service.clock().set(shifted(right, hours));
         trouble(&mut service);
         if hours < 0 {
-            // Tokens from the future are refused, and that costs the browser nothing.
+            // Tokens issued in the future are refused, and the browser keeps its cookies.
             let refused = refresh_with(&service, &child.refresh);
             assert_eq!(refused.status, 401, "{hours} h: {}", refused.text());
             assert!(refused.set_cookies().is_empty(), "{hours} h: the cookies stay");
@@ -219,7 +220,7 @@ fn a_lost_refresh_answer_is_replayed_across_a_step(backend: Backend) {
     let (mut service, _) = aged(backend);
     for hours in STEPS {
         let begun = tokens_of(&service, "emily");
-        // Long ago enough that its tokens come from before the step back.
+        // Long enough that its tokens were issued before the step back.
         service.advance(Duration::from_hours(25));
         let right = service.clock().now();
         let lost = Tokens::set_by(&refresh_with(&service, &begun.refresh));
@@ -245,7 +246,8 @@ fn a_spent_token_counts_as_reuse_once_the_clock_is_right(backend: Backend) {
         if hours < 0 {
             service.clock().set(shifted(right, hours));
             trouble(&mut service);
-            // The grace cannot be told from a clock before it began: the one successor, and no harm to the session.
+            // Here the grace is indistinguishable from a clock before its start: the same successor is replayed, and
+            // the session lives on.
             assert_eq!(Tokens::set_by(&refresh_with(&service, &spent.refresh)).refresh, child.refresh);
             service.clock().set(right.plus(Duration::from_secs(10)));
             assert!(is_believed(&service, &child.access));
@@ -261,7 +263,7 @@ fn attempt(service: &TestService, password: &str) -> Response {
     Request::new("POST", "/auth/login").json(&body).send(service.address())
 }
 
-/// A service whose account is blocked at the time its clock shows.
+/// A service whose account is throttled at the time that its clock shows.
 fn blocked(backend: Backend) -> TestService {
     let service = backend.service().set("THROTTLE_FREE_FAILURES", "5").start();
     register(&service, "emily");
@@ -277,7 +279,7 @@ fn a_throttle_block_of_the_wrong_time_lasts_no_longer_than_a_wait(backend: Backe
         let right = shifted(service.clock().now(), -hours);
         service.clock().set(right);
         trouble(&mut service);
-        // The longest wait is an hour.
+        // The longest throttle wait is an hour.
         service.clock().set(right.plus(Duration::from_hours(1) + MINUTE));
         let answer = attempt(&service, PASSWORD);
         assert_eq!(answer.status, 200, "{hours} h: {}", answer.text());
@@ -313,7 +315,7 @@ fn beyond_a_day_an_ended_session_never_refreshes_and_without_a_purge_nothing_rev
         service.clock().set(right.plus(MINUTE));
         service.restart();
         for (end, tokens) in &dead {
-            // The clean-up forgot which access tokens were revoked: to its clock they had all been over for a day.
+            // The purge removed the revocations: by the wrong clock their access tokens had expired a day before.
             assert!(cleans_up || !is_believed(&service, &tokens.access), "after {end}: the access token lives");
             assert_eq!(refresh_with(&service, &tokens.refresh).status, 401, "after {end}: the refresh token lives");
         }

@@ -1,5 +1,5 @@
-//! Session cookies: what they are called, how far they reach, that they go as they came, and how a `Cookie` header
-//! is read.
+//! Session cookies: their names, scope and attributes, that they are cleared with the attributes that they were set
+//! with, and how a `Cookie` header is parsed.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ on_both_backends!(
     a_failed_request_clears_no_cookie,
 );
 
-/// Settings, and the cookies that they make.
+/// Settings, and the cookies that result from them.
 struct Setup {
     settings: &'static [(&'static str, &'static str)],
     access: &'static str,
@@ -95,7 +95,7 @@ fn max_age(cookie: &SetCookie) -> Option<i64> {
     Some(text.parse().expect("Max-Age is a number"))
 }
 
-/// The cookies of an answer by name: each once, free of what would break a `Cookie` header, and nothing but ours.
+/// The cookies of an answer by name: each once, without characters that would break a `Cookie` header, and no other.
 fn cookies_of(answer: &Response, setup: &Setup) -> [SetCookie; 2] {
     assert!((200..300).contains(&answer.status), "{}", answer.text());
     let cookies = answer.set_cookies();
@@ -166,7 +166,7 @@ fn a_cookie_never_outlives_its_token(backend: Backend) {
     let service = builder.start();
     let mut browser = register(&service, "emily");
     let first = Tokens::held_by(&browser);
-    // Odd milliseconds, so that a rounding up of a cookie's life would show; the last steps meet the absolute end.
+    // Odd milliseconds, so that rounding up a cookie's lifetime would show; the last steps reach the absolute expiry.
     for step in [1_234, 10_001, 899_999, 1_499_998, 600_007, 400_501] {
         service.advance(Duration::from_millis(step));
         let answer = browser.post_empty("/auth/refresh");
@@ -242,7 +242,7 @@ fn duplicate_cookies_that_differ_are_refused(backend: Backend) {
     assert_eq!(twice.send(service.address()).status, 200, "twice the same is no doubt");
 }
 
-/// Asks who is signed in with this raw `Cookie` header.
+/// `GET /auth/me` with this raw `Cookie` header.
 fn me(service: &TestService, cookies: &[u8]) -> Response {
     Request::new("GET", "/auth/me").raw_header(b"Cookie", cookies).send(service.address())
 }
@@ -319,7 +319,7 @@ fn a_token_in_a_cookie_is_nowhere_else_in_the_answer(backend: Backend) {
         seen.extend(["accessToken", "refreshToken"].into_iter().filter_map(|name| browser.cookie(name)));
         let mut body = answer.text();
         if path == "/auth/refresh" {
-            // The one exception: clients of the pin contract read it there.
+            // The one exception: clients of the pin contract read it in the body.
             let access = browser.cookie("accessToken").unwrap();
             assert_eq!(answer.json()["accessToken"], access.as_str());
             body = body.replace(&access, "");

@@ -1,4 +1,4 @@
-//! Devices: which session a sign-in replaces, and what the list of sessions says.
+//! Device sessions: which session a sign-in replaces, and what the session list shows.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ on_both_backends!(
     a_refresh_keeps_the_device_and_updates_its_last_use,
 );
 
-/// Signs in with more than identifier and password.
+/// Signs in with more fields than identifier and password.
 fn sign_in_as(service: &TestService, username: &str, more: &Value) -> Browser {
     let mut body = json!({ "username": username, "password": PASSWORD });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -1,5 +1,5 @@
-//! Time: what ends by itself ends on the second, settings say when, and neither a clock set back nor a clean-up
-//! revives what was ended.
+//! Expiry of tokens and sessions: each ends at its exact second, lifetimes are settings, and neither a clock set back
+//! nor a purge revives an ended session.
 
 use std::time::Duration;
 
@@ -165,7 +165,7 @@ fn a_purge_and_a_clock_set_back_revive_nothing(backend: Backend) {
     let mut service = backend.service().set("REFRESH_TTL", "2h").set("SESSION_MAX_AGE", "4h").start();
     register(&service, "emily");
     let start = service.clock().now();
-    // Before every end that these tokens have: of the access token, of the idle session, of the session.
+    // Before each expiry of these tokens: of the access token, of the idle session, of the session.
     for past in [15 * MINUTE, 2 * HOUR, 4 * HOUR] {
         service.clock().set(start);
         let (one, everywhere) = (tokens_of(&service, "emily"), tokens_of(&service, "emily"));
@@ -185,7 +185,7 @@ fn a_purge_and_a_clock_set_back_revive_nothing(backend: Backend) {
     }
 }
 
-/// How many rows a table has, after a clean-up.
+/// The rows left in a table after a purge.
 fn left(tables: &Tables, service: &TestService, table: &str) -> i64 {
     service.core().purge().unwrap();
     tables.number(service, &format!("SELECT count(*) FROM {table}"))
@@ -203,7 +203,7 @@ fn revocations_are_purged_a_day_after_the_last_token_they_concern(backend: Backe
     assert_eq!(left(&tables, &service, "revocations"), 2);
     service.clock().set(start.plus(15 * MINUTE + DAY).minus(SECOND));
     assert_eq!(left(&tables, &service, "revocations"), 2);
-    // Memory and table are bounded by the access tokens' life, not by the sessions'.
+    // Cache and table are bounded by the lifetime of access tokens, not of sessions.
     service.clock().set(start.plus(16 * MINUTE + DAY));
     assert_eq!(left(&tables, &service, "revocations"), 0);
     for tokens in [&tokens, &everywhere] {
@@ -222,7 +222,7 @@ fn sessions_are_purged_a_day_after_their_end(backend: Backend) {
     assert_eq!(left(&tables, &service, "sessions"), 2);
     service.clock().set(start.plus(HOUR + DAY).minus(SECOND));
     assert_eq!(left(&tables, &service, "sessions WHERE ended_at IS NULL"), 1, "its end is an hour later");
-    // A step back by no more than the day that clean-ups wait.
+    // A step back within the day by which purges lag behind.
     service.clock().set(start.plus(HOUR).minus(SECOND));
     ended.assert_dead(&service);
     Tokens::set_by(&refresh_with(&service, &idle.refresh));

@@ -1,15 +1,15 @@
-//! What the fuzz targets ask, asked of their seeds and of some thousand changes to each, so that it holds in every run and
-//! without a fuzzer. What a fuzzer found is a seed from then on.
+//! Fuzz targets as tests: the seeds and some thousand mutations of each run in every test run, without a fuzzer. An
+//! input that a fuzzer found becomes a seed.
 
 use std::path::Path;
 
 #[path = "../../fuzz/src/lib.rs"]
 mod properties;
 
-/// Changed copies of each seed; a fuzzer makes millions.
+/// Mutations of each seed; a fuzzer makes millions.
 const COPIES: u64 = 400;
 
-/// A small generator of numbers (Marsaglia's xorshift): the same in every run.
+/// A small random number generator (Marsaglia's xorshift), the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -21,25 +21,25 @@ impl Dice {
     }
 }
 
-/// Octets that mean something to one of the readers.
+/// Bytes with a meaning in one of the grammars.
 const TELLING: &[u8] = b";=, \t\r\n\"\\{}[]:.%\x00\x7f\x80\xff0aA-_";
 
 fn changed(seed: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
-    let mut octets = seed.to_vec();
+    let mut bytes = seed.to_vec();
     for _ in 0..=dice.next(4) {
-        let at = dice.next(octets.len() + 1);
+        let at = dice.next(bytes.len() + 1);
         match dice.next(5) {
-            0 => octets.insert(at, TELLING[dice.next(TELLING.len())]),
-            1 if at < octets.len() => drop(octets.remove(at)),
-            2 if at < octets.len() => octets[at] = TELLING[dice.next(TELLING.len())],
-            3 => octets.truncate(at),
+            0 => bytes.insert(at, TELLING[dice.next(TELLING.len())]),
+            1 if at < bytes.len() => drop(bytes.remove(at)),
+            2 if at < bytes.len() => bytes[at] = TELLING[dice.next(TELLING.len())],
+            3 => bytes.truncate(at),
             _ => {
                 let from = dice.next(other.len() + 1);
-                octets.splice(at..at, other[from..].iter().copied());
+                bytes.splice(at..at, other[from..].iter().copied());
             }
         }
     }
-    octets
+    bytes
 }
 
 fn holds(name: &str, property: fn(&[u8])) {
@@ -77,7 +77,7 @@ fn the_forwarded_address_parser_agrees_with_a_reference() {
 #[test]
 fn only_tokens_of_this_service_are_accepted() {
     holds("token", properties::token);
-    // The seeds that begin with a zero are what the gate makes.
+    // Seeds that begin with a zero are tokens that the service issued.
     for kind in ["access", "refresh"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/token").join(format!("whole-{kind}"));
         let seed = std::fs::read(file).unwrap();

@@ -1,4 +1,5 @@
-//! What is removed at once is bounded, whatever hangs on it: a clean-up holds no writer up.
+//! Housekeeping: a purge works in bounded batches, so that it never blocks writers for long, however many rows depend
+//! on a session.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ struct Waiting {
     count: i64,
 }
 
-/// Whether somebody waits for a lock in this database.
+/// Whether a backend waits for a lock in this database.
 fn somebody_waits(db: &mut Db) -> bool {
     let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     diesel::sql_query(query).get_result::<Waiting>(db).unwrap().count > 0
@@ -34,7 +35,7 @@ fn two_nodes_purging_the_same_tokens_delete_no_session() {
             .write(|db| {
                 sessions::purge(db, before, PORTION)?;
                 let other = scope.spawn(|| store.write(|db| sessions::purge(db, before, PORTION)));
-                // It has looked for the same tokens, and waits for what becomes of them.
+                // It has selected the same tokens and now waits for this transaction.
                 until(Duration::from_secs(30), "the other node to wait", || {
                     (other.is_finished() || somebody_waits(db)).then_some(())
                 });
@@ -56,17 +57,17 @@ fn two_nodes_purging_the_same_tokens_delete_no_session() {
 
 const OWNER: AccountId = AccountId(1);
 
-/// Tokens that a session has had.
+/// Opaque tokens a session.
 const TOKENS: u64 = 25;
 
-/// Rows that may go at once.
+/// Rows deleted in one batch.
 const PORTION: i64 = 10;
 
 fn digest(session: u128, token: u64) -> Vec<u8> {
     [session.to_be_bytes().as_slice(), &token.to_be_bytes()].concat()
 }
 
-/// Three sessions that are over and one that is not, each with the tokens of many refreshes.
+/// Three expired sessions and a live one, each with the tokens of many refreshes.
 fn fill(db: &mut Db) -> Result<(), Error> {
     accounts::insert(db, &account(OWNER.0, AccountStatus::Active))?;
     for number in 1..=4 {

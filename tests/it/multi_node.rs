@@ -1,5 +1,5 @@
-//! Several processes on one database and one keys file, in the moments before they have heard of each other; and sessions
-//! that went through more than one mount.
+//! Several nodes on one database and one keys file, before they have received each other's changes; and sessions used
+//! through more than one mount.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ on_both_backends!(
     the_last_identifier_of_an_account_cannot_be_removed,
 );
 
-/// Another node on the same rows and keys.
+/// Another node on the same database and keys.
 pub fn beside(first: &TestService, tables: &Tables) -> Builder {
     let database = match tables {
         Tables::Sqlite => format!("sqlite://{}", first.folder().join("doorward.db").display()),

@@ -1,5 +1,6 @@
-//! What clients, operators and rows see when the database is gone, hangs, is slow, is locked or has no room: no answer takes
-//! long, none is a lie, nobody loses a session, nothing is half done, and all is well by itself afterwards.
+//! Database outages: what clients, operators and rows see while the database is unreachable, hangs, is slow, is locked
+//! or has no space. No answer waits for the end of the outage, none is wrong, no session is lost, no write is half
+//! done, and the service recovers without intervention.
 
 #[cfg(target_os = "linux")]
 mod disk_full;
@@ -34,7 +35,7 @@ fn a_database_locked_by_another_process_loses_no_session(backend: Backend) {
     day.assert_well_again();
 }
 
-/// A second wait would hold the thread for longer than its client is there, and blame the reads.
+/// A second wait would block the thread beyond the client's timeout, and the metric would blame the reads.
 fn a_refresh_waits_for_the_write_lock_once() {
     let place = Place::on(Backend::Sqlite).set("DATABASE_TIMEOUT", "4s").set("RUST_LOG", "info");
     let node = place.serve(&["serve", "--demo"]);

@@ -1,4 +1,4 @@
-//! Passwords: what a good one is, that every character of it counts, and what changing it, a role or a status ends.
+//! Passwords: the policy, that every character counts, and what a change of password, role or status ends.
 
 use doorward::core::{AccountId, AccountStatus};
 use doorward::testing::TestService;
@@ -114,7 +114,7 @@ fn a_password_change_ends_the_refresh_grace(backend: Backend) {
         assert!(!is_believed(&service, &old.access), "the own old access token is dead");
         let refused = refresh_with(&service, &old.refresh);
         assert_eq!(refused.status, 401, "the own old refresh token was rescued: {}", refused.text());
-        // It may be a tab that asked at the same moment: it must not cost the browser its new cookies.
+        // It may come from a tab that asked at the same moment, which must not cost the browser its new cookies.
         assert!(refused.set_cookies().is_empty());
         new.assert_alive(&service);
         password = (password.1, password.0);
@@ -140,14 +140,14 @@ fn after_two_concurrent_changes_exactly_one_password_works(backend: Backend) {
     for round in 0..10 {
         let name = format!("emily{round}");
         let first = register(&service, &name);
-        // From one session, and from two.
+        // From one session, and from two sessions.
         let second = if round % 2 == 0 { first.clone() } else { sign_in(&service, &name) };
         let browsers = [first, second];
         let new = ["first-harbour-lantern", "second-harbour-lantern"];
         let answers = race(2, move |number| change(&mut browsers[number].clone(), PASSWORD, new[number]));
         let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
         assert!(statuses.contains(&200), "round {round}: {statuses:?}");
-        // The loser may be told that its session or its password is over, or to come back and hear so then.
+        // The loser may be refused for its session or its password, or be told to retry and be refused then.
         assert!(
             statuses.iter().all(|status| [200, 401, 403, 409, 503].contains(status)),
             "round {round}: {statuses:?}"
@@ -163,7 +163,7 @@ fn after_two_concurrent_changes_exactly_one_password_works(backend: Backend) {
     }
 }
 
-/// 128 octets in which no octet repeats its neighbour.
+/// 128 bytes, each different from its neighbours.
 fn longest() -> String {
     (0..128).filter_map(|at| char::from_u32(48 + at * 7 % 75)).collect()
 }
@@ -176,12 +176,12 @@ fn passwords_that_differ_in_any_byte_differ(backend: Backend) {
         for at in rows {
             let mut other = password.clone();
             other.replace_range(at - 1..at, "~");
-            assert_eq!(signed_in(&service, "emily", &other), 401, "octet {at} does not count");
+            assert_eq!(signed_in(&service, "emily", &other), 401, "byte {at} does not count");
         }
         assert_eq!(signed_in(&service, "emily", &password), 200);
     }
     for length in [71, 72, 73, 127] {
-        assert_eq!(signed_in(&service, "emily", &password[..length]), 401, "{length} octets are enough");
+        assert_eq!(signed_in(&service, "emily", &password[..length]), 401, "{length} bytes are enough");
     }
     assert_eq!(signed_in(&service, "emily", &password), 200);
 }
@@ -212,7 +212,7 @@ fn sixty_four_emoji_are_a_valid_password(backend: Backend) {
     assert_eq!(signed_in(&service, "emily", &emoji("🦞")), 401);
     assert_eq!(signed_in(&service, "emily", &emoji("")), 401);
     assert_eq!(signed_in(&service, "emily", &emoji("🦀")), 200);
-    assert_eq!(registered(&service, "bob", &"🦀".repeat(128)), 201, "characters are counted, not octets");
+    assert_eq!(registered(&service, "bob", &"🦀".repeat(128)), 201, "characters are counted, not bytes");
     assert_eq!(signed_in(&service, "bob", &"🦀".repeat(128)), 200);
 }
 
@@ -276,7 +276,7 @@ fn the_minimum_length_is_a_setting(backend: Backend) {
     assert!(backend.service().set("PASSWORD_MIN_LENGTH", "7").try_start().is_err(), "never under 8");
 }
 
-/// Fails unless every token of the list is dead, and so would be a repeated refresh.
+/// Fails unless every token of the list is refused, at a replayed refresh as well.
 fn assert_all_dead(service: &TestService, tokens: &[Tokens]) {
     tokens.iter().for_each(|tokens| tokens.assert_dead(service));
 }

@@ -1,5 +1,5 @@
-//! Acts that end sessions, while sign-ins and refreshes are on their way: once the act is answered, whatever the
-//! others got is dead.
+//! Race conditions: acts that end sessions, concurrent with sign-ins and refreshes. Once the act is answered, the
+//! tokens that the others received are refused.
 
 use std::net::SocketAddr;
 
@@ -40,14 +40,14 @@ fn account_of(browser: &mut Browser) -> AccountId {
     AccountId(browser.get("/auth/me").json()["id"].as_i64().unwrap())
 }
 
-/// An act without a wire would nearly always be first; a few requests put it among the others.
+/// A direct call would nearly always be first; a few requests before it put it among the others.
 fn come_late(address: SocketAddr, round: usize) {
     for _ in 0..round % 4 {
         Request::new("GET", "/healthz").send(address);
     }
 }
 
-/// Fails unless what these answers brought is dead; how many brought anything.
+/// Fails unless the tokens in these answers are refused; returns how many answers had any.
 fn assert_worthless(service: &TestService, answers: &[Response], round: usize) -> usize {
     let brought: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
     for answer in &brought {

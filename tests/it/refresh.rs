@@ -1,4 +1,4 @@
-//! Refresh: the same token always gets the same successor, a lost answer logs nobody out, and a stolen token ends its
+//! Refresh: a token always gets the same successor, a lost answer ends no session, and reuse of a stolen token ends its
 //! session as soon as its owner has moved on.
 
 mod replays;
@@ -35,7 +35,7 @@ on_both_backends!(
 
 const REUSES: &str = "SELECT count(*) FROM audit_events WHERE kind = 'refresh_reuse'";
 
-/// A grace and a moment.
+/// Just longer than the grace.
 const PAST_THE_GRACE: Duration = Duration::from_millis(10_001);
 
 fn refreshed(service: &TestService, token: &str) -> Tokens {
@@ -51,7 +51,7 @@ fn generation(tokens: &Tokens) -> i64 {
     of(&tokens.refresh)
 }
 
-/// Fails unless the answer says that the token was used before, and drops the cookies.
+/// Fails unless the answer reports reuse and clears the cookies.
 fn assert_reuse(answer: &Response) {
     assert_eq!(answer.status, 401, "{}", answer.text());
     assert_eq!(code(answer), "refresh_token_reused");
@@ -85,7 +85,8 @@ fn tabs_that_refresh_together_stay_signed_in(backend: Backend) {
     for round in 0..25 {
         service.advance(Duration::from_mins(14));
         let (address, token) = (service.address(), jar.refresh.clone());
-        // Some tabs use what they got at once, so that the child is confirmed while others still come with the parent.
+        // Some tabs use their tokens immediately, so that the successor is confirmed while others still send the
+        // parent.
         let answers = race(6, move |tab| {
             let cookie = format!("refreshToken={token}");
             let answer = Request::new("POST", "/auth/refresh").cookie_header(&cookie).send(address);
@@ -113,7 +114,8 @@ fn a_replay_within_the_grace_gets_the_same_bytes(backend: Backend) {
         service.advance(Duration::from_millis(step));
         assert_eq!(refreshed(&service, &first.refresh), second, "{step} ms later, the child in use");
     }
-    // The child may have been made long before it was used; then its access token has aged, and a younger one comes.
+    // The successor may have been issued long before its first use; its access token has then aged, and a newer one is
+    // returned.
     service.advance(Duration::from_millis(7_500));
     let late = refreshed(&service, &first.refresh);
     assert_eq!(late.refresh, second.refresh);
@@ -247,7 +249,7 @@ fn reuse_of_an_older_generation_ends_the_session_without_grace(backend: Backend)
     third.assert_dead(&service);
     second.assert_dead(&service);
     assert_eq!(tables.number(&service, REUSES), 1);
-    // A client that sends it in the body has no cookies that could be its own.
+    // A client that sends it in the body has no session cookies.
     let body = json!({ "refreshToken": first.refresh }).to_string();
     let in_body = Request::new("POST", "/auth/refresh").json(&body).send(service.address());
     assert_eq!(in_body.status, 401, "{}", in_body.text());
@@ -320,7 +322,7 @@ fn a_signing_key_rotation_ends_no_session(backend: Backend) {
     for _ in 0..2 {
         let key = service.core().rotate_signing_key(None).unwrap().id;
         service.core().keep_up().unwrap();
-        // A new key signs once every node has had time to read it.
+        // A new key signs once every node has had the time to read it.
         service.advance(Duration::from_secs(2));
         service.core().keep_up().unwrap();
         assert!(is_believed(&service, &old.access), "an access token outlives the change of keys");
@@ -376,7 +378,7 @@ fn metrics_count_each_outcome_once(backend: Backend) {
     refreshed(&service, &first.refresh);
     assert!(is_believed(&service, &second.access));
     service.advance(Duration::from_secs(11));
-    // A reuse, which ends the session, and then a refusal.
+    // Reuse, which ends the session, and then a refusal.
     for spent in [&first.refresh, &second.refresh] {
         assert_eq!(refresh_with(&service, spent).status, 401);
     }

@@ -1,5 +1,5 @@
-//! Secrets that are easy to find are given to the real binary in every way it takes them, while it logs all it can; then
-//! they are looked for where they should not be: in logs, in answers that do not issue them, in the rows.
+//! Secret leaks: marked secrets are given to the real binary in every way that it accepts them, at the most verbose log
+//! level, and are then searched for where they must not be: in logs, in answers that do not issue them, in rows.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::support::{Backend, on_both_backends};
 
 on_both_backends!(no_secret_leaks_into_logs_answers_or_rows);
 
-/// Stands in every secret that is typed, so that one search finds them all.
+/// Part of every secret that is typed, so that one search finds them all.
 const CANARY: &str = "kanarie";
 const PIN: &str = "918273645546";
 const NEW_PIN: &str = "564738291001";
@@ -25,7 +25,7 @@ const JWT_SECRET: &str = "kanarieX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
 const PEPPER: &str = "kanarieQ4mWv8RtYc2Lk6NfHs0Xb9GpDj3Ue7AoTi5KyVw1Er";
 const METRICS_TOKEN: &str = "kanarieT7kWv8RtYc2Lk6NfHs0Xb9GpDj3Ue7A";
 
-/// A running service, and every token that it has issued.
+/// A running service and every token that it has issued.
 struct Walk {
     place: Place,
     node: Node,
@@ -43,7 +43,7 @@ fn texts(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The tokens that an answer brings: cookies, and members that are called so.
+/// The tokens in an answer: cookies, and members with a token's name.
 fn tokens_of(answer: &Response) -> Vec<String> {
     let of_cookies = answer.headers_named("Set-Cookie").into_iter().filter_map(|line| {
         let value = line.split(';').next()?.split_once('=')?.1;
@@ -64,7 +64,7 @@ fn tokens_of(answer: &Response) -> Vec<String> {
     found
 }
 
-/// What alone would be of use: a JWT's payload and signature, or the whole of another token.
+/// The parts that are usable by themselves: a JWT's payload and signature, or the whole of an opaque token.
 fn telling_parts(secret: &str) -> Vec<&str> {
     let parts: Vec<&str> = secret.split('.').collect();
     if secret.starts_with("eyJ") && parts.len() == 3 { parts[1..].to_vec() } else { vec![secret] }
@@ -78,7 +78,7 @@ impl Walk {
         Self { place, node, issued: BTreeSet::new(), asked: 0 }
     }
 
-    /// Sends, and looks for what it should not say: anything typed, and any token of before.
+    /// Sends the request and searches the answer for anything typed and for any token issued before.
     fn ask(&mut self, request: &Request) -> Response {
         let answer = self.node.send(request);
         assert!(answer.status < 500, "{request:?}: {}", answer.text());
@@ -141,7 +141,7 @@ impl Walk {
         self.reuse();
     }
 
-    /// A token that was spent two refreshes ago, which is logged as an alarm.
+    /// A token two generations old, whose reuse is logged as an alarm.
     fn reuse(&mut self) {
         let body = json!({ "username": "emily-k", "password": typed("new"), "tokens": "body" });
         let entered = self.post("/auth/login", &body);
@@ -188,7 +188,7 @@ impl Walk {
         }
     }
 
-    /// Secrets where none belong, which a careless log writes down.
+    /// Secrets in places where none belong, which careless logging would write down.
     fn slips(&mut self) {
         let token = self.issued.iter().find(|token| token.starts_with("eyJ")).unwrap().clone();
         let secret = typed("query");
@@ -216,7 +216,7 @@ impl Walk {
                 .header("Origin", "https://evil.example")
                 .json(&json!({ "password": typed("evil") }).to_string()),
         );
-        // Heads that no HTTP parser takes: it must not quote them.
+        // Request heads that the HTTP parser rejects: its log must not quote them.
         for head in [
             format!(
                 "GET /auth/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\0\r\nConnection: close\r\n\r\n"
@@ -252,7 +252,7 @@ impl Walk {
     }
 }
 
-/// Everything in the tables: SQLite's files octet by octet, PostgreSQL's rows as text.
+/// All stored data: the bytes of SQLite's files, PostgreSQL's rows as text.
 fn rows(place: &Place, backend: Backend) -> Vec<u8> {
     match backend {
         Backend::Sqlite => {
@@ -271,7 +271,7 @@ fn rows(place: &Place, backend: Backend) -> Vec<u8> {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().fold(String::new(), |text, octet| text + &format!("{octet:02x}"))
+    text.bytes().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[expect(clippy::print_stdout, reason = "how long the walk was")]
@@ -295,7 +295,7 @@ fn no_secret_leaks_into_logs_answers_or_rows(backend: Backend) {
     let secrets: Vec<&str> = walk.issued.iter().flat_map(|token| telling_parts(token)).chain(typed).collect();
     for secret in secrets {
         for (name, text) in [("stdout", &stdout), ("stderr", &stderr)] {
-            // The greeting of a demonstration says what everybody knows.
+            // The banner of a demo prints its well-known passwords.
             let lines = text.lines().filter(|line| !(name == "stdout" && line.contains("everybody knows")));
             let found = lines.map(str::to_lowercase).find(|line| line.contains(&secret.to_lowercase()));
             assert_eq!(found, None, "{secret} stands in {name}");

@@ -1,4 +1,5 @@
-//! A logout is a logout: at once, whatever is left of the tokens, however often it is asked for.
+//! Sign-out: once a logout is answered, every token of the session is refused, in whatever state they are and however
+//! often it is repeated.
 
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ fn post_with(path: &str, tokens: &Tokens) -> Request {
     Request::new("POST", path).cookie_header(&cookies)
 }
 
-/// The ids of an account's sessions, the one that asks first.
+/// The ids of an account's sessions, the current one first.
 fn sessions(browser: &mut Browser) -> Vec<String> {
     let list = browser.get("/auth/sessions").json();
     let mut list = list["sessions"].as_array().unwrap().clone();
@@ -103,7 +104,7 @@ fn a_refresh_token_alone_signs_out(backend: Backend) {
     let by_cookie = Request::new("POST", "/auth/logout").cookie_header(&format!("refreshToken={}", tokens.refresh));
     assert_signed_out(&by_cookie.send(service.address()));
     assert_dead(&service, &tokens);
-    // The tab that was closed before the answer came holds the parent.
+    // The tab that was closed before the answer arrived still holds the parent.
     let parent = tokens_of(&service, "emily");
     let child = Tokens::set_by(&refresh_with(&service, &parent.refresh));
     let by_parent = Request::new("POST", "/auth/logout").cookie_header(&format!("refreshToken={}", parent.refresh));
@@ -162,7 +163,7 @@ fn a_token_of_an_ended_session_ends_no_later_one(backend: Backend) {
 fn forged_tokens_end_no_session(backend: Backend) {
     let service = backend.service().start();
     let live = Tokens::held_by(&register(&service, "emily"));
-    // The same session and account numbers, signed with another service's key.
+    // The same session and account ids, signed with another service's key.
     let foreign = Tokens::held_by(&register(&TestService::start(), "emily"));
     let rubbish = Tokens { access: "a.b.c".to_owned(), refresh: "rubbish".to_owned() };
     let swapped = Tokens { access: live.refresh.clone(), refresh: live.access.clone() };
@@ -193,7 +194,7 @@ fn a_logout_ends_the_refresh_grace(backend: Backend) {
     }
 }
 
-/// So many sessions, each signed out while three refreshes of it are on their way; whatever they got is dead.
+/// Ends that many sessions, each concurrently with three refreshes of it; whatever those received must be refused.
 fn race_refreshes_against(backend: Backend, path: &'static str, rounds: usize) {
     let service = backend.service().start();
     register(&service, "emily");

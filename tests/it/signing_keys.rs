@@ -1,5 +1,6 @@
-//! Signing keys of every algorithm: what they sign lives and dies alike, a switch signs nobody out, a retired key takes
-//! everything under it along. The public halves are in offline.rs, forgeries in confusion.rs, the commands in commands.rs.
+//! Signing keys of every algorithm: their tokens behave alike, switching the algorithm ends no session, and retiring a
+//! key ends everything signed with it. The public halves are tested in jwks.rs, forgeries in key_confusion.rs, the
+//! commands in commands.rs.
 
 mod commands;
 mod jwks;
@@ -25,17 +26,17 @@ on_both_backends!(
     a_rotation_prunes_exactly_the_keys_without_live_tokens,
 );
 
-/// As words of the setting, and as a token's header says it.
+/// The setting's value, and the name in a token's header.
 const ALGORITHMS: [(&str, &str); 3] = [("hs256", "HS256"), ("eddsa", "EdDSA"), ("es256", "ES256")];
 
-/// Longer than a new key of any algorithm waits.
+/// Longer than the propagation delay of a new key of any algorithm.
 const SETTLED: Duration = Duration::from_secs(61);
 
 fn with(backend: Backend, algorithm: &str) -> Builder {
     backend.service().set("TOKEN_ALGORITHM", algorithm)
 }
 
-/// Another node on the same rows and keys.
+/// Another node on the same database and keys.
 fn beside(first: &TestService, tables: &Tables) -> Builder {
     let database = match tables {
         Tables::Sqlite => format!("sqlite://{}", first.folder().join("doorward.db").display()),
@@ -53,7 +54,7 @@ fn algorithm_of(token: &str) -> String {
     parts_of(token).0["alg"].as_str().unwrap().to_owned()
 }
 
-/// Rotates, and lets the key come to work on this node.
+/// Rotates, and waits until this node signs with the key.
 fn rotate(service: &TestService, algorithm: TokenAlgorithm) -> String {
     let id = service.core().rotate_signing_key(Some(algorithm)).unwrap().id;
     service.advance(SETTLED);
@@ -73,7 +74,7 @@ fn each_algorithm_signs_in_refreshes_and_signs_out(backend: Backend) {
         let second = first.assert_alive(&service);
         assert_eq!(algorithm_of(&second.access), name);
         let third = second.assert_alive(&service);
-        // The refresh tokens moved on behind the browser's back.
+        // The refresh token was rotated outside the browser.
         browser.set_cookie("refreshToken", &third.refresh);
         browser.set_cookie("accessToken", &third.access);
         assert_eq!(browser.post_empty("/auth/logout").status, 200);
@@ -135,7 +136,7 @@ fn switching_the_algorithm_ends_no_session(backend: Backend) {
     assert_eq!(needed, [7, 0, 0, 0, 1]);
 }
 
-/// Access and refresh token of three wires: one that rotates, one that does not, one whose refresh token is a UUID.
+/// Access and refresh token of three contracts: one that rotates, one that does not, one whose refresh token is a UUID.
 fn on_three_wires(service: &TestService) -> Vec<(&'static str, String, String)> {
     let native =
         post(service, "/auth/login", &json!({ "username": "emilys", "password": "emilyspass", "tokens": "body" }));
@@ -169,14 +170,15 @@ fn retiring_a_key_ends_its_tokens_and_sessions_on_every_node(backend: Backend) {
         let old = key_id(&held[0].1);
         let refused = service.core().retire_key(&old).unwrap_err().to_string();
         assert!(refused.contains("only signing key") && refused.contains("keys rotate"), "{refused}");
-        // Known to every node in a second: an access token of /pin lives for a minute.
+        // Every node has read it after a second: an access token of /pin is valid for a minute.
         let new = service.core().rotate_signing_key(Some(TokenAlgorithm::Hs256)).unwrap().id;
         let other = beside(&service, &tables).start();
         for node in [&service, &other] {
             node.advance(Duration::from_secs(2));
             node.core().keep_up().unwrap();
         }
-        // The wire that does not rotate gets an access token under the new key; its session stays under the old one.
+        // The contract that does not rotate gets an access token under the new key; its session stays under the old
+        // one.
         let kept = refreshed_on(&service, "/pin", &held[1].1, &held[1].2).set_cookies();
         assert_eq!((kept.len(), kept[0].name.as_str(), key_id(&kept[0].value)), (1, "accessToken", new.clone()));
         let survivor = on_three_wires(&service);
@@ -203,7 +205,7 @@ fn retiring_a_key_ends_its_tokens_and_sessions_on_every_node(backend: Backend) {
     }
 }
 
-/// By hand, with the sessions' rows as they were: the key alone decides.
+/// Removed by hand, with the sessions' rows unchanged: the key alone decides.
 fn removing_a_key_invalidates_refresh_tokens_of_every_shape(backend: Backend) {
     let service = with(backend, "eddsa").demo().start();
     let held = on_three_wires(&service);
@@ -217,7 +219,8 @@ fn removing_a_key_invalidates_refresh_tokens_of_every_shape(backend: Backend) {
     assert_eq!(left.len(), text.lines().count() - 1);
     std::fs::write(&file, left.join("\n") + "\n").unwrap();
     service.core().keep_up().unwrap();
-    // That of the envelope was spent, and its successor not yet seen: who can make it must not get the successor.
+    // The envelope's token was spent and its successor not yet used: the holder of the removed key can compute the
+    // successor and must not get it.
     for (mount, _, refresh) in &held {
         let answer = refreshed_on(&service, mount, "", refresh);
         assert_eq!(answer.status, 401, "{mount}: {}", answer.text());

@@ -1,4 +1,5 @@
-//! Guessing is slow: failures in a row cost a wait, whoever they aim at, and a wait lets nothing be tried.
+//! Throttle: consecutive failures cost a growing wait, by account, by trusted device and by address, and during a wait
+//! no secret is checked.
 
 use std::time::Duration;
 
@@ -127,7 +128,7 @@ fn parallel_first_failures_are_all_counted(backend: Backend) {
     wait_of(&attempt(&service, "emily", PASSWORD));
 }
 
-/// From an address of its own, so that only what it aims at is counted.
+/// From a unique address, so that only the failures of the account count.
 fn guess(service: &TestService, number: usize, body: &serde_json::Value) -> Response {
     let address = format!("192.0.{}.{}", number / 250, number % 250 + 1);
     let request = Request::new("POST", "/auth/login").header("x-forwarded-for", address);
@@ -146,7 +147,7 @@ fn right() -> String {
     json!({ "username": "emily", "password": PASSWORD }).to_string()
 }
 
-/// Its cookies, but for those of the session.
+/// A browser with the trusted-device cookie alone.
 fn known(service: &TestService, device: &str) -> Browser {
     let mut browser = Browser::new(service.address());
     browser.set_cookie("deviceToken", device);
@@ -157,7 +158,7 @@ fn the_owner_signs_in_from_a_trusted_device_during_an_attack(backend: Backend) {
     let service = behind_a_proxy(backend);
     let device = register(&service, "emily").cookie("deviceToken").unwrap();
     for round in 0..20 {
-        // A success forgives strangers too, so each round they are shut out anew.
+        // A success resets the failures of strangers too, so they are blocked anew in each round.
         let answers: Vec<u16> = (0..8).map(|n| guess(&service, round * 8 + n, &wrong()).status).collect();
         assert_eq!(answers, [401, 401, 401, 401, 401, 429, 429, 429]);
         assert_eq!(
@@ -190,7 +191,7 @@ fn a_trusted_device_cookie_of_another_account_or_forged_has_no_effect(backend: B
         let answer = known(&service, made_up).post("/auth/login", &right());
         assert_eq!(wait_of(&answer), 60, "{made_up}");
     }
-    // A device that serves two accounts is known for both.
+    // A device used for two accounts is trusted by both.
     let mut shared = known(&service, &device);
     let body = json!({ "username": "mallory", "password": PASSWORD }).to_string();
     service.advance(Duration::from_secs(61));

@@ -1,4 +1,4 @@
-//! What people do: they want to go somewhere, sign in on the way, have two tabs and two devices, and leave.
+//! User journeys: follow a deep link, sign in on the way, use two tabs and two devices, sign out.
 
 use super::site::Site;
 use super::webdriver::{Chromium, Kept};
@@ -19,7 +19,7 @@ fn sign_in(browser: &Chromium, password: &str) {
     browser.click("button[type=submit]");
 }
 
-/// A session from another device, straight at the service.
+/// Signs in from another device, directly at the service.
 fn sign_in_elsewhere(site: &Site) -> Browser {
     let mut browser = Browser::new(site.service.address());
     let body = serde_json::json!({ "username": "emily", "password": PASSWORD }).to_string();
@@ -39,7 +39,7 @@ fn of_session(cookies: Vec<Kept>) -> Vec<Kept> {
     cookies.into_iter().filter(|cookie| names.contains(&cookie.name.as_str())).collect()
 }
 
-/// A refused sign-in is an error of the network to a console; anything else is one of ours.
+/// The console reports a refused sign-in as a network error; every other message is a defect of ours.
 fn assert_no_complaint(browser: &Chromium) {
     let expected =
         |line: &String| line.contains("/login") && line.contains("the server responded with a status of 401");
@@ -83,7 +83,7 @@ fn walk(site: &Site, browser: &Chromium) {
     let kept = of_session(browser.cookies());
     assert_eq!(kept.len(), 2, "{kept:?}");
     for cookie in &kept {
-        // A domain without a dot in front is this host's alone.
+        // A domain without a leading dot means a host-only cookie.
         let place = (cookie.domain.as_str(), cookie.path.as_str(), cookie.same_site.as_str());
         assert_eq!(place, ("app.example.com", "/", "Lax"), "{cookie:?}");
         assert!(cookie.secure && cookie.http_only, "{cookie:?}");

@@ -1,5 +1,5 @@
-//! Refreshes and logouts that meet on different nodes: the table decides, whichever node is asked, and every node
-//! makes the same successor.
+//! Concurrent refreshes and logouts on different nodes: the table decides, whichever node is asked, and every node
+//! derives the same successor.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

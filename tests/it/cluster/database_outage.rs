@@ -1,5 +1,5 @@
-//! The whole database goes away, by a crash or by standing still: every node is right or refuses, nothing that was
-//! answered is lost, and all are right again by themselves.
+//! Outage of the shared database, by a crash or a freeze: every node answers correctly or with 503, nothing
+//! acknowledged is lost, and all nodes recover without intervention.
 
 use std::time::Instant;
 
@@ -24,14 +24,14 @@ fn a_crashed_or_frozen_database_loses_nothing_and_revives_no_session() {
         let frozen = cluster.freeze();
         Box::new(|| drop(frozen))
     };
-    // They mostly wait, so they do it together.
+    // The cases mostly wait, so they run concurrently.
     std::thread::scope(|scope| {
         scope.spawn(|| rides_out("crash", crash));
         scope.spawn(|| rides_out("standstill", standstill));
     });
 }
 
-/// Begins an outage; what it gives ends it.
+/// Starts an outage; the returned closure ends it.
 type Begin = for<'a> fn(&'a Cluster) -> Box<dyn FnOnce() + 'a>;
 
 fn rides_out(what: &str, cut: Begin) {
@@ -65,7 +65,8 @@ fn rides_out(what: &str, cut: Begin) {
     assert_logged(what, &logs);
 }
 
-/// During the outage: what was ended just before stays or becomes dead, and what lives is believed only for a while.
+/// During the outage: sessions ended just before stay or become refused, and live ones are accepted for a bounded time
+/// only.
 fn watch(
     what: &str,
     nodes: [&TestService; 2],
@@ -73,7 +74,8 @@ fn watch(
     (ended_at, began): (Instant, Instant),
 ) {
     assert_eq!(who(nodes[0], &ended.access).status, 401, "memory knows without the table");
-    // The second may not have heard before the database went; then it must have stopped believing anybody in time.
+    // The second node may not have received the revocations before the outage; it must then have stopped accepting any
+    // session in time.
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let believed = until_refused(nodes[1], ended, ended_at);
@@ -91,7 +93,7 @@ fn watch(
     });
 }
 
-/// An operator finds when it began and when it was over, once each.
+/// The log says once when the outage began and once when it ended.
 fn assert_logged(what: &str, node: &Node) {
     let lines = ["the database does not answer", "the database answers again"];
     until(SOON, "the log's line of the end", || node.stderr().contains(lines[1]).then_some(()));

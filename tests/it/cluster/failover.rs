@@ -1,5 +1,5 @@
-//! The primary dies and its asynchronous replica takes over, without the last of what the primary had answered: its
-//! numbers of revocations begin again below what the nodes have seen. No logout that is answered from then on is missed.
+//! Failover to an asynchronous replica: the primary crashes, and the replica lacks its last commits, so that revocation
+//! ids restart below what the nodes have seen. No logout answered from then on is missed.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use crate::support::{Tokens, is_soak, on_postgres, print_figure, register};
 
 on_postgres!(no_logout_is_missed_after_a_failover);
 
-/// More than the numbers that PostgreSQL sets aside ahead (32), so that the new primary gives some of them out again.
+/// More than the sequence values that PostgreSQL logs ahead (32), so that the new primary issues some of them again.
 const LOST: i64 = 300;
 
-/// Longer than a poll looks back: the nodes have done with every number that they saw. Only the long job waits for it.
+/// Longer than a poll's overlap window: the nodes have passed every id that they saw. Only the long job waits for it.
 const DONE_WITH: Duration = Duration::from_secs(13);
 
 fn no_logout_is_missed_after_a_failover() {
@@ -63,7 +63,7 @@ fn catch_up(primary: &Cluster, standby: &Cluster) {
     until(super::SOON, "the replica", || (standby.psql("postgres", &query) == "t").then_some(()));
 }
 
-/// The replica lags behind from here on.
+/// Stops replication: the replica lags from here on.
 fn stop_following(standby: &Cluster) {
     standby.psql("postgres", "ALTER SYSTEM SET primary_conninfo = ''");
     standby.psql("postgres", "SELECT pg_reload_conf()");
@@ -71,7 +71,7 @@ fn stop_following(standby: &Cluster) {
     until(super::SOON, "the replica to lag", || (standby.psql("postgres", query) == "0").then_some(()));
 }
 
-/// Revocations that the replica will not have.
+/// Writes revocations that the replica will not have.
 fn lose(primary: &Cluster, url: &str) {
     let rows = format!(
         "INSERT INTO revocations (session_id, created_at, expires_at) \

@@ -1,5 +1,5 @@
-//! One node's link to the database is cut, in silence or with an error, while the others go on ending sessions: the
-//! node is right or refuses, says so in its metrics, and is right again by itself.
+//! Network partition: one node's link to the database is cut, silently or with an error, while other nodes end
+//! sessions. The node answers correctly or with 503, shows the cut in its metrics, and recovers without intervention.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::support::{Tokens, on_postgres, postgres, print_figure, refresh_with, 
 
 on_postgres!(a_partitioned_node_is_right_or_refuses_and_recovers);
 
-/// How a link is cut, how it is mended, and whether that takes a new connection.
+/// How a link is cut, how it is restored, and whether that takes a new connection.
 type Way = (&'static str, fn(&Link) -> Cut, fn(Cut), bool);
 
 const WAYS: [Way; 3] = [
@@ -22,7 +22,7 @@ const WAYS: [Way; 3] = [
 ];
 
 fn a_partitioned_node_is_right_or_refuses_and_recovers() {
-    // They mostly wait, so they do it together.
+    // The cases mostly wait, so they run concurrently.
     std::thread::scope(|scope| {
         WAYS.iter().for_each(|way| drop(scope.spawn(|| rides_out_a_cut(way))));
     });
@@ -60,7 +60,7 @@ fn rides_out_a_cut((how, cut, mend, reconnects): &Way) {
     Tokens::set_by(&refresh_with(&far, &alive.refresh));
     until_shown(&far, "doorward_feed_connected", |connected| connected > 0.0);
     assert_eq!(metric(&far, "doorward_feed_connections_total") >= 2.0, *reconnects);
-    // Whether the one that was asked during the cut had its effect or not, asking again settles it.
+    // Whether or not the logout sent during the cut took effect, repeating it settles the state.
     outlived(&near, &own.access, logged_out(&far, &own));
     let last = new_session(&near, "emily");
     assert_eq!(who(&far, &last.access).status, 200);

@@ -1,5 +1,5 @@
-//! How fast the others hear: of logouts by the thousand, of every other act that ends sessions, and of one that nobody
-//! was told about.
+//! Revocation feed: how soon the other nodes learn of a logout, of every other session end, and of a revocation whose
+//! notification was lost.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use doorward::core::{AccountId, AccountStatus};
 use doorward::testing::TestService;
 use serde_json::json;
 
-use super::{MAX_STALE, beside, logged_out, new_session, node, outlived, who};
+use super::{MAX_STALE, beside, logged_out, new_session, node, outlived, until_shown, who};
 use crate::support::http::Request;
-use crate::support::{PASSWORD, Tokens, on_postgres, postgres, print_figure, register};
+use crate::support::{PASSWORD, Tokens, is_soak, on_postgres, postgres, print_figure, register};
 
 on_postgres!(
     a_thousand_logouts_reach_the_other_nodes_by_notification,
@@ -19,10 +19,10 @@ on_postgres!(
 
 const LOGOUTS: usize = 1000;
 
-/// How many clients log out at the same time.
+/// Clients that log out concurrently.
 const CLIENTS: usize = 2;
 
-/// What a poll alone could not reach: a node polls twice a second.
+/// A delay that polling alone cannot reach, since a node polls twice a second.
 const OF_A_NOTICE: Duration = Duration::from_millis(100);
 
 fn a_thousand_logouts_reach_the_other_nodes_by_notification() {
@@ -45,11 +45,15 @@ fn a_thousand_logouts_reach_the_other_nodes_by_notification() {
         at(990),
         at(1000),
     ));
-    assert!(at(500) < OF_A_NOTICE, "this is how fast a poll is");
     assert!(at(1000) <= MAX_STALE);
+    assert!(!is_soak() || at(500) < OF_A_NOTICE, "this is how fast a poll is");
+    for other in &others {
+        // A feed that reconnected has missed some notifications and read those rows from the table.
+        until_shown(other, "doorward_feed_notices_total", |notices| notices >= 900.0);
+    }
 }
 
-/// For each of a client's logouts and each other node, how long it was believed there.
+/// For each logout of a client and each other node, how long the token was still accepted there.
 fn delays_of_logouts(first: &TestService, others: &[TestService]) -> Vec<Duration> {
     let mut delays = vec![];
     for _ in 0..LOGOUTS / CLIENTS {
@@ -66,7 +70,7 @@ fn delays_of_logouts(first: &TestService, others: &[TestService]) -> Vec<Duratio
 
 type Act = fn(&TestService, AccountId, &Tokens);
 
-/// What ends sessions, done on one node by a session that is not the one that must die.
+/// The acts that end sessions, done on one node by a session other than the one that must end.
 const ACTS: [(&str, Act); 5] = [
     ("logout-all", |node, _, by| {
         let body = json!({ "refreshToken": by.refresh }).to_string();
@@ -100,7 +104,7 @@ fn every_kind_of_session_end_reaches_the_other_nodes() {
     }
 }
 
-/// The row is there and no notice was sent, as after a fault between the two, or from an old tool.
+/// The row is written and no notification sent, as after a failure between the two, or by an old tool.
 fn a_revocation_with_a_lost_notification_is_found_by_the_poll() {
     let url = postgres::new_database();
     let first = node(&url).start();

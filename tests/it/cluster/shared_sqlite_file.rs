@@ -1,5 +1,5 @@
-//! Two processes on one SQLite file: there are no notices, so the poll tells the other, and so does an operator's command
-//! to a running service.
+//! Two processes on one SQLite file: without notifications, polling carries revocations from one to the other, and so
+//! it does for an operator's command beside a running service.
 
 use std::time::{Duration, Instant};
 

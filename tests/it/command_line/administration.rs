@@ -1,4 +1,5 @@
-//! What an operator does to accounts, sessions and keys, and that a running service hears of it in time.
+//! Administration commands for accounts, sessions and keys, and that a running service applies them within the promised
+//! time.
 
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ fn an_invalid_account_command_says_why_and_changes_nothing(backend: Backend) {
     let place = with_emily(backend);
     let before = place.succeed(&["account", "list"], "");
     for (arguments, input, told) in [
-        // No terminal here, so it cannot ask.
+        // Without a terminal there is no prompt.
         (&["account", "add", "--username", "bob"][..], "", "--password-stdin"),
         (&["account", "set-password", "emily"], "", "--password-stdin"),
         (&["account", "set-pin", "emily"], "", "--pin-stdin"),
@@ -104,7 +105,7 @@ fn an_invalid_account_command_says_why_and_changes_nothing(backend: Backend) {
     place.serve(&[]).sign_in("emily", PASSWORD);
 }
 
-/// Waits until a running service no longer believes a token, as long as is promised and no longer.
+/// Waits until the running service refuses the token, within the promised time.
 fn assert_dies(node: &Node, access: &str, what: &str) {
     until(SOON, what, || (!node.believes(access)).then_some(()));
 }
@@ -207,7 +208,7 @@ fn new_secrets_work_immediately_and_old_ones_stop(backend: Backend) {
     assert_eq!(status(PASSWORD), 200);
     place.succeed(&["account", "set-password", "emily", "--password-stdin"], "silver-kettle-morning\n");
     assert_eq!((status(PASSWORD), status("silver-kettle-morning")), (401, 200));
-    // Only the line's end goes: a space is a part of a password.
+    // Only the line break is stripped: a space is part of a password.
     place.succeed(&["account", "set-password", "emily", "--password-stdin"], " silver kettle morning \n");
     assert_eq!((status("silver kettle morning"), status(" silver kettle morning ")), (401, 200));
 }
@@ -257,7 +258,7 @@ fn tokens_of_a_removed_signing_key_are_refused(backend: Backend) {
     let pulled = format!("hs256 {} ", key_id(&old));
     let left: Vec<&str> = keys.lines().filter(|line| !line.starts_with(&pulled)).collect();
     assert_eq!(left.len(), keys.lines().count() - 1);
-    // Written over it, so that it keeps its mode.
+    // Overwritten in place, so that the file keeps its mode.
     std::fs::write(place.file("doorward.keys"), left.join("\n") + "\n").unwrap();
     assert_dies(&node, &old, "the end of the old key");
     assert_eq!(refresh_status(&node, &old_refresh), 401);

@@ -1,5 +1,5 @@
-//! `doorward doctor`: each thing that will not work is named with its way out, and a walk finds what a proxy in front
-//! does to cookies, headers and answers.
+//! `doorward doctor`: every problem is named with its remedy, and the URL check finds what a proxy does to cookies,
+//! headers and answers.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -40,7 +40,7 @@ fn every_problem_is_named_with_its_remedy() {
         let ran = place.run(&["doctor"]);
         assert!(!ran.status.success(), "{settings:?}");
         assert!(wrongs(&ran).iter().any(|line| line.contains(expected)), "{settings:?}: {ran:?}");
-        // What is wrong is not praised in the next line.
+        // A problem is not contradicted by the next line.
         let praised = ran.stdout.contains("ok    clients' addresses come from the proxies named");
         assert!(!praised || !expected.contains("everybody"), "{}", ran.stdout);
         assert!(ran.stderr.contains("will not work"), "{}", ran.stderr);
@@ -140,7 +140,7 @@ fn the_url_check_names_the_first_thing_that_a_proxy_breaks() {
 
 type Rewrite = fn(String) -> Option<String>;
 
-/// Something in front that rewrites each header line on its way. Its thread ends with the test's process.
+/// A proxy that rewrites each header line. Its thread ends with the test process.
 fn proxy(service: SocketAddr, to_service: Rewrite, to_client: Rewrite) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -161,7 +161,7 @@ fn pass(client: &TcpStream, service: SocketAddr, to_service: Rewrite, to_client:
     to.write_all(&answer)
 }
 
-/// One message, rewritten, told to be the last of its connection.
+/// One message, rewritten and marked as the last of its connection.
 fn read_one(stream: &mut TcpStream, rewrite: Rewrite) -> std::io::Result<Vec<u8>> {
     let mut reader = BufReader::new(stream);
     let (mut message, mut length) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! Starts: the first one, the demonstration, tables left to `migrate`, two nodes at once.
+//! Startup: the first start, the demo, migrations by `migrate`, concurrent starts of nodes.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ fn a_first_start_creates_private_files_and_prints_its_address() {
     let registered = node.post("/auth/register", &json!({ "username": "emily", "password": "quiet-harbour-lantern" }));
     assert_eq!(registered.status, 201, "{}", registered.text());
     drop(node);
-    // Killed, not stopped: what was answered is on disk.
+    // Killed without a shutdown: acknowledged writes are on disk.
     let again = place.serve(&["serve"]);
     assert!(!again.stdout().contains("ran)") && !again.stdout().contains("made now"), "{}", again.stdout());
     again.sign_in("emily", "quiet-harbour-lantern");
@@ -177,10 +177,10 @@ fn nodes_started_together_on_an_empty_database_all_start(backend: Backend) {
     }
 }
 
-/// The tables may take another node longer to make than any request may wait.
+/// Another node's migration may take longer than DATABASE_TIMEOUT.
 #[test]
 fn a_start_waits_for_another_nodes_migration() {
-    let place = Place::on(Backend::Sqlite);
+    let place = Place::on(Backend::Sqlite).set("DATABASE_TIMEOUT", "1s");
     let file = place.file("doorward.db");
     let mut other = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
     other.batch_execute("PRAGMA journal_mode = WAL; BEGIN EXCLUSIVE").unwrap();

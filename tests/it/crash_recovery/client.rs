@@ -1,5 +1,5 @@
-//! A client under way: a random mix of acts, each written down once it was acknowledged, until an answer does not come.
-//! An answer that says no is a failure here: the client does nothing that may be refused.
+//! Random client: a random mix of acts, each recorded once it is acknowledged, until an answer is missing. A refusal is
+//! a failure here, since the client does nothing that may be refused.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,13 +7,13 @@ use super::ledger::{Doubt, Held, Ledger, Person, Unanswered, Wire, tokens_of};
 use crate::support::PASSWORD;
 use crate::support::rng::Dice;
 
-/// Sessions that one person keeps at most.
+/// The most sessions of one account.
 const SESSIONS: usize = 4;
 
-/// People that a client is busy with at a time; older ones rest and must be found as they were left.
+/// Accounts that a client acts for at a time; older ones rest and must be found as they were left.
 const BUSY: usize = 4;
 
-/// A client: its number, its chance, its writing.
+/// A client: its number, its random numbers, its ledger.
 pub struct Client {
     number: usize,
     pub dice: Dice,
@@ -25,7 +25,7 @@ impl Client {
         (0..clients).map(|number| Self { number, dice: dice.part(), ledger: Ledger::default() }).collect()
     }
 
-    /// Acts until told to stop, or until an answer does not come: then the act is in doubt.
+    /// Acts until stopped, or until an answer is missing: that act is then in doubt.
     pub fn act_until(&mut self, stop: &AtomicBool, wire: Wire) {
         while !stop.load(Ordering::Relaxed) {
             if self.act(wire).is_err() {
@@ -91,7 +91,7 @@ impl Client {
         Ok(())
     }
 
-    /// One answer is enough to know what the other said.
+    /// Both tabs get the same answer, so one is enough.
     fn refresh_in_two_tabs(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
         let session = &mut self.in_doubt(who, Doubt::Refresh(which)).sessions[which];
         let token = session.now.refresh.clone();
@@ -107,7 +107,7 @@ impl Client {
         Ok(())
     }
 
-    /// A check, which marks the generation as received. It changes nothing, so nothing is in doubt.
+    /// A check, which confirms the generation. It changes nothing that could be in doubt.
     fn look(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
         let answer = wire.me(&self.ledger.people[who].sessions[which].now.access)?;
         assert_eq!(answer.status, 200, "a live session is refused: {}", answer.text());
@@ -138,7 +138,7 @@ impl Client {
         let answer = wire.change_password(&person.sessions[which].now, &person.password, &new)?;
         let goes_on = Held::new(tokens_of(&answer, 200));
         person.former = Some(std::mem::replace(&mut person.password, new));
-        // The session that made the change goes on; the tokens it had are as dead as the other sessions.
+        // The session that made the change continues; its former tokens are as invalid as the other sessions.
         let ended = std::mem::replace(&mut person.sessions, vec![goes_on]);
         self.ledger.ended.extend(ended);
         Ok(())

@@ -1,5 +1,5 @@
-//! After a crash: what was in doubt is one thing or the other and never half, and what was acknowledged is there. The
-//! client's last facts are looked at one by one, earlier ones by samples.
+//! Verification after a crash: every act in doubt happened as a whole or not at all, and every acknowledged act is
+//! there. The latest acts of a client are verified one by one, earlier ones by samples.
 
 use super::client::Client;
 use super::ledger::{Doubt, Held, Ledger, Person, Unanswered, Wire, tokens_of};
@@ -7,11 +7,11 @@ use crate::support::Tokens;
 use crate::support::http::Response;
 use crate::support::process::{PATIENCE, until};
 
-/// People and ended sessions of earlier cycles that each look takes up again.
+/// Accounts and ended sessions of earlier cycles that each verification samples.
 const SAMPLE: usize = 4;
 
 impl Client {
-    /// Fails unless everything in the ledger is so.
+    /// Fails unless everything in the ledger is true.
     pub fn verify(&mut self, wire: Wire) {
         self.ledger.settle_doubt(wire);
         let people = self.ledger.people.len();
@@ -30,12 +30,12 @@ impl Client {
     }
 }
 
-/// The answer, asked for again while the service says that it cannot tell yet.
+/// The answer, retried while the service answers 503.
 fn ask(question: impl Fn() -> Result<Response, Unanswered>) -> Response {
     until(PATIENCE, "an answer", || question().ok())
 }
 
-/// A yes or a no.
+/// Whether the answer is a success; anything but a success or a refusal fails.
 fn is_yes(answer: &Response) -> bool {
     assert!([200, 401].contains(&answer.status), "{} {}", answer.status, answer.text());
     answer.status == 200
@@ -59,7 +59,7 @@ impl Held {
         }
     }
 
-    /// Fails unless both tokens work and the one before has the same successor as ever.
+    /// Fails unless both tokens work and the former refresh token still has the same successor.
     fn assert_alive(&mut self, wire: Wire, name: &str) {
         let answer = ask(|| wire.me(&self.now.access));
         assert_eq!(answer.status, 200, "an acknowledged session is lost: {}", answer.text());
@@ -72,7 +72,7 @@ impl Held {
     }
 }
 
-/// What a refresh token gives, however often it is presented.
+/// The successor of a refresh token, which must be the same at every attempt.
 fn one_successor(wire: Wire, token: &str) -> Tokens {
     let first = tokens_of(&ask(|| wire.refresh(token)), 200);
     let second = tokens_of(&ask(|| wire.refresh(token)), 200);
@@ -93,7 +93,7 @@ impl Person {
         }
     }
 
-    /// Whether each session lives, which access and refresh token must agree on; those that live move on.
+    /// Whether each session is live, on which access and refresh token must agree; live ones are refreshed.
     fn look_at_sessions(&mut self, wire: Wire) -> Vec<bool> {
         let look = |session: &mut Held| {
             let (access, refreshed) = (believes(wire, &session.now.access), ask(|| wire.refresh(&session.now.refresh)));
@@ -138,7 +138,7 @@ impl Ledger {
         }
     }
 
-    /// A name that is free, or an account that is whole.
+    /// A sign-up in doubt: the name is free, or the account is complete.
     fn settle_sign_up(&mut self, wire: Wire, mut person: Person) {
         let entered = lets_in(wire, &person.name, &person.password);
         let again = ask(|| wire.sign_up(&person));
@@ -152,7 +152,7 @@ impl Ledger {
         self.people.push(person);
     }
 
-    /// The old password and every session, or the new password and none.
+    /// A password change in doubt: the old password with every session, or the new password without them.
     fn settle_change(&mut self, wire: Wire, who: usize, new: String) {
         let person = &mut self.people[who];
         let [by_old, by_new] = [&person.password, &new].map(|password| lets_in(wire, &person.name, password));

@@ -1,5 +1,5 @@
-//! `/auth/forward`: as verify, but a browser that changes its page is led to sign in, with the way back as a trusted proxy
-//! tells it.
+//! `/auth/forward`: like verify, but a browser navigation is redirected to the sign-in page, with the return URL that a
+//! trusted proxy names.
 
 use doorward::testing::{Builder, TestService};
 

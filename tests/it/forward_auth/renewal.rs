@@ -1,4 +1,4 @@
-//! VERIFY_RENEW: a check that finds a live refresh cookie and no usable access token makes an access token and touches
+//! VERIFY_RENEW: a check with a live refresh cookie and no usable access token issues an access token and changes
 //! nothing else.
 
 use std::time::Duration;
@@ -53,12 +53,12 @@ fn a_check_renews_the_access_token_and_keeps_the_generation(backend: Backend) {
         assert!(is_believed(&service, &access));
         let (old, new) = (parts_of(&first.access).1, parts_of(&access).1);
         assert_eq!((&new["sid"], &new["gen"], &new["sub"]), (&old["sid"], &old["gen"], &old["sub"]));
-        // With a token that lives there is nothing to renew.
+        // With a live access token there is nothing to renew.
         let cookies = format!("accessToken={access}; refreshToken={}", first.refresh);
         let again = Request::new("GET", "/auth/verify").cookie_header(&cookies).send(service.address());
         assert_eq!((again.status, again.set_cookies().len()), (200, 0));
     }
-    // The refresh token was not spent: it still gives the next generation.
+    // The refresh token is not spent: it still gives the next generation.
     assert_eq!(browser.post_empty("/auth/refresh").status, 200);
     assert_eq!(parts_of(&Tokens::held_by(&browser).access).1["gen"], 1);
 }
@@ -88,7 +88,7 @@ fn two_hundred_checks_at_expiry_end_no_session(backend: Backend) {
         let tokens: Vec<String> = answers.iter().flatten().map(renewed).collect();
         assert_eq!(tokens.len(), 200);
         assert!(tokens.iter().all(|access| is_believed(&service, access)));
-        // And a refresh beside them goes on as ever.
+        // A refresh still works.
         assert_eq!(browser.post_empty("/auth/refresh").status, 200);
     }
 }
@@ -115,7 +115,7 @@ fn a_spent_refresh_token_renews_within_its_grace_only_and_ends_nothing(backend: 
     let mut browser = register(&service, "emily");
     let parent = Tokens::held_by(&browser);
     browser.post_empty("/auth/refresh");
-    // The child has not shown up anywhere: its holder may never have got it.
+    // The successor has not been used: its holder may never have received it.
     let access = renewed(&with_refresh(&service, &parent.refresh));
     assert_eq!(parts_of(&access).1["gen"], 0, "a later generation would prove a receipt that did not happen");
     assert_eq!(browser.get("/auth/verify").status, 200);
@@ -140,7 +140,7 @@ fn a_renewed_token_dies_with_its_session(backend: Backend) {
     service.advance(Duration::from_hours(2));
     let access = renewed(&with_refresh(&service, &Tokens::held_by(&browser).refresh));
     assert_eq!(browser.post_empty("/auth/logout").status, 200);
-    // The revocation lasts as long as the token that was made last.
+    // The revocation lasts as long as the token that was issued last.
     while service.core().now().seconds() < end_of(&access) {
         service.core().purge().unwrap();
         assert!(!is_believed(&service, &access));

@@ -1,4 +1,4 @@
-//! RULES_FILE: who may pass, host by host and path by path, and paths that two readers may read differently.
+//! RULES_FILE: access rules by host and path, and ambiguous paths, which two parsers may read differently.
 
 use doorward::testing::TestService;
 
@@ -55,7 +55,7 @@ fn rules_apply_at_both_endpoints(backend: Backend) {
     assert_eq!(ask(&service, "/auth/verify?role=BOSS", "/", Some(&boss)).status, 403, "both must hold");
 }
 
-/// What a proxy or an app may take for another path than we do.
+/// Paths that a proxy or an app may normalise differently from us.
 pub const ODD: [&str; 64] = [
     "/public/../admin/x",
     "/public/..",
@@ -132,7 +132,7 @@ fn an_ambiguous_path_is_never_public(backend: Backend) {
         for path in ["/auth/verify", "/auth/forward"] {
             let statuses =
                 [None, Some(user.as_str()), Some(both.as_str())].map(|who| ask(&service, path, odd, who).status);
-            // Where it is no path at all, nobody is asked who he is.
+            // If it is not a path at all, the identity does not matter.
             let expected = if odd.starts_with('/') { [401, 403, 200] } else { [403, 403, 403] };
             assert_eq!(statuses, expected, "{path} {odd}");
         }

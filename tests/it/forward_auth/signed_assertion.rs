@@ -1,4 +1,5 @@
-//! The signed assertion: an app sees by it that a request came through the proxy, and it is good for nothing else.
+//! Signed assertions (`Remote-Assertion`): a token by which an app verifies that a request came through the proxy, and
+//! which doorward itself does not accept.
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
@@ -67,7 +68,7 @@ fn an_assertion_names_the_caller_and_the_request(backend: Backend) {
 fn an_assertion_is_not_accepted_as_a_token(backend: Backend) {
     let service = behind_a_proxy(backend).set("TOKEN_ALGORITHM", "eddsa").start();
     let access = Tokens::held_by(&register(&service, "emily")).access;
-    // The host that makes its audience equal to that of access tokens.
+    // A host name that makes its audience equal to that of access tokens.
     let text = assertion(&service, &access, "GET", "doorward");
     assert!(!is_believed(&service, &text));
     let refreshed = Request::new("POST", "/auth/refresh").json(&format!("{{\"refreshToken\":\"{text}\"}}"));

@@ -114,14 +114,14 @@ fn a_check_answers_200_401_403_or_503_and_nothing_else(backend: Backend) {
         ("another scheme", get().header("Authorization", "Basic eDp5")),
         ("a refresh token as access token", get().cookie_header("accessToken=eyJhbGciOiJIUzI1NiJ9.e30.x")),
         ("cookies over 8 KiB", get().cookie_header(&long)),
-        ("octets that are no text", get().raw_header(b"Cookie", b"accessToken=\xff\xfe")),
+        ("bytes that are no text", get().raw_header(b"Cookie", b"accessToken=\xff\xfe")),
     ] {
         let answer = request.send(service.address());
         assert_eq!(answer.status, 401, "{what}: {}", answer.text());
         assert!(super::IDENTITY.iter().all(|name| answer.header(name).is_none()), "{what}");
         code(&answer);
     }
-    // A neighbour's broken cookie is none of ours.
+    // A malformed foreign cookie does not affect ours.
     let neighbour = get().raw_header(b"Cookie", format!("x=\u{0}; {cookie}").replace('\u{0}', "%zz").as_bytes());
     assert_eq!(neighbour.send(service.address()).status, 200);
 }

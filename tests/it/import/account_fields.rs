@@ -1,4 +1,4 @@
-//! Every field of an account comes over, and what a line leaves out has its default.
+//! Account fields: every field of an account is imported, and omitted ones have defaults.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! The user list of the system that the mount `flat` speaks like, as that system gives it: its people sign in there, and see
-//! what they saw.
+//! Import of the user list that belongs to the `flat` contract, in its original format: its users sign in at that mount
+//! and see their fields.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Hashes of other systems: each opens its account, once as it is, and from then on as ours.
+//! Imported hash schemes: each verifies the password once as it is, and is replaced by our own hash at that sign-in.
 
 use serde_json::json;
 
@@ -51,7 +51,7 @@ fn a_bcrypt_password_over_72_bytes_signs_in_and_is_checked_whole_afterwards(back
     let hash = "$2b$04$M84C77.KhaphXmwr3lqBQe0zGjCBkiXsnf.GGGbEayNOfKcRasnva";
     house.succeed(&[], &[json!({ "username": "emily", "passwordHash": hash })]);
     let node = house.place.serve(&[]);
-    // The system that made the hash read 72 bytes, so nobody can know what followed them.
+    // bcrypt read 72 bytes, so the rest of the password was never part of the hash.
     let long = "x".repeat(72) + " and what nobody read";
     assert_eq!(status(&node, "emily", &"x".repeat(71)), 401);
     assert_eq!(status(&node, "emily", &long), 200);
@@ -72,7 +72,7 @@ fn a_decomposed_password_signs_in_and_is_normalized_afterwards(backend: Backend)
 fn a_password_change_accepts_an_imported_current_password(backend: Backend) {
     let house = House::on(backend);
     let node = house.place.serve(&[]);
-    // Signed in by PIN, so the password still stands as it came.
+    // The sign-in was by PIN, so the password hash is still the imported one.
     let pin = "$2b$04$QM4nx3yHSjBAgjdGKthR6.nGgSRfkowAHTrcF8BpehyJE.2JWjDTG";
     house.succeed(&[], &[json!({ "username": "emily", "passwordHash": KNOWN[4].1, "pinHash": pin })]);
     let by_pin = node.post("/auth/login", &json!({ "username": "emily", "pin": "4711", "tokens": "body" })).json();

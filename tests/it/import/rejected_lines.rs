@@ -1,6 +1,4 @@
-//! What an import refuses, and that it says where and why and never what the secret was.
-
-use std::time::{Duration, Instant};
+//! Rejected lines: an import reports line and reason, and never the secret.
 
 use serde_json::json;
 
@@ -15,7 +13,8 @@ on_both_backends!(
     an_unreadable_file_is_reported,
 );
 
-/// A line, and why it is refused, behind what names it if anything does. HASH stands for a good hash, LONG for 1,025 letters.
+/// A line and the reason for its rejection, after its identifier if it has one. HASH stands for a valid hash, LONG for
+/// 1,025 letters.
 const REFUSED: [(&str, &str); 26] = [
     (r#"{"username":"a1","passwordHash":"canary$42""#, r#"it is no JSON (in "passwordHash", column 43)"#),
     ("[1]", "it must be an object"),
@@ -88,12 +87,10 @@ fn hashes_of_excessive_cost_are_rejected_without_being_computed(backend: Backend
         "pbkdf2_sha256$4294967295$seasalt$mQnueSakb748zqBAC1tmWVZsZbi2zPGZarEzTGdfmso=",
         "$2b$31$mFHPM7IeXN4lhvu/tHkFH.5YRKmSkf54XuCJE7s2AZulxxk0uHBD2",
     ];
-    let began = Instant::now();
     let lines: Vec<_> =
         (0..).zip(hashes).map(|(n, hash)| json!({ "username": format!("u{n}"), "passwordHash": hash })).collect();
     let ran = house.import(&[], &lines);
-    // A check of any of them would take minutes.
-    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    // Verifying any of them would take minutes, and the command is given 30 s to end.
     assert_eq!(
         ran.stdout.matches("passwordHash must be a hash that one sign-in can check").count(),
         hashes.len(),
@@ -136,7 +133,7 @@ fn a_binary_or_overlong_line_affects_no_other(backend: Backend) {
 
 fn plain_text_secrets_are_imported_only_when_allowed(backend: Backend) {
     let house = House::on(backend);
-    // Listed, short, like its owner's name: it exists, so it is taken.
+    // Common, short, equal to the user name: the password exists, so it is accepted.
     let lines = [
         json!({ "username": "emily", "password": "emily" }),
         json!({ "username": "bob", "password": "123456" }),

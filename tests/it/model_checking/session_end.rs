@@ -1,8 +1,8 @@
-//! Ends against refreshes: logout, logout everywhere and a change of the secret, on two nodes that hear of each other by
-//! polls alone, as late as they are allowed to, while tokens are refreshed with the current or the one before it.
+//! Model of session ends against refreshes: logout, logout everywhere and password change, on two nodes that learn of
+//! each other by polling alone, as late as permitted, while tokens are refreshed with the current or the previous one.
 //!
-//! Nothing is confirmed here, so every parent is within its grace for ever: the hardest case for an end. The browser holds
-//! session 0, another device session 1; both began before anything ends.
+//! Nothing is confirmed here, so every parent is within its grace for ever: the hardest case for an end. The browser
+//! holds session 0, another device session 1; both began before anything ends.
 
 use doorward::core::refresh::Verdict;
 use doorward::core::sign_out::EndReason;
@@ -18,7 +18,7 @@ pub const JAR: &str = "a browser that changed its secret and lost no answer hold
 /// `REVOCATION_MAX_STALE`, in seconds.
 const MAX_STALE: u8 = 2;
 
-/// What its owner wants.
+/// The act that ends sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Deed {
     Logout,
@@ -26,28 +26,28 @@ pub enum Deed {
     SecretChange,
 }
 
-/// Which world is explored.
+/// The parameters of the model.
 #[derive(Debug, Clone)]
 pub struct Ends {
     pub writing: Writing,
-    /// Broken: a parent is answered before anybody looks whether the session has ended.
+    /// Broken variant: a parent is answered before the session's end is checked.
     pub parents_first: bool,
-    /// What is asked once of which node.
+    /// The acts, each sent once to one node.
     pub deeds: Vec<(Deed, usize)>,
     pub refreshes: u8,
     pub crashes: u8,
-    /// Whether answers take a while to the browser; then its jar is what the last one set.
+    /// Whether answers are delayed on their way to the browser; its jar is then what the last one set.
     pub jar: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Stage {
     Asked,
-    /// In the table, not yet in the node's memory.
+    /// Committed, not yet in the node's cache.
     Committed {
         learnt: u8,
     },
-    /// For so many seconds; `sets` is on its way to the jar.
+    /// For this many seconds; `sets` is on its way to the jar.
     Answered {
         since: u8,
         sets: Option<i64>,
@@ -61,7 +61,7 @@ enum Flight {
     Answered { sets: i64 },
 }
 
-/// A node's memory: which of the revocations it has heard of, and how many seconds ago it last asked.
+/// A node's cache: the revocations that it knows, and the seconds since its last poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Node {
     known: u8,
@@ -114,7 +114,7 @@ impl Ends {
         row.verdict(START, presented, state.epoch, None)
     }
 
-    /// The deeds that were answered: what, where, and how long ago.
+    /// The acts that were answered: which, where, and how long ago.
     fn answered<'a>(&'a self, state: &'a State) -> impl Iterator<Item = (Deed, usize, u8)> + 'a {
         self.deeds.iter().zip(&state.stages).filter_map(|((deed, node), stage)| match stage {
             Stage::Answered { since, .. } => Some((*deed, *node, *since)),
@@ -144,7 +144,7 @@ impl Ends {
 }
 
 impl State {
-    /// One transaction of the deed; `None` when it is refused.
+    /// One transaction of the act; `None` if it is refused.
     fn commit(&mut self, deed: Deed) -> Option<u8> {
         let everywhere = EndReason::SignOutEverywhere.as_str();
         let before = self.revocations.len();
@@ -182,7 +182,7 @@ impl State {
         (1 << self.revocations.len()) - 1
     }
 
-    /// Whether the node believes an access token: from memory, or from the table when memory is too old.
+    /// Whether the node accepts an access token: by its cache, or by the table if that is stale.
     fn believes(&self, node: usize, session: u8, generation: i64) -> bool {
         let Node { known, age } = self.nodes[node];
         let known = if age > MAX_STALE { self.all() } else { known };
@@ -191,7 +191,7 @@ impl State {
         !is_revoked(&known, session, generation)
     }
 
-    /// Tokens that an answered deed has killed: session and generation.
+    /// The tokens that an answered act has invalidated: session and generation.
     fn killed(&self, deed: Deed) -> impl Iterator<Item = (u8, i64)> {
         let browsers = match deed {
             Deed::Logout | Deed::LogoutEverywhere => 0..self.row.generation + 1,

@@ -1,4 +1,4 @@
-//! Ways to spoil a database, each undone by its own last method.
+//! Fault injection: ways to make a database unavailable or slow, each undone by its own last method.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::postgres::psql;
 
 const TABLES: &str = "accounts, sessions, opaque_tokens, revocations, throttles, audit_events";
 
-/// The lock that writers need, held by another process; on PostgreSQL readers as well.
+/// A write lock held by another process; on PostgreSQL it blocks readers too.
 pub enum Lock {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
@@ -45,7 +45,7 @@ fn allow_connections(name: &str, allow: bool) {
     psql("postgres", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allow}"));
 }
 
-/// A server that cuts every connection and takes no new one.
+/// A server that terminates every connection and accepts no new one.
 pub struct Gone(String);
 
 impl Gone {
@@ -61,7 +61,7 @@ impl Gone {
     }
 }
 
-/// A server whose processes stand still: nothing is cut, nothing is answered.
+/// A server whose processes are stopped (SIGSTOP): connections stay open, nothing is answered.
 pub struct Hung {
     name: String,
     processes: Vec<String>,
@@ -96,7 +96,7 @@ impl Drop for Hung {
     }
 }
 
-/// A server that takes its time over every session it writes.
+/// A server on which every write of a session is delayed.
 pub struct Slow(String);
 
 impl Slow {
@@ -112,7 +112,7 @@ impl Slow {
     }
 
     pub fn mend(self) {
-        // It waits for the lock of whoever is still dawdling.
+        // Waits for the statements that are still delayed.
         psql(&self.0, "DROP TRIGGER dawdle ON sessions");
     }
 }

@@ -1,4 +1,4 @@
-//! `/account`: password and devices, also after a long silence.
+//! The account page (`/account`): password change and device list, also after a long idle time.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ fn another_device_is_signed_out_by_its_button(backend: Backend) {
 
     let page = browser.get("/account");
     assert!(page.text().contains("Firefox on Linux") && page.text().contains("This device"), "{}", page.text());
-    // Of somebody else, or of nobody: nothing ends, and nothing is told.
+    // Of another account, or unknown: nothing ends, and the answer reveals nothing.
     for id in [of_mallory.to_string(), "x".to_owned(), "00000000-0000-0000-0000-000000000000".to_owned()] {
         let answer = send(&mut browser, &page, &format!("/account/sessions/{id}"), &[]);
         assert_eq!(location(&answer), "/account?done=device");

@@ -1,5 +1,5 @@
-//! `/register` and `/register/confirm` where sign-up is silent: one page for whatever is taken, a form behind the link, and
-//! the way back that survives the mail.
+//! Confirmed sign-up on the hosted pages (`/register`, `/register/confirm`): one page whether or not an identifier is
+//! taken, a form behind the mailed link, and a redirect target that survives the mail.
 
 use super::{form, hidden, is_signed_in, location, open_and_send, send, sign_in_by_page};
 use crate::mounts::Away;
@@ -31,7 +31,7 @@ fn register(silent: &Silent, page: &str, fields: &[(&str, &str)]) -> Response {
     open_and_send(&mut browser, page, "/register", fields)
 }
 
-/// Signs up by the page; the path of the link that is mailed.
+/// Signs up by the page; the path of the mailed link.
 fn link_of(silent: &Silent, page: &str) -> String {
     let told = register(silent, page, &[("email", EMAIL), ("password", PASSWORD)]);
     assert_eq!(told.status, 202, "{}", told.text());
@@ -48,7 +48,7 @@ fn confirm(browser: &mut Browser, link: &str, password: &str) -> Response {
     confirm_on(browser, &opened, password, true)
 }
 
-/// Sends the form of a page that is open.
+/// Sends the form of an open page.
 fn confirm_on(browser: &mut Browser, page: &Response, password: &str, remember: bool) -> Response {
     let confirmation = hidden(page, "confirmation").unwrap_or_else(|| panic!("{}", page.text()));
     let mut fields = vec![("confirmation", confirmation.as_str()), ("password", password)];
@@ -61,7 +61,7 @@ fn confirm_on(browser: &mut Browser, page: &Response, password: &str, remember: 
 fn the_page_after_the_form_is_the_same_whatever_is_taken(backend: Backend) {
     let silent = Silent::start(backend);
     add_account(&silent.service, "taken@mail.example", Some("taken"));
-    // One browser, so that what its cookie makes of a page is the same too.
+    // One browser, so that the parts of a page that depend on its cookie are the same too.
     let mut browser = Browser::new(silent.service.address());
     let mut told = |email: &str, username: &str| {
         let fields = [("email", email), ("username", username), ("password", PASSWORD), ("remember", "yes")];
@@ -111,7 +111,7 @@ fn an_email_address_is_required(backend: Backend) {
 fn the_link_opens_a_form_that_signs_in_and_redirects_to_the_target(backend: Backend) {
     let silent = Silent::with(backend, |builder| builder.set("REDIRECT_HOSTS", "good.test"));
     let link = link_of(&silent, "/register?rd=https%3A%2F%2Fapp.good.test%2Fdeep%3Fa%3Db%26c");
-    // Another browser than the one that signed up: the mailbox may be on a telephone.
+    // A different browser from the one that signed up: the mail may be read on a phone.
     let mut browser = Browser::new(silent.service.address());
     let entered = confirm(&mut browser, &link, PASSWORD);
     assert_eq!(location(&entered), "https://app.good.test/deep?a=b&c");
@@ -143,7 +143,7 @@ fn a_redirect_target_elsewhere_is_dropped(backend: Backend) {
     let fields = [("token", token.as_str()), ("email", EMAIL), ("password", PASSWORD), ("rd", "https://evil.test/")];
     assert_eq!(browser.send(form("/register", &fields)).status, 202);
     let token = silent.mails.wait_for_mail_to(EMAIL, 1).token();
-    // Nor does one that the link or its form are given.
+    // Nor does one that is added to the link or its form.
     let opened = browser.get(&format!("/register/confirm?token={token}&rd=https%3A%2F%2Fevil.test%2F"));
     assert!(!opened.text().contains("evil.test"), "{}", opened.text());
     let own = hidden(&opened, "token").unwrap();
@@ -191,7 +191,7 @@ fn the_form_behind_the_link_is_the_same_for_any_token(backend: Backend) {
 fn opening_the_link_changes_nothing(backend: Backend) {
     let silent = Silent::with(backend, |builder| builder.set("DATABASE_TIMEOUT", "2s"));
     let link = link_of(&silent, "/register");
-    // Readers of mail open links by themselves.
+    // Mail programs open links by themselves.
     for method in ["GET", "HEAD", "GET", "OPTIONS"] {
         for _ in 0..4 {
             let answer = Request::new(method, &link).send(silent.service.address());
@@ -223,7 +223,7 @@ fn a_wrong_password_is_reported_and_can_be_retried(backend: Backend) {
         assert!(page.text().contains("role=\"alert\"") && page.text().contains("type=\"password\""), "{}", page.text());
         assert!(!page.text().contains(OTHER) && hidden(&page, "confirmation").is_some());
     }
-    // A token that nobody mailed is told in the same words.
+    // An unknown token is reported in the same words.
     let unknown = browser.get("/register/confirm?token=nobody-ever-mailed-this");
     let unknown = confirm_on(&mut browser, &unknown, OTHER, true);
     let said =
@@ -320,7 +320,7 @@ fn the_page_of_the_link_has_its_security_headers(backend: Backend) {
         let fences = page.headers_named(name);
         assert!(fences.len() == 1 && fences == login.headers_named(name), "{name}: {fences:?}");
     }
-    // Another site must not be told the link.
+    // The link must not leak to another site in `Referer`.
     assert!(["no-referrer", "same-origin"].contains(&page.header("Referrer-Policy").unwrap()));
     assert_eq!(page.header("Cache-Control"), Some("no-store"));
     assert!(!page.text().contains("<script"), "{}", page.text());

@@ -1,4 +1,5 @@
-//! Only our own pages' forms are taken (CSRF, login CSRF), and only forms.
+//! CSRF tokens of the hosted pages: only forms that our own pages rendered are accepted (CSRF, login CSRF), and only
+//! form media types.
 
 use super::{form, hidden, is_signed_in, location, send, sign_in_by_page, signed_in};
 use crate::support::http::{Browser, Request, Response};
@@ -18,7 +19,7 @@ fn fields<'a>(token: &'a str, back: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![("token", token), ("rd", back), ("identifier", "emily"), ("username", "mia"), ("password", PASSWORD)]
 }
 
-/// Refused with a form that lets the person try again.
+/// Refused, with a new form to retry.
 fn assert_tried_again(answer: &Response) {
     assert_eq!(answer.status, 403, "{}", answer.text());
     assert!(answer.set_cookies().is_empty() && answer.device_cookie().is_none());
@@ -42,7 +43,7 @@ fn a_form_without_its_token_does_not_sign_in(backend: Backend) {
             assert_tried_again(&answer);
             assert_eq!(hidden(&answer, "rd").as_deref(), Some("/x"));
         }
-        // A token whose cookie the browser does not have, and a cookie that somebody made up.
+        // A token whose cookie the browser lacks, and a forged cookie.
         assert_tried_again(&form(path, &fields(&own, "/x")).send(service.address()));
         for cookie in
             ["formToken=x", "formToken=", "formToken=AAAAAAAAAAAAAAAAAAAAAA; formToken=BBBBBBBBBBBBBBBBBBBBBB"]
@@ -131,8 +132,8 @@ fn only_form_media_types_are_read(backend: Backend) {
     assert_eq!((twice.status, twice.set_cookies().len()), (400, 0));
     let large = browser.send(Request::new("POST", "/login").body(kind, format!("{plain}&x={}", "a".repeat(20_000))));
     assert_eq!(large.status, 413);
-    let octets = b"identifier=%ff%fe&password=%00&token=\xff".to_vec();
-    assert_eq!(browser.send(Request::new("POST", "/login").body(kind, octets)).status, 403);
+    let bytes = b"identifier=%ff%fe&password=%00&token=\xff".to_vec();
+    assert_eq!(browser.send(Request::new("POST", "/login").body(kind, bytes)).status, 403);
     for (method, path) in
         [("DELETE", "/login"), ("PUT", "/account"), ("GET", "/account/password"), ("POST", "/account")]
     {

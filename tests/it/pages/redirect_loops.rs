@@ -1,4 +1,5 @@
-//! `/auth/continue`, and the end of a circle: a place that keeps sending people back who are signed in.
+//! Redirect-loop guard: `/auth/continue` renews a session and redirects; a target that keeps sending signed-in users
+//! back is stopped.
 
 use std::time::Duration;
 
@@ -88,7 +89,7 @@ fn redirects_are_counted_by_target_for_a_minute(backend: Backend) {
         assert_eq!(location(&browser.get("/login?rd=%2Fslow")), "/slow");
         service.advance(Duration::from_secs(31));
     }
-    // By either way here.
+    // Both routes count together.
     browser.get("/auth/continue?rd=%2Fmixed");
     browser.get("/login?rd=%2Fmixed");
     let told = browser.get("/auth/continue?rd=%2Fmixed");

@@ -1,4 +1,4 @@
-//! `/login`: who may come in, where it leads, and what it does not tell.
+//! The sign-in page (`/login`): who may sign in, where it redirects, and what it does not reveal.
 
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ fn an_expired_access_token_is_renewed_before_the_redirect(backend: Backend) {
     assert_eq!(location(&answer), "/deep");
     let after = Tokens::held_by(&browser);
     assert!(after.access != before.access && after.refresh != before.refresh, "both are new");
-    // The answer may have been lost: until the new ones are shown, the old refresh token gives them again.
+    // The answer may have been lost: until the new tokens are used, the old refresh token is answered with them again.
     service.advance(Duration::from_mins(5));
     browser.set_cookie("refreshToken", &before.refresh);
     browser.set_cookie("accessToken", "");

@@ -1,4 +1,4 @@
-//! What the app is told of the caller, and that nobody but doorward tells it.
+//! Identity headers behind each proxy: the app receives doorward's, and none that a client sent.
 
 use super::{Proxy, Site, behind_every_proxy, get, received};
 use crate::forward_auth::IDENTITY;
@@ -11,7 +11,8 @@ behind_every_proxy!(
     on_public_paths_a_forged_identity_header_does_not_arrive_either,
 );
 
-/// What the app got under each identity header; more than one value, or one in another form, is somebody else's.
+/// The value of each identity header that the app received; more than one value, or one under another spelling, is a
+/// client's.
 fn told(answer: &Response) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let of = |name: &&str| {
@@ -44,7 +45,7 @@ fn the_app_receives_the_callers_identity(proxy: Proxy) {
     );
 }
 
-/// A header's name in the forms that some server takes for the same.
+/// The spellings of a header name that some server treats as equal.
 fn forms(name: &str) -> Vec<String> {
     let underscored = name.replace('-', "_");
     vec![

@@ -1,4 +1,5 @@
-//! What a repeated refresh writes and promises: nothing beyond the rotation it repeats, unless it has to promise more.
+//! Replayed refreshes: a replay returns the rotation that it repeats and writes nothing, unless it returns a token with
+//! a longer lifetime.
 
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ fn a_replay_writes_nothing(backend: Backend) {
     assert_eq!(tables.number(&service, WRITTEN), written + 62_000, "another access token is noted");
 }
 
-/// What the mount flat gives for a refresh token, with a life of so many minutes.
+/// The answer of the mount flat to a refresh token, with a lifetime in minutes.
 fn from_flat(service: &TestService, token: &str, minutes: u32) -> Response {
     post(service, "/flat/auth/refresh", &json!({ "refreshToken": token, "expiresInMins": minutes }))
 }
@@ -71,14 +72,14 @@ fn a_replay_in_another_token_shape_works(backend: Backend) {
     assert_ne!(envelope(&opaque), opaque, "it is known, and rotates");
 }
 
-/// `Max-Age` of the access cookie that a refresh sets.
+/// `Max-Age` of the access cookie of a refresh.
 fn lives(answer: &Response) -> i64 {
     let cookie = answer.set_cookies().into_iter().find(|cookie| cookie.name == "accessToken").unwrap();
     let age = cookie.attributes.iter().find_map(|attribute| attribute.strip_prefix("Max-Age=").map(ToOwned::to_owned));
     age.unwrap().parse().unwrap()
 }
 
-/// The moment that a commit takes is not taken off; a second is.
+/// Commit latency below a second is not deducted; a whole second is.
 fn a_replay_states_the_remaining_lifetime(backend: Backend) {
     let service = backend.service().set("ACCESS_TTL", "15m").start();
     let first = Tokens::held_by(&register(&service, "emily"));
@@ -97,13 +98,13 @@ fn a_replay_returns_no_expired_token(backend: Backend) {
     let left = u64::try_from(end - service.clock().now().as_millis()).unwrap();
     service.advance(Duration::from_millis(left - 1));
     assert_eq!(refreshed(&service, &first.refresh), second);
-    // The second that it names is over; the grace is not.
+    // The token has expired at this second; the grace has not.
     service.advance(Duration::from_millis(1));
     let third = refreshed(&service, &first.refresh);
     assert!(third.refresh == second.refresh && is_believed(&service, &third.access));
 }
 
-/// Also those that are made in the same second, of one session and one generation.
+/// Even those issued in the same second for one session and generation.
 fn every_access_token_is_unique(backend: Backend) {
     let service = backend.service().start();
     let first = Tokens::held_by(&register(&service, "emily"));

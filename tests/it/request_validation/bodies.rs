@@ -1,4 +1,4 @@
-//! Bodies that are no JSON, JSON of another shape, fields that a request does not have, and too much of everything.
+//! Request bodies: malformed JSON, JSON of another shape, undocumented fields, and excessive sizes.
 
 use std::fmt::Write;
 
@@ -26,7 +26,7 @@ fn house(backend: Backend) -> House {
 
 const CANARY: &str = "canary-hunter2";
 
-/// Bodies that no parser of JSON takes; the value of `password` must not come back.
+/// Bodies that no JSON parser accepts; the value of `password` must not be quoted in the answer.
 fn malformed() -> Vec<Vec<u8>> {
     let mut bodies: Vec<Vec<u8>> = [
         r#"{"password":CANARY}"#,
@@ -159,7 +159,7 @@ fn undocumented_fields_are_refused(backend: Backend) {
     house.assert_nothing_changed();
 }
 
-/// Every field of every request, by the type it has.
+/// Every field of every request, by its type.
 const TEXTS: [(&str, &[&str]); 8] = [
     ("/auth/register", &["email", "username", "password", "deviceId", "deviceName", "tokens"]),
     (CONFIRM, &["token", "password", "deviceId", "deviceName", "tokens"]),
@@ -247,7 +247,7 @@ fn deep_nesting_is_answered(backend: Backend) {
         }
     }
     house.assert_nothing_changed();
-    // What is taken can be shown again.
+    // What is accepted can be shown again.
     for depth in 100..130 {
         let nested = format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
         let request = Request::new("PATCH", "/auth/me").bearer(&house.access);
@@ -261,7 +261,7 @@ fn deep_nesting_is_answered(backend: Backend) {
     }
 }
 
-/// JSON that a route takes, with white space up to so many octets.
+/// JSON that a route accepts, padded with white space to this length.
 fn padded(json: &str, length: usize) -> String {
     format!("{json}{}", " ".repeat(length - json.len()))
 }
@@ -292,7 +292,7 @@ fn a_body_over_16_kib_is_refused(backend: Backend) {
             assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("body_too_large"), "{answer}");
         }
         for declared in ["16385", "1000000000", "18446744073709551615", "99999999999999999999999", "-1", "+1", "1 1"] {
-            // Only declared: the answer must not wait for what never comes.
+            // Only declared: the answer must not wait for the rest.
             let request = |request: Request| request.json(route.json).header("Content-Length", declared);
             let answer = house.send_to(route, request);
             let expected = if declared.parse::<u64>().is_ok() && declared != "+1" { 413 } else { 400 };
@@ -315,7 +315,7 @@ fn a_body_of_16_kib_is_read(backend: Backend) {
     assert_eq!(registered.status, 201, "{}", registered.text());
 }
 
-/// The client hangs up in the middle, or says nonsense about its chunks.
+/// The client disconnects in the middle, or sends invalid chunk framing.
 fn a_truncated_body_is_answered_or_dropped(backend: Backend) {
     let house = house(backend);
     let head = "POST /auth/register HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n";

@@ -1,4 +1,4 @@
-//! Pages of other origins: they change nothing, and read only what the list lets them read.
+//! CSRF and CORS: pages of other origins change nothing, and read only what CORS_ORIGINS allows.
 
 use super::{House, OWN, ROUTES, over_https, rows};
 use crate::support::http::{Request, Response};
@@ -60,7 +60,8 @@ fn a_page_of_another_origin_changes_nothing(backend: Backend) {
         let request = Request::new(route.method, path);
         let request = if body.is_empty() { request } else { request.json(body) };
         let by_cookie = request.clone().cookie_header(&format!("accessToken={}", house.access));
-        // A header beside the cookie is no way round, and neither is having no credentials: signing in is an act too.
+        // A bearer header beside the cookie does not bypass the check, and neither do missing credentials: signing in
+        // is an act too (login CSRF).
         let by_both = by_cookie.clone().bearer(&house.access);
         for headers in FOREIGN {
             for request in [&request, &by_cookie, &by_both] {
@@ -153,7 +154,8 @@ fn an_unlisted_origin_gets_no_cors_header(backend: Backend) {
         for headers in FOREIGN {
             let origins: Vec<&str> =
                 headers.iter().filter(|(name, _)| *name == "Origin").map(|(_, value)| *value).collect();
-            // Two lines of which one is listed: no browser sends that; the other tests say that it changes nothing.
+            // Two `Origin` headers of which one is listed: no browser sends that; other tests show that it changes
+            // nothing.
             if origins.is_empty() || origins.contains(&APP) {
                 continue;
             }

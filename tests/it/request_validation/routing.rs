@@ -1,4 +1,4 @@
-//! Paths, methods, media types, queries and header lines that no route asks for.
+//! Routing: unknown paths, methods, media types, queries and header lines.
 
 use super::{Body, House, ROUTES, Route, assert_refused, problem, routes_with_a_body};
 use crate::support::http::{Request, exchange_raw};
@@ -116,7 +116,7 @@ fn only_json_is_read(backend: Backend) {
             let answer = house.send_to(route, |request| request.json(route.json).header("Content-Type", second));
             assert_eq!((answer.status, code(&answer).as_str()), (415, "unsupported_media_type"), "{second} twice");
         }
-        // A form's body, and nothing for a parser of JSON to look at.
+        // A form body, which no JSON parser should see.
         let form = Some("application/x-www-form-urlencoded");
         let answer = house.send_to(route, |request| request.body(form, "username=emily&password=x"));
         assert_eq!(answer.status, 415, "{}", route.path);
@@ -143,7 +143,7 @@ fn every_spelling_of_the_json_media_type_is_read(backend: Backend) {
         "application/json ; charset=utf-8",
     ] {
         for route in routes_with_a_body() {
-            // An unknown field is as far as a body that was read gets.
+            // The refusal of an unknown field proves that the body was read.
             let answer = house.send_to(route, |request| request.body(Some(content_type), r#"{"colour":"red"}"#));
             assert_eq!(answer.status, 422, "{} {content_type}: {}", route.path, answer.text());
         }
@@ -169,7 +169,7 @@ fn credentials_in_a_query_are_ignored(backend: Backend) {
     }
     let refreshed = house.send(&Request::new("POST", &format!("/auth/refresh?refreshToken={}", house.access)));
     assert_eq!((refreshed.status, code(&refreshed).as_str()), (401, "refresh_token_missing"));
-    // RFC 6750 section 2.2: a token in a form is no method of ours.
+    // RFC 6750 section 2.2: a token in a form body is not accepted.
     let form = format!("access_token={}", house.access);
     let request = Request::new("POST", "/auth/logout-all").body(Some("application/x-www-form-urlencoded"), form);
     assert_eq!(house.send(&request).status, 415);

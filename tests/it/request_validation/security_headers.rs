@@ -1,4 +1,4 @@
-//! The headers that fence every answer in, whatever its status: ASVS 3.4 and 14.3.2.
+//! Security headers on every answer, whatever its status: ASVS 3.4 and 14.3.2.
 
 use doorward::testing::{Builder, TestService};
 use serde_json::json;
@@ -54,7 +54,7 @@ fn service(backend: Backend) -> Builder {
     backend.service().dialect(TOY)
 }
 
-/// The last sign-up that is asked for is one too many.
+/// The last sign-up of the list exceeds the rate limit.
 fn start(builder: Builder) -> TestService {
     builder.set("THROTTLE_SIGN_UPS", "2/1h").start()
 }

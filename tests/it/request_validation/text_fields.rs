@@ -1,5 +1,5 @@
-//! What may stand in a text: nothing that a database, a header or a log line chokes on, nothing that passes for
-//! somebody else's name, and nothing without an end.
+//! Text fields: no text that a database, a header or a log line mishandles, none that passes for another account's
+//! name, and none of unbounded length.
 
 use serde_json::{Value, json};
 
@@ -25,14 +25,14 @@ fn post(house: &House, path: &str, body: &Value) -> Response {
     house.send(&Request::new("POST", path).json(&body.to_string()))
 }
 
-/// Every request with this text in one of its fields, secrets apart, everything else being right.
+/// Every request with this text in one of its fields except secrets, everything else being valid.
 fn requests_with(house: &House, text: &str) -> Vec<(String, Response)> {
     let mut answers = vec![];
     let mut note = |path: &str, field: &str, answer: Response| answers.push((format!("{path} {field}"), answer));
     let fields =
         ["email", "username", "name", "firstName", "lastName", "gender", "image", "phone", "deviceId", "deviceName"];
     for field in fields.into_iter().chain(["tokens"]) {
-        // A name of its own, so that one that slips in does not cover for the next.
+        // A unique name, so that a wrongly accepted request does not hide the next one's failure.
         let newcomer = uuid::Uuid::new_v4().simple().to_string();
         let mut body = registration(&json!({ "username": newcomer }));
         body[field] = json!(text);
@@ -72,7 +72,7 @@ fn no_text_field_accepts_control_characters_or_unbounded_length(backend: Backend
         ("C1 control", "a\u{85}b".to_owned()),
         ("delete", "a\u{7f}b".to_owned()),
         ("10 kB", "x".repeat(10_000)),
-        ("10 kB of four octets each", "😀".repeat(2_500)),
+        ("10 kB of four bytes each", "😀".repeat(2_500)),
     ] {
         for (field, answer) in requests_with(&house, &text) {
             if !(400..500).contains(&answer.status) {
@@ -216,7 +216,7 @@ fn a_lookalike_of_a_name_is_that_name(backend: Backend) {
     house.assert_nothing_changed();
 }
 
-/// A password may hold any character: it is hashed, never stored, shown or logged.
+/// A password may contain any character: it is hashed, never stored, shown or logged.
 fn unusual_secrets_are_checked_and_break_nothing(backend: Backend) {
     let house = house(backend);
     for secret in ["\0", "a\0b", "quiet-harbour-lantern\0", "\u{1}\u{7f}", "😀", "x\r\ny", &"x".repeat(10_000)] {

@@ -1,4 +1,4 @@
-//! `doorward keys` beside a running service, which is never restarted: what an operator is told, and what follows.
+//! `doorward keys` commands beside a running service that is never restarted.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn with_emily(place: &Place) {
     place.succeed(&["account", "add", "--username", "emily", "--password-stdin"], PASSWORD);
 }
 
-/// The table of `keys list`, a row a line and a cell a word; NEEDED BY and a time of STATE are two.
+/// The table of `keys list`: a row for each line, a cell for each word; NEEDED BY and a time in STATE are two words.
 fn listed(place: &Place) -> Vec<Vec<String>> {
     let list = place.succeed(&["keys", "list"], "");
     let mut rows: Vec<Vec<String>> =
@@ -84,7 +84,7 @@ fn a_key_is_retired_under_a_running_service(backend: Backend) {
     let old = key_id(&access);
     let new = id_in(&place.succeed(&["keys", "rotate"], ""));
     assert!(node.believes(&access), "the overlap");
-    // At once: the command itself waits until every node has read the new one.
+    // Immediately: the command itself waits until every node has read the new key.
     let said = place.succeed(&["keys", "retire", &old], "");
     let lines: Vec<&str> = said.lines().collect();
     assert!(
@@ -143,7 +143,7 @@ fn a_running_service_switches_to_key_pairs(backend: Backend) {
     assert!(out().is_empty());
     let eddsa = id_in(&place.succeed(&["keys", "rotate", "--algorithm", "eddsa"], ""));
     until(SOON, "the public key", || (out() == [eddsa.clone()]).then_some(()));
-    // It waits a minute for those who keep the JWKS, but not when the key before it must go.
+    // It waits a minute for services that cache the JWKS, but not if the key before it must be removed.
     place.succeed(&["keys", "retire", &old], "");
     let (access, _) = sign_in_under(&node, &eddsa);
     assert_eq!(algorithm_of(&access), "EdDSA");
@@ -190,7 +190,7 @@ fn a_pepper_rotates_under_a_running_service(backend: Backend) {
     let new = id_in(&said);
     assert!(said.contains("(pepper) hashes new secrets from 20"), "{said}");
     assert_eq!(row(&listed(&place), &old)[4..].join(" "), "2 accounts");
-    // She signs in before every node has the new one, after it, and ever after.
+    // She can sign in before every node has the new pepper, after it, and ever after.
     until(SOON, "a hash under the new pepper", || {
         node.sign_in("emily", PASSWORD);
         (row(&listed(&place), &new)[3..].join(" ") == "hashes 1 account").then_some(())

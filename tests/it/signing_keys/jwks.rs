@@ -1,4 +1,4 @@
-//! Tokens checked by somebody who has the public keys and nothing else, and what he cannot see.
+//! JWKS: tokens verified by a service that has the public keys and nothing else, and what it cannot see.
 
 use std::collections::HashSet;
 use std::process::Command;
@@ -34,7 +34,7 @@ fn key_ids(service: &TestService) -> Vec<String> {
     set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
-/// What Node's own crypto makes of a token: the reason for a no, and the claims.
+/// Verification by Node's own crypto: the reason for a refusal, and the claims.
 fn in_node(service: &TestService, token: &str, audience: &str) -> (Option<String>, Value) {
     let now = service.clock().now().seconds().to_string();
     let url = format!("{}{JWKS}", service.url());
@@ -48,7 +48,7 @@ fn in_node(service: &TestService, token: &str, audience: &str) -> (Option<String
     (said["refusal"].as_str().map(ToOwned::to_owned), said["claims"].clone())
 }
 
-/// The same by a Rust library.
+/// Verification by a Rust library.
 fn in_rust(service: &TestService, token: &str) -> Result<Value, String> {
     let set: JwkSet = serde_json::from_slice(&jwks(service).body).unwrap();
     let key = set.find(&key_id(token)).ok_or("unknown kid")?;
@@ -56,7 +56,7 @@ fn in_rust(service: &TestService, token: &str) -> Result<Value, String> {
     let mut rules = Validation::new(algorithm);
     rules.set_issuer(&["doorward"]);
     rules.set_audience(&["doorward"]);
-    // The service's clock stands where the test set it.
+    // The service's clock is the test's, so expiry is not checked here.
     rules.validate_exp = false;
     let decoded = decode::<Value>(token, &DecodingKey::from_jwk(key).unwrap(), &rules);
     decoded.map(|data| data.claims).map_err(|why| why.to_string())
@@ -77,7 +77,7 @@ fn another_service_verifies_with_the_jwks_alone(backend: Backend) {
         let (signed, signature) = access.rsplit_once('.').unwrap();
         let turned: String = signature.chars().rev().collect();
         assert_eq!(refusal(&format!("{signed}.{turned}"), "doorward"), "wrong signature");
-        // What the public keys cannot tell: that the session is over.
+        // What the public keys cannot show: that the session has ended.
         assert_eq!(browser.post_empty("/auth/logout").status, 200);
         assert!(!is_believed(&service, &access) && refusal(&access, "doorward").is_empty());
         service.advance(std::time::Duration::from_secs(15 * 60));
@@ -120,7 +120,7 @@ fn the_jwks_is_served_once_at_the_root_and_cached_for_a_minute(backend: Backend)
     assert_eq!((posted.status, posted.header("Allow")), (405, Some("GET, HEAD")));
     assert_eq!(posted.header("Cache-Control"), Some("no-store"), "an error is not kept");
     assert_eq!(send("GET", &format!("/here{JWKS}")).status, 404);
-    // A cookie that would be refused elsewhere is nothing to it.
+    // A cookie that is refused elsewhere is ignored here.
     let odd = Request::new("GET", JWKS).cookie_header("accessToken=a; accessToken=b").send(service.address());
     assert_eq!(odd.json(), answer.json());
 }
@@ -139,9 +139,9 @@ fn the_jwks_contains_no_private_key(backend: Backend) {
     let (es256, eddsa) = (&set["keys"][0], &set["keys"][1]);
     assert_eq!([&es256["kty"], &es256["crv"], &es256["alg"], &es256["use"]], ["EC", "P-256", "ES256", "sig"]);
     assert_eq!([&eddsa["kty"], &eddsa["crv"], &eddsa["alg"], &eddsa["use"]], ["OKP", "Ed25519", "EdDSA", "sig"]);
-    let octets = |text: &Value| base64::Engine::decode(&super::key_confusion::BASE64, text.as_str().unwrap()).unwrap();
+    let bytes = |text: &Value| base64::Engine::decode(&super::key_confusion::BASE64, text.as_str().unwrap()).unwrap();
     for coordinate in [&es256["x"], &es256["y"], &eddsa["x"]] {
-        assert_eq!(octets(coordinate).len(), 32);
+        assert_eq!(bytes(coordinate).len(), 32);
     }
     let file = std::fs::read_to_string(service.folder().join("doorward.keys")).unwrap();
     let text = set.to_string();

@@ -1,5 +1,6 @@
-//! Forgeries that only a key with a public half invites: the public key as an HMAC secret, signatures that are no numbers,
-//! a token of one key under another's name. The tests hold the private keys too, so that each fails for one reason only.
+//! Key confusion: forgeries that only a key pair invites, such as the public key as an HMAC secret, malformed
+//! signatures, or a token of one key under another's id. The tests hold the private keys too, so that each forgery
+//! fails for exactly one reason.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -26,25 +27,25 @@ on_both_backends!(
     a_malleated_ecdsa_signature_is_the_same_token_and_is_revoked_with_it,
 );
 
-/// The order of P-256, most significant octet first.
+/// The order of P-256, most significant byte first.
 const P256_ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
-/// The order of Ed25519's group, least significant octet first.
+/// The order of Ed25519's group, least significant byte first.
 const ED25519_ORDER: &str = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
 
-fn octets(hex: &str) -> Vec<u8> {
+fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<char> = hex.chars().collect();
-    let octet = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
-    digits.chunks(2).map(octet).collect()
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
 }
 
-/// The key of this kind in the keys file.
+/// The key of this algorithm in the keys file.
 fn private_key(service: &TestService, kind: &str) -> Vec<u8> {
     let file = std::fs::read_to_string(service.folder().join("doorward.keys")).unwrap();
     let line = file.lines().find(|line| line.starts_with(&format!("{kind} "))).unwrap();
     BASE64.decode(line.split(' ').nth(2).unwrap()).unwrap()
 }
 
-/// Signs as the key of this kind does.
+/// Signs with a key of this algorithm.
 fn signed_by(kind: &str, key: &[u8], message: &str) -> Vec<u8> {
     let message = message.as_bytes();
     match kind {
@@ -66,12 +67,12 @@ fn with_signature(message: &str, signature: &[u8]) -> String {
     format!("{message}.{}", BASE64.encode(signature))
 }
 
-/// A token's header and payload as they were sent.
+/// A token's header and payload as they were signed.
 fn message_of(token: &str) -> &str {
     token.rsplit_once('.').unwrap().0
 }
 
-/// What is believed of it, by header, by cookie and at refresh; empty when all is well.
+/// The ways in which it is accepted: by header, by cookie, at refresh; empty if none.
 fn faults(service: &TestService, what: &str, token: &str) -> Vec<String> {
     let by_header = Request::new("GET", "/auth/me").bearer(token).send(service.address());
     let by_cookie = Request::new("GET", "/auth/me").cookie_header(&format!("accessToken={token}"));
@@ -84,16 +85,16 @@ fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "{} not refused as they should be:\n{}", faults.len(), faults.join("\n"));
 }
 
-/// Every way in which somebody may have a public key at hand.
+/// Every encoding in which an attacker may have a public key.
 fn spellings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> {
     let set = jwks(service);
     let jwk = set.json()["keys"][0].clone();
     let coordinate = |name: &str| BASE64.decode(jwk[name].as_str().unwrap_or_default()).unwrap();
     let (point, prefix) = if kind == "eddsa" {
-        (coordinate("x"), octets("302a300506032b6570032100"))
+        (coordinate("x"), bytes("302a300506032b6570032100"))
     } else {
         let point = [vec![4], coordinate("x"), coordinate("y")].concat();
-        (point, octets("3059301306072a8648ce3d020106082a8648ce3d030107034200"))
+        (point, bytes("3059301306072a8648ce3d020106082a8648ce3d030107034200"))
     };
     let der = [prefix, point.clone()].concat();
     let lines: Vec<String> =
@@ -116,7 +117,7 @@ fn spellings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> 
         ("PEM with CR LF", format!("{pem}\n").replace('\n', "\r\n").into_bytes()),
         ("nothing", vec![]),
     ];
-    let hex: Vec<String> = point.iter().map(|octet| format!("{octet:02x}")).collect();
+    let hex: Vec<String> = point.iter().map(|byte| format!("{byte:02x}")).collect();
     spellings.push(("the point in hex", hex.concat().into_bytes()));
     spellings
 }
@@ -154,13 +155,13 @@ fn a_malformed_ecdsa_signature_is_refused(backend: Backend) {
     let (message, key) = (message_of(&access), private_key(&service, "es256"));
     let genuine = signed_by("es256", &key, message);
     assert!(is_believed(&service, &with_signature(message, &genuine)), "the forge has the key");
-    let order = octets(P256_ORDER);
+    let order = bytes(P256_ORDER);
     let (r, s) = genuine.split_at(32);
     let one = [vec![0; 31], vec![1]].concat();
     let der = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key).unwrap();
     let der = der.sign(&SystemRandom::new(), message.as_bytes()).unwrap().as_ref().to_vec();
     let mut cases = vec![
-        // CVE-2022-21449: r = s = 0 fits every message and every key for whoever forgets to look.
+        // CVE-2022-21449: r = s = 0 verifies for every message and key if the range is not checked.
         ("all zero", vec![0; 64]),
         ("r zero", [&[0; 32], s].concat()),
         ("s zero", [r, &[0; 32]].concat()),
@@ -171,7 +172,7 @@ fn a_malformed_ecdsa_signature_is_refused(backend: Backend) {
         ("all ones", vec![255; 64]),
         ("r and s changed round", [s, r].concat()),
         ("DER", der),
-        ("DER of zeros", octets("3006020100020100")),
+        ("DER of zeros", bytes("3006020100020100")),
         ("a 0 before r", [&[0], r, s].concat()),
         ("a 0 before each", [&[0], r, &[0], s].concat()),
         ("twice", [&genuine[..], &genuine].concat()),
@@ -186,7 +187,7 @@ fn a_malformed_ecdsa_signature_is_refused(backend: Backend) {
     assert_none(&found);
 }
 
-/// `a` + `b`, least significant octet first.
+/// `a` + `b`, least significant byte first.
 fn sum(a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut carry = 0;
     let add = |(a, b): (&u8, &u8)| {
@@ -204,7 +205,7 @@ fn a_malformed_eddsa_signature_is_refused(backend: Backend) {
     let genuine = signed_by("eddsa", &private_key(&service, "eddsa"), message);
     assert_eq!(with_signature(message, &genuine), access, "the forge has the key");
     let (r, s) = genuine.split_at(32);
-    let order = octets(ED25519_ORDER);
+    let order = bytes(ED25519_ORDER);
     let zero = [0; 32];
     // The eight points of small order and spellings of them above the field's prime.
     let points = [
@@ -232,13 +233,13 @@ fn a_malformed_eddsa_signature_is_refused(backend: Backend) {
         ("R and s changed round".into(), [s, r].concat()),
         ("the sign of R".into(), [&r[..31], &[r[31] ^ 128], s].concat()),
         ("twice".into(), [&genuine[..], &genuine].concat()),
-        ("an octet more".into(), [&genuine[..], &[0]].concat()),
+        ("a byte more".into(), [&genuine[..], &[0]].concat()),
     ];
     for point in points {
-        cases.push((format!("R = {point}, s = 0"), [&octets(point)[..], &zero].concat()));
-        cases.push((format!("R = {point}"), [&octets(point)[..], s].concat()));
+        cases.push((format!("R = {point}, s = 0"), [&bytes(point)[..], &zero].concat()));
+        cases.push((format!("R = {point}"), [&bytes(point)[..], s].concat()));
     }
-    cases.extend([0, 1, 32, 63].map(|length| (format!("{length} octets"), genuine[..length].to_vec())));
+    cases.extend([0, 1, 32, 63].map(|length| (format!("{length} bytes"), genuine[..length].to_vec())));
     let found: Vec<String> =
         cases.iter().flat_map(|(name, odd)| faults(&service, name, &with_signature(message, odd))).collect();
     assert_none(&found);
@@ -304,7 +305,7 @@ fn a_token_with_an_embedded_public_key_is_refused(backend: Backend) {
         let signature = pair.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
         found.extend(faults(&service, &header, &with_signature(&message, signature.as_ref())));
         if header.contains("jwk") || header.contains("jku") {
-            // By the right key, and still with more in its header than we write.
+            // Signed by the right key, with more in its header than we write.
             let signature = signed_by("es256", &private_key(&service, "es256"), &message);
             found.extend(faults(&service, &header, &with_signature(&message, &signature)));
         }
@@ -312,7 +313,7 @@ fn a_token_with_an_embedded_public_key_is_refused(backend: Backend) {
     assert_none(&found);
 }
 
-/// `a` - `b`, most significant octet first.
+/// `a` - `b`, most significant byte first.
 fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut borrow = 0;
     let subtract = |(a, b): (&u8, &u8)| {
@@ -320,12 +321,13 @@ fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
         borrow = i16::from(left < 0);
         u8::try_from(left.rem_euclid(256)).unwrap()
     };
-    let mut octets: Vec<u8> = a.iter().rev().zip(b.iter().rev()).map(subtract).collect();
-    octets.reverse();
-    octets
+    let mut bytes: Vec<u8> = a.iter().rev().zip(b.iter().rev()).map(subtract).collect();
+    bytes.reverse();
+    bytes
 }
 
-/// Of (r, s) anybody can make (r, n - s), and RFC 7518 takes both. So nothing may hang on a token's text.
+/// ECDSA signatures are malleable: anyone can turn (r, s) into (r, n - s), and RFC 7518 accepts both. So nothing may
+/// depend on a token's text.
 fn a_malleated_ecdsa_signature_is_the_same_token_and_is_revoked_with_it(backend: Backend) {
     let service = with(backend, "es256").start();
     let mut browser = register(&service, "emily");
@@ -333,7 +335,7 @@ fn a_malleated_ecdsa_signature_is_the_same_token_and_is_revoked_with_it(backend:
     let (message, signature) = access.rsplit_once('.').unwrap();
     let signature = BASE64.decode(signature).unwrap();
     let (r, s) = signature.split_at(32);
-    let other = with_signature(message, &[r, &difference(&octets(P256_ORDER), s)].concat());
+    let other = with_signature(message, &[r, &difference(&bytes(P256_ORDER), s)].concat());
     assert_ne!(other, access);
     let me = |token: &str| Request::new("GET", "/auth/me").bearer(token).send(service.address());
     assert_eq!((me(&other).status, me(&other).json()), (200, me(&access).json()));

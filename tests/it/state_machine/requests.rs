@@ -1,4 +1,4 @@
-//! Each action as a request: what the model expects, what the service answers, and what changes.
+//! Each action as a request: what the model expects, what the service answers, and what changes in the model.
 
 use doorward::core::{AccountId, AccountStatus};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ impl Machine {
         }
     }
 
-    /// What no client does.
+    /// Actions of the operator, the clock and the machine.
     fn befall(&mut self, node: usize, now: Seconds, action: Action) -> Verdict {
         let core = self.node(node).core().clone();
         match action {
@@ -100,7 +100,7 @@ impl Machine {
         self.enter(turn, account, jar, &answer)
     }
 
-    /// A session began, and those that the client brought are over.
+    /// A session began, and the ones that the client presented are replaced.
     fn enter(&mut self, turn: Turn, account: usize, brought: Jar, answer: &Response) -> Verdict {
         let user = &answer.json()["user"];
         let known = &self.model.accounts[account];
@@ -131,7 +131,7 @@ impl Machine {
         self.is_who(Some(access), self.now_at(node), &answer).map_err(place)
     }
 
-    /// The token's account, with name and role, or nobody.
+    /// The answer names the token's account, or is a refusal.
     fn is_who(&mut self, access: Option<usize>, now: Seconds, answer: &Response) -> Verdict {
         let live = access.filter(|access| self.model.is_live(*access, now));
         self.count(if live.is_some() { "believed" } else { "not believed" });
@@ -155,7 +155,7 @@ impl Machine {
         let cookies = if in_body { Jar::default() } else { jar };
         let answer = self.ask(turn.node, "POST", "/auth/refresh", cookies, body.as_ref());
         let (done, jar) = self.spent(turn.now, refresh, in_body, &answer)?;
-        // What came in the body is the client's all the same; a refusal leaves it what it had.
+        // Tokens in the body are the client's as well; after a refusal it keeps what it had.
         let done = if in_body && answer.status == 200 { Cookies::Set } else { done };
         self.hand_over(turn.client, turn.lost, done, jar);
         Ok(())
@@ -314,7 +314,7 @@ impl Machine {
             return answered(&answer, 404, Cookies::Kept);
         }
         let listed = self.model.list(aim.account, turn.now).iter().any(|session| session.id == aim.id);
-        // To end what is over already may be a success or a miss.
+        // Ending an ended session may be a success or a 404.
         if !listed && answer.status == 404 {
             return answered(&answer, 404, Cookies::Kept);
         }
@@ -326,7 +326,7 @@ impl Machine {
     }
 }
 
-/// The place of the one that is so many before the last, going round.
+/// The index counted back from the newest, wrapping around.
 fn newest(length: usize, pick: usize) -> Option<usize> {
     (length > 0).then(|| length - 1 - pick % length)
 }
@@ -338,7 +338,7 @@ fn part_of(jar: Jar, with: With) -> Jar {
     }
 }
 
-/// The tokens of an answer, wherever they stand in it.
+/// The tokens of an answer, in cookies or in the body.
 fn tokens_in(answer: &Response) -> Tokens {
     let cookies = answer.set_cookies();
     let body = answer.json();

@@ -1,5 +1,5 @@
-//! Silent sign-up (ASVS 6.3.8): no answer tells whether an address or a name is taken; only the mailbox's owner learns it.
-//! What is answered is here; a folder of its own has the rest.
+//! Confirmed sign-up (email-confirmed, enumeration-safe registration, ASVS 6.3.8): no answer reveals whether an address
+//! or a name is taken; only the owner of the mailbox learns it. This file tests the answers, its folder the rest.
 
 mod confirmations;
 mod delivery;
@@ -76,7 +76,7 @@ fn the_requested_fields_do_not_change_the_answer(backend: Backend) {
     {
         assert_eq!(whole(&silent.sign_up(&format!("wish-{number}@mail.example"), more)), expected, "{more}");
     }
-    // Nor does it matter who asks.
+    // Nor does it matter whether the caller is signed in.
     let mut insider = Browser::new(silent.service.address());
     add_account(&silent.service, "insider@mail.example", None);
     let body = json!({ "email": "insider@mail.example", "password": PASSWORD }).to_string();
@@ -89,7 +89,7 @@ fn the_request_does_the_same_work_whatever_is_taken(backend: Backend) {
     let silent = Silent::start(backend);
     add_account(&silent.service, "taken@mail.example", Some("taken"));
     silent.token_of("waiting@mail.example");
-    // What the mails' thread does with the rows waits until all are counted.
+    // The outbox worker writes rows too, so it is held until all are counted.
     silent.mails.hold();
     let mut work = vec![];
     for (email, more) in [
@@ -239,7 +239,7 @@ fn audit_events_name_no_account_before_the_confirmation(backend: Backend) {
     events.reverse();
     let seen: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.account)).collect();
     let asked = ("sign_up_asked", None);
-    // The first is the operator's.
+    // The first event is the operator's.
     assert_eq!(seen, [("sign_up", Some(known)), asked, asked, ("sign_up", Some(newcomer))]);
     for event in &events[1..] {
         assert_eq!(event.address.as_deref(), Some("127.0.0.1"), "{event:?}");

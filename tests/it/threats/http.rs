@@ -1,4 +1,4 @@
-//! HTTP: framing that two readers read differently, challenges, closed answers, counters that are nobody's business.
+//! HTTP: request smuggling, challenges, documented answers, protected metrics.
 
 use std::collections::BTreeSet;
 
@@ -81,7 +81,7 @@ fn the_host_header_decides_nothing(backend: Backend) {
             assert!(credentials.is_empty() || answer.contains("\"username\":\"emily\""), "{head}: {answer}");
         }
     }
-    // An override of the method is none.
+    // Method override headers are ignored.
     for header in ["X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method"] {
         let answer =
             Request::new("GET", "/auth/logout-all").header(header, "POST").bearer(&access).send(service.address());

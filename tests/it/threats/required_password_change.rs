@@ -1,5 +1,6 @@
-//! A change of password that an operator requires (SP 800-63B-4 section 3.1.1.2, on compromise): the account signs in, changes
-//! its password and signs out, and does nothing else, on any wire or node. The pages are pages/required_change.rs's.
+//! Required password change (SP 800-63B-4 section 3.1.1.2, on compromise): the account signs in, changes its password
+//! and signs out, and may do nothing else, in any contract and on any node. The pages are tested in
+//! pages/required_password_change.rs.
 
 mod envelope;
 
@@ -38,10 +39,10 @@ on_both_backends!(
 const OLD: &str = "emilyspass";
 const NEW: &str = "another-quiet-harbour";
 
-/// What a wire says that has no words of its own for it.
+/// The message of contracts without one of their own.
 const WORDS: &str = "The password must be changed before anything else; change it, or sign out.";
 
-/// How long a node may take to hear of it on a machine that stalls; 2 s is the promise.
+/// How long a revocation may take to reach a node on a stalled machine; 2 s are promised.
 const SOON: Duration = Duration::from_secs(30);
 
 fn require(service: &TestService, required: bool) {
@@ -50,7 +51,7 @@ fn require(service: &TestService, required: bool) {
     core.require_password_change(&account, required).unwrap();
 }
 
-/// A demonstration whose emilys must change her password.
+/// A demo whose emilys must change her password.
 fn restricted(builder: Builder) -> TestService {
     let service = builder.demo().start();
     require(&service, true);
@@ -68,7 +69,7 @@ fn says_so(access: &str) -> bool {
     claims.get("mcp").is_some()
 }
 
-/// A request that presents the access token in every way there is.
+/// A request that presents the access token by header and by cookie.
 fn with(access: &str, method: &str, path: &str) -> Request {
     Request::new(method, path).bearer(access).cookie_header(&format!("accessToken={access}"))
 }
@@ -104,7 +105,7 @@ fn only_the_change_and_a_sign_out_are_allowed(backend: Backend) {
         assert_eq!((led.status, led.header("location")), (302, Some("/account")), "a person is led to the form");
         assert_refused(&browser.patch("/auth/me", r#"{"firstName":"X"}"#), 403, "password_change_required");
         assert_refused(&browser.delete(&format!("/auth/sessions/{session}")), 403, "password_change_required");
-        // It stays so over refreshes, at once and when the token's time is over.
+        // Refreshes do not lift it, immediately or after the access token has expired.
         service.advance(Duration::from_mins(20 * round));
         assert_eq!(browser.post_empty("/auth/refresh").status, 200);
     }
@@ -149,7 +150,7 @@ fn a_refused_change_lifts_nothing(backend: Backend) {
         assert_refused(&change(&mut browser, current, new), status, expected);
         assert_refused(&browser.get("/auth/me"), 403, "password_change_required");
     }
-    // Nor does the same password again; hers from the demonstration would break another rule first.
+    // Nor does the same password again; the demo's would break another rule first.
     let core = service.core();
     let account = core.find_account_by("emilys").unwrap();
     core.set_secret(&account, &GivenSecret::Password(Secret::new(NEW))).unwrap();
@@ -167,7 +168,7 @@ fn enter(service: &TestService, path: &str, body: &str) -> Response {
     answer
 }
 
-/// Where each mount signs in, and with what; and where its answer has the access token and the refresh token.
+/// The sign-in route and body of each mount, and the position of both tokens in its answer.
 const ENTRANCES: [(&str, &str, &str, &str); 4] = [
     ("/flat/auth/login", EMILY, "/accessToken", "/refreshToken"),
     ("/store/auth/signin", r#"{"login":"emilys","password":"emilyspass"}"#, "/access_token", "/refresh_token"),
@@ -182,7 +183,7 @@ fn entered(service: &TestService, mount: &str) -> Tokens {
     Tokens { access: token(access), refresh: token(refresh) }
 }
 
-/// Gives emilys a name and a PIN beside her password, and signs her in by them.
+/// Gives emilys a name and a PIN, and signs her in with them.
 fn entered_by_pin(service: &TestService) -> Tokens {
     let core = service.core();
     let account = core.find_account_by("emilys").unwrap();
@@ -219,7 +220,7 @@ fn every_dialect_reports_it_in_its_own_shape(backend: Backend) {
         assert_eq!(body, expected, "{path}");
         assert!(refused.set_cookies().is_empty());
     }
-    // A session of one wire is refused on all.
+    // A session of one contract is refused in all.
     let access = entered(&service, "/signin").access;
     for path in CHECKS {
         assert_eq!(ask(&service, &access, path).status, 403, "{path}");
@@ -267,13 +268,13 @@ fn live_tokens_are_invalidated_on_every_node(backend: Backend) {
     }
     let restricted = enter(&second);
     assert_eq!([status(&first, &restricted.access), status(&second, &restricted.access)], [403; 2]);
-    // Lifted again, no token goes on saying what is no longer so.
+    // Once lifted, no token still carries the restriction.
     require(&second, false);
     assert_eq!(status(&second, &restricted.access), 401);
     until(SOON, "the other node to hear of it", || (status(&first, &restricted.access) == 401).then_some(()));
     let free = enter(&first);
     assert_eq!([status(&first, &free.access), status(&second, &free.access)], [200; 2]);
-    // And a change on one node is one on both.
+    // A change on one node counts on both.
     require(&first, true);
     let mut browser = emily(&second);
     assert_eq!(change(&mut browser, OLD, NEW).status, 200);

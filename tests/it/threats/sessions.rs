@@ -1,4 +1,4 @@
-//! Sessions: none begins by reading, and nothing is lost or revived by a database that does not answer.
+//! Sessions: reading begins none, and a database outage neither loses nor revives one.
 
 use doorward::testing::TestService;
 use serde_json::json;
@@ -38,7 +38,7 @@ fn reading_begins_no_session_and_changes_none(backend: Backend) {
     assert_eq!(state(&service, &tables), before);
 }
 
-/// Connections that were cut are made anew, in their time.
+/// Terminated connections are re-established in time.
 fn wait_until_it_answers(service: &TestService, held: &Tokens) {
     until(PATIENCE, "the database", || {
         let answer = Request::new("GET", "/auth/me").bearer(&held.access).send(service.address());
@@ -84,10 +84,10 @@ fn tokens_have_enough_entropy(backend: Backend) {
     let held = Tokens::held_by(&emily(&service));
     for token in [&held.access, &held.refresh] {
         let signature = token.rsplit('.').next().unwrap();
-        let octets = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).unwrap();
-        assert_eq!(octets.len(), 32, "256 bits");
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).unwrap();
+        assert_eq!(bytes.len(), 32, "256 bits");
     }
-    // The contract's shape has 122 bits; they are derived, and only their digests are stored.
+    // The contract's UUID has 122 bits; they are derived, and only digests are stored.
     let body = json!({ "email": "emily.johnson@x.dummyjson.com", "password": "emilyspass" }).to_string();
     let answer = Request::new("POST", "/envelope/auth/login").json(&body).send(service.address());
     let opaque = answer.json()["data"]["refreshToken"].as_str().map(ToOwned::to_owned);

@@ -1,4 +1,4 @@
-//! Tokens: what no mount believes, how large a cookie gets, and keys that a start refuses.
+//! Tokens: which no mount accepts, the size of cookies, and keys that stop the start.
 
 use serde_json::json;
 
@@ -55,7 +55,7 @@ fn the_largest_cookie_fits_every_browser(backend: Backend) {
     let answer = browser.send(agent);
     assert_eq!(answer.status, 201, "{}", answer.text());
     for line in answer.headers_named("Set-Cookie") {
-        assert!(line.len() < 1024, "{} octets of the 4096 that browsers keep", line.len());
+        assert!(line.len() < 1024, "{} bytes of the 4096 that browsers keep", line.len());
     }
 }
 

@@ -1,5 +1,5 @@
-//! Which parts of requests and answers are secrets: what is called a password, PIN or token in bodies, forms and queries;
-//! the values of cookies; what the Authorization header holds; and every JWT.
+//! Extraction of the secrets in requests and answers: members and fields named password, PIN or token in bodies, forms
+//! and queries; cookie values; Authorization headers; every JWT.
 
 use serde_json::Value;
 use url::form_urlencoded;
@@ -7,7 +7,7 @@ use url::form_urlencoded;
 use super::{Known, change};
 use crate::support::http::Response;
 
-/// Members and fields that say who somebody is, in any wire.
+/// Members and fields that contain names, in any contract.
 const NAMES: [&str; 8] = ["username", "email", "name", "login", "identifier", "firstname", "lastname", "role"];
 
 fn is_secret(name: &str) -> bool {
@@ -16,7 +16,7 @@ fn is_secret(name: &str) -> bool {
     is_token || name == "rt" || name.ends_with("pin") || name.contains("password") || name.contains("secret")
 }
 
-/// A request that goes out.
+/// Records the secrets of a request.
 pub fn sent(target: &str, headers: &[(Vec<u8>, Vec<u8>)], body: Option<&[u8]>) {
     change(|known| {
         fields(known, "a query", target.split_once('?').map_or("", |(_, query)| query).as_bytes());
@@ -29,14 +29,14 @@ pub fn sent(target: &str, headers: &[(Vec<u8>, Vec<u8>)], body: Option<&[u8]>) {
     });
 }
 
-/// A request of octets that somebody made by hand, as far as it can be read.
-pub fn sent_raw(octets: &[u8]) {
-    let (head, body) = halves(octets);
+/// Records the secrets of a raw request, as far as it can be parsed.
+pub fn sent_raw(bytes: &[u8]) {
+    let (head, body) = halves(bytes);
     let target = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
     sent(target, &headers_of(&head), Some(body));
 }
 
-/// An answer that came.
+/// Records the secrets of an answer.
 pub fn came(answer: &Response) {
     change(|known| {
         for (name, value) in &answer.headers {
@@ -48,16 +48,16 @@ pub fn came(answer: &Response) {
     });
 }
 
-/// Octets that came.
-pub fn came_raw(octets: &[u8]) {
-    let (head, _) = halves(octets);
+/// Records the secrets of a raw answer.
+pub fn came_raw(bytes: &[u8]) {
+    let (head, _) = halves(bytes);
     sent("", &headers_of(&head), None);
 }
 
-fn halves(octets: &[u8]) -> (Vec<String>, &[u8]) {
-    let end = octets.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(octets.len());
-    let head = String::from_utf8_lossy(&octets[..end]);
-    (head.split("\r\n").map(ToOwned::to_owned).collect(), octets.get(end + 4..).unwrap_or_default())
+fn halves(bytes: &[u8]) -> (Vec<String>, &[u8]) {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(bytes.len());
+    let head = String::from_utf8_lossy(&bytes[..end]);
+    (head.split("\r\n").map(ToOwned::to_owned).collect(), bytes.get(end + 4..).unwrap_or_default())
 }
 
 fn headers_of(head: &[String]) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -77,7 +77,7 @@ fn header(known: &mut Known, name: &str, value: &str) {
     }
 }
 
-/// A cookie of ours, whatever a deployment calls it; but not a note of redirects.
+/// Records a session cookie under any name, but not the redirect-loop guard's.
 fn cookie(known: &mut Known, pair: &str) {
     if let Some((name, value)) = pair.split_once('=')
         && !name.ends_with("bounces")

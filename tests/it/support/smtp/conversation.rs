@@ -1,5 +1,4 @@
-//! One connection of the mail server, command by command (RFC 5321, RFC 4954). What is said on it is kept; when to refuse,
-//! hold or end it is the server's.
+//! An SMTP session, command by command (RFC 5321, RFC 4954). The server decides when to refuse, delay or close.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,7 +14,7 @@ const LINE_MAX: usize = 998;
 /// Bounds memory.
 const MAIL_MAX: usize = 1 << 20;
 
-/// What stands between `MAIL` and the mail's end.
+/// The state between `MAIL` and the end of the mail.
 #[derive(Default)]
 struct Envelope {
     greeted: bool,
@@ -30,7 +29,7 @@ enum Next {
 }
 
 impl Shared {
-    /// Speaks until the client leaves; the wire, if it asked for TLS on it.
+    /// Serves until the client leaves; returns the connection if it asked for TLS on it.
     pub(super) fn converse<W: Read + Write>(&self, wire: W, greets: bool, secure: bool) -> io::Result<Option<W>> {
         let mut wire = BufReader::new(wire);
         if greets {
@@ -42,7 +41,7 @@ impl Shared {
             match self.command(&mut wire, &line, &mut envelope, secure)? {
                 Next::Go => {}
                 Next::Over => return Ok(None),
-                // What was sent along with the command is not read as if TLS had carried it.
+                // Bytes sent together with the command are not read as if TLS had carried them.
                 Next::Tls => return Ok(Some(wire.into_inner())),
             }
         }
@@ -53,38 +52,38 @@ impl Shared {
         self.when_not_held()?;
         let lines: Vec<&str> = text.lines().collect();
         let last = lines.len() - 1;
-        let mut octets = String::new();
+        let mut bytes = String::new();
         for (number, line) in lines.iter().enumerate() {
             let (code, rest) = line.split_at(3);
             let divider = if number == last { " " } else { "-" };
-            let _ = write!(octets, "{code}{divider}{}\r\n", rest.trim_start());
+            let _ = write!(bytes, "{code}{divider}{}\r\n", rest.trim_start());
         }
-        wire.get_mut().write_all(octets.as_bytes())?;
+        wire.get_mut().write_all(bytes.as_bytes())?;
         wire.get_mut().flush()
     }
 
-    /// A line without its end; nothing, if the client has gone.
+    /// A line without its end; `None` if the client has closed.
     fn line<W: Read + Write>(&self, wire: &mut BufReader<W>) -> io::Result<Option<String>> {
-        let mut octets = vec![];
+        let mut bytes = vec![];
         let most = u64::try_from(MAIL_MAX).unwrap_or(u64::MAX);
-        wire.by_ref().take(most).read_until(b'\n', &mut octets)?;
-        if octets.is_empty() {
+        wire.by_ref().take(most).read_until(b'\n', &mut bytes)?;
+        if bytes.is_empty() {
             return Ok(None);
         }
-        let Some(line) = octets.strip_suffix(b"\r\n") else {
-            let gone = !octets.ends_with(b"\n");
+        let Some(line) = bytes.strip_suffix(b"\r\n") else {
+            let gone = !bytes.ends_with(b"\n");
             if !gone {
-                self.fault(format!("a line ends in LF alone: {}", octets.escape_ascii()));
+                self.fault(format!("a line ends in LF alone: {}", bytes.escape_ascii()));
             }
             return Ok(None);
         };
-        if line.iter().any(|octet| [b'\r', b'\0'].contains(octet)) || line.len() > LINE_MAX {
-            self.fault(format!("a line of {} octets: {}", line.len(), line.escape_ascii()));
+        if line.iter().any(|byte| [b'\r', b'\0'].contains(byte)) || line.len() > LINE_MAX {
+            self.fault(format!("a line of {} bytes: {}", line.len(), line.escape_ascii()));
         }
         Ok(Some(String::from_utf8_lossy(line).into_owned()))
     }
 
-    /// What a test wants this command to be answered.
+    /// The reply with which a test refuses this command.
     fn refusal(&self, line: &str) -> Option<String> {
         let line = line.to_uppercase();
         let state = self.lock();
@@ -163,11 +162,11 @@ impl Shared {
             ("LOGIN", name) => (decoded(name), ask("UGFzc3dvcmQ6")?),
             (_, initial) => {
                 let whole = if initial.is_empty() { ask("")? } else { decoded(initial) };
-                let mut parts = whole.splitn(3, |octet| *octet == 0).skip(1).map(<[u8]>::to_vec);
+                let mut parts = whole.splitn(3, |byte| *byte == 0).skip(1).map(<[u8]>::to_vec);
                 (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
             }
         };
-        let text = |octets: Vec<u8>| String::from_utf8_lossy(&octets).into_owned();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         self.change(|state| state.credentials.push((text(name), text(password))));
         self.reply(wire, "235 welcome")
     }
@@ -247,7 +246,7 @@ fn decoded(text: &str) -> Vec<u8> {
     STANDARD.decode(text.trim()).unwrap_or_default()
 }
 
-/// What stands in angle brackets after this word.
+/// The address in angle brackets after this word.
 fn address_in(argument: &str, word: &str) -> Option<String> {
     let rest =
         argument.get(..word.len()).filter(|start| start.eq_ignore_ascii_case(word)).map(|_| &argument[word.len()..]);

@@ -1,4 +1,4 @@
-//! The confirmation: who gets the account, which needs the link and the password both, and how often they may be tried.
+//! Confirmations: the account needs both the link and the password, and attempts are limited.
 
 use std::time::Duration;
 
@@ -32,8 +32,7 @@ fn members(value: &Value) -> Vec<&String> {
     value.as_object().unwrap_or_else(|| panic!("{value}")).keys().collect()
 }
 
-/// An answer without what is another's for every account: its status and headers, its body, and the cookies that it sets,
-/// without their values.
+/// The shape of an answer, equal for every account: status, headers, body, and cookies without their values.
 type Shape = ((u16, Vec<(String, String)>), Value, Vec<(String, Vec<String>)>);
 
 fn shape(answer: &Response) -> Shape {
@@ -114,10 +113,10 @@ fn the_session_replaces_the_previous_one(backend: Backend) {
     assert_eq!(browser.get("/auth/me").json()["email"], "after@mail.example");
 }
 
-/// Pre-hijacking, one way: the link comes to somebody who has not asked for it.
+/// Account pre-hijacking, first way: the victim receives a link without having asked for it.
 fn the_link_without_the_password_grants_nothing(backend: Backend) {
     let silent = Silent::start(backend);
-    // Somebody signs up with an address that is not theirs, and a password that only they know.
+    // An attacker signs up with the victim's address and a password of their own.
     let token = silent.token_of("victim@mail.example");
     for theirs in [OTHER, "", "x", "victim@mail.example"] {
         let answer = silent.confirm(&token, theirs);
@@ -127,7 +126,7 @@ fn the_link_without_the_password_grants_nothing(backend: Backend) {
     let clicked = Request::new("GET", &format!("/register/confirm?token={token}")).send(silent.service.address());
     assert_eq!(clicked.status, 200, "a link opened is a form");
     assert_eq!((silent.count("accounts"), silent.count("sessions")), (0, 0));
-    // What the mailbox's owner makes is theirs alone, and the other sign-up is dead by then.
+    // The account that the owner of the mailbox creates is theirs alone, and the other sign-up is void by then.
     silent.ask("victim@mail.example", &json!({ "password": OTHER }));
     let own = silent.mails.wait_for_mail_to("victim@mail.example", 2).token();
     assert_eq!(silent.confirm(&own, OTHER).status, 201);
@@ -140,7 +139,7 @@ fn the_link_without_the_password_grants_nothing(backend: Backend) {
     assert_eq!((silent.count("accounts"), silent.count("sessions")), (1, 2));
 }
 
-/// The other way: whoever has chosen the password has no mailbox.
+/// Second way: the attacker knows the password and does not have the mailbox.
 fn a_sign_up_with_a_strangers_address_grants_nothing(backend: Backend) {
     let silent = Silent::start(backend);
     let answer = silent.sign_up("victim@mail.example", &json!({ "username": "mallory" }));
@@ -207,7 +206,7 @@ fn ten_wrong_passwords_invalidate_the_token_for_the_right_one_too(backend: Backe
     assert_invalid(&silent.confirm(&token, PASSWORD));
     assert_eq!(silent.count("accounts"), 0);
     assert_eq!(silent.confirm(&beside, PASSWORD).status, 201, "another sign-up's tries are its own");
-    // The address is not lost with the token.
+    // A new sign-up with the same address is possible.
     silent.ask("emily@mail.example", &json!({}));
     let again = silent.mails.wait_for_mail_to("emily@mail.example", 2).token();
     assert_eq!(silent.confirm(&again, PASSWORD).status, 201);
@@ -226,7 +225,7 @@ fn parallel_guesses_get_no_more_than_ten_attempts(backend: Backend) {
     assert_eq!(silent.count("accounts"), 0);
 }
 
-/// What racing confirmations were answered: how many got a session; the others were refused as any.
+/// The number of concurrent confirmations that got a session; the others must be ordinary refusals.
 fn won(answers: &[Response]) -> usize {
     let lost = answers.iter().filter(|answer| answer.status != 201);
     lost.for_each(assert_invalid);
@@ -247,7 +246,7 @@ fn parallel_confirmations_of_a_token_create_one_account_and_one_session(backend:
     }
 }
 
-/// Two who sign up with one address: each link needs its own password.
+/// Two sign-ups with one address: each link needs its own password.
 fn two_of(silent: &Silent, email: &str) -> [(String, &'static str); 2] {
     silent.ask(email, &json!({}));
     let first = silent.mails.wait_for_mail_to(email, 1).token();

@@ -1,5 +1,5 @@
-//! The way of a mail to its server: nobody waits for it, what cannot be sent is tried again at longer and longer waits, and
-//! each mail is sent once, whoever sends it.
+//! Mail delivery: no request waits for it, failures are retried with exponential backoff, and each mail is sent once,
+//! whichever node sends it.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn a_mail_is_retried_for_a_day_and_no_longer(backend: Backend) {
     silent.advance(23 * 3600);
     silent.wait_until_told("deferred", 4);
     silent.mails.come_up();
-    // A day and a second after it was asked for.
+    // A day and a second after the sign-up.
     silent.advance(3601);
     let asked = silent.mails.connections();
     for _ in 0..3 {
@@ -120,7 +120,7 @@ fn a_permanent_refusal_is_not_retried(backend: Backend) {
         let asked = silent.mails.commands().iter().filter(|said| said.starts_with("MAIL")).count();
         assert_eq!((asked, silent.mails.mails().len()), (1, 0), "{command} {reply}");
         assert_eq!((told(&silent.service, "sent"), told(&silent.service, "deferred")), (0, 0), "{command} {reply}");
-        // Nor is the next sign-up of the same address held against it.
+        // The next sign-up with the same address is not affected.
         silent.ask("emily@mail.example", &json!({}));
         silent.mails.wait_for_mail_to("emily@mail.example", 1);
     }
@@ -216,7 +216,7 @@ fn two_nodes_on_one_database_send_each_mail_once(backend: Backend) {
         deliver(node);
     });
     assert_eq!((silent.mails.mails().len(), sent()), (8, 8), "each once");
-    // A link may lead to either node.
+    // A link works on either node.
     for (number, token) in tokens.iter().enumerate() {
         let body = json!({ "token": token, "password": PASSWORD });
         let answer = post(nodes[(number / 2) % 2], "/auth/register/confirm", &body);

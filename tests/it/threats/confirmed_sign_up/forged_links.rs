@@ -1,4 +1,4 @@
-//! The token: none but the one that was mailed opens anything, whatever of it somebody knows or changes.
+//! Forged links: only the mailed token is accepted, whatever an attacker knows or changes of it.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -17,19 +17,19 @@ on_both_backends!(
 
 const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// With the letter at this place changed in one bit.
+/// The token with one bit of the letter at this position changed.
 fn flipped(token: &str, place: usize, bit: usize) -> String {
-    let mut octets = token.as_bytes().to_vec();
-    let number = LETTERS.iter().position(|letter| *letter == octets[place]);
-    octets[place] = number.map_or(b'A', |number| LETTERS[number ^ (1 << bit)]);
-    String::from_utf8(octets).unwrap()
+    let mut bytes = token.as_bytes().to_vec();
+    let number = LETTERS.iter().position(|letter| *letter == bytes[place]);
+    bytes[place] = number.map_or(b'A', |number| LETTERS[number ^ (1 << bit)]);
+    String::from_utf8(bytes).unwrap()
 }
 
-/// A token that is not this one, but all the more like it.
+/// Tokens that differ from this one as little as possible.
 fn forgeries(token: &str) -> Vec<String> {
     let last = token.len() - 1;
     let places = [0, 1, 2, last / 4, last / 2, last / 2 + 1, last * 3 / 4, last - 1, last];
-    // Each bit of the last letter: some of them may be no part of an octet, and count all the same.
+    // Each bit of the last letter: some of them are not part of a byte, and must count all the same.
     let mut forged: Vec<String> = places.iter().map(|place| flipped(token, *place, *place % 6)).collect();
     forged.extend((0..6).map(|bit| flipped(token, last, bit)));
     forged.extend([1, token.len() / 2, last].map(|length| token[..length].to_owned()));
@@ -94,7 +94,7 @@ fn a_token_spliced_from_two_is_refused(backend: Backend) {
     assert_eq!([silent.confirm(&own, PASSWORD).status, silent.confirm(&other, PASSWORD).status], [201, 201]);
 }
 
-/// Or a stranger who knows half of a token could kill it.
+/// Otherwise an attacker who knows half of a token could invalidate it.
 fn forgeries_use_up_no_attempt(backend: Backend) {
     let silent = Silent::start(backend);
     let token = silent.token_of("emily@mail.example");
@@ -113,17 +113,17 @@ fn the_rows_contain_neither_token_nor_password(backend: Backend) {
     let token = silent.token_of("emily@mail.example");
     secret_scanner::used("a password", PASSWORD);
     let rows = match &silent.tables {
-        Tables::Postgres(url) => secret_scanner::with_octets(&all_rows(url)),
+        Tables::Postgres(url) => secret_scanner::with_bytes(&all_rows(url)),
         Tables::Sqlite => ["doorward.db", "doorward.db-wal"]
             .iter()
             .flat_map(|name| std::fs::read(silent.service.folder().join(name)).unwrap_or_default())
             .collect(),
     };
     secret_scanner::assert_none_in_rows("the rows of a sign-up that waits", &rows);
-    // Half of a token is as good as the whole where the other half is stored.
+    // Half of a token would be enough where the other half is stored.
     let secret = URL_SAFE_NO_PAD.decode(&token).unwrap_or_default();
     for part in secret.windows(16.max(secret.len() / 2 + 1)) {
-        assert!(!rows.windows(part.len()).any(|octets| octets == part), "most of a token stands in the rows");
+        assert!(!rows.windows(part.len()).any(|bytes| bytes == part), "most of a token stands in the rows");
     }
 }
 
@@ -135,7 +135,7 @@ fn the_token_has_enough_entropy_and_is_url_safe(backend: Backend) {
         assert!(token.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"-_.~".contains(&letter)), "{token}");
         assert!(silent.mails.mails().iter().any(|mail| mail.body.contains(token)), "no part of it is escaped");
     }
-    // 128 bits that differ (ASVS 11.5.1): no two tokens have more in common than chance gives.
+    // 128 random bits (ASVS 11.5.1): two tokens have no more in common than by chance.
     for (one, other) in [(0, 1), (0, 2), (1, 2)] {
         let differ = tokens[one].bytes().zip(tokens[other].bytes()).filter(|(one, other)| one != other).count();
         assert!(differ >= 18, "{} and {}", tokens[one], tokens[other]);

@@ -1,4 +1,4 @@
-//! Where the bounds of mails are, which nodes share; and what a mail is to those who read it.
+//! Limits of mails: rate limits shared by nodes, refusing servers, and unusual addresses.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ on_both_backends!(
     an_address_that_the_server_cannot_take_is_given_up,
 );
 
-/// RFC 2045, section 4: else quoted-printable is text, and the link is broken at its `=3D`.
+/// RFC 2045, section 4: otherwise quoted-printable is plain text, and the link is broken at its `=3D`.
 fn a_mail_declares_its_mime_version(backend: Backend) {
     let silent = Silent::start(backend);
     silent.ask("emily@mail.example", &json!({}));
@@ -30,7 +30,7 @@ fn two_nodes_together_send_an_address_no_more_than_three_mails_an_hour(backend: 
         silent.mails.wait_for_mail_to("emily@mail.example", number);
         silent.settle();
     }
-    // The third is on its way when the other node looks at the fourth.
+    // The third is in delivery while the other node counts for the fourth.
     silent.mails.hold();
     let connections = silent.mails.connections();
     silent.ask("emily@mail.example", &json!({}));
@@ -50,7 +50,7 @@ fn two_nodes_together_send_an_address_no_more_than_three_mails_an_hour(backend: 
     assert_eq!(silent.mails.mails().len(), 3, "mails within the hour");
 }
 
-/// Its refusal is an answer to us and to no mail: an operator may mend it within the day.
+/// The refusal concerns us and not the mail: an operator may fix it within the day.
 fn a_server_that_refuses_every_connection_loses_no_mail(backend: Backend) {
     for reply in ["550 5.7.1 we do not know you", "554 no service here", "502 not implemented"] {
         let silent = Silent::start(backend);
@@ -67,7 +67,7 @@ fn a_server_that_refuses_every_connection_loses_no_mail(backend: Backend) {
     }
 }
 
-/// An account takes these letters for others; a mailbox does not, and may be somebody else's.
+/// Accounts fold these letters to others; a mailbox does not, and may be another person's.
 fn a_lookalike_address_gets_no_mail(backend: Backend) {
     let silent = Silent::start(backend);
     for address in ["emily@ma\u{131}l.example", "emily@stra\u{df}e.example", "\u{ff45}mily@mail.example"] {

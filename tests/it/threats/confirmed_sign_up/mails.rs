@@ -1,4 +1,4 @@
-//! The mails: what each of them says, in whose language, from whom, and how many of them one address gets.
+//! Contents of the mails: text, language, sender, links, and how many of them an address gets.
 
 use doorward::core::AccountStatus;
 use serde_json::{Value, json};
@@ -71,13 +71,13 @@ fn a_taken_name_is_reported_to_the_mailbox_only(backend: Backend) {
         said.push(mail.body);
     }
     assert!(said.len() >= 2 && said.iter().all(|body| *body == said[0]), "{said:?}");
-    // Whoever has an account learns of that first.
+    // The owner of an account learns of that first.
     silent.ask("taken@mail.example", &json!({ "username": "harbourmaster" }));
     assert_eq!(silent.mails.wait_for_mail_to("taken@mail.example", 1).link().path(), "/login");
     assert_eq!(silent.count("accounts"), 1);
 }
 
-/// A mail that carries what a stranger typed is a mail of theirs under our name.
+/// A mail with a stranger's text would be the stranger's mail under our name.
 fn no_mail_contains_user_input(backend: Backend) {
     let silent = Silent::start(backend);
     add_account(&silent.service, "taken@mail.example", Some("taken-by-canary"));
@@ -153,7 +153,7 @@ fn every_mail_is_plain_text_with_the_required_headers(backend: Backend) {
     assert_eq!(ids.len(), 6, "no two mails have the same id");
 }
 
-/// Words that only one of the two languages has.
+/// Counts words that exist in only one of the two languages.
 fn spanish_words(text: &str) -> (usize, usize) {
     let of = |words: &[&str]| text.to_lowercase().split_whitespace().filter(|word| words.contains(word)).count();
     (
@@ -199,7 +199,7 @@ fn the_sender_is_a_setting(backend: Backend) {
             Some(name) => {
                 let (before, address) = shown.split_once('<').unwrap_or_else(|| panic!("{shown}"));
                 assert_eq!((before.trim().trim_matches('"'), address), (name, "door@auth.example>"));
-                // RFC 5322: a comma divides addresses unless it stands in quotes.
+                // RFC 5322: a comma separates addresses unless it is quoted.
                 assert!(!name.contains(',') || shown.starts_with('"') || mail.raw.contains("From: =?"), "{}", mail.raw);
             }
             None => assert_eq!(shown.trim_matches(['<', '>']), "door@auth.example"),

@@ -1,5 +1,5 @@
-//! Who gets a mail and the password for it: a server whose certificate is trusted, or one that the settings excuse. And what
-//! the settings ask for, and the log keeps to itself.
+//! SMTP transport: mail and credentials go only to a server with a trusted certificate, or to one that the settings
+//! exempt. And which settings are required, and what the log omits.
 
 use doorward::testing::Builder;
 use serde_json::json;
@@ -21,13 +21,13 @@ on_both_backends!(
 
 const MAIL_PASSWORD: &str = "mooring-Xk4-of-the-mail-server";
 
-/// A URL of this server under a name that is not a loopback's; the system leads it to this machine all the same.
+/// A URL of this server under a name that is not loopback but resolves to this machine.
 fn elsewhere(scheme: &str, mails: &MailServer, ending: &str) -> String {
     secret_scanner::used("SMTP_URL", MAIL_PASSWORD);
     format!("{scheme}://harbour:{MAIL_PASSWORD}@0.0.0.0:{}{ending}", mails.port())
 }
 
-/// Fails if the server was told more than that somebody is there.
+/// Fails if the server received more than a greeting.
 fn assert_told_nothing(silent: &Silent, what: &str) {
     silent.wait_until_told("deferred", 1);
     silent.advance(10);
@@ -66,7 +66,7 @@ fn a_server_with_an_untrusted_certificate_gets_neither_mail_nor_password(backend
         let asked = silent.mails.commands().iter().any(|said| said == "STARTTLS");
         assert_eq!(asked, scheme == "smtp", "{scheme}: {:?}", silent.mails.commands());
     }
-    // TLS that the URL asks for is asked for on this machine too.
+    // TLS that the URL requires is required on loopback, too.
     let mails = MailServer::offering(Offer { auth, tls, ..Offer::default() });
     let url = format!("smtps://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port());
     let silent = Silent::over(backend, mails, url, |builder| builder);
@@ -102,7 +102,7 @@ fn the_server_gets_the_credentials_of_the_url(backend: Backend) {
     }
 }
 
-/// It is no answer to the mail: an operator may mend it within the day.
+/// The refusal concerns the credentials and not the mail: an operator may fix it within the day.
 fn refused_credentials_lose_no_mail(backend: Backend) {
     let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
     let url = format!("smtp://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port());
@@ -150,7 +150,7 @@ fn missing_settings_are_named_and_stop_the_start(backend: Backend) {
             assert!(!why.contains(other), "{other} is there: {why}");
         }
     }
-    // Without silent sign-up none of them is asked for.
+    // Without confirmed sign-up none of them is required.
     for (name, _) in &GIVEN[1..] {
         assert!(set(backend.service(), &[("SIGNUP_SILENT", "false")], name).try_start().is_ok(), "{name}");
     }
@@ -165,7 +165,7 @@ fn no_log_contains_an_address_a_token_or_the_password(backend: Backend) {
     let place = place.set("SMTP_URL", format!("smtp://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port()));
     let mut node = place.serve(&["serve"]);
     let (asked, confirm) = ("/auth/register", "/auth/register/confirm");
-    // Addresses that not every server takes.
+    // Addresses that not every server accepts.
     for odd in ["ünder-logged@mail.example", "\"a b-logged\"@mail.example", "a!#$%&'*+/=?^_`{|}~-logged@mail.example"]
     {
         let status = node.post(asked, &json!({ "email": odd, "password": PASSWORD })).status;
@@ -177,7 +177,7 @@ fn no_log_contains_an_address_a_token_or_the_password(backend: Backend) {
     assert_eq!(node.get(&format!("/register/confirm?token={token}")).status, 200);
     assert_eq!(node.post(confirm, &json!({ "token": token, "password": OTHER })).status, 401);
     assert_eq!(node.post(confirm, &json!({ "token": token, "password": PASSWORD })).status, 201);
-    // A taken address, one that the server refuses for good and one for now, and a server that goes away.
+    // A taken address, a permanent and a transient refusal, and a server that goes down.
     assert_eq!(node.post(asked, &free).status, 202);
     mails.wait_for_mail_to("free-logged@mail.example", 2);
     mails.refuse("RCPT TO:<refused", "550 no mailbox refused-logged@mail.example here");
