@@ -103,7 +103,7 @@ fn a_name_and_a_pin_sign_in(backend: Backend) {
         let answer = post(&service, "/auth/login", &json!({ field: "cooluser1", "pin": "0000" }));
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.json()["user"]["name"], "cooluser1");
-        Tokens::set_by(&answer).assert_alive(&service);
+        Tokens::set_by(&answer).assert_valid(&service);
     }
     register(&service, "emily");
     let refused = [

@@ -43,13 +43,13 @@ const FIRST_004: &str = "SecurePass123!";
 const CHANGED_004: &str = "NewSecurePass456!";
 
 /// The service with its sample accounts, at the address that a source's clients use.
-struct Door {
+struct SampleService {
     node: Node,
     place: Place,
     base: String,
 }
 
-impl Door {
+impl SampleService {
     fn open(backend: Backend, mount: &str) -> Self {
         let place = Place::on(backend);
         let node = place.serve(&["serve", "--demo"]);
@@ -84,9 +84,9 @@ fn assert_lives(seen: &Seen, cookie: &str, seconds: u64) {
 }
 
 fn the_fetch_samples_of_source_000_run(backend: Backend) {
-    let door = Door::open(backend, "/flat");
+    let service = SampleService::open(backend, "/flat");
     let run = |stem: &str, placeholders: Placeholders| {
-        let base = ("https://dummyjson.com", door.base.as_str());
+        let base = ("https://dummyjson.com", service.base.as_str());
         let seen = node(&sample(&format!("{stem}.js"), &[&[base], placeholders].concat()));
         assert_eq!((seen.status, seen.complaint.as_str()), (200, ""), "{seen:?}");
         assert_eq!(parsed(&seen.printed), seen.json(), "the sample prints the answer");
@@ -106,15 +106,15 @@ fn the_fetch_samples_of_source_000_run(backend: Backend) {
 }
 
 fn the_browser_samples_of_source_001_run(backend: Backend) {
-    let door = Door::open(backend, "/store");
+    let service = SampleService::open(backend, "/store");
     let run = |stem: &str, placeholders: Placeholders| {
-        let base = ("https://example.com", door.base.as_str());
+        let base = ("https://example.com", service.base.as_str());
         let seen = node(&sample(&format!("{stem}.js"), &[&[base], placeholders].concat()));
         assert_eq!((seen.status, seen.complaint.as_str()), (200, ""), "{seen:?}");
         assert_eq!(seen.printed.trim_end(), seen.body, "the sample prints the answer");
         assert_like(&shown(&format!("{stem}.json"), &[]), &seen.json());
         assert!(seen.cookies.is_empty(), "{seen:?}");
-        assert!(door.node.believes(&seen.text_at("/access_token")));
+        assert!(service.node.accepts(&seen.text_at("/access_token")));
         seen
     };
     run("001-1-signup", &[("**********", PASSWORD)]);
@@ -125,10 +125,10 @@ fn the_browser_samples_of_source_001_run(backend: Backend) {
 }
 
 /// Adds the account that source 002 shows.
-fn add_john(door: &Door) {
+fn add_john(service: &SampleService) {
     let names = ["--email", "john@example.org", "--username", "johndoe", "--first-name", "John", "--last-name", "Doe"];
     let rest = ["--permission", "reports:read", "--password-stdin"];
-    door.place.succeed(&[&["account", "add"], &names[..], &rest].concat(), PASSWORD);
+    service.place.succeed(&[&["account", "add"], &names[..], &rest].concat(), PASSWORD);
 }
 
 /// The sign-in answer of source 002; the three numbers in it are names of answers that its page shows elsewhere.
@@ -140,12 +140,12 @@ fn shown_by_002(stem: &str) -> Value {
     shown
 }
 
-fn curl_of_002(door: &Door, stem: &str, password: &str) -> Seen {
+fn curl_of_002(service: &SampleService, stem: &str, password: &str) -> Seen {
     let seen = bash(
         &sample(
             &format!("{stem}.sh"),
             &[
-                ("https://api.example.com", door.base.as_str()),
+                ("https://api.example.com", service.base.as_str()),
                 ("\"email\": \"<string>\"", "\"email\": \"john@example.org\""),
                 ("\"username\": \"<string>\"", "\"username\": \"johndoe\""),
                 ("\"password\": \"<string>\"", &format!("\"password\": \"{password}\"")),
@@ -158,10 +158,10 @@ fn curl_of_002(door: &Door, stem: &str, password: &str) -> Seen {
 }
 
 fn the_curl_samples_of_source_002_run(backend: Backend) {
-    let door = Door::open(backend, "/signin");
-    add_john(&door);
+    let service = SampleService::open(backend, "/signin");
+    add_john(&service);
     for stem in ["002-1-sign-in", "002-2-sign-in"] {
-        let seen = curl_of_002(&door, stem, PASSWORD);
+        let seen = curl_of_002(&service, stem, PASSWORD);
         assert_eq!(seen.status, 200, "{seen:?}");
         assert_like(&shown_by_002(stem), &seen.json());
         let user = &seen.json()["user"];
@@ -170,14 +170,14 @@ fn the_curl_samples_of_source_002_run(backend: Backend) {
         let bearer = sample("002-6-bearer.txt", &[("<accessToken>", &seen.text_at("/accessToken"))]);
         let (name, value) = bearer.trim_end().split_once(": ").unwrap();
         let sign_out = Request::new("POST", "/signin/api/v1/auths/sign-out").header(name, value);
-        assert_eq!(door.node.send(&sign_out).status, 200);
+        assert_eq!(service.node.send(&sign_out).status, 200);
     }
-    let short = curl_of_002(&door, "002-1-sign-in", "12345");
+    let short = curl_of_002(&service, "002-1-sign-in", "12345");
     assert_eq!((short.status, short.json()), (400, shown("002-refused-400.json", &[])));
-    let wrong = curl_of_002(&door, "002-1-sign-in", "wrong-wrong");
+    let wrong = curl_of_002(&service, "002-1-sign-in", "wrong-wrong");
     assert_eq!((wrong.status, wrong.json()), (401, shown("002-refused-401.json", &[])));
-    door.place.succeed(&["account", "set-status", "johndoe", "inactive"], "");
-    let inactive = curl_of_002(&door, "002-1-sign-in", PASSWORD);
+    service.place.succeed(&["account", "set-status", "johndoe", "inactive"], "");
+    let inactive = curl_of_002(&service, "002-1-sign-in", PASSWORD);
     assert_eq!((inactive.status, inactive.json()), (403, shown("002-refused-403.json", &[])));
 }
 
@@ -188,8 +188,8 @@ fn javascript(typescript: &str) -> String {
 }
 
 fn the_typescript_samples_of_source_002_run(backend: Backend) {
-    let door = Door::open(backend, "/signin");
-    let login = javascript(&sample("002-3-login.ts", &[("https://api.example.com", &door.base)]));
+    let service = SampleService::open(backend, "/signin");
+    let login = javascript(&sample("002-3-login.ts", &[("https://api.example.com", &service.base)]));
     let password = ("password123", PASSWORD);
     let usages = [
         sample("002-4-with-email.ts", &[(EMAIL, "john@example.org"), password]),
@@ -205,7 +205,7 @@ fn the_typescript_samples_of_source_002_run(backend: Backend) {
         }
     };
     refused(401);
-    add_john(&door);
+    add_john(&service);
     for usage in &usages {
         let seen = node(&format!("{login}{usage}"));
         assert_eq!((seen.status, seen.complaint.as_str()), (200, ""), "{seen:?}");
@@ -216,13 +216,13 @@ fn the_typescript_samples_of_source_002_run(backend: Backend) {
         assert_eq!(stored[2][0], "user_data");
         assert_eq!(parsed(stored[2][1].as_str().unwrap()), seen.json()["user"]);
     }
-    door.place.succeed(&["account", "set-status", "johndoe", "inactive"], "");
+    service.place.succeed(&["account", "set-status", "johndoe", "inactive"], "");
     refused(403);
 }
 
 fn the_shell_samples_of_source_003_run(backend: Backend) {
-    let door = Door::open(backend, "/pin");
-    let base = ("http://127.0.0.1:9154", door.base.as_str());
+    let service = SampleService::open(backend, "/pin");
+    let base = ("http://127.0.0.1:9154", service.base.as_str());
     let see = "printf '%s' \"$headers\"\nprintf '%s\\n' \"$ACCESS_TOKEN\" \"$REFRESH_TOKEN\" >tokens";
     let login = bash(&format!("{}{see}", sample("003-1-login.sh", &[base])), &[]);
     let (_, body) = login.printed.split_once("\r\n\r\n").unwrap();
@@ -252,8 +252,8 @@ fn the_shell_samples_of_source_003_run(backend: Backend) {
 }
 
 /// Runs a sample of source 004, which shows no refusals: every other answer must be as shown.
-fn run_004(door: &Door, stem: &str, status: u16, placeholders: Placeholders) -> Seen {
-    let base = ("http://localhost:4001", door.base.as_str());
+fn run_004(service: &SampleService, stem: &str, status: u16, placeholders: Placeholders) -> Seen {
+    let base = ("http://localhost:4001", service.base.as_str());
     let seen = bash(&sample(&format!("{stem}.sh"), &[&[base], placeholders].concat()), &[]);
     assert_eq!(seen.status, status, "{stem}: {seen:?}");
     assert!(seen.cookies.is_empty(), "{seen:?}");
@@ -266,12 +266,12 @@ fn run_004(door: &Door, stem: &str, status: u16, placeholders: Placeholders) -> 
     seen
 }
 
-fn register_004(door: &Door) -> Seen {
-    run_004(door, "004-1-register", 201, &[(EMAIL, ADA)])
+fn register_004(service: &SampleService) -> Seen {
+    run_004(service, "004-1-register", 201, &[(EMAIL, ADA)])
 }
 
-fn login_004(door: &Door) -> Seen {
-    run_004(door, "004-2-login", 200, &[(EMAIL, ADA)])
+fn login_004(service: &SampleService) -> Seen {
+    run_004(service, "004-2-login", 200, &[(EMAIL, ADA)])
 }
 
 fn access_of(seen: &Seen) -> String {
@@ -279,51 +279,51 @@ fn access_of(seen: &Seen) -> String {
 }
 
 /// Requests the current user with a token, as the source does.
-fn me_004(door: &Door, status: u16, access: &str) {
-    run_004(door, "004-6-me", status, &[(ACCESS_004, access)]);
+fn me_004(service: &SampleService, status: u16, access: &str) {
+    run_004(service, "004-6-me", status, &[(ACCESS_004, access)]);
 }
 
 fn the_curl_samples_of_source_004_run(backend: Backend) {
-    let door = Door::open(backend, "/envelope");
-    me_004(&door, 200, &access_of(&register_004(&door)));
-    let login = login_004(&door);
-    me_004(&door, 200, &access_of(&login));
+    let service = SampleService::open(backend, "/envelope");
+    me_004(&service, 200, &access_of(&register_004(&service)));
+    let login = login_004(&service);
+    me_004(&service, 200, &access_of(&login));
     let old = login.text_at("/data/refreshToken");
     let example = "9b2c8f4a-3d5e-6f7a-8b9c-0d1e2f3a4b5c";
-    let rotated = run_004(&door, "004-3-refresh-token", 200, &[(example, &old)]);
-    me_004(&door, 401, &access_of(&login));
-    me_004(&door, 200, &access_of(&rotated));
+    let rotated = run_004(&service, "004-3-refresh-token", 200, &[(example, &old)]);
+    me_004(&service, 401, &access_of(&login));
+    me_004(&service, 200, &access_of(&rotated));
     let current = rotated.text_at("/data/refreshToken");
     assert_ne!(current, old);
-    let again = run_004(&door, "004-3-refresh-token", 200, &[(example, &current)]);
-    run_004(&door, "004-3-refresh-token", 401, &[(example, &old)]);
-    me_004(&door, 401, &access_of(&again));
+    let again = run_004(&service, "004-3-refresh-token", 200, &[(example, &current)]);
+    run_004(&service, "004-3-refresh-token", 401, &[(example, &old)]);
+    me_004(&service, 401, &access_of(&again));
 }
 
 fn signing_out_as_source_004_shows_ends_what_it_says(backend: Backend) {
-    let door = Door::open(backend, "/envelope");
-    let registered = register_004(&door);
-    let login = login_004(&door);
+    let service = SampleService::open(backend, "/envelope");
+    let registered = register_004(&service);
+    let login = login_004(&service);
     let example = "1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d";
     for _ in 0..2 {
-        run_004(&door, "004-4-logout", 200, &[(example, &login.text_at("/data/refreshToken"))]);
+        run_004(&service, "004-4-logout", 200, &[(example, &login.text_at("/data/refreshToken"))]);
     }
-    me_004(&door, 401, &access_of(&login));
-    me_004(&door, 200, &access_of(&registered));
-    let phone = login_004(&door);
-    run_004(&door, "004-5-logout-all", 200, &[(ACCESS_004, &access_of(&phone))]);
+    me_004(&service, 401, &access_of(&login));
+    me_004(&service, 200, &access_of(&registered));
+    let phone = login_004(&service);
+    run_004(&service, "004-5-logout-all", 200, &[(ACCESS_004, &access_of(&phone))]);
     for ended in [&registered, &phone] {
-        me_004(&door, 401, &access_of(ended));
+        me_004(&service, 401, &access_of(ended));
     }
 }
 
 fn changing_the_password_as_source_004_shows_changes_it(backend: Backend) {
-    let door = Door::open(backend, "/envelope");
-    let registered = register_004(&door);
-    let login = login_004(&door);
-    run_004(&door, "004-7-change-password", 200, &[(ACCESS_004, &access_of(&login))]);
-    me_004(&door, 200, &access_of(&login));
-    me_004(&door, 401, &access_of(&registered));
-    run_004(&door, "004-2-login", 401, &[(EMAIL, ADA)]);
-    run_004(&door, "004-2-login", 200, &[(EMAIL, ADA), (FIRST_004, CHANGED_004)]);
+    let service = SampleService::open(backend, "/envelope");
+    let registered = register_004(&service);
+    let login = login_004(&service);
+    run_004(&service, "004-7-change-password", 200, &[(ACCESS_004, &access_of(&login))]);
+    me_004(&service, 200, &access_of(&login));
+    me_004(&service, 401, &access_of(&registered));
+    run_004(&service, "004-2-login", 401, &[(EMAIL, ADA)]);
+    run_004(&service, "004-2-login", 200, &[(EMAIL, ADA), (FIRST_004, CHANGED_004)]);
 }

@@ -9,7 +9,7 @@ use doorward::testing::TestService;
 use serde_json::json;
 
 use crate::support::http::{Browser, Request, Response};
-use crate::support::{Backend, PASSWORD, Tokens, code, is_believed, on_both_backends, refresh_with, register, sign_in};
+use crate::support::{Backend, PASSWORD, Tokens, code, is_accepted, on_both_backends, refresh_with, register, sign_in};
 
 on_both_backends!(
     sessions_ended_before_a_step_stay_ended,
@@ -43,7 +43,7 @@ fn post_as(service: &TestService, path: &str, tokens: &Tokens) -> Response {
 }
 
 fn tokens_of(service: &TestService, username: &str) -> Tokens {
-    Tokens::held_by(&sign_in(service, username))
+    Tokens::in_jar_of(&sign_in(service, username))
 }
 
 /// A service with an account that has run for more than a day, so that no step leads to before its start.
@@ -55,7 +55,7 @@ fn aged(backend: Backend) -> (TestService, AccountId) {
 }
 
 /// A purge and a restart at the wrong time.
-fn trouble(service: &mut TestService) {
+fn purge_and_restart(service: &mut TestService) {
     service.core().purge().unwrap();
     service.restart();
     service.core().purge().unwrap();
@@ -77,19 +77,19 @@ fn end_in_every_way(service: &TestService, account: AccountId) -> Vec<(&'static 
     dead.extend([("reuse of this", stolen), ("reuse of its parent", second), ("reuse of its grandparent", third)]);
 
     let mut browser = sign_in(service, "emily");
-    dead.push(("a sign-in in its place", Tokens::held_by(&browser)));
+    dead.push(("a sign-in in its place", Tokens::in_jar_of(&browser)));
     let body = json!({ "username": "emily", "password": PASSWORD }).to_string();
     assert_eq!(browser.post("/auth/login", &body).status, 200);
 
     let other = tokens_of(service, "emily");
     let mut password = [PASSWORD, "another-harbour-lantern"];
     for _ in 0..2 {
-        dead.push(("a change of password, itself", Tokens::held_by(&browser)));
+        dead.push(("a change of password, itself", Tokens::in_jar_of(&browser)));
         let body = json!({ "currentPassword": password[0], "newPassword": password[1] }).to_string();
         assert_eq!(browser.post("/auth/change-password", &body).status, 200);
         password.reverse();
     }
-    dead.extend([("a change of password", other), ("a logout everywhere", Tokens::held_by(&browser))]);
+    dead.extend([("a change of password", other), ("a logout everywhere", Tokens::in_jar_of(&browser))]);
     assert_eq!(browser.post_empty("/auth/logout-all").status, 200);
 
     dead.push(("a change of role", tokens_of(service, "emily")));
@@ -100,9 +100,9 @@ fn end_in_every_way(service: &TestService, account: AccountId) -> Vec<(&'static 
     dead
 }
 
-fn assert_all_dead(service: &TestService, dead: &[(&'static str, Tokens)], when: &str) {
+fn assert_all_invalid(service: &TestService, dead: &[(&'static str, Tokens)], when: &str) {
     for (end, tokens) in dead {
-        assert!(!is_believed(service, &tokens.access), "{when}, after {end}: the access token lives");
+        assert!(!is_accepted(service, &tokens.access), "{when}, after {end}: the access token lives");
         let refused = refresh_with(service, &tokens.refresh);
         assert_eq!(refused.status, 401, "{when}, after {end}: the refresh token lives");
     }
@@ -110,13 +110,13 @@ fn assert_all_dead(service: &TestService, dead: &[(&'static str, Tokens)], when:
 
 /// Steps the clock to the wrong time and back, with purge and restart at each; the ended tokens must be refused at
 /// every stage.
-fn assert_dead_throughout(service: &mut TestService, dead: &[(&'static str, Tokens)], right: Timestamp, hours: i64) {
+fn assert_refused_throughout(service: &mut TestService, dead: &[(&'static str, Tokens)], right: Timestamp, hours: i64) {
     for (time, when) in [(shifted(right, hours), "at the wrong time"), (right.plus(MINUTE), "at the right time again")]
     {
         service.clock().set(time);
-        assert_all_dead(service, dead, &format!("{hours} h, {when}"));
-        trouble(service);
-        assert_all_dead(service, dead, &format!("{hours} h, {when}, cleaned up and restarted"));
+        assert_all_invalid(service, dead, &format!("{hours} h, {when}"));
+        purge_and_restart(service);
+        assert_all_invalid(service, dead, &format!("{hours} h, {when}, cleaned up and restarted"));
     }
 }
 
@@ -125,7 +125,7 @@ fn sessions_ended_before_a_step_stay_ended(backend: Backend) {
     for hours in STEPS {
         let right = service.clock().now();
         let dead = end_in_every_way(&service, account);
-        assert_dead_throughout(&mut service, &dead, right, hours);
+        assert_refused_throughout(&mut service, &dead, right, hours);
         service.clock().set(right.plus(Duration::from_hours(30)));
     }
 }
@@ -138,9 +138,9 @@ fn sessions_ended_during_a_step_stay_ended(backend: Backend) {
         service.clock().set(shifted(right, hours));
         let mut dead = end_in_every_way(&service, account);
         dead.extend(before.into_iter().map(|tokens| ("a logout everywhere at the wrong time", tokens)));
-        assert_dead_throughout(&mut service, &dead, right, hours);
+        assert_refused_throughout(&mut service, &dead, right, hours);
         // Once more through the wrong time, at which tokens issued there would be valid.
-        assert_dead_throughout(&mut service, &dead, right, hours);
+        assert_refused_throughout(&mut service, &dead, right, hours);
         service.clock().set(right.plus(Duration::from_hours(30)));
     }
 }
@@ -154,7 +154,7 @@ fn an_ended_session_of_the_wrong_time_stays_ended(backend: Backend) {
         service.clock().set(right);
         service.core().set_role(account, "ADMIN").unwrap();
         let dead = wrong.map(|tokens| ("a change of role at the right time", tokens));
-        assert_dead_throughout(&mut service, &dead, right, hours);
+        assert_refused_throughout(&mut service, &dead, right, hours);
         service.clock().set(right.plus(Duration::from_hours(30)));
     }
 }
@@ -167,18 +167,18 @@ fn a_live_session_is_unchanged_once_the_clock_is_right(backend: Backend) {
         let parent = tokens_of(&service, "emily");
         let child = Tokens::set_by(&refresh_with(&service, &parent.refresh));
         service.clock().set(shifted(right, hours));
-        trouble(&mut service);
+        purge_and_restart(&mut service);
         if hours < 0 {
             // Tokens issued in the future are refused, and the browser keeps its cookies.
             let refused = refresh_with(&service, &child.refresh);
             assert_eq!(refused.status, 401, "{hours} h: {}", refused.text());
             assert!(refused.set_cookies().is_empty(), "{hours} h: the cookies stay");
         }
-        assert!(!is_believed(&service, &child.access), "{hours} h");
+        assert!(!is_accepted(&service, &child.access), "{hours} h");
         service.clock().set(right.plus(MINUTE));
-        trouble(&mut service);
-        Tokens::held_by(&browser).assert_alive(&service);
-        child.assert_alive(&service);
+        purge_and_restart(&mut service);
+        Tokens::in_jar_of(&browser).assert_valid(&service);
+        child.assert_valid(&service);
         browser.forget();
         service.clock().set(right.plus(Duration::from_hours(30)));
     }
@@ -191,15 +191,15 @@ fn a_session_used_during_a_step_continues_afterwards(backend: Backend) {
         let before = tokens_of(&service, "emily");
         service.clock().set(shifted(right, hours));
         let ahead = Tokens::set_by(&refresh_with(&service, &before.refresh));
-        assert!(is_believed(&service, &ahead.access), "{hours} h");
-        trouble(&mut service);
+        assert!(is_accepted(&service, &ahead.access), "{hours} h");
+        purge_and_restart(&mut service);
         service.clock().set(right.plus(MINUTE));
-        trouble(&mut service);
+        purge_and_restart(&mut service);
         let early = refresh_with(&service, &ahead.refresh);
         assert_eq!(early.status, 401, "{hours} h: {}", early.text());
         assert!(early.set_cookies().is_empty(), "{hours} h: the cookies stay");
         service.clock().set(shifted(right, hours));
-        ahead.assert_alive(&service);
+        ahead.assert_valid(&service);
         service.clock().set(right.plus(Duration::from_hours(60)));
     }
 }
@@ -209,10 +209,10 @@ fn a_sign_in_works_whatever_the_clock_says(backend: Backend) {
     let right = service.clock().now();
     for hours in STEPS {
         service.clock().set(shifted(right, hours));
-        trouble(&mut service);
-        tokens_of(&service, "emily").assert_alive(&service).assert_alive(&service);
+        purge_and_restart(&mut service);
+        tokens_of(&service, "emily").assert_valid(&service).assert_valid(&service);
         service.clock().set(right);
-        tokens_of(&service, "emily").assert_alive(&service).assert_alive(&service);
+        tokens_of(&service, "emily").assert_valid(&service).assert_valid(&service);
     }
 }
 
@@ -225,12 +225,12 @@ fn a_lost_refresh_answer_is_replayed_across_a_step(backend: Backend) {
         let right = service.clock().now();
         let lost = Tokens::set_by(&refresh_with(&service, &begun.refresh));
         service.clock().set(shifted(right, hours));
-        trouble(&mut service);
+        purge_and_restart(&mut service);
         assert_eq!(Tokens::set_by(&refresh_with(&service, &begun.refresh)).refresh, lost.refresh, "{hours} h");
         service.clock().set(right.plus(MINUTE));
         let again = Tokens::set_by(&refresh_with(&service, &begun.refresh));
         assert_eq!(again.refresh, lost.refresh, "{hours} h and back");
-        again.assert_alive(&service);
+        again.assert_valid(&service);
     }
 }
 
@@ -241,20 +241,20 @@ fn a_spent_token_counts_as_reuse_once_the_clock_is_right(backend: Backend) {
         service.advance(Duration::from_hours(25));
         let right = service.clock().now();
         let child = Tokens::set_by(&refresh_with(&service, &spent.refresh));
-        assert!(is_believed(&service, &child.access));
+        assert!(is_accepted(&service, &child.access));
         service.core().write_receipts().unwrap();
         if hours < 0 {
             service.clock().set(shifted(right, hours));
-            trouble(&mut service);
+            purge_and_restart(&mut service);
             // Here the grace is indistinguishable from a clock before its start: the same successor is replayed, and
             // the session lives on.
             assert_eq!(Tokens::set_by(&refresh_with(&service, &spent.refresh)).refresh, child.refresh);
             service.clock().set(right.plus(Duration::from_secs(10)));
-            assert!(is_believed(&service, &child.access));
+            assert!(is_accepted(&service, &child.access));
         }
         service.clock().set(right.plus(MINUTE));
         assert_eq!(code(&refresh_with(&service, &spent.refresh)), "refresh_token_reused", "{hours} h");
-        child.assert_dead(&service);
+        child.assert_invalid(&service);
     }
 }
 
@@ -264,7 +264,7 @@ fn attempt(service: &TestService, password: &str) -> Response {
 }
 
 /// A service whose account is throttled at the time that its clock shows.
-fn blocked(backend: Backend) -> TestService {
+fn throttled_service(backend: Backend) -> TestService {
     let service = backend.service().set("THROTTLE_FREE_FAILURES", "5").start();
     register(&service, "emily");
     service.advance(Duration::from_hours(30));
@@ -275,10 +275,10 @@ fn blocked(backend: Backend) -> TestService {
 
 fn a_throttle_block_of_the_wrong_time_lasts_no_longer_than_a_wait(backend: Backend) {
     for hours in [2, 25] {
-        let mut service = blocked(backend);
+        let mut service = throttled_service(backend);
         let right = shifted(service.clock().now(), -hours);
         service.clock().set(right);
-        trouble(&mut service);
+        purge_and_restart(&mut service);
         // The longest throttle wait is an hour.
         service.clock().set(right.plus(Duration::from_hours(1) + MINUTE));
         let answer = attempt(&service, PASSWORD);
@@ -288,10 +288,10 @@ fn a_throttle_block_of_the_wrong_time_lasts_no_longer_than_a_wait(backend: Backe
 
 fn a_throttle_block_outlives_a_step_that_is_undone(backend: Backend) {
     for hours in [-12, 2] {
-        let mut service = blocked(backend);
+        let mut service = throttled_service(backend);
         let right = service.clock().now();
         service.clock().set(shifted(right, hours));
-        trouble(&mut service);
+        purge_and_restart(&mut service);
         service.clock().set(right);
         assert_eq!(attempt(&service, PASSWORD).status, 429, "{hours} h");
         service.clock().set(right.plus(MINUTE));
@@ -307,18 +307,18 @@ fn beyond_a_day_an_ended_session_never_refreshes_and_without_a_purge_nothing_rev
         let live = tokens_of(&service, "emily");
         service.clock().set(shifted(right, 25));
         if cleans_up {
-            trouble(&mut service);
+            purge_and_restart(&mut service);
         } else {
             service.restart();
         }
-        assert_all_dead(&service, &dead, "25 h later");
+        assert_all_invalid(&service, &dead, "25 h later");
         service.clock().set(right.plus(MINUTE));
         service.restart();
         for (end, tokens) in &dead {
             // The purge removed the revocations: by the wrong clock their access tokens had expired a day before.
-            assert!(cleans_up || !is_believed(&service, &tokens.access), "after {end}: the access token lives");
+            assert!(cleans_up || !is_accepted(&service, &tokens.access), "after {end}: the access token lives");
             assert_eq!(refresh_with(&service, &tokens.refresh).status, 401, "after {end}: the refresh token lives");
         }
-        live.assert_alive(&service);
+        live.assert_valid(&service);
     }
 }

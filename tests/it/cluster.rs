@@ -34,7 +34,7 @@ const SOON: Duration = Duration::from_secs(30);
 const METRICS_TOKEN: &str = "for-the-eyes-of-the-test";
 
 /// DATABASE_TIMEOUT in tests with an outage: the default in the long job, less in the ordinary run.
-fn patience() -> &'static str {
+fn database_timeout() -> &'static str {
     if is_soak() { "2s" } else { "1s" }
 }
 
@@ -91,7 +91,7 @@ fn until_shown(node: &TestService, name: &str, fits: impl Fn(f64) -> bool) {
 
 /// Checks until the token is refused. Returns how long after `ended` the last check was sent that still accepted it;
 /// one sent past MAX_STALE fails the test.
-fn outlived(node: &TestService, access: &str, ended: Instant) -> Duration {
+fn accepted_for(node: &TestService, access: &str, ended: Instant) -> Duration {
     let mut last = Duration::ZERO;
     until(SOON, "the token to be refused", || {
         let sent = ended.elapsed();

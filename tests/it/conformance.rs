@@ -27,7 +27,7 @@ use crate::support::http::{Request, Response, SetCookie};
 use crate::support::{Backend, on_both_backends};
 
 /// Scenarios that run concurrently.
-const ABREAST: usize = 4;
+const CONCURRENT: usize = 4;
 
 on_both_backends!(
     the_flat_contract_holds,
@@ -133,14 +133,15 @@ fn hold(dialect: &str, least: usize, backend: Backend) {
     let rows = table.scenarios.iter().flat_map(|scenario| &scenario.rows);
     let count = rows.filter(|row| row["expect"]["status"].is_u64() && row["expect"].get("body").is_some()).count();
     let run = |scenario| Run::start(dialect, &table, scenario, backend).all();
-    let faults: Vec<String> = table.scenarios.chunks(ABREAST).flat_map(|chunk| abreast(chunk, run)).collect();
+    let faults: Vec<String> =
+        table.scenarios.chunks(CONCURRENT).flat_map(|chunk| run_concurrently(chunk, run)).collect();
     println!("{dialect} on {backend:?}: {count} answers compared in {:?}", started.elapsed());
     assert!(faults.is_empty(), "{} of {count} rows of {dialect} fail:\n\n{}", faults.len(), faults.join("\n"));
     assert!(count >= least, "{dialect}.json compares {count} answers, fewer than {least}");
 }
 
 /// The faults of each scenario, all run concurrently: on PostgreSQL most of the time is spent creating databases.
-fn abreast<'a>(scenarios: &'a [Scenario], run: impl Fn(&'a Scenario) -> Vec<String> + Sync) -> Vec<String> {
+fn run_concurrently<'a>(scenarios: &'a [Scenario], run: impl Fn(&'a Scenario) -> Vec<String> + Sync) -> Vec<String> {
     std::thread::scope(|scope| {
         let running: Vec<_> = scenarios.iter().map(|scenario| scope.spawn(|| run(scenario))).collect();
         running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
@@ -191,7 +192,7 @@ impl<'a> Run<'a> {
         }
         let mut faults = row.expect.faults(&answer);
         for (name, from) in &row.keep {
-            match found_in(&answer, from) {
+            match extract(&answer, from) {
                 Some(value) => drop(self.kept.insert(name.clone(), value)),
                 None => faults.push(format!("nothing to keep at {from}")),
             }
@@ -324,7 +325,7 @@ fn is_cookie(line: &str, cookie: &SetCookie) -> bool {
 }
 
 /// The value of an answer that `body:/pointer`, `cookie:name` or `header:name` names.
-fn found_in(answer: &Response, from: &str) -> Option<String> {
+fn extract(answer: &Response, from: &str) -> Option<String> {
     let (kind, name) = from.split_once(':').unwrap_or_else(|| panic!("{from:?} names nothing to keep"));
     match kind {
         "body" => {

@@ -22,7 +22,7 @@ use doorward::testing::TestService;
 
 use crate::support::postgres::psql;
 use crate::support::process::{Node, PATIENCE, Place, until};
-use crate::support::rng::Dice;
+use crate::support::rng::Rng;
 use crate::support::{Backend, is_soak, on_both_backends, on_postgres, soak_number};
 use client::Client;
 use ledger::{GRACE, Wire};
@@ -56,9 +56,9 @@ fn start(place: &Place) -> (Node, Duration) {
 }
 
 /// Starts the service and kills it during the start, which for a new folder includes creating tables and keys.
-fn start_and_kill(place: &Place, dice: &mut Dice, longest: usize) {
+fn start_and_kill(place: &Place, rng: &mut Rng, longest: usize) {
     let node = place.begin(&["serve"]);
-    std::thread::sleep(dice.moment(longest));
+    std::thread::sleep(rng.moment(longest));
     drop(node);
 }
 
@@ -94,7 +94,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn note_doubts(&mut self, clients: &[Client]) {
+    fn record_doubts(&mut self, clients: &[Client]) {
         for (_, doubt) in clients.iter().filter_map(|client| client.ledger.doubt.as_ref()) {
             *self.doubts.entry(doubt.name()).or_default() += 1;
         }
@@ -105,7 +105,7 @@ impl Tally {
         let (acknowledged, people) = (sum(|one| one.ledger.acknowledged), sum(|one| one.ledger.people.len()));
         println!(
             "{what}: {acknowledged} acts acknowledged, {people} accounts, {} sessions ended, all as written down",
-            sum(|one| one.ledger.buried.len())
+            sum(|one| one.ledger.ended_before.len())
         );
         println!("{what}: in flight at the kill, each found whole: {:?}", self.doubts);
         self.starts.sort();
@@ -124,20 +124,20 @@ fn acknowledged_writes_survive_a_kill_and_none_is_half_done(backend: Backend) {
         (true, Backend::Sqlite) => 500,
         (true, Backend::Postgres) => 200,
     };
-    let (mut dice, place, mut tally) = (Dice::thrown("kill -9"), place_on(backend), Tally::default());
-    let (rows, mut clients) = (Rows::of(&place, backend), Client::some(CLIENTS, &mut dice));
+    let (mut rng, place, mut tally) = (Rng::seeded("kill -9"), place_on(backend), Tally::default());
+    let (rows, mut clients) = (Rows::of(&place, backend), Client::some(CLIENTS, &mut rng));
     let (mut node, _) = start(&place);
     for cycle in 1..=soak_number("DOORWARD_CRASH_CYCLES", cycles) {
-        let life = dice.moment(LONGEST_LIFE);
+        let life = rng.moment(LONGEST_LIFE);
         // Dropping a node sends SIGKILL, in the middle of the clients' requests.
         act_while(&mut clients, node.address(), move || {
             std::thread::sleep(life);
             drop(node);
         });
-        tally.note_doubts(&clients);
+        tally.record_doubts(&clients);
         let killed_at = rows.moment();
-        if dice.below(4) == 0 {
-            start_and_kill(&place, &mut dice, 120);
+        if rng.below(4) == 0 {
+            start_and_kill(&place, &mut rng, 120);
         }
         let (started, took) = start(&place);
         node = started;
@@ -152,14 +152,14 @@ fn acknowledged_writes_survive_a_kill_and_none_is_half_done(backend: Backend) {
 }
 
 fn a_killed_first_start_does_not_block_the_next(backend: Backend) {
-    let mut dice = Dice::thrown("first starts");
+    let mut rng = Rng::seeded("first starts");
     for round in 0..if is_soak() { 60 } else { 4 } {
         let place = place_on(backend);
-        for _ in 0..=dice.below(2) {
-            start_and_kill(&place, &mut dice, 150);
+        for _ in 0..=rng.below(2) {
+            start_and_kill(&place, &mut rng, 150);
         }
         let (node, _) = start(&place);
-        let mut clients = Client::some(1, &mut dice);
+        let mut clients = Client::some(1, &mut rng);
         act_while(&mut clients, node.address(), || std::thread::sleep(Duration::from_millis(50)));
         drop(node);
         let rows = Rows::of(&place, backend);
@@ -185,19 +185,19 @@ fn a_start_ignores_leftovers_of_a_killed_process_with_the_same_id() {
 /// The server side: PostgreSQL terminates the service's connections in the middle of transactions, as an administrator
 /// or a failing pooler does. The service continues without a restart.
 fn terminated_connections_lose_no_acknowledged_write_and_leave_none_half_done() {
-    let (mut dice, place, mut tally) = (Dice::thrown("cut"), place_on(Backend::Postgres), Tally::default());
-    let (rows, mut clients) = (Rows::of(&place, Backend::Postgres), Client::some(CLIENTS, &mut dice));
+    let (mut rng, place, mut tally) = (Rng::seeded("cut"), place_on(Backend::Postgres), Tally::default());
+    let (rows, mut clients) = (Rows::of(&place, Backend::Postgres), Client::some(CLIENTS, &mut rng));
     let (mut node, took) = start(&place);
     tally.starts.push(took);
     let url = place.get("DATABASE_URL").unwrap();
     for _ in 0..if is_soak() { 100 } else { 5 } {
         act_while(&mut clients, node.address(), || {
             for _ in 0..3 {
-                std::thread::sleep(dice.moment(100));
+                std::thread::sleep(rng.moment(100));
                 psql(url, CUT_OTHERS);
             }
         });
-        tally.note_doubts(&clients);
+        tally.record_doubts(&clients);
         let last = rows.moment();
         until(PATIENCE, "the end of every connection", || {
             psql(url, CUT_OTHERS);

@@ -15,7 +15,7 @@ use doorward::testing::TestService;
 
 use crate::support::PASSWORD;
 use crate::support::http::{Request, Response};
-pub use rules::ODD;
+pub use rules::AMBIGUOUS_PATHS;
 
 /// Every identity header, in the order of the documentation.
 pub const IDENTITY: [&str; 8] = [

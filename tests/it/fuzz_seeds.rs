@@ -10,9 +10,9 @@ mod properties;
 const COPIES: u64 = 400;
 
 /// A small random number generator (Marsaglia's xorshift), the same in every run.
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn next(&mut self, below: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -24,17 +24,17 @@ impl Dice {
 /// Bytes with a meaning in one of the grammars.
 const TELLING: &[u8] = b";=, \t\r\n\"\\{}[]:.%\x00\x7f\x80\xff0aA-_";
 
-fn changed(seed: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
+fn changed(seed: &[u8], other: &[u8], rng: &mut Rng) -> Vec<u8> {
     let mut bytes = seed.to_vec();
-    for _ in 0..=dice.next(4) {
-        let at = dice.next(bytes.len() + 1);
-        match dice.next(5) {
-            0 => bytes.insert(at, TELLING[dice.next(TELLING.len())]),
+    for _ in 0..=rng.next(4) {
+        let at = rng.next(bytes.len() + 1);
+        match rng.next(5) {
+            0 => bytes.insert(at, TELLING[rng.next(TELLING.len())]),
             1 if at < bytes.len() => drop(bytes.remove(at)),
-            2 if at < bytes.len() => bytes[at] = TELLING[dice.next(TELLING.len())],
+            2 if at < bytes.len() => bytes[at] = TELLING[rng.next(TELLING.len())],
             3 => bytes.truncate(at),
             _ => {
-                let from = dice.next(other.len() + 1);
+                let from = rng.next(other.len() + 1);
                 bytes.splice(at..at, other[from..].iter().copied());
             }
         }
@@ -49,12 +49,12 @@ fn holds(name: &str, property: fn(&[u8])) {
     files.sort();
     let seeds: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
     assert!(seeds.len() >= 5, "{}", folder.display());
-    let mut dice = Dice(0x5eed_5eed_5eed_5eed);
+    let mut rng = Rng(0x5eed_5eed_5eed_5eed);
     for seed in &seeds {
         property(seed);
         for _ in 0..COPIES {
-            let other = &seeds[dice.next(seeds.len())];
-            property(&changed(seed, other, &mut dice));
+            let other = &seeds[rng.next(seeds.len())];
+            property(&changed(seed, other, &mut rng));
         }
     }
 }

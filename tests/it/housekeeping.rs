@@ -21,7 +21,7 @@ struct Waiting {
 }
 
 /// Whether a backend waits for a lock in this database.
-fn somebody_waits(db: &mut Db) -> bool {
+fn is_lock_awaited(db: &mut Db) -> bool {
     let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     diesel::sql_query(query).get_result::<Waiting>(db).unwrap().count > 0
 }
@@ -33,11 +33,11 @@ fn two_nodes_purging_the_same_tokens_delete_no_session() {
     std::thread::scope(|scope| {
         store
             .write(|db| {
-                sessions::purge(db, before, PORTION)?;
-                let other = scope.spawn(|| store.write(|db| sessions::purge(db, before, PORTION)));
+                sessions::purge(db, before, BATCH)?;
+                let other = scope.spawn(|| store.write(|db| sessions::purge(db, before, BATCH)));
                 // It has selected the same tokens and now waits for this transaction.
                 until(Duration::from_secs(30), "the other node to wait", || {
-                    (other.is_finished() || somebody_waits(db)).then_some(())
+                    (other.is_finished() || is_lock_awaited(db)).then_some(())
                 });
                 Ok(())
             })
@@ -61,7 +61,7 @@ const OWNER: AccountId = AccountId(1);
 const TOKENS: u64 = 25;
 
 /// Rows deleted in one batch.
-const PORTION: i64 = 10;
+const BATCH: i64 = 10;
 
 fn digest(session: u128, token: u64) -> Vec<u8> {
     [session.to_be_bytes().as_slice(), &token.to_be_bytes()].concat()
@@ -99,8 +99,8 @@ fn a_session_with_many_tokens_is_purged_in_batches_after_its_tokens(backend: Bac
     let before = NOW.plus(HOUR * 3);
     let mut gone = 0;
     loop {
-        let some = store.write(|db| sessions::purge(db, before, PORTION)).unwrap();
-        assert!(some <= usize::try_from(PORTION).unwrap(), "{some} rows in one portion");
+        let some = store.write(|db| sessions::purge(db, before, BATCH)).unwrap();
+        assert!(some <= usize::try_from(BATCH).unwrap(), "{some} rows in one portion");
         gone += some;
         let left = |db: &mut Db| {
             for number in 1..=3 {

@@ -47,12 +47,12 @@ const KNOWN: [(&str, &str); 14] = [
 const SOME_HASH: &str = KNOWN[7].1;
 
 /// A folder in which imports run, and its database.
-struct House {
+struct Workspace {
     place: Place,
     postgres: Option<String>,
 }
 
-impl House {
+impl Workspace {
     fn on(backend: Backend) -> Self {
         let place = Place::on(Backend::Sqlite).set("THROTTLE_FREE_FAILURES", "off");
         match backend {

@@ -17,7 +17,7 @@ use doorward::core::revocation::SLACK;
 use clocks::Clocks;
 use refresh_rotation::{Habit, Rotation};
 use rows::{Writing, assert_holds, broken_by};
-use session_end::{Deed, Ends};
+use session_end::{Act, SessionEnds};
 
 mod clocks;
 mod refresh_rotation;
@@ -51,17 +51,17 @@ fn reuse_is_detected_at_the_next_refresh_of_owner_or_thief() {
 
 #[test]
 fn a_session_end_is_final_on_every_node_and_in_every_race() {
-    use Deed::{Logout, LogoutEverywhere, SecretChange};
-    for (deeds, crashes) in [
+    use Act::{Logout, LogoutEverywhere, SecretChange};
+    for (acts, crashes) in [
         ([(Logout, 0), (Logout, 1)], 1),
         ([(Logout, 0), (SecretChange, 1)], 1),
         ([(LogoutEverywhere, 0), (SecretChange, 1)], 0),
         ([(LogoutEverywhere, 0), (LogoutEverywhere, 1)], 1),
     ] {
-        let ends = Ends::of(&deeds);
-        assert_holds(&format!("{deeds:?}"), &Ends { refreshes: 2, ..ends.clone() });
+        let ends = SessionEnds::of(&acts);
+        assert_holds(&format!("{acts:?}"), &SessionEnds { refreshes: 2, ..ends.clone() });
         if crashes > 0 {
-            assert_holds(&format!("{deeds:?}, a crash"), &Ends { crashes, ..ends });
+            assert_holds(&format!("{acts:?}, a crash"), &SessionEnds { crashes, ..ends });
         }
     }
 }
@@ -77,7 +77,7 @@ fn a_read_then_write_rotation_is_caught() {
     let broken = broken_by("two tabs, read-then-write", &tabs);
     assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [refresh_rotation::ONE_LIVE]);
 
-    let logout = Ends { writing: Writing::ReadThenWrite, ..Ends::of(&[(Deed::Logout, 0)]) };
+    let logout = SessionEnds { writing: Writing::ReadThenWrite, ..SessionEnds::of(&[(Act::Logout, 0)]) };
     let broken = broken_by("a logout, read-then-write", &logout);
     let way = &broken[session_end::NO_TOKENS];
     let at = |action: &session_end::Action| way.iter().position(|taken| taken == action);
@@ -91,7 +91,7 @@ fn a_read_then_write_rotation_is_caught() {
 
 #[test]
 fn a_grace_that_outlives_a_logout_is_caught() {
-    let logout = Ends { parents_first: true, ..Ends::of(&[(Deed::Logout, 0)]) };
+    let logout = SessionEnds { parents_first: true, ..SessionEnds::of(&[(Act::Logout, 0)]) };
     let broken = broken_by("a logout, a grace that outlives it", &logout);
     assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [session_end::NO_TOKENS]);
     let way = &broken[session_end::NO_TOKENS];
@@ -119,7 +119,7 @@ fn a_tab_that_refreshes_twice_quickly_can_lose_the_session() {
 /// last.
 #[test]
 fn a_refresh_answered_after_a_password_change_can_restore_old_cookies() {
-    let change = Ends { jar: true, ..Ends::of(&[(Deed::SecretChange, 0)]) };
+    let change = SessionEnds { jar: true, ..SessionEnds::of(&[(Act::SecretChange, 0)]) };
     let broken = broken_by("a change of the secret beside a refresh", &change);
     assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [session_end::JAR]);
     assert_eq!(broken[session_end::JAR].last(), Some(&session_end::Action::Deliver));

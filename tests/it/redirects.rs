@@ -36,7 +36,7 @@ fn with(page: &str, back: &str) -> String {
 }
 
 /// The answer has a single header block: no payload has injected another.
-fn assert_sound(answer: &Response, payload: &str) {
+fn assert_single_header_block(answer: &Response, payload: &str) {
     let odd = answer.headers.iter().find(|(name, value)| {
         value.contains("x=1") || name.contains("x=1") || (name.eq_ignore_ascii_case("location") && !value.is_ascii())
     });
@@ -50,7 +50,7 @@ fn by_query(browser: &mut Browser, payload: &str) -> Vec<String> {
     for page in pages {
         browser.set_cookie("bounces", "");
         let answer = browser.get(&with(page, payload));
-        assert_sound(&answer, payload);
+        assert_single_header_block(&answer, payload);
         ends.push(location(&answer).to_owned());
     }
     ends
@@ -67,7 +67,7 @@ fn no_page_is_an_open_redirect(backend: Backend) {
         assert_eq!(location(&answer), "/login", "{payload:?}");
         for page in ["/login", "/register", "/logout"] {
             let shown = guest.get(&with(page, &payload));
-            assert_sound(&shown, &payload);
+            assert_single_header_block(&shown, &payload);
             assert!(hidden(&shown, "rd").is_none() && !shown.text().contains("rd="), "{page} {payload:?}");
             assert!(!shown.text().contains("evil"), "{page} says {payload:?} back");
         }

@@ -77,31 +77,31 @@ fn routes_with_a_body() -> impl Iterator<Item = &'static Route> {
 }
 
 /// A service on which emily is signed in; and beside it one with confirmed sign-up, where a test needs every route.
-struct House {
+struct Fixture {
     service: TestService,
-    silent: Option<TestService>,
+    confirmed: Option<TestService>,
     access: String,
     before: Vec<String>,
 }
 
-impl House {
+impl Fixture {
     fn new(service: TestService) -> Self {
         let browser = register(&service, "emily");
         let access = browser.cookie("accessToken").unwrap();
         let before = rows(&service);
-        Self { service, silent: None, access, before }
+        Self { service, confirmed: None, access, before }
     }
 
     fn of_every_route(backend: Backend) -> Self {
         // No test signs up there, so the mail server is never contacted.
-        let silent = settings(backend.service(), "smtp://127.0.0.1:9").start();
-        Self { silent: Some(silent), ..Self::new(backend.service().start()) }
+        let confirmed = settings(backend.service(), "smtp://127.0.0.1:9").start();
+        Self { confirmed: Some(confirmed), ..Self::new(backend.service().start()) }
     }
 
     /// The address of the service that has the route.
     fn address_of(&self, route: &Route) -> SocketAddr {
-        let silent = self.silent.as_ref().filter(|_| route.path == CONFIRM);
-        silent.unwrap_or(&self.service).address()
+        let confirmed = self.confirmed.as_ref().filter(|_| route.path == CONFIRM);
+        confirmed.unwrap_or(&self.service).address()
     }
 
     fn send(&self, request: &Request) -> Response {
@@ -118,7 +118,7 @@ impl House {
     /// Fails unless accounts and sessions are unchanged and emily's session is live.
     fn assert_nothing_changed(&self) {
         assert_eq!(rows(&self.service), self.before);
-        assert_eq!(self.silent.as_ref().map(rows).unwrap_or_default(), Vec::<String>::new());
+        assert_eq!(self.confirmed.as_ref().map(rows).unwrap_or_default(), Vec::<String>::new());
         let me = self.send(&Request::new("GET", "/auth/me").bearer(&self.access));
         assert_eq!(me.status, 200, "{}", me.text());
     }

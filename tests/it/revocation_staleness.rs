@@ -40,7 +40,7 @@ fn a_check_without_the_table_is_right_or_unavailable(backend: Backend) {
         app.route("/who", web::get().to(|caller: Caller| async move { caller.account.to_string() }));
     };
     let service = builder.set("DATABASE_TIMEOUT", "2s").routes(routes).start();
-    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let access = Tokens::in_jar_of(&register(&service, "emily")).access;
     assert_eq!(who(&service, &access).status, 200);
     let away = Away::take(&tables, service.folder());
     if backend == Backend::Postgres {

@@ -1,16 +1,17 @@
 //! Rolling restarts of two nodes behind a real nginx under load: no request fails.
 //!
-//! The procedure follows from nginx (the free one), which does not look at `/readyz`: it learns that a node is down
-//! when a request to it fails, and rightly does not send a POST twice that may have arrived. So the node leaves nginx
-//! first and stops then:
+//! The procedure follows from nginx (the free one), which does not look at `/readyz`: it learns that a node is down when
+//! a request to it fails, and rightly does not send a POST twice that may have arrived. So the node leaves nginx first
+//! and stops then:
 //!
-//! 1. mark it `down` in the upstream's file and `nginx -s reload`; 2. wait until nginx's old workers have exited (they
-//! finish their requests); 3. SIGTERM, and wait for its end: running requests finish, and DRAIN_DELAY (1 s) covers
-//! those who skip step 2; 4. start the new one, wait for `/readyz` to answer 200, remove the mark, reload.
+//! 1. mark it `down` in the upstream's file and `nginx -s reload`;
+//! 2. wait until nginx's old workers have exited (they finish their requests);
+//! 3. SIGTERM, and wait for its end: running requests finish, and DRAIN_DELAY (1 s) covers those who skip step 2;
+//! 4. start the new one, wait for `/readyz` to answer 200, remove the mark, reload.
 //!
 //! `proxy_next_upstream error timeout` covers a node that dies unannounced: another attempt goes to the other node if
-//! nothing was sent yet or if the request may be repeated (GET, HEAD). Never `non_idempotent`: a repeated registration
-//! is answered 409. The whole configuration is in rolling_restarts/nginx.rs.
+//! nothing was sent yet or if the request may be repeated (GET, HEAD). Never `non_idempotent`: a repeated registration is
+//! answered 409. The whole configuration is in rolling_restarts/nginx.rs.
 
 mod nginx;
 

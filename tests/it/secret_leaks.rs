@@ -13,12 +13,12 @@ use crate::support::{Backend, on_both_backends};
 on_both_backends!(no_secret_leaks_into_logs_answers_or_rows);
 
 /// Part of every secret that is typed, so that one search finds them all.
-const CANARY: &str = "kanarie";
+const MARKER: &str = "kanarie";
 const PIN: &str = "918273645546";
 const NEW_PIN: &str = "564738291001";
 
 fn typed(what: &str) -> String {
-    format!("{CANARY}-{what}-harbour-7")
+    format!("{MARKER}-{what}-harbour-7")
 }
 
 const JWT_SECRET: &str = "kanarieX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
@@ -65,7 +65,7 @@ fn tokens_of(answer: &Response) -> Vec<String> {
 }
 
 /// The parts that are usable by themselves: a JWT's payload and signature, or the whole of an opaque token.
-fn telling_parts(secret: &str) -> Vec<&str> {
+fn usable_parts(secret: &str) -> Vec<&str> {
     let parts: Vec<&str> = secret.split('.').collect();
     if secret.starts_with("eyJ") && parts.len() == 3 { parts[1..].to_vec() } else { vec![secret] }
 }
@@ -84,9 +84,9 @@ impl Walk {
         assert!(answer.status < 500, "{request:?}: {}", answer.text());
         let told = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("set-cookie"));
         let told = told.fold(answer.text(), |text, (name, value)| format!("{text}\n{name}: {value}"));
-        assert!(!told.to_lowercase().contains(CANARY), "{request:?} gives back what was typed: {told}");
+        assert!(!told.to_lowercase().contains(MARKER), "{request:?} gives back what was typed: {told}");
         for secret in self.issued.iter().map(String::as_str).chain([PIN, NEW_PIN, "$2b$"]) {
-            assert!(telling_parts(secret).iter().all(|part| !told.contains(part)), "{request:?} tells: {told}");
+            assert!(usable_parts(secret).iter().all(|part| !told.contains(part)), "{request:?} tells: {told}");
         }
         self.issued.extend(tokens_of(&answer));
         self.asked += 1;
@@ -189,7 +189,7 @@ impl Walk {
     }
 
     /// Secrets in places where none belong, which careless logging would write down.
-    fn slips(&mut self) {
+    fn misplaced_secrets(&mut self) {
         let token = self.issued.iter().find(|token| token.starts_with("eyJ")).unwrap().clone();
         let secret = typed("query");
         for path in ["/auth/login", "/auth/me", "/nowhere", "/healthz", "/flat/auth/me", "/metrics", "/auth/sessions/x"]
@@ -229,7 +229,7 @@ impl Walk {
             format!("{secret} / HTTP/1.1\r\nHost: x\r\n\r\n"),
         ] {
             let answer = crate::support::http::exchange_raw(self.node.address(), head.as_bytes());
-            assert!(!String::from_utf8_lossy(&answer).contains(CANARY), "{head:?}");
+            assert!(!String::from_utf8_lossy(&answer).contains(MARKER), "{head:?}");
         }
     }
 
@@ -244,7 +244,7 @@ impl Walk {
         ] {
             let ran = self.place.run_with(arguments, &input);
             let told = format!("{}{}", ran.stdout, ran.stderr).to_lowercase();
-            let silent = !told.contains(CANARY) && !told.contains(PIN) && !told.contains("$2b$");
+            let silent = !told.contains(MARKER) && !told.contains(PIN) && !told.contains("$2b$");
             assert!(silent, "{arguments:?}: {ran:?}");
         }
         let entered = self.post("/auth/login", &json!({ "username": "operated", "pin": PIN }));
@@ -279,7 +279,7 @@ fn no_secret_leaks_into_logs_answers_or_rows(backend: Backend) {
     let mut walk = Walk::new(backend);
     walk.native();
     walk.dialects();
-    walk.slips();
+    walk.misplaced_secrets();
     walk.operator();
     let while_running = rows(&walk.place, backend);
     walk.node.signal("TERM");
@@ -291,8 +291,8 @@ fn no_secret_leaks_into_logs_answers_or_rows(backend: Backend) {
     let rows = [while_running, rows(&walk.place, backend)].concat();
     let rows = String::from_utf8_lossy(&rows).to_lowercase();
     assert!(rows.contains("hmac-bcrypt:") && rows.contains("emily-k"), "the rows were read");
-    let typed = [CANARY, PIN, NEW_PIN, "emilyspass"];
-    let secrets: Vec<&str> = walk.issued.iter().flat_map(|token| telling_parts(token)).chain(typed).collect();
+    let typed = [MARKER, PIN, NEW_PIN, "emilyspass"];
+    let secrets: Vec<&str> = walk.issued.iter().flat_map(|token| usable_parts(token)).chain(typed).collect();
     for secret in secrets {
         for (name, text) in [("stdout", &stdout), ("stderr", &stderr)] {
             // The banner of a demo prints its well-known passwords.

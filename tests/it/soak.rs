@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::process::Place;
-use crate::support::rng::Dice;
+use crate::support::rng::Rng;
 use crate::support::{Backend, is_soak, on_both_backends, soak_number};
 use footprint::Footprint;
 use load::{Answers, Walker};
@@ -57,11 +57,11 @@ fn expected(what: &str) -> u16 {
 
 /// Loads the service for this time; the answers, and samples of the process's size.
 fn walk(address: SocketAddr, process: u32, rate: usize, time: Duration) -> (Answers, Vec<Footprint>) {
-    let mut dice = Dice::thrown("soak");
+    let mut rng = Rng::seeded("soak");
     let pace = Duration::from_secs(1) * u32::try_from(WALKERS).unwrap() / u32::try_from(rate).unwrap();
     let stop = &AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let walkers = (0..WALKERS).map(|number| Walker::new(number, dice.part(), pace));
+        let walkers = (0..WALKERS).map(|number| Walker::new(number, rng.part(), pace));
         let walking: Vec<_> = walkers.map(|walker| scope.spawn(move || walker.walk(address, stop))).collect();
         let (began, mut samples) = (Instant::now(), vec![]);
         for sample in 1..=SAMPLES {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
-use crate::support::rng::Dice;
+use crate::support::rng::Rng;
 use crate::support::{Backend, is_soak, on_both_backends, print_figure};
 use actions::{Action, Step, With};
 use driver::Machine;
@@ -41,7 +41,7 @@ const VERDICTS: usize = 8;
 
 fn run(backend: Backend, nodes: usize) {
     let who = format!("{backend:?}, {nodes} node(s)");
-    let (cases, seed) = if is_soak() { (300, Dice::thrown(&who).below(usize::MAX)) } else { (6, 4) };
+    let (cases, seed) = if is_soak() { (300, Rng::seeded(&who).below(usize::MAX)) } else { (6, 4) };
     let config = Config {
         cases,
         failure_persistence: None,

@@ -113,7 +113,7 @@ fn sign_in_with(service: &TestService, username: &str, password: &str) -> Respon
 }
 
 /// A metric of the service under test.
-fn counted(service: &TestService, name: &str) -> u64 {
+fn metric(service: &TestService, name: &str) -> u64 {
     let text = service.core().metrics_text().unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
     line.trim().parse().unwrap()

@@ -148,7 +148,7 @@ fn right() -> String {
 }
 
 /// A browser with the trusted-device cookie alone.
-fn known(service: &TestService, device: &str) -> Browser {
+fn trusted(service: &TestService, device: &str) -> Browser {
     let mut browser = Browser::new(service.address());
     browser.set_cookie("deviceToken", device);
     browser
@@ -166,7 +166,7 @@ fn the_owner_signs_in_from_a_trusted_device_during_an_attack(backend: Backend) {
             429,
             "a stranger waits"
         );
-        let answer = known(&service, &device).post("/auth/login", &right());
+        let answer = trusted(&service, &device).post("/auth/login", &right());
         assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
     }
 }
@@ -174,7 +174,7 @@ fn the_owner_signs_in_from_a_trusted_device_during_an_attack(backend: Backend) {
 fn a_trusted_device_pays_for_its_own_failures_only(backend: Backend) {
     let service = throttled(backend);
     let device = register(&service, "emily").cookie("deviceToken").unwrap();
-    let mut browser = known(&service, &device);
+    let mut browser = trusted(&service, &device);
     let answers: Vec<u16> = (0..7).map(|_| browser.post("/auth/login", &wrong().to_string()).status).collect();
     assert_eq!(answers, [401, 401, 401, 401, 401, 429, 429]);
     assert_eq!(attempt(&service, "emily", PASSWORD).status, 200, "neither the account nor the address has failed");
@@ -188,11 +188,11 @@ fn a_trusted_device_cookie_of_another_account_or_forged_has_no_effect(backend: B
     let (number, _) = device.split_once('.').unwrap();
     let (_, mac) = other.split_once('.').unwrap();
     for made_up in [&other, &format!("{number}.{mac}"), number, "", ".", "AAAA.AAAA", &format!("{device}x")] {
-        let answer = known(&service, made_up).post("/auth/login", &right());
+        let answer = trusted(&service, made_up).post("/auth/login", &right());
         assert_eq!(wait_of(&answer), 60, "{made_up}");
     }
     // A device used for two accounts is trusted by both.
-    let mut shared = known(&service, &device);
+    let mut shared = trusted(&service, &device);
     let body = json!({ "username": "mallory", "password": PASSWORD }).to_string();
     service.advance(Duration::from_secs(61));
     assert_eq!(shared.post("/auth/login", &body).status, 200);
@@ -205,9 +205,9 @@ fn no_more_than_a_hundred_guesses_are_checked_until_an_operator_unlocks(backend:
     let device = register(&service, "emily").cookie("deviceToken").unwrap();
     let mut looked_at = 0;
     for number in 0..200 {
-        let seen = counted(&service, "doorward_hash_seconds_count");
+        let seen = metric(&service, "doorward_hash_seconds_count");
         guess(&service, number, &wrong());
-        looked_at += counted(&service, "doorward_hash_seconds_count") - seen;
+        looked_at += metric(&service, "doorward_hash_seconds_count") - seen;
         service.advance(Duration::from_hours(2));
         if number % 50 == 0 {
             service.core().purge().unwrap();
@@ -219,11 +219,11 @@ fn no_more_than_a_hundred_guesses_are_checked_until_an_operator_unlocks(backend:
     let account = service.core().find_account_by("emily").unwrap().id;
     service.core().unlock(account).unwrap();
     assert_eq!(stranger(301).status, 200);
-    assert_eq!(known(&service, &device).post("/auth/login", &right()).status, 200);
+    assert_eq!(trusted(&service, &device).post("/auth/login", &right()).status, 200);
 }
 
 /// A counter of the service under test.
-fn counted(service: &TestService, name: &str) -> u64 {
+fn metric(service: &TestService, name: &str) -> u64 {
     let text = service.core().metrics_text().unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
     line.trim().parse().unwrap()
@@ -241,7 +241,7 @@ fn after_fifty_failures_a_pin_works_only_from_a_trusted_device(backend: Backend)
     }
     assert_eq!(wait_of(&guess(&service, 100, &body("0000"))), 3600, "the right PIN, by a stranger");
     let device = owner.cookie("deviceToken").unwrap();
-    assert_eq!(known(&service, &device).post("/pin/auth/login", &body("0000").to_string()).status, 200);
+    assert_eq!(trusted(&service, &device).post("/pin/auth/login", &body("0000").to_string()).status, 200);
     assert_eq!(guess(&service, 101, &body("0000")).status, 429, "that lifts nothing for strangers");
     let account = service.core().find_account_by("cooluser1").unwrap();
     service.core().unlock(account.id).unwrap();

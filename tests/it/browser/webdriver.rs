@@ -29,7 +29,7 @@ pub struct Chromium {
 
 /// A cookie as the browser stores it.
 #[derive(Debug)]
-pub struct Kept {
+pub struct StoredCookie {
     pub name: String,
     pub domain: String,
     pub path: String,
@@ -203,10 +203,10 @@ impl Chromium {
     }
 
     /// The cookies of every host.
-    pub fn cookies(&self) -> Vec<Kept> {
+    pub fn cookies(&self) -> Vec<StoredCookie> {
         let kept = self.devtools("Network.getAllCookies", &json!({}));
         let text = |cookie: &Value, name: &str| cookie[name].as_str().unwrap_or_default().to_owned();
-        let read = |cookie: &Value| Kept {
+        let read = |cookie: &Value| StoredCookie {
             name: text(cookie, "name"),
             domain: text(cookie, "domain"),
             path: text(cookie, "path"),
@@ -218,7 +218,7 @@ impl Chromium {
     }
 
     /// The console messages since the last call: errors, and what a content security policy blocked.
-    pub fn complaints(&self) -> Vec<String> {
+    pub fn console_errors(&self) -> Vec<String> {
         let log = self.beyond("se/log", json!({ "type": "browser" }));
         log.as_array().unwrap().iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
     }

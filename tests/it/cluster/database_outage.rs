@@ -6,8 +6,8 @@ use std::time::Instant;
 use doorward::testing::TestService;
 
 use super::{
-    SOON, assert_cut_off, beside, logged_out, new_session, node, outlived, patience, recovered, unavailable,
-    until_refused, who,
+    SOON, accepted_for, assert_cut_off, beside, database_timeout, logged_out, new_session, node, recovered,
+    unavailable, until_refused, who,
 };
 use crate::support::postgres::Cluster;
 use crate::support::process::{Node, Place, until};
@@ -26,23 +26,23 @@ fn a_crashed_or_frozen_database_loses_nothing_and_revives_no_session() {
     };
     // The cases mostly wait, so they run concurrently.
     std::thread::scope(|scope| {
-        scope.spawn(|| rides_out("crash", crash));
-        scope.spawn(|| rides_out("standstill", standstill));
+        scope.spawn(|| survives("crash", crash));
+        scope.spawn(|| survives("standstill", standstill));
     });
 }
 
 /// Starts an outage; the returned closure ends it.
 type Begin = for<'a> fn(&'a Cluster) -> Box<dyn FnOnce() + 'a>;
 
-fn rides_out(what: &str, cut: Begin) {
+fn survives(what: &str, cut: Begin) {
     let cluster = Cluster::own();
     let url = cluster.new_database();
-    let first = node(&url).set("DATABASE_TIMEOUT", patience()).start();
-    let second = beside(&first, &url).set("DATABASE_TIMEOUT", patience()).start();
-    let alive = Tokens::held_by(&register(&first, "emily"));
+    let first = node(&url).set("DATABASE_TIMEOUT", database_timeout()).start();
+    let second = beside(&first, &url).set("DATABASE_TIMEOUT", database_timeout()).start();
+    let alive = Tokens::in_jar_of(&register(&first, "emily"));
     let [ended, own, late] = [(); 3].map(|()| new_session(&first, "emily"));
 
-    let logs = Place::on(Backend::Sqlite).set("DATABASE_URL", url.clone()).set("DATABASE_TIMEOUT", patience());
+    let logs = Place::on(Backend::Sqlite).set("DATABASE_URL", url.clone()).set("DATABASE_TIMEOUT", database_timeout());
     let logs = logs.set("KEYS_FILE", first.folder().join("doorward.keys").display().to_string()).serve(&[]);
     let ended_at = logged_out(&first, &ended);
     let began = Instant::now();
@@ -59,8 +59,8 @@ fn rides_out(what: &str, cut: Begin) {
     let rows = cluster.psql(&url, "SELECT count(*) FROM revocations r JOIN sessions s ON s.id = r.session_id");
     assert!(rows.parse::<usize>().unwrap() >= 1, "what was answered is in the table");
     Tokens::set_by(&refresh_with(&second, &alive.refresh));
-    outlived(&second, &late.access, logged_out(&first, &late));
-    outlived(&first, &own.access, logged_out(&second, &own));
+    accepted_for(&second, &late.access, logged_out(&first, &late));
+    accepted_for(&first, &own.access, logged_out(&second, &own));
     until(SOON, "readyz", || (logs.get("/readyz").status == 200).then_some(()));
     assert_logged(what, &logs);
 }

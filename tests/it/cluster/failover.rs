@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{beside, logged_out, new_session, node, outlived, recovered, who};
+use super::{accepted_for, beside, logged_out, new_session, node, recovered, who};
 use crate::support::postgres::Cluster;
 use crate::support::process::until;
 use crate::support::tcp_proxy::Link;
@@ -23,17 +23,17 @@ fn no_logout_is_missed_after_a_failover() {
     let link = Link::to(primary.socket());
     let first = node(&link.url(&url)).start();
     let second = beside(&first, &link.url(&url)).start();
-    let alive = Tokens::held_by(&register(&first, "emily"));
+    let alive = Tokens::in_jar_of(&register(&first, "emily"));
     let [ended, lost] = [(); 2].map(|()| new_session(&first, "emily"));
     let dies_later: Vec<Tokens> = (0..5).map(|_| new_session(&first, "emily")).collect();
-    outlived(&second, &ended.access, logged_out(&first, &ended));
+    accepted_for(&second, &ended.access, logged_out(&first, &ended));
     let standby = primary.standby();
     catch_up(&primary, &standby);
     stop_following(&standby);
 
     lose(&primary, &url);
     let seen = primary.psql(&url, "SELECT max(id) FROM revocations").parse::<i64>().unwrap();
-    outlived(&second, &lost.access, logged_out(&first, &lost));
+    accepted_for(&second, &lost.access, logged_out(&first, &lost));
     if is_soak() {
         std::thread::sleep(DONE_WITH);
     }
@@ -50,7 +50,7 @@ fn no_logout_is_missed_after_a_failover() {
         let nodes = [&first, &second];
         let (asked, other) = (nodes[number % 2], nodes[(number + 1) % 2]);
         assert_eq!(who(other, &session.access).status, 200);
-        let delay = outlived(other, &session.access, logged_out(asked, session));
+        let delay = accepted_for(other, &session.access, logged_out(asked, session));
         print_figure(&format!("failover: a logout on the new primary was heard after {delay:?}"));
     }
     let given = standby.psql(&url, "SELECT max(id) FROM revocations").parse::<i64>().unwrap();

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use super::{
-    MAX_STALE, assert_cut_off, beside, logged_out, metric, new_session, node, outlived, patience, recovered,
-    unavailable, until_refused, until_shown, who,
+    MAX_STALE, accepted_for, assert_cut_off, beside, database_timeout, logged_out, metric, new_session, node,
+    recovered, unavailable, until_refused, until_shown, who,
 };
 use crate::support::tcp_proxy::{Cut, Link};
 use crate::support::{Tokens, on_postgres, postgres, print_figure, refresh_with, register};
@@ -24,16 +24,16 @@ const WAYS: [Way; 3] = [
 fn a_partitioned_node_is_right_or_refuses_and_recovers() {
     // The cases mostly wait, so they run concurrently.
     std::thread::scope(|scope| {
-        WAYS.iter().for_each(|way| drop(scope.spawn(|| rides_out_a_cut(way))));
+        WAYS.iter().for_each(|way| drop(scope.spawn(|| survives_a_cut(way))));
     });
 }
 
-fn rides_out_a_cut((how, cut, mend, reconnects): &Way) {
+fn survives_a_cut((how, cut, mend, reconnects): &Way) {
     let url = postgres::new_database();
     let link = Link::to(postgres::shared().socket());
     let near = node(&url).start();
-    let far = beside(&near, &link.url(&url)).set("DATABASE_TIMEOUT", patience()).start();
-    let alive = Tokens::held_by(&register(&near, "emily"));
+    let far = beside(&near, &link.url(&url)).set("DATABASE_TIMEOUT", database_timeout()).start();
+    let alive = Tokens::in_jar_of(&register(&near, "emily"));
     let [ended, ended_later, own] = [(); 3].map(|()| new_session(&near, "emily"));
     for session in [&alive, &ended, &ended_later, &own] {
         assert_eq!(who(&far, &session.access).status, 200);
@@ -61,8 +61,8 @@ fn rides_out_a_cut((how, cut, mend, reconnects): &Way) {
     until_shown(&far, "doorward_feed_connected", |connected| connected > 0.0);
     assert_eq!(metric(&far, "doorward_feed_connections_total") >= 2.0, *reconnects);
     // Whether or not the logout sent during the cut took effect, repeating it settles the state.
-    outlived(&near, &own.access, logged_out(&far, &own));
+    accepted_for(&near, &own.access, logged_out(&far, &own));
     let last = new_session(&near, "emily");
     assert_eq!(who(&far, &last.access).status, 200);
-    outlived(&far, &last.access, logged_out(&near, &last));
+    accepted_for(&far, &last.access, logged_out(&near, &last));
 }

@@ -7,7 +7,7 @@ use doorward::core::{AccountId, AccountStatus};
 use doorward::testing::TestService;
 use serde_json::json;
 
-use super::{MAX_STALE, beside, logged_out, new_session, node, outlived, until_shown, who};
+use super::{MAX_STALE, accepted_for, beside, logged_out, new_session, node, until_shown, who};
 use crate::support::http::Request;
 use crate::support::{PASSWORD, Tokens, is_soak, on_postgres, postgres, print_figure, register};
 
@@ -23,7 +23,7 @@ const LOGOUTS: usize = 1000;
 const CLIENTS: usize = 2;
 
 /// A delay that polling alone cannot reach, since a node polls twice a second.
-const OF_A_NOTICE: Duration = Duration::from_millis(100);
+const NOTIFICATION_DELAY: Duration = Duration::from_millis(100);
 
 fn a_thousand_logouts_reach_the_other_nodes_by_notification() {
     let url = postgres::new_database();
@@ -46,7 +46,7 @@ fn a_thousand_logouts_reach_the_other_nodes_by_notification() {
         at(1000),
     ));
     assert!(at(1000) <= MAX_STALE);
-    assert!(!is_soak() || at(500) < OF_A_NOTICE, "this is how fast a poll is");
+    assert!(!is_soak() || at(500) < NOTIFICATION_DELAY, "this is how fast a poll is");
     for other in &others {
         // A feed that reconnected has missed some notifications and read those rows from the table.
         until_shown(other, "doorward_feed_notices_total", |notices| notices >= 900.0);
@@ -63,7 +63,7 @@ fn delays_of_logouts(first: &TestService, others: &[TestService]) -> Vec<Duratio
         }
         let ended = logged_out(first, &session);
         assert_eq!(who(first, &session.access).status, 401, "at once on the node that was asked");
-        delays.extend(others.iter().map(|other| outlived(other, &session.access, ended)));
+        delays.extend(others.iter().map(|other| accepted_for(other, &session.access, ended)));
     }
     delays
 }
@@ -99,7 +99,7 @@ fn every_kind_of_session_end_reaches_the_other_nodes() {
         let (by, other) = (new_session(&first, &username), new_session(&first, &username));
         assert_eq!(who(&second, &other.access).status, 200);
         act(&first, account, &by);
-        let delay = outlived(&second, &other.access, Instant::now());
+        let delay = accepted_for(&second, &other.access, Instant::now());
         print_figure(&format!("{name}: believed for {delay:?} on the other node"));
     }
 }
@@ -109,7 +109,7 @@ fn a_revocation_with_a_lost_notification_is_found_by_the_poll() {
     let url = postgres::new_database();
     let first = node(&url).start();
     let second = beside(&first, &url).start();
-    let session = Tokens::held_by(&register(&first, "emily"));
+    let session = Tokens::in_jar_of(&register(&first, "emily"));
     for node in [&first, &second] {
         assert_eq!(who(node, &session.access).status, 200);
     }
@@ -118,6 +118,6 @@ fn a_revocation_with_a_lost_notification_is_found_by_the_poll() {
     postgres::psql(&url, row);
     let ended = Instant::now();
     for node in [&first, &second] {
-        print_figure(&format!("without a notice: believed for {:?}", outlived(node, &session.access, ended)));
+        print_figure(&format!("without a notice: believed for {:?}", accepted_for(node, &session.access, ended)));
     }
 }

@@ -21,9 +21,9 @@ fn two_processes_on_one_sqlite_file_see_each_others_logouts() {
     for round in 0..6 {
         let (asked, other) = if round % 2 == 0 { (&first, &second) } else { (&second, &first) };
         let (access, refresh) = asked.sign_in("emily", PASSWORD);
-        assert!(other.believes(&access));
+        assert!(other.accepts(&access));
         assert_eq!(asked.post("/auth/logout", &json!({ "refreshToken": refresh })).status, 200);
-        assert!(!asked.believes(&access));
+        assert!(!asked.accepts(&access));
         delays.push(believed(other, &access, Instant::now()));
     }
     let (access, _) = first.sign_in("emily", PASSWORD);
@@ -37,7 +37,7 @@ fn believed(node: &Node, access: &str, ended: Instant) -> Duration {
     let mut last = Duration::ZERO;
     until(super::SOON, "the token to be refused", || {
         let sent = ended.elapsed();
-        if !node.believes(access) {
+        if !node.accepts(access) {
             return Some(last);
         }
         assert!(sent <= MAX_STALE, "believed {sent:?} after its end was answered");

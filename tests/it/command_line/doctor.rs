@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::support::process::{Place, Ran};
 
-fn wrongs(ran: &Ran) -> Vec<&str> {
+fn problems(ran: &Ran) -> Vec<&str> {
     ran.stdout.lines().filter(|line| line.starts_with("WRONG ")).collect()
 }
 
@@ -15,7 +15,7 @@ fn wrongs(ran: &Ran) -> Vec<&str> {
 fn a_fresh_folder_has_no_problem_and_stays_empty() {
     let place = Place::new();
     let ran = place.run(&["doctor"]);
-    assert!(ran.status.success() && wrongs(&ran).is_empty(), "{ran:?}");
+    assert!(ran.status.success() && problems(&ran).is_empty(), "{ran:?}");
     assert!(ran.stdout.contains("odd   PUBLIC_URL is not set"), "{}", ran.stdout);
     assert_eq!(place.path().read_dir().unwrap().count(), 0, "it makes nothing");
 }
@@ -39,7 +39,7 @@ fn every_problem_is_named_with_its_remedy() {
         let place = settings.iter().fold(Place::new(), |place, (name, value)| place.set(name, *value));
         let ran = place.run(&["doctor"]);
         assert!(!ran.status.success(), "{settings:?}");
-        assert!(wrongs(&ran).iter().any(|line| line.contains(expected)), "{settings:?}: {ran:?}");
+        assert!(problems(&ran).iter().any(|line| line.contains(expected)), "{settings:?}: {ran:?}");
         // A problem is not contradicted by the next line.
         let praised = ran.stdout.contains("ok    clients' addresses come from the proxies named");
         assert!(!praised || !expected.contains("everybody"), "{}", ran.stdout);
@@ -69,7 +69,7 @@ fn files_readable_by_others_are_named() {
         let path = place.file(file);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let ran = place.run(&["doctor"]);
-        assert!(wrongs(&ran).iter().any(|line| line.contains(file) && line.contains("chmod 600")), "{ran:?}");
+        assert!(problems(&ran).iter().any(|line| line.contains(file) && line.contains("chmod 600")), "{ran:?}");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 }
@@ -88,8 +88,8 @@ fn the_url_check_passes_a_service_and_leaves_no_session() {
     assert!(ran.stdout.ends_with(end), "{}", ran.stdout);
     assert_eq!(place.succeed(&["session", "list", "emilys"], "").lines().count(), 1, "the head of the table");
     let ran = walk(&place, node.address(), "wrong-wrong");
-    assert!(!ran.status.success() && wrongs(&ran)[0].contains("answers 401 (invalid_credentials)"), "{ran:?}");
-    assert!(wrongs(&ran)[0].ends_with("is that the account's password?"), "{ran:?}");
+    assert!(!ran.status.success() && problems(&ran)[0].contains("answers 401 (invalid_credentials)"), "{ran:?}");
+    assert!(problems(&ran)[0].ends_with("is that the account's password?"), "{ran:?}");
 }
 
 #[test]
@@ -99,8 +99,8 @@ fn an_unreachable_url_is_reported_with_what_to_check() {
     let to = |url: String, prefix: &str| {
         let arguments = ["doctor", &url, "--prefix", prefix, "--as", "emilys", "--password-stdin"];
         let ran = place.run_with(&arguments, "emilyspass");
-        assert!(!ran.status.success() && wrongs(&ran).len() == 1, "{ran:?}");
-        wrongs(&ran)[0].to_owned()
+        assert!(!ran.status.success() && problems(&ran).len() == 1, "{ran:?}");
+        problems(&ran)[0].to_owned()
     };
     let here = format!("http://{}", node.address());
     for prefix in ["/nowhere", "/flat"] {
@@ -119,7 +119,7 @@ fn the_url_check_names_the_first_thing_that_a_proxy_breaks() {
     let behind = |to_service: Rewrite, to_client: Rewrite| {
         let ran = walk(&place, proxy(node.address(), to_service, to_client), "emilyspass");
         assert!(!ran.status.success(), "{ran:?}");
-        wrongs(&ran)[0].to_owned()
+        problems(&ran)[0].to_owned()
     };
     let same: Rewrite = Some;
     let said = behind(|line| (!line.to_lowercase().starts_with("origin")).then_some(line), same);

@@ -13,10 +13,10 @@ const WRONG: &str = "canary-wrong-lantern-8";
 const NEW: &str = "canary-new-lantern-9";
 const PIN: &str = "918273645546";
 /// A secret typed into the user name field by mistake.
-const SLIP: &str = "canary-slip-lantern-1";
+const MISTYPED: &str = "canary-slip-lantern-1";
 
 /// Sends every request that takes or issues a secret; returns the tokens issued.
-fn live(place: &Place, node: &Node) -> Vec<String> {
+fn use_every_secret(place: &Place, node: &Node) -> Vec<String> {
     let account = json!({ "username": "emily", "password": PASSWORD });
     let registered = node.post("/auth/register", &account);
     assert_eq!(registered.status, 201, "{}", registered.text());
@@ -28,7 +28,7 @@ fn live(place: &Place, node: &Node) -> Vec<String> {
     let posted = |path: &str| Request::new("POST", path);
     for (request, expected) in [
         (posted("/auth/login").json(&json!({ "username": "emily", "password": WRONG }).to_string()), 401),
-        (posted("/auth/login").json(&json!({ "identifier": SLIP, "password": WRONG }).to_string()), 401),
+        (posted("/auth/login").json(&json!({ "identifier": MISTYPED, "password": WRONG }).to_string()), 401),
         (posted("/auth/login").json(&format!("{{\"password\":\"{WRONG}\"")), 400),
         (posted("/auth/login").json(&json!({ "username": "emily", "password": [WRONG] }).to_string()), 422),
         (posted("/auth/register").json(&json!({ "username": "bob", "password": PASSWORD, PIN: 1 }).to_string()), 422),
@@ -36,7 +36,7 @@ fn live(place: &Place, node: &Node) -> Vec<String> {
         (Request::new("GET", "/auth/me").bearer(&access), 200),
         (Request::new("GET", "/auth/me").bearer(&format!("{access}x")), 401),
         (Request::new("GET", &format!("/auth/me?accessToken={access}")), 401),
-        (Request::new("GET", "/auth/me").header("Authorization", format!("Basic {SLIP}")), 401),
+        (Request::new("GET", "/auth/me").header("Authorization", format!("Basic {MISTYPED}")), 401),
         (posted("/auth/refresh").cookie_header(&jar), 200),
         (posted("/auth/refresh").json(&json!({ "refreshToken": refresh }).to_string()), 200),
         (posted("/auth/change-password").bearer(&access).json(&wrong_change), 403),
@@ -64,7 +64,7 @@ fn live(place: &Place, node: &Node) -> Vec<String> {
     secrets
 }
 
-fn loud(backend: Backend, format: &str) -> Place {
+fn at_trace_level(backend: Backend, format: &str) -> Place {
     Place::on(backend).set("RUST_LOG", "trace").set("LOG_FORMAT", format)
 }
 
@@ -75,14 +75,14 @@ fn stop(mut node: Node) -> (String, String) {
 }
 
 fn every_log_line_is_one_json_object(backend: Backend) {
-    let place = loud(backend, "json");
+    let place = at_trace_level(backend, "json");
     let node = place.serve(&["serve", "--demo"]);
     let forged = "x\r\n{\"level\":\"error\",\"message\":\"forged\"}\r\n";
     node.post("/auth/login", &json!({ "username": forged, "password": WRONG }));
     let agent = Request::new("POST", "/auth/login").header("User-Agent", "a\tb\u{1b}[31m\"}{\"level\":\"error\"");
     node.send(&agent.json(&json!({ "username": "emilys", "password": "emilyspass" }).to_string()));
     node.get("/%0d%0a%7b%22level%22:%22error%22%7d");
-    live(&place, &node);
+    use_every_secret(&place, &node);
     let (stdout, stderr) = stop(node);
     assert!(stderr.lines().count() > 20, "trace says something");
     for line in stderr.lines() {
@@ -103,10 +103,10 @@ fn every_log_line_is_one_json_object(backend: Backend) {
 
 fn no_log_contains_a_secret(backend: Backend) {
     for format in ["json", "text"] {
-        let place = loud(backend, format);
+        let place = at_trace_level(backend, format);
         let node = place.serve(&["serve", "--demo"]);
-        let mut secrets = live(&place, &node);
-        secrets.extend([PASSWORD, WRONG, NEW, PIN, SLIP].map(ToOwned::to_owned));
+        let mut secrets = use_every_secret(&place, &node);
+        secrets.extend([PASSWORD, WRONG, NEW, PIN, MISTYPED].map(ToOwned::to_owned));
         let keys = std::fs::read_to_string(place.file("doorward.keys")).unwrap();
         secrets.extend(
             keys.lines().filter(|line| !line.starts_with('#')).map(|line| line.split(' ').nth(2).unwrap().to_owned()),

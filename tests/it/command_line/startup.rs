@@ -150,7 +150,7 @@ fn accounts_of_an_earlier_version_survive_the_migration(backend: Backend) {
     assert_eq!(said.matches(": ran ").count(), 1, "{said}");
     assert_eq!(place.succeed(&["account", "show", "emilys"], ""), before);
     let node = place.serve(&[]);
-    assert!(node.believes(&access), "a token of before is one of an account that must do nothing");
+    assert!(node.accepts(&access), "a token of before is one of an account that must do nothing");
     node.sign_in("emilys", password);
 }
 
@@ -164,7 +164,7 @@ fn nodes_started_together_on_an_empty_database_all_start(backend: Backend) {
         let (access, refresh) = nodes[0].sign_in("emilys", "quiet-harbour-lantern");
         for node in &nodes {
             assert_eq!(node.get("/readyz").status, 200, "round {round}");
-            assert!(node.believes(&access), "round {round}: they share the keys");
+            assert!(node.accepts(&access), "round {round}: they share the keys");
         }
         let refreshed = nodes[1].post("/auth/refresh", &json!({ "refreshToken": refresh }));
         assert_eq!(refreshed.status, 200, "round {round}: {}", refreshed.text());

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ledger::{Doubt, Held, Ledger, Person, Unanswered, Wire, tokens_of};
 use crate::support::PASSWORD;
-use crate::support::rng::Dice;
+use crate::support::rng::Rng;
 
 /// The most sessions of one account.
 const SESSIONS: usize = 4;
@@ -16,13 +16,13 @@ const BUSY: usize = 4;
 /// A client: its number, its random numbers, its ledger.
 pub struct Client {
     number: usize,
-    pub dice: Dice,
+    pub rng: Rng,
     pub ledger: Ledger,
 }
 
 impl Client {
-    pub fn some(clients: usize, dice: &mut Dice) -> Vec<Self> {
-        (0..clients).map(|number| Self { number, dice: dice.part(), ledger: Ledger::default() }).collect()
+    pub fn some(clients: usize, rng: &mut Rng) -> Vec<Self> {
+        (0..clients).map(|number| Self { number, rng: rng.part(), ledger: Ledger::default() }).collect()
     }
 
     /// Acts until stopped, or until an answer is missing: that act is then in doubt.
@@ -38,16 +38,16 @@ impl Client {
 
     fn act(&mut self, wire: Wire) -> Result<(), Unanswered> {
         let people = self.ledger.people.len();
-        if people < BUSY || self.dice.below(40) == 0 {
+        if people < BUSY || self.rng.below(40) == 0 {
             return self.sign_up(wire);
         }
-        let who = people - 1 - self.dice.below(BUSY);
+        let who = people - 1 - self.rng.below(BUSY);
         let sessions = self.ledger.people[who].sessions.len();
         if sessions == 0 {
             return self.sign_in(wire, who);
         }
-        let which = self.dice.below(sessions);
-        match self.dice.below(100) {
+        let which = self.rng.below(sessions);
+        match self.rng.below(100) {
             0..20 if sessions < SESSIONS => self.sign_in(wire, who),
             0..50 => self.refresh(wire, who, which),
             50..60 => self.refresh_in_two_tabs(wire, who, which),
@@ -133,7 +133,7 @@ impl Client {
     }
 
     fn change_password(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
-        let new = format!("{PASSWORD}-{}", self.dice.below(1 << 30));
+        let new = format!("{PASSWORD}-{}", self.rng.below(1 << 30));
         let person = self.in_doubt(who, Doubt::ChangePassword(new.clone()));
         let answer = wire.change_password(&person.sessions[which].now, &person.password, &new)?;
         let goes_on = Held::new(tokens_of(&answer, 200));

@@ -82,7 +82,7 @@ pub struct Ledger {
     /// Sessions whose end was acknowledged since the last verification.
     pub ended: Vec<Held>,
     /// Those ended before that.
-    pub buried: Vec<Held>,
+    pub ended_before: Vec<Held>,
     /// The number of acknowledged acts.
     pub acknowledged: usize,
 }

@@ -87,7 +87,7 @@ fn contradictory_forwarded_headers_are_refused(backend: Backend) {
 
 fn a_browser_with_a_live_refresh_cookie_is_redirected_to_continue(backend: Backend) {
     let service = backend.service().set("TRUSTED_PROXIES", "127.0.0.1").start();
-    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let tokens = Tokens::in_jar_of(&register(&service, "emily"));
     let lead = |cookies: &str| {
         let request = forwarded("/auth/forward", "GET", "app.example.com", "/").header("Accept", "text/html");
         location(&request.cookie_header(cookies).send(service.address())).to_owned()

@@ -35,8 +35,8 @@ fn rules_apply_at_both_endpoints(backend: Backend) {
     let (_folder, service) = with_rules(backend);
     add_account(&service, "boss", "ADMIN", &[]);
     add_account(&service, "reader", "USER", &["reports:read"]);
-    let boss = Tokens::held_by(&sign_in(&service, "boss")).access;
-    let reader = Tokens::held_by(&sign_in(&service, "reader")).access;
+    let boss = Tokens::in_jar_of(&sign_in(&service, "boss")).access;
+    let reader = Tokens::in_jar_of(&sign_in(&service, "reader")).access;
     for (target, nobodys, bosss, readers) in [
         ("/public/style.css", 200, 200, 200),
         ("/", 401, 200, 200),
@@ -56,7 +56,7 @@ fn rules_apply_at_both_endpoints(backend: Backend) {
 }
 
 /// Paths that a proxy or an app may normalise differently from us.
-pub const ODD: [&str; 64] = [
+pub const AMBIGUOUS_PATHS: [&str; 64] = [
     "/public/../admin/x",
     "/public/..",
     "/public/../",
@@ -126,9 +126,9 @@ pub const ODD: [&str; 64] = [
 fn an_ambiguous_path_is_never_public(backend: Backend) {
     let (_folder, service) = with_rules(backend);
     add_account(&service, "both", "ADMIN", &["reports:read"]);
-    let both = Tokens::held_by(&sign_in(&service, "both")).access;
-    let user = Tokens::held_by(&register(&service, "emily")).access;
-    for odd in ODD {
+    let both = Tokens::in_jar_of(&sign_in(&service, "both")).access;
+    let user = Tokens::in_jar_of(&register(&service, "emily")).access;
+    for odd in AMBIGUOUS_PATHS {
         for path in ["/auth/verify", "/auth/forward"] {
             let statuses =
                 [None, Some(user.as_str()), Some(both.as_str())].map(|who| ask(&service, path, odd, who).status);
@@ -141,7 +141,7 @@ fn an_ambiguous_path_is_never_public(backend: Backend) {
 
 fn rules_deny_everything_without_a_trusted_proxy(backend: Backend) {
     let (folder, service) = with_rules(backend);
-    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let access = Tokens::in_jar_of(&register(&service, "emily")).access;
     let unclear = |request: Request, service: &TestService| {
         let answer = request.bearer(&access).send(service.address());
         (answer.status, code(&answer)) == (403, "forwarding_unclear".to_owned())

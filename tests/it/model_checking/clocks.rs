@@ -82,7 +82,7 @@ impl Clocks {
         }
     }
 
-    fn believes(&self, state: &State, node: usize, (issued, expires): Life) -> bool {
+    fn accepts(&self, state: &State, node: usize, (issued, expires): Life) -> bool {
         let now = self.shown(state, node);
         let revoked = state.memories[node].is_some() && is_revoked(&[Dead::Session(0)], 0, 0);
         issued <= now.plus(SKEW) && expires > now && !revoked
@@ -196,7 +196,7 @@ impl Model for Clocks {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(FINAL, |world: &Self, state: &State| {
-                let dead = |node| state.tokens.iter().all(|life| !world.believes(state, node, *life));
+                let dead = |node| state.tokens.iter().all(|life| !world.accepts(state, node, *life));
                 !state.ended || (dead(0) && dead(1))
             }),
             Property::always(NO_TOKENS, |world, state: &State| {

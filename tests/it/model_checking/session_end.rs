@@ -20,7 +20,7 @@ const MAX_STALE: u8 = 2;
 
 /// The act that ends sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Deed {
+pub enum Act {
     Logout,
     LogoutEverywhere,
     SecretChange,
@@ -28,12 +28,12 @@ pub enum Deed {
 
 /// The parameters of the model.
 #[derive(Debug, Clone)]
-pub struct Ends {
+pub struct SessionEnds {
     pub writing: Writing,
     /// Broken variant: a parent is answered before the session's end is checked.
     pub parents_first: bool,
     /// The acts, each sent once to one node.
-    pub deeds: Vec<(Deed, usize)>,
+    pub acts: Vec<(Act, usize)>,
     pub refreshes: u8,
     pub crashes: u8,
     /// Whether answers are delayed on their way to the browser; its jar is then what the last one set.
@@ -95,12 +95,12 @@ pub enum Action {
     Second,
 }
 
-impl Ends {
-    pub fn of(deeds: &[(Deed, usize)]) -> Self {
+impl SessionEnds {
+    pub fn of(acts: &[(Act, usize)]) -> Self {
         Self {
             writing: Writing::CompareAndSet,
             parents_first: false,
-            deeds: deeds.to_vec(),
+            acts: acts.to_vec(),
             refreshes: 1,
             crashes: 0,
             jar: false,
@@ -115,9 +115,9 @@ impl Ends {
     }
 
     /// The acts that were answered: which, where, and how long ago.
-    fn answered<'a>(&'a self, state: &'a State) -> impl Iterator<Item = (Deed, usize, u8)> + 'a {
-        self.deeds.iter().zip(&state.stages).filter_map(|((deed, node), stage)| match stage {
-            Stage::Answered { since, .. } => Some((*deed, *node, *since)),
+    fn answered<'a>(&'a self, state: &'a State) -> impl Iterator<Item = (Act, usize, u8)> + 'a {
+        self.acts.iter().zip(&state.stages).filter_map(|((act, node), stage)| match stage {
+            Stage::Answered { since, .. } => Some((*act, *node, *since)),
             _ => None,
         })
     }
@@ -145,27 +145,27 @@ impl Ends {
 
 impl State {
     /// One transaction of the act; `None` if it is refused.
-    fn commit(&mut self, deed: Deed) -> Option<u8> {
+    fn commit(&mut self, act: Act) -> Option<u8> {
         let everywhere = EndReason::SignOutEverywhere.as_str();
         let before = self.revocations.len();
-        match deed {
-            Deed::Logout => {
+        match act {
+            Act::Logout => {
                 if !self.row.end(START, EndReason::SignOut.as_str()) {
                     return Some(self.all());
                 }
                 self.revocations.push(Dead::Session(0));
             }
-            Deed::LogoutEverywhere if self.row.ended.is_some_and(|(_, why)| why == everywhere) => {
+            Act::LogoutEverywhere if self.row.ended.is_some_and(|(_, why)| why == everywhere) => {
                 return Some(self.all());
             }
-            Deed::LogoutEverywhere | Deed::SecretChange if self.row.ended.is_some() => return None,
-            Deed::LogoutEverywhere => {
+            Act::LogoutEverywhere | Act::SecretChange if self.row.ended.is_some() => return None,
+            Act::LogoutEverywhere => {
                 self.epoch += 1;
                 self.row.end(START, everywhere);
                 self.other.end(START, everywhere);
                 self.revocations.push(Dead::Epochs(self.epoch));
             }
-            Deed::SecretChange => {
+            Act::SecretChange => {
                 if self.other.end(START, EndReason::SecretChange.as_str()) {
                     self.revocations.push(Dead::Session(1));
                 }
@@ -183,7 +183,7 @@ impl State {
     }
 
     /// Whether the node accepts an access token: by its cache, or by the table if that is stale.
-    fn believes(&self, node: usize, session: u8, generation: i64) -> bool {
+    fn accepts(&self, node: usize, session: u8, generation: i64) -> bool {
         let Node { known, age } = self.nodes[node];
         let known = if age > MAX_STALE { self.all() } else { known };
         let known = self.revocations.iter().enumerate().filter(|(index, _)| known & (1 << index) != 0);
@@ -192,20 +192,20 @@ impl State {
     }
 
     /// The tokens that an answered act has invalidated: session and generation.
-    fn killed(&self, deed: Deed) -> impl Iterator<Item = (u8, i64)> {
-        let browsers = match deed {
-            Deed::Logout | Deed::LogoutEverywhere => 0..self.row.generation + 1,
-            Deed::SecretChange => 0..self.row.min_generation,
+    fn invalidated(&self, act: Act) -> impl Iterator<Item = (u8, i64)> {
+        let browsers = match act {
+            Act::Logout | Act::LogoutEverywhere => 0..self.row.generation + 1,
+            Act::SecretChange => 0..self.row.min_generation,
         };
-        let others = if deed == Deed::Logout { 0..0 } else { 0..1 };
+        let others = if act == Act::Logout { 0..0 } else { 0..1 };
         browsers.map(|generation| (0, generation)).chain(others.map(|generation| (1, generation)))
     }
 
-    fn crash(&mut self, world: &Ends, node: usize) {
+    fn crash(&mut self, world: &SessionEnds, node: usize) {
         self.crashes += 1;
         self.nodes[node] = Node { known: self.all(), age: 0 };
         self.flight.take_if(|flight| matches!(flight, Flight::Read { node: at, .. } if *at == node));
-        for ((_, at), stage) in world.deeds.iter().zip(&mut self.stages) {
+        for ((_, at), stage) in world.acts.iter().zip(&mut self.stages) {
             if *at == node && matches!(stage, Stage::Committed { .. }) {
                 *stage = Stage::Over;
             }
@@ -223,40 +223,40 @@ impl State {
     }
 }
 
-fn an_end_is_final(world: &Ends, state: &State) -> bool {
-    world.answered(state).all(|(deed, at, since)| {
+fn an_end_is_final(world: &SessionEnds, state: &State) -> bool {
+    world.answered(state).all(|(act, at, since)| {
         let tolerated = |node: usize| node != at && since <= MAX_STALE;
-        let mut dead = state.killed(deed);
+        let mut dead = state.invalidated(act);
         dead.all(|(session, generation)| {
-            (0..2).all(|node| tolerated(node) || !state.believes(node, session, generation))
+            (0..2).all(|node| tolerated(node) || !state.accepts(node, session, generation))
         })
     })
 }
 
-fn no_refresh_after_an_end(world: &Ends, state: &State) -> bool {
-    world.answered(state).all(|(deed, ..)| {
-        state.killed(deed).all(|(session, generation)| {
+fn no_refresh_after_an_end(world: &SessionEnds, state: &State) -> bool {
+    world.answered(state).all(|(act, ..)| {
+        state.invalidated(act).all(|(session, generation)| {
             let row = if session == 0 { &state.row } else { &state.other };
             !gives_tokens(&world.verdict(state, row, generation))
         })
     })
 }
 
-fn the_living_live(world: &Ends, state: &State) -> bool {
+fn the_living_live(world: &SessionEnds, state: &State) -> bool {
     [(0, &state.row), (1, &state.other)].into_iter().filter(|(_, row)| row.ended.is_none()).all(|(session, row)| {
         world.verdict(state, row, row.generation) == Verdict::Rotate
-            && (0..2).all(|node| state.believes(node, session, row.generation))
+            && (0..2).all(|node| state.accepts(node, session, row.generation))
     })
 }
 
-fn the_jar_lives(world: &Ends, state: &State) -> bool {
+fn the_jar_lives(world: &SessionEnds, state: &State) -> bool {
     let settled = state.flight.is_none() && state.stages.iter().all(|stage| !matches!(stage, Stage::Committed { .. }));
-    let changed = world.answered(state).any(|(deed, ..)| deed == Deed::SecretChange);
+    let changed = world.answered(state).any(|(act, ..)| act == Act::SecretChange);
     let delivered = !state.stages.iter().any(|stage| matches!(stage, Stage::Answered { sets: Some(_), .. }));
     !(settled && changed && delivered) || state.jar >= state.row.min_generation
 }
 
-impl Model for Ends {
+impl Model for SessionEnds {
     type State = State;
     type Action = Action;
 
@@ -268,7 +268,7 @@ impl Model for Ends {
             epoch: 0,
             revocations: vec![],
             nodes: [Node { known: 0, age: 0 }; 2],
-            stages: vec![Stage::Asked; self.deeds.len()],
+            stages: vec![Stage::Asked; self.acts.len()],
             flight: None,
             refreshes: 0,
             crashes: 0,
@@ -317,14 +317,14 @@ impl Model for Ends {
                 }
             }
             Action::Commit(index) => {
-                let learnt = state.commit(self.deeds[index].0);
+                let learnt = state.commit(self.acts[index].0);
                 state.stages[index] = learnt.map_or(Stage::Over, |learnt| Stage::Committed { learnt });
             }
             Action::Answer(index) => {
                 let Stage::Committed { learnt } = state.stages[index] else { return None };
-                let (deed, node) = self.deeds[index];
+                let (act, node) = self.acts[index];
                 state.nodes[node].known |= learnt;
-                let sets = (self.jar && deed == Deed::SecretChange).then_some(state.row.min_generation);
+                let sets = (self.jar && act == Act::SecretChange).then_some(state.row.min_generation);
                 state.stages[index] = Stage::Answered { since: 0, sets };
             }
             Action::DeliverDeed(index) => {
@@ -346,10 +346,10 @@ impl Model for Ends {
             Property::sometimes(
                 "an end is answered while the other node still believes the session",
                 |world: &Self, state: &State| {
-                    let late = |deed, at: usize| {
-                        state.killed(deed).any(|(session, generation)| state.believes(1 - at, session, generation))
+                    let late = |act, at: usize| {
+                        state.invalidated(act).any(|(session, generation)| state.accepts(1 - at, session, generation))
                     };
-                    world.answered(state).any(|(deed, at, _)| late(deed, at))
+                    world.answered(state).any(|(act, at, _)| late(act, at))
                 },
             ),
             Property::sometimes("a memory too old asks the table", |_, state: &State| {

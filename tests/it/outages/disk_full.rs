@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit};
 
-use super::scenario::Day;
+use super::scenario::Scenario;
 use crate::support::process::Place;
 use crate::support::{Backend, on_sqlite};
 
@@ -49,11 +49,11 @@ fn a_full_disk_loses_no_session() {
         return a_file_size_limit_loses_no_session();
     };
     let url = format!("sqlite://{}", folder.join("doorward.db").display());
-    let day = Day::begin_at("full disk", Backend::Sqlite, place, &[("DATABASE_URL", url.as_str())]);
+    let scenario = Scenario::begin_at("full disk", Backend::Sqlite, place, &[("DATABASE_URL", url.as_str())]);
     disk.fill();
-    day.assert_refused_in_time();
+    scenario.assert_writes_refused();
     disk.empty();
-    day.assert_well_again();
+    scenario.assert_recovered();
     // Unmounted before the folder that contains it is removed.
     drop(disk);
 }
@@ -62,14 +62,14 @@ fn a_full_disk_loses_no_session() {
 /// the node inherits that; a service manager with such a limit should do the same.
 fn a_file_size_limit_loses_no_session() {
     let place = Place::on(Backend::Sqlite).after("trap '' XFSZ;");
-    let day = Day::begin_at("file size limited", Backend::Sqlite, place, &[]);
-    let process = Pid::from_raw(i32::try_from(day.node().id()).unwrap()).unwrap();
+    let scenario = Scenario::begin_at("file size limited", Backend::Sqlite, place, &[]);
+    let process = Pid::from_raw(i32::try_from(scenario.node().id()).unwrap()).unwrap();
     let limit = |bytes| {
         let limit = Rlimit { current: bytes, maximum: None };
         rustix::process::prlimit(Some(process), Resource::Fsize, limit).unwrap();
     };
     limit(Some(0));
-    day.assert_refused_in_time();
+    scenario.assert_writes_refused();
     limit(None);
-    day.assert_well_again();
+    scenario.assert_recovered();
 }

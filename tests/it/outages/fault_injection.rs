@@ -46,9 +46,9 @@ fn allow_connections(name: &str, allow: bool) {
 }
 
 /// A server that terminates every connection and accepts no new one.
-pub struct Gone(String);
+pub struct Unreachable(String);
 
-impl Gone {
+impl Unreachable {
     pub fn take(url: &str) -> Self {
         let name = name_of(url).to_owned();
         allow_connections(&name, false);
@@ -56,18 +56,18 @@ impl Gone {
         Self(name)
     }
 
-    pub fn give_back(self) {
+    pub fn end(self) {
         allow_connections(&self.0, true);
     }
 }
 
 /// A server whose processes are stopped (SIGSTOP): connections stay open, nothing is answered.
-pub struct Hung {
+pub struct Hanging {
     name: String,
     processes: Vec<String>,
 }
 
-impl Hung {
+impl Hanging {
     pub fn stop(url: &str, new_connections: bool) -> Self {
         let name = name_of(url).to_owned();
         allow_connections(&name, new_connections);
@@ -85,12 +85,12 @@ impl Hung {
         let _ = kill.args(["-c", "kill -s \"$0\" \"$@\"", signal]).args(&self.processes).status();
     }
 
-    pub fn go_on(self) {
+    pub fn end(self) {
         allow_connections(&self.name, true);
     }
 }
 
-impl Drop for Hung {
+impl Drop for Hanging {
     fn drop(&mut self) {
         self.signal("CONT");
     }
@@ -102,7 +102,7 @@ pub struct Slow(String);
 impl Slow {
     pub fn make(url: &str, by: Duration) -> Self {
         let function = format!(
-            "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS \
+            "CREATE FUNCTION delay_write() RETURNS trigger LANGUAGE plpgsql AS \
              $$ BEGIN PERFORM pg_sleep({}); RETURN NEW; END $$",
             by.as_secs_f32()
         );
@@ -111,7 +111,7 @@ impl Slow {
         Self(url.to_owned())
     }
 
-    pub fn mend(self) {
+    pub fn end(self) {
         // Waits for the statements that are still delayed.
         psql(&self.0, "DROP TRIGGER dawdle ON sessions");
     }

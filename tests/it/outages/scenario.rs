@@ -22,7 +22,7 @@ const COUNTERS: &str = "a-token-for-the-counters";
 /// Access token and refresh token of a session.
 type Tokens = (String, String);
 
-pub struct Day {
+pub struct Scenario {
     what: &'static str,
     backend: Backend,
     place: Place,
@@ -33,7 +33,7 @@ pub struct Day {
     /// Signed in; its logout is refused during the outage.
     leaving: Tokens,
     /// Signed out before the outage.
-    gone: Tokens,
+    ended: Tokens,
 }
 
 fn body(username: &str) -> String {
@@ -56,7 +56,7 @@ fn check(tokens: &Tokens) -> Request {
     Request::new("GET", "/auth/me").bearer(&tokens.0)
 }
 
-impl Day {
+impl Scenario {
     pub fn begin(what: &'static str, backend: Backend) -> Self {
         Self::begin_with(what, backend, &[])
     }
@@ -84,9 +84,9 @@ impl Day {
         let node = place.serve(&[]);
         let registered = node.send(&Request::new("POST", "/auth/register").json(&body("emily")));
         assert_eq!(registered.status, 201, "{}", registered.text());
-        let [live, leaving, gone] = [(); 3].map(|()| node.sign_in("emily", PASSWORD));
-        assert_eq!(node.send(&logout(&gone)).status, 200);
-        Self { what, backend, place, node, database, live, leaving, gone }
+        let [live, leaving, ended] = [(); 3].map(|()| node.sign_in("emily", PASSWORD));
+        assert_eq!(node.send(&logout(&ended)).status, 200);
+        Self { what, backend, place, node, database, live, leaving, ended }
     }
 
     /// The path of the SQLite file, or the PostgreSQL URL.
@@ -133,9 +133,9 @@ impl Day {
     }
 
     /// A check is answered correctly or with 503, and liveness does not depend on the database.
-    fn assert_checks_are_right(&self) -> Duration {
+    fn assert_checks_correct(&self) -> Duration {
         let probe = Request::new("GET", "/healthz");
-        let (answers, slowest) = self.send(vec![check(&self.live), check(&self.gone), probe]);
+        let (answers, slowest) = self.send(vec![check(&self.live), check(&self.ended), probe]);
         let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
         assert!([200, 503].contains(&statuses[0]), "{}: a live session: {statuses:?}", self.what);
         assert!([401, 503].contains(&statuses[1]), "{}: a session that was ended: {statuses:?}", self.what);
@@ -144,19 +144,19 @@ impl Day {
     }
 
     /// Asserts the answers while no write is possible.
-    pub fn assert_refused_in_time(&self) {
+    pub fn assert_writes_refused(&self) {
         let (answers, slowest) = self.send(self.changes());
         for answer in &answers {
             assert_eq!(answer.status, 503, "{}: {}", self.what, answer.text());
         }
         until(PATIENCE, "/readyz 503", || (self.status("GET", "/readyz") == 503).then_some(()));
-        let checks = self.assert_checks_are_right();
+        let checks = self.assert_checks_correct();
         assert_eq!(self.counter("doorward_database_available "), 0, "{}", self.what);
         self.say(&format!("503 within {slowest:?}, checks within {checks:?}"));
     }
 
     /// Asserts the answers while some writes succeed and others fail.
-    pub fn assert_answers_are_right_and_in_time(&self) {
+    pub fn assert_answers_correct(&self) {
         let mut requests = self.changes();
         // The last request would end a session if it succeeded, and must not.
         requests.truncate(3);
@@ -164,13 +164,13 @@ impl Day {
         for answer in &answers {
             assert!([200, 201, 503].contains(&answer.status), "{}: {}", self.what, answer.text());
         }
-        let checks = self.assert_checks_are_right();
+        let checks = self.assert_checks_correct();
         let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
         self.say(&format!("{statuses:?}, 503 within {slowest:?}, checks within {checks:?}"));
     }
 
     /// Sends that many refreshes concurrently while no write is possible.
-    pub fn assert_all_refused_in_time(&self, count: usize) {
+    pub fn assert_refreshes_refused(&self, count: usize) {
         let (answers, slowest) = self.send(vec![refresh(&self.live); count]);
         for answer in &answers {
             assert_eq!(answer.status, 503, "{}: {}", self.what, answer.text());
@@ -180,7 +180,7 @@ impl Day {
 
     /// After the outage: the node recovers without intervention, sessions continue, and the logout that was refused
     /// succeeds.
-    pub fn assert_well_again(&self) {
+    pub fn assert_recovered(&self) {
         let began = Instant::now();
         let login = Request::new("POST", "/auth/login").json(&body("emily"));
         until(PATIENCE, "a sign-in", || (self.node.send(&login).status == 200).then_some(()));
@@ -192,14 +192,14 @@ impl Day {
         let answer = self.node.send(&logout(&self.leaving));
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert!(answer.set_cookies().len() == 2 && answer.set_cookies().iter().all(SetCookie::is_cleared));
-        for over in [&self.leaving, &self.gone] {
+        for over in [&self.leaving, &self.ended] {
             assert_eq!((self.node.send(&check(over)).status, self.node.send(&refresh(over)).status), (401, 401));
         }
         assert_eq!(self.node.send(&refresh(&self.live)).status, 200, "the token of before is good");
         let late = self.node.send(&Request::new("POST", "/auth/register").json(&body("late"))).status;
         assert!([201, 409].contains(&late), "{late}");
         self.assert_nothing_is_half_done();
-        self.assert_said_and_counted();
+        self.assert_logged_and_counted();
     }
 
     fn assert_nothing_is_half_done(&self) {
@@ -218,7 +218,7 @@ impl Day {
 
     /// The log has one line for the start and one for the end of each outage (of the read or the write path), and the
     /// counters agree.
-    fn assert_said_and_counted(&self) {
+    fn assert_logged_and_counted(&self) {
         let log = self.node.stderr();
         let lines = |words: &str| log.lines().filter(|line| line.contains(words)).count();
         let (began, ended) = (lines("the database does not answer"), lines("the database answers again"));

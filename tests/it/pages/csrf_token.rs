@@ -20,7 +20,7 @@ fn fields<'a>(token: &'a str, back: &'a str) -> Vec<(&'a str, &'a str)> {
 }
 
 /// Refused, with a new form to retry.
-fn assert_tried_again(answer: &Response) {
+fn assert_retry_form(answer: &Response) {
     assert_eq!(answer.status, 403, "{}", answer.text());
     assert!(answer.set_cookies().is_empty() && answer.device_cookie().is_none());
     assert!(answer.text().contains("Please try again") && answer.text().contains("role=\"alert\""));
@@ -40,15 +40,15 @@ fn a_form_without_its_token_does_not_sign_in(backend: Backend) {
         let own = hidden(&browser.get(path), "token").unwrap();
         for token in ["", "x", &theirs, &of_session, &own[1..], &format!("{own}x")] {
             let answer = browser.send(form(path, &fields(token, "/x")));
-            assert_tried_again(&answer);
+            assert_retry_form(&answer);
             assert_eq!(hidden(&answer, "rd").as_deref(), Some("/x"));
         }
         // A token whose cookie the browser lacks, and a forged cookie.
-        assert_tried_again(&form(path, &fields(&own, "/x")).send(service.address()));
+        assert_retry_form(&form(path, &fields(&own, "/x")).send(service.address()));
         for cookie in
             ["formToken=x", "formToken=", "formToken=AAAAAAAAAAAAAAAAAAAAAA; formToken=BBBBBBBBBBBBBBBBBBBBBB"]
         {
-            assert_tried_again(&form(path, &fields(&own, "/x")).cookie_header(cookie).send(service.address()));
+            assert_retry_form(&form(path, &fields(&own, "/x")).cookie_header(cookie).send(service.address()));
         }
         let again = browser.send(form(path, &fields("x", "/x")));
         let entered = send(&mut browser, &again, path, &fields("", "")[2..]);

@@ -56,10 +56,10 @@ fn a_sign_in_redirects_to_the_form_and_the_form_to_the_target(backend: Backend) 
     let page = browser.get(&there);
     assert_asks(&page);
     assert_eq!(code(&browser.get("/auth/me")), "password_change_required");
-    let before = Tokens::held_by(&browser);
+    let before = Tokens::in_jar_of(&browser);
     assert_eq!(location(&fill_in(&mut browser, &page, PASSWORD)), "https://app.good.test/deep?a=b");
     assert!(is_signed_in(&mut browser));
-    before.assert_dead(&service);
+    before.assert_invalid(&service);
     let page = browser.get("/account").text();
     assert!(!page.contains(WHY) && page.contains("Signed-in devices"), "{page}");
 }
@@ -155,13 +155,13 @@ fn every_other_page_redirects_to_the_form_and_none_loops(backend: Backend) {
 
 fn signing_out_instead_is_possible(backend: Backend) {
     let (service, mut browser) = restricted(backend.service());
-    let held = Tokens::held_by(&browser);
+    let held = Tokens::in_jar_of(&browser);
     assert_eq!(location(&open_and_send(&mut browser, "/logout", "/logout", &[])), "/logout");
-    held.assert_dead(&service);
+    held.assert_invalid(&service);
     assert_eq!(location(&sign_in_by_page(&mut browser, "/login", "emily")), "/account");
-    let held = Tokens::held_by(&browser);
+    let held = Tokens::in_jar_of(&browser);
     assert_eq!(location(&open_and_send(&mut browser, "/account", "/account/sign-out-everywhere", &[])), "/logout");
-    held.assert_dead(&service);
+    held.assert_invalid(&service);
     assert_eq!(browser.cookie("refreshToken"), None);
 }
 

@@ -1,7 +1,7 @@
 //! Access control behind each proxy: which requests reach the app.
 
 use super::{Proxy, Site, behind_every_proxy, get};
-use crate::forward_auth::{ODD, add_account};
+use crate::forward_auth::{AMBIGUOUS_PATHS, add_account};
 use crate::support::PASSWORD;
 use crate::support::http::{Browser, Request, exchange_raw};
 
@@ -129,7 +129,7 @@ fn an_ambiguous_path_is_public_through_no_proxy(proxy: Proxy) {
     }
     let mut browser = site.register("emily");
     let reached = site.app.reached();
-    for odd in ODD {
+    for odd in AMBIGUOUS_PATHS {
         for bytes in
             [raw(odd, ""), raw(odd, &format!("Cookie: accessToken={}\r\n", browser.cookie("accessToken").unwrap()))]
         {

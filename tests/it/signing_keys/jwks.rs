@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{ALGORITHMS, key_id, rotate, with};
 use crate::support::http::{Request, Response};
 use crate::support::process::search_path;
-use crate::support::{Backend, Tokens, is_believed, on_both_backends, parts_of, register, sign_in};
+use crate::support::{Backend, Tokens, decode_jwt, is_accepted, on_both_backends, register, sign_in};
 
 on_both_backends!(
     another_service_verifies_with_the_jwks_alone,
@@ -66,8 +66,8 @@ fn another_service_verifies_with_the_jwks_alone(backend: Backend) {
     for (word, name) in &ALGORITHMS[1..] {
         let service = with(backend, word).start();
         let mut browser = register(&service, "emily");
-        let Tokens { access, refresh } = Tokens::held_by(&browser);
-        let claims = parts_of(&access).1;
+        let Tokens { access, refresh } = Tokens::in_jar_of(&browser);
+        let claims = decode_jwt(&access).1;
         assert_eq!(in_node(&service, &access, "doorward"), (None, claims.clone()), "{name}");
         assert_eq!(in_rust(&service, &access), Ok(claims), "{name}");
         let refusal = |token: &str, audience: &str| in_node(&service, token, audience).0.unwrap_or_default();
@@ -79,7 +79,7 @@ fn another_service_verifies_with_the_jwks_alone(backend: Backend) {
         assert_eq!(refusal(&format!("{signed}.{turned}"), "doorward"), "wrong signature");
         // What the public keys cannot show: that the session has ended.
         assert_eq!(browser.post_empty("/auth/logout").status, 200);
-        assert!(!is_believed(&service, &access) && refusal(&access, "doorward").is_empty());
+        assert!(!is_accepted(&service, &access) && refusal(&access, "doorward").is_empty());
         service.advance(std::time::Duration::from_secs(15 * 60));
         assert_eq!(refusal(&access, "doorward"), "expired");
     }
@@ -90,14 +90,14 @@ fn every_trusted_key_is_published_before_its_first_token_and_until_its_last(back
     register(&service, "emily");
     assert_eq!(jwks(&service).json(), json!({ "keys": [] }), "a shared secret is nobody else's");
     let eddsa = rotate(&service, TokenAlgorithm::EdDsa);
-    let old = Tokens::held_by(&sign_in(&service, "emily"));
+    let old = Tokens::in_jar_of(&sign_in(&service, "emily"));
     assert_eq!(key_ids(&service).join(" "), eddsa);
     let es256 = service.core().rotate_signing_key(Some(TokenAlgorithm::Es256)).unwrap().id;
     service.core().keep_up().unwrap();
     assert_eq!(key_ids(&service), [es256.clone(), eddsa.clone()], "before its first token");
     service.advance(super::SETTLED);
     service.core().keep_up().unwrap();
-    let new = Tokens::held_by(&sign_in(&service, "emily"));
+    let new = Tokens::in_jar_of(&sign_in(&service, "emily"));
     assert_eq!((key_id(&old.access), key_id(&new.access)), (eddsa.clone(), es256.clone()));
     assert!(in_rust(&service, &old.access).is_ok() && in_rust(&service, &new.access).is_ok(), "both in the overlap");
     service.core().retire_key(&eddsa).unwrap();

@@ -16,7 +16,9 @@ use doorward::testing::TestService;
 use super::jwks::jwks;
 use super::{key_id, rotate, with};
 use crate::support::http::Request;
-use crate::support::{Backend, Tokens, code, is_believed, on_both_backends, parts_of, refresh_with, register, sign_in};
+use crate::support::{
+    Backend, Tokens, code, decode_jwt, is_accepted, on_both_backends, refresh_with, register, sign_in,
+};
 
 on_both_backends!(
     a_public_key_in_any_encoding_is_no_hmac_secret,
@@ -86,7 +88,7 @@ fn assert_none(faults: &[String]) {
 }
 
 /// Every encoding in which an attacker may have a public key.
-fn spellings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> {
+fn encodings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> {
     let set = jwks(service);
     let jwk = set.json()["keys"][0].clone();
     let coordinate = |name: &str| BASE64.decode(jwk[name].as_str().unwrap_or_default()).unwrap();
@@ -100,7 +102,7 @@ fn spellings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> 
     let lines: Vec<String> =
         STANDARD.encode(&der).chars().collect::<Vec<_>>().chunks(64).map(|l| l.iter().collect()).collect();
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----", lines.join("\n"));
-    let mut spellings = vec![
+    let mut encodings = vec![
         ("the whole set", set.body.clone()),
         ("the JWK", jwk.to_string().into_bytes()),
         ("x as text", jwk["x"].as_str().unwrap().into()),
@@ -118,24 +120,24 @@ fn spellings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> 
         ("nothing", vec![]),
     ];
     let hex: Vec<String> = point.iter().map(|byte| format!("{byte:02x}")).collect();
-    spellings.push(("the point in hex", hex.concat().into_bytes()));
-    spellings
+    encodings.push(("the point in hex", hex.concat().into_bytes()));
+    encodings
 }
 
 fn a_public_key_in_any_encoding_is_no_hmac_secret(backend: Backend) {
     for kind in ["eddsa", "es256"] {
         let service = with(backend, kind).start();
-        let Tokens { access, refresh } = Tokens::held_by(&register(&service, "emily"));
+        let Tokens { access, refresh } = Tokens::in_jar_of(&register(&service, "emily"));
         let kid = key_id(&access);
         let headers = [
-            parts_of(&access).0.to_string(),
-            parts_of(&refresh).0.to_string(),
+            decode_jwt(&access).0.to_string(),
+            decode_jwt(&refresh).0.to_string(),
             format!(r#"{{"typ":"at+jwt","alg":"HS256","kid":"{kid}"}}"#),
             format!(r#"{{"typ":"JWT","alg":"HS256","kid":"{kid}"}}"#),
             r#"{"typ":"at+jwt","alg":"HS256"}"#.to_owned(),
         ];
         let mut found = vec![];
-        for (name, secret) in spellings(&service, kind) {
+        for (name, secret) in encodings(&service, kind) {
             for header in &headers {
                 for token in [&access, &refresh] {
                     let message = unsigned(header, token);
@@ -145,16 +147,16 @@ fn a_public_key_in_any_encoding_is_no_hmac_secret(backend: Backend) {
             }
         }
         assert_none(&found);
-        assert!(is_believed(&service, &access) && refresh_with(&service, &refresh).status == 200);
+        assert!(is_accepted(&service, &access) && refresh_with(&service, &refresh).status == 200);
     }
 }
 
 fn a_malformed_ecdsa_signature_is_refused(backend: Backend) {
     let service = with(backend, "es256").start();
-    let Tokens { access, .. } = Tokens::held_by(&register(&service, "emily"));
+    let Tokens { access, .. } = Tokens::in_jar_of(&register(&service, "emily"));
     let (message, key) = (message_of(&access), private_key(&service, "es256"));
     let genuine = signed_by("es256", &key, message);
-    assert!(is_believed(&service, &with_signature(message, &genuine)), "the forge has the key");
+    assert!(is_accepted(&service, &with_signature(message, &genuine)), "the forge has the key");
     let order = bytes(P256_ORDER);
     let (r, s) = genuine.split_at(32);
     let one = [vec![0; 31], vec![1]].concat();
@@ -200,7 +202,7 @@ fn sum(a: &[u8], b: &[u8]) -> Vec<u8> {
 
 fn a_malformed_eddsa_signature_is_refused(backend: Backend) {
     let service = with(backend, "eddsa").start();
-    let Tokens { access, .. } = Tokens::held_by(&register(&service, "emily"));
+    let Tokens { access, .. } = Tokens::in_jar_of(&register(&service, "emily"));
     let message = message_of(&access);
     let genuine = signed_by("eddsa", &private_key(&service, "eddsa"), message);
     assert_eq!(with_signature(message, &genuine), access, "the forge has the key");
@@ -248,10 +250,10 @@ fn a_malformed_eddsa_signature_is_refused(backend: Backend) {
 fn no_key_is_accepted_under_another_key_id(backend: Backend) {
     let service = with(backend, "hs256").start();
     register(&service, "emily");
-    let mut tokens = vec![Tokens::held_by(&sign_in(&service, "emily")).access];
+    let mut tokens = vec![Tokens::in_jar_of(&sign_in(&service, "emily")).access];
     for algorithm in [TokenAlgorithm::EdDsa, TokenAlgorithm::Es256] {
         rotate(&service, algorithm);
-        tokens.push(Tokens::held_by(&sign_in(&service, "emily")).access);
+        tokens.push(Tokens::in_jar_of(&sign_in(&service, "emily")).access);
     }
     let kinds = ["hs256", "eddsa", "es256"];
     let names = ["HS256", "EdDSA", "ES256"];
@@ -266,7 +268,7 @@ fn no_key_is_accepted_under_another_key_id(backend: Backend) {
                 let message = unsigned(&header, &tokens[2]);
                 let token = with_signature(&message, &signed_by(kind, &key, &message));
                 if signer == named && named == claimed {
-                    assert!(is_believed(&service, &token), "{header} by its own key");
+                    assert!(is_accepted(&service, &token), "{header} by its own key");
                     genuine += 1;
                 } else {
                     found.extend(faults(&service, &format!("{header} by {kind}"), &token));
@@ -279,12 +281,12 @@ fn no_key_is_accepted_under_another_key_id(backend: Backend) {
     service.core().retire_key(&ids[1]).unwrap();
     service.core().keep_up().unwrap();
     assert_none(&faults(&service, "a retired kid", &tokens[1]));
-    assert!(is_believed(&service, &tokens[0]) && is_believed(&service, &tokens[2]));
+    assert!(is_accepted(&service, &tokens[0]) && is_accepted(&service, &tokens[2]));
 }
 
 fn a_token_with_an_embedded_public_key_is_refused(backend: Backend) {
     let service = with(backend, "es256").start();
-    let Tokens { access, .. } = Tokens::held_by(&register(&service, "emily"));
+    let Tokens { access, .. } = Tokens::in_jar_of(&register(&service, "emily"));
     let kid = key_id(&access);
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
     let point = pair.public_key().as_ref();
@@ -331,7 +333,7 @@ fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
 fn a_malleated_ecdsa_signature_is_the_same_token_and_is_revoked_with_it(backend: Backend) {
     let service = with(backend, "es256").start();
     let mut browser = register(&service, "emily");
-    let Tokens { access, .. } = Tokens::held_by(&browser);
+    let Tokens { access, .. } = Tokens::in_jar_of(&browser);
     let (message, signature) = access.rsplit_once('.').unwrap();
     let signature = BASE64.decode(signature).unwrap();
     let (r, s) = signature.split_at(32);
@@ -340,5 +342,5 @@ fn a_malleated_ecdsa_signature_is_the_same_token_and_is_revoked_with_it(backend:
     let me = |token: &str| Request::new("GET", "/auth/me").bearer(token).send(service.address());
     assert_eq!((me(&other).status, me(&other).json()), (200, me(&access).json()));
     assert_eq!(browser.post_empty("/auth/logout").status, 200);
-    assert!(!is_believed(&service, &access) && !is_believed(&service, &other));
+    assert!(!is_accepted(&service, &access) && !is_accepted(&service, &other));
 }

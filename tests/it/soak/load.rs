@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::http::{KeptConnection, Request, Response};
-use crate::support::rng::Dice;
+use crate::support::rng::Rng;
 use crate::support::{PASSWORD, Tokens};
 
 /// Refreshes in a session, and checks between two refreshes.
@@ -37,15 +37,15 @@ impl Answers {
 pub struct Walker {
     number: usize,
     people: usize,
-    dice: Dice,
+    rng: Rng,
     pace: Duration,
     next: Instant,
     answers: Answers,
 }
 
 impl Walker {
-    pub fn new(number: usize, dice: Dice, pace: Duration) -> Self {
-        Self { number, people: 0, dice, pace, next: Instant::now(), answers: Answers::default() }
+    pub fn new(number: usize, rng: Rng, pace: Duration) -> Self {
+        Self { number, people: 0, rng, pace, next: Instant::now(), answers: Answers::default() }
     }
 
     pub fn walk(mut self, address: SocketAddr, stop: &AtomicBool) -> Answers {
@@ -73,7 +73,7 @@ impl Walker {
                 break;
             }
         }
-        if self.dice.below(10) > 0 {
+        if self.rng.below(10) > 0 {
             let body = json!({ "refreshToken": tokens.refresh }).to_string();
             self.ask(&mut line, "sign-out", Request::new("POST", "/auth/logout").json(&body))?;
             self.ask(&mut line, "me after sign-out", Request::new("GET", "/auth/me").bearer(&tokens.access))?;
@@ -83,8 +83,8 @@ impl Walker {
 
     /// Every fourth signs up.
     fn enter(&mut self, line: &mut KeptConnection) -> io::Result<Option<Tokens>> {
-        let is_new = self.people == 0 || self.dice.below(4) == 0;
-        let who = if is_new { self.people } else { self.dice.below(self.people) };
+        let is_new = self.people == 0 || self.rng.below(4) == 0;
+        let who = if is_new { self.people } else { self.rng.below(self.people) };
         let name = format!("emily{}x{who}", self.number);
         let body = json!({ "username": name, "password": PASSWORD, "tokens": "body" }).to_string();
         self.people = self.people.max(who + 1);

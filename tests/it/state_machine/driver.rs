@@ -11,7 +11,7 @@ use super::actions::{Action, Step};
 use super::model::{ACCESS_LIFE, Jar, Model, Seconds, Token};
 use crate::multi_node::beside;
 use crate::support::http::{Request, Response};
-use crate::support::{Backend, Tokens, code, parts_of, register};
+use crate::support::{Backend, Tokens, code, decode_jwt, register};
 
 /// How far each node's clock is ahead of the one before.
 const AHEAD: Seconds = 2;
@@ -53,7 +53,7 @@ impl Machine {
         let others: Vec<TestService> = (1..nodes).map(|_| timed(beside(&first, &tables)).start()).collect();
         let mut nodes = others;
         nodes.push(first);
-        let foreign = Tokens::held_by(&register(&TestService::start(), "emily"));
+        let foreign = Tokens::in_jar_of(&register(&TestService::start(), "emily"));
         let model = Model::new(Self::names(0), now);
         Self { nodes, now, cases: 0, foreign, model, steps: 0, tally: BTreeMap::new() }
     }
@@ -125,7 +125,7 @@ impl Machine {
     }
 
     /// Synchronises the other nodes, which would happen by itself a moment later.
-    pub fn spread(&self) {
+    pub fn synchronize(&self) {
         for node in &self.nodes {
             node.core().keep_up().unwrap();
         }
@@ -144,7 +144,7 @@ impl Machine {
             request = request.json(&body.to_string());
         }
         let answer = request.send(self.node(node).address());
-        self.spread();
+        self.synchronize();
         answer
     }
 
@@ -170,13 +170,13 @@ impl Machine {
             same("a generation's refresh token", &before.text, &refresh.0.text)?;
         }
         Ok(Jar {
-            access: Some(note(&mut self.model.access, access.0)),
-            refresh: Some(note(&mut self.model.refresh, refresh.0)),
+            access: Some(index_of(&mut self.model.access, access.0)),
+            refresh: Some(index_of(&mut self.model.refresh, refresh.0)),
         })
     }
 
     /// Gives the client the answer, unless it is lost.
-    pub fn hand_over(&mut self, client: usize, lost: bool, cookies: Cookies, jar: Jar) {
+    pub fn deliver_answer(&mut self, client: usize, lost: bool, cookies: Cookies, jar: Jar) {
         match cookies {
             _ if lost => {}
             Cookies::Kept => {}
@@ -188,14 +188,14 @@ impl Machine {
 
 /// The times, session and generation of a token, and all its claims.
 fn read(text: &str, session: usize) -> Result<(Token, Value), String> {
-    let claims = parts_of(text).1;
+    let claims = decode_jwt(text).1;
     let number = |name: &str| claims[name].as_i64().ok_or_else(|| format!("no {name} in {claims}"));
     let (generation, from, until) = (number("gen")?, number("iat")?, number("exp")?);
     Ok((Token { session, generation, from, until, text: text.to_owned() }, claims))
 }
 
 /// The token's index among those issued; equal texts share one.
-fn note(known: &mut Vec<Token>, token: Token) -> usize {
+fn index_of(known: &mut Vec<Token>, token: Token) -> usize {
     if let Some(at) = known.iter().position(|other| other.text == token.text) {
         return at;
     }

@@ -45,12 +45,12 @@ impl Machine {
                 newest(self.model.sessions.len(), pick).map_or(Ok(()), |at| self.end(turn(client, false), at))
             }
             Action::Sweep => self.sweep(),
-            around => self.befall(node, now, around),
+            around => self.apply_external(node, now, around),
         }
     }
 
     /// Actions of the operator, the clock and the machine.
-    fn befall(&mut self, node: usize, now: Seconds, action: Action) -> Verdict {
+    fn apply_external(&mut self, node: usize, now: Seconds, action: Action) -> Verdict {
         let core = self.node(node).core().clone();
         match action {
             Action::SetStatus { account, status } => {
@@ -69,7 +69,7 @@ impl Machine {
             Action::Clock { by } => self.move_clocks(by),
             _ => self.restart(node),
         }
-        self.spread();
+        self.synchronize();
         Ok(())
     }
 
@@ -109,17 +109,17 @@ impl Machine {
             self.model.end(session, End::Replaced, turn.now);
         }
         let tokens = tokens_in(answer);
-        let id = crate::support::parts_of(&tokens.access).1["sid"].as_str().unwrap_or_default().to_owned();
+        let id = crate::support::decode_jwt(&tokens.access).1["sid"].as_str().unwrap_or_default().to_owned();
         let session = self.model.begin(account, &id, turn.now);
         let jar = self.take(session, &tokens, &[turn.now])?;
-        self.hand_over(turn.client, turn.lost, Cookies::Set, jar);
+        self.deliver_answer(turn.client, turn.lost, Cookies::Set, jar);
         Ok(())
     }
 
     fn me(&mut self, turn: Turn) -> Verdict {
         let jar = self.model.jars[turn.client];
         let answer = self.ask(turn.node, "GET", "/auth/me", jar, None);
-        self.is_who(jar.access, turn.now, &answer)
+        self.check_identity(jar.access, turn.now, &answer)
     }
 
     /// One access token by itself, as a bearer.
@@ -128,11 +128,11 @@ impl Machine {
         let answer = request.send(self.node(node).address());
         self.node(node).core().write_receipts().map_err(|why| why.to_string())?;
         let place = |why| format!("access token {access} at node {node}: {why}");
-        self.is_who(Some(access), self.now_at(node), &answer).map_err(place)
+        self.check_identity(Some(access), self.now_at(node), &answer).map_err(place)
     }
 
     /// The answer names the token's account, or is a refusal.
-    fn is_who(&mut self, access: Option<usize>, now: Seconds, answer: &Response) -> Verdict {
+    fn check_identity(&mut self, access: Option<usize>, now: Seconds, answer: &Response) -> Verdict {
         let live = access.filter(|access| self.model.is_live(*access, now));
         self.count(if live.is_some() { "believed" } else { "not believed" });
         let Some(access) = live else { return answered(answer, 401, Cookies::Kept) };
@@ -157,7 +157,7 @@ impl Machine {
         let (done, jar) = self.spent(turn.now, refresh, in_body, &answer)?;
         // Tokens in the body are the client's as well; after a refusal it keeps what it had.
         let done = if in_body && answer.status == 200 { Cookies::Set } else { done };
-        self.hand_over(turn.client, turn.lost, done, jar);
+        self.deliver_answer(turn.client, turn.lost, done, jar);
         Ok(())
     }
 
@@ -235,7 +235,7 @@ impl Machine {
         for (session, _) in named {
             self.model.end(session, End::Ended, turn.now);
         }
-        self.hand_over(turn.client, turn.lost, Cookies::Cleared, Jar::default());
+        self.deliver_answer(turn.client, turn.lost, Cookies::Cleared, Jar::default());
         Ok(())
     }
 
@@ -254,7 +254,7 @@ impl Machine {
             let account = self.model.sessions[session].account;
             self.model.end_all_but(account, None, End::Everywhere, turn.now);
         }
-        self.hand_over(turn.client, turn.lost, Cookies::Cleared, Jar::default());
+        self.deliver_answer(turn.client, turn.lost, Cookies::Cleared, Jar::default());
         Ok(())
     }
 
@@ -279,7 +279,7 @@ impl Machine {
         self.model.rotate(session, turn.now);
         self.model.sessions[session].bar = self.model.sessions[session].generation;
         let jar = self.take(session, &tokens_in(&answer), &[turn.now])?;
-        self.hand_over(turn.client, turn.lost, Cookies::Set, jar);
+        self.deliver_answer(turn.client, turn.lost, Cookies::Set, jar);
         Ok(())
     }
 
@@ -321,7 +321,7 @@ impl Machine {
         let cookies = if own == target { Cookies::Cleared } else { Cookies::Kept };
         answered(&answer, 200, cookies)?;
         self.model.end(target, End::Ended, turn.now);
-        self.hand_over(turn.client, turn.lost, cookies, Jar::default());
+        self.deliver_answer(turn.client, turn.lost, cookies, Jar::default());
         Ok(())
     }
 }

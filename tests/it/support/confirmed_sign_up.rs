@@ -19,7 +19,7 @@ pub const URL: &str = "http://auth.example";
 pub const OTHER: &str = "another-quiet-harbour";
 
 /// The service and its mail server, which is dropped first, so that no delivery is waited for.
-pub struct Silent {
+pub struct SignUpService {
     pub mails: MailServer,
     pub service: TestService,
     pub tables: Tables,
@@ -38,7 +38,7 @@ pub fn deliver(service: &TestService) {
 }
 
 /// The number of mails with this outcome, by the metrics.
-pub fn told(service: &TestService, outcome: &str) -> u64 {
+pub fn mails_with_outcome(service: &TestService, outcome: &str) -> u64 {
     let text = service.core().metrics_text().unwrap();
     let name = format!("doorward_mails_total{{outcome=\"{outcome}\"}}");
     let line = text.lines().find_map(|line| line.strip_prefix(&name));
@@ -46,7 +46,7 @@ pub fn told(service: &TestService, outcome: &str) -> u64 {
 }
 
 /// The exact answer without the values that are new in every answer.
-pub fn whole(answer: &Response) -> (u16, Vec<(String, String)>, String) {
+pub fn exact_answer(answer: &Response) -> (u16, Vec<(String, String)>, String) {
     let id = answer.header("x-request-id").unwrap_or_else(|| panic!("no id: {:?}", answer.headers));
     let headers = answer.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone()));
     let mut headers: Vec<_> = headers.filter(|(name, _)| !["x-request-id", "date"].contains(&name.as_str())).collect();
@@ -70,7 +70,7 @@ pub fn assert_invalid(answer: &Response) {
     super::assert_refused(answer, 401, "confirmation_invalid");
 }
 
-impl Silent {
+impl SignUpService {
     pub fn start(backend: Backend) -> Self {
         Self::with(backend, |builder| builder)
     }
@@ -101,7 +101,7 @@ impl Silent {
     }
 
     /// Signs up; the answer must be the one that every sign-up gets.
-    pub fn ask(&self, email: &str, more: &Value) {
+    pub fn must_sign_up(&self, email: &str, more: &Value) {
         let answer = self.sign_up(email, more);
         assert_eq!(answer.status, 202, "{}", answer.text());
         assert!(answer.headers_named("Set-Cookie").is_empty(), "{:?}", answer.headers);
@@ -109,9 +109,9 @@ impl Silent {
 
     /// Signs up; the token in the first mail to this address.
     pub fn token_of(&self, email: &str) -> String {
-        self.ask(email, &json!({}));
+        self.must_sign_up(email, &json!({}));
         let token = self.mails.wait_for_mail_to(email, 1).token();
-        self.settle();
+        self.wait_until_recorded();
         token
     }
 
@@ -131,26 +131,26 @@ impl Silent {
     }
 
     /// Waits until this many mails have had this outcome.
-    pub fn wait_until_told(&self, outcome: &str, count: u64) {
+    pub fn wait_for_outcome(&self, outcome: &str, count: u64) {
         until(PATIENCE, &format!("{count} mails {outcome}"), || {
-            let told = told(&self.service, outcome);
-            assert!(told <= count, "{told} mails {outcome}, not {count}");
-            (told == count).then_some(())
+            let mails_with_outcome = mails_with_outcome(&self.service, outcome);
+            assert!(mails_with_outcome <= count, "{mails_with_outcome} mails {outcome}, not {count}");
+            (mails_with_outcome == count).then_some(())
         });
     }
 
     /// Waits until every mail that the server has accepted is recorded as sent, so that its lease does not expire
     /// early.
-    pub fn settle(&self) {
+    pub fn wait_until_recorded(&self) {
         until(PATIENCE, "what was sent to be noted", || {
             let taken = u64::try_from(self.mails.mails().len()).unwrap();
-            (told(&self.service, "sent") >= taken).then_some(())
+            (mails_with_outcome(&self.service, "sent") >= taken).then_some(())
         });
     }
 
     /// Moves the clock, and delivers what is due.
     pub fn advance(&self, seconds: u64) {
-        self.settle();
+        self.wait_until_recorded();
         self.service.advance(std::time::Duration::from_secs(seconds));
         deliver(&self.service);
     }

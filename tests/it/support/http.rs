@@ -67,7 +67,7 @@ impl Request {
     }
 
     fn note_secrets(&self) {
-        secret_scanner::sent(&self.path, &self.headers, self.body.as_deref());
+        secret_scanner::record_request(&self.path, &self.headers, self.body.as_deref());
     }
 
     fn has_header(&self, name: &str) -> bool {
@@ -139,14 +139,14 @@ impl KeptConnection {
 /// bytes must contain `Connection: close`.
 pub fn exchange_raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut answer = vec![];
-    secret_scanner::sent_raw(bytes);
+    secret_scanner::record_raw_request(bytes);
     let outcome = write_to(address, bytes).and_then(|mut stream| stream.read_to_end(&mut answer));
     match outcome {
         Err(fault) if !hung_up(&fault) => {
             panic!("raw bytes to {address}: {fault}; until then came: {}", String::from_utf8_lossy(&answer))
         }
         _ => {
-            secret_scanner::came_raw(&answer);
+            secret_scanner::record_raw_answer(&answer);
             answer
         }
     }
@@ -218,7 +218,7 @@ impl Response {
         if !to_head && !matches!(response.status, 101 | 204 | 304) {
             response.body = response.read_body(reader)?;
         }
-        secret_scanner::came(&response);
+        secret_scanner::record_answer(&response);
         Ok(response)
     }
 

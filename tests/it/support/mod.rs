@@ -163,7 +163,7 @@ pub fn refresh_with(service: &TestService, token: &str) -> Response {
 }
 
 /// Whether an access token is accepted.
-pub fn is_believed(service: &TestService, access: &str) -> bool {
+pub fn is_accepted(service: &TestService, access: &str) -> bool {
     let answer = Request::new("GET", "/auth/me").bearer(access).send(service.address());
     assert!([200, 401].contains(&answer.status), "{}", answer.text());
     answer.status == 200
@@ -192,7 +192,7 @@ pub struct Tokens {
 
 impl Tokens {
     /// The tokens in a browser's cookie jar.
-    pub fn held_by(browser: &Browser) -> Self {
+    pub fn in_jar_of(browser: &Browser) -> Self {
         let held = |name: &str| browser.cookie(name).unwrap_or_else(|| panic!("the browser holds no {name}"));
         Self { access: held("accessToken"), refresh: held("refreshToken") }
     }
@@ -207,21 +207,21 @@ impl Tokens {
     }
 
     /// Fails unless both tokens are refused.
-    pub fn assert_dead(&self, service: &TestService) {
-        assert!(!is_believed(service, &self.access), "the access token lives");
+    pub fn assert_invalid(&self, service: &TestService) {
+        assert!(!is_accepted(service, &self.access), "the access token lives");
         let refused = refresh_with(service, &self.refresh);
         assert_eq!(refused.status, 401, "the refresh token lives: {}", refused.text());
     }
 
     /// Fails unless the access token is accepted and the refresh token gives new tokens, which it returns.
-    pub fn assert_alive(&self, service: &TestService) -> Self {
-        assert!(is_believed(service, &self.access), "the access token is dead");
+    pub fn assert_valid(&self, service: &TestService) -> Self {
+        assert!(is_accepted(service, &self.access), "the access token is dead");
         Self::set_by(&refresh_with(service, &self.refresh))
     }
 }
 
 /// Header and claims of a JWT, without verification.
-pub fn parts_of(token: &str) -> (serde_json::Value, serde_json::Value) {
+pub fn decode_jwt(token: &str) -> (serde_json::Value, serde_json::Value) {
     let part = |number: usize| {
         let part = token.split('.').nth(number).unwrap_or_default();
         let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, part);
@@ -232,8 +232,8 @@ pub fn parts_of(token: &str) -> (serde_json::Value, serde_json::Value) {
 }
 
 /// The expiry of a JWT, in seconds since 1970.
-pub fn end_of(token: &str) -> i64 {
-    parts_of(token).1["exp"].as_i64().unwrap_or_else(|| panic!("no exp in {token}"))
+pub fn expiry_of(token: &str) -> i64 {
+    decode_jwt(token).1["exp"].as_i64().unwrap_or_else(|| panic!("no exp in {token}"))
 }
 
 /// Direct access to a service's tables, for what no answer shows.

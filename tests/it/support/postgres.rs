@@ -222,7 +222,7 @@ fn launch(binaries: PathBuf, waits: &str, follows: Option<&Path>) -> io::Result<
     let folder = folder.keep();
     let Some(stdout) = shell.stdout.take() else { return Err(io::Error::other("no pipe from the watchdog")) };
     let watchdog = Watchdog { shell, said: Mutex::new(BufReader::new(stdout)) };
-    watchdog.await_word("ready")?;
+    watchdog.wait_for_reply("ready")?;
     Ok(Cluster { binaries, folder, watchdog })
 }
 
@@ -230,10 +230,10 @@ impl Watchdog {
     fn ask(&self, wish: &str, answer: &str) {
         let told = self.shell.stdin.as_ref().map(|mut pipe| writeln!(pipe, "{wish}"));
         assert!(matches!(told, Some(Ok(()))), "the watchdog of PostgreSQL is gone");
-        self.await_word(answer).unwrap_or_else(|said| panic!("PostgreSQL, asked to {wish}: {said}"));
+        self.wait_for_reply(answer).unwrap_or_else(|said| panic!("PostgreSQL, asked to {wish}: {said}"));
     }
 
-    fn await_word(&self, word: &str) -> io::Result<()> {
+    fn wait_for_reply(&self, word: &str) -> io::Result<()> {
         let mut said = String::new();
         let mut pipe =
             self.said.lock().map_err(|_poisoned| io::Error::other("another thread gave up on the watchdog"))?;

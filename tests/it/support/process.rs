@@ -258,7 +258,7 @@ impl Node {
         (token("accessToken"), token("refreshToken"))
     }
 
-    pub fn believes(&self, access: &str) -> bool {
+    pub fn accepts(&self, access: &str) -> bool {
         let answer = self.send(&Request::new("GET", "/auth/me").bearer(access));
         assert!([200, 401].contains(&answer.status), "{} {}", answer.status, answer.text());
         answer.status == 200

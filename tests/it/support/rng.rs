@@ -7,11 +7,11 @@ use std::time::Duration;
 
 /// A random number generator (SplitMix64): small, and the same on every machine.
 #[derive(Debug, Clone)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// Seeded anew each time, or with the given seed; printed in either case.
-    pub fn thrown(for_what: &str) -> Self {
+    pub fn seeded(for_what: &str) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
         let given = std::env::var("DOORWARD_SEED").ok();
         let seed = given.map_or_else(

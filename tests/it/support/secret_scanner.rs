@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-pub use extraction::{came, came_raw, sent, sent_raw};
+pub use extraction::{record_answer, record_raw_answer, record_raw_request, record_request};
 
 /// Shorter texts may occur by chance.
 const SHORTEST: usize = 12;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{ACTIONS, CHECKS, emily};
 use crate::support::http::{Request, exchange_raw};
-use crate::support::{Backend, is_believed, on_both_backends, register, sign_in};
+use crate::support::{Backend, is_accepted, on_both_backends, register, sign_in};
 
 on_both_backends!(
     an_ambiguously_framed_request_is_refused,
@@ -87,7 +87,7 @@ fn the_host_header_decides_nothing(backend: Backend) {
             Request::new("GET", "/auth/logout-all").header(header, "POST").bearer(&access).send(service.address());
         assert_eq!(answer.status, 405, "{header}");
     }
-    assert!(is_believed(&service, &access));
+    assert!(is_accepted(&service, &access));
 }
 
 fn every_401_of_every_mount_has_a_challenge(backend: Backend) {

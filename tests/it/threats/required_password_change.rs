@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::{BY_EMAIL, CHECKS, EMILY, beside, emily};
 use crate::support::http::{Browser, Request, Response};
 use crate::support::process::until;
-use crate::support::{Backend, Tokens, assert_refused, code, on_both_backends, parts_of, post, refresh_with};
+use crate::support::{Backend, Tokens, assert_refused, code, decode_jwt, on_both_backends, post, refresh_with};
 
 on_both_backends!(
     only_the_change_and_a_sign_out_are_allowed,
@@ -64,7 +64,7 @@ fn change(browser: &mut Browser, current: &str, new: &str) -> Response {
 }
 
 fn says_so(access: &str) -> bool {
-    let claims = parts_of(access).1;
+    let claims = decode_jwt(access).1;
     assert!(claims.get("mcp").is_none_or(|claim| *claim == true), "it is said when it is so, and not otherwise");
     claims.get("mcp").is_some()
 }
@@ -88,9 +88,9 @@ fn only_the_change_and_a_sign_out_are_allowed(backend: Backend) {
     let service = restricted(backend.service().routes(own_routes));
     let mut browser = emily(&service);
     for round in 0..3 {
-        let access = Tokens::held_by(&browser).access;
+        let access = Tokens::in_jar_of(&browser).access;
         assert!(says_so(&access));
-        let session = parts_of(&access).1["sid"].as_str().unwrap().to_owned();
+        let session = decode_jwt(&access).1["sid"].as_str().unwrap().to_owned();
         for path in ["/auth/me", "/auth/sessions", "/auth/verify", "/auth/forward", "/who", "/inner/open"] {
             let refused = ask(&service, &access, path);
             assert_refused(&refused, 403, "password_change_required");
@@ -117,21 +117,21 @@ fn only_the_change_and_a_sign_out_are_allowed(backend: Backend) {
 
 fn the_change_lifts_the_restriction_and_leaves_no_restricted_token_alive(backend: Backend) {
     let service = restricted(backend.service());
-    let (mut browser, other) = (emily(&service), Tokens::held_by(&emily(&service)));
-    let first = Tokens::held_by(&browser);
+    let (mut browser, other) = (emily(&service), Tokens::in_jar_of(&emily(&service)));
+    let first = Tokens::in_jar_of(&browser);
     assert_eq!(browser.post_empty("/auth/refresh").status, 200);
-    let second = Tokens::held_by(&browser);
+    let second = Tokens::in_jar_of(&browser);
     let changed = change(&mut browser, OLD, NEW);
     assert_eq!(changed.status, 200, "{}", changed.text());
-    let held = Tokens::held_by(&browser);
+    let held = Tokens::in_jar_of(&browser);
     assert!(!says_so(&held.access));
     for path in ["/auth/me", "/auth/verify", "/auth/forward"] {
         assert_eq!(ask(&service, &held.access, path).status, 200, "{path}");
     }
     for old in [first, second, other] {
-        old.assert_dead(&service);
+        old.assert_invalid(&service);
     }
-    let next = held.assert_alive(&service);
+    let next = held.assert_valid(&service);
     assert!(!says_so(&next.access));
     assert!(!service.core().find_account_by("emilys").unwrap().must_change_password);
     assert_eq!(post(&service, "/auth/login", &json!({ "username": "emilys", "password": OLD })).status, 401);
@@ -236,7 +236,7 @@ fn every_dialect_still_signs_out(backend: Backend) {
     };
     sign_out(&entered_by_pin(&service), "/pin/auth/logout");
     for path in ["/auth/logout", "/auth/logout-all"] {
-        sign_out(&Tokens::held_by(&emily(&service)), path);
+        sign_out(&Tokens::in_jar_of(&emily(&service)), path);
     }
     for (mount, path) in [
         ("/flat", "/flat/auth/logout"),
@@ -255,7 +255,7 @@ fn live_tokens_are_invalidated_on_every_node(backend: Backend) {
     let first = builder.demo().start();
     let second = beside(&first, &tables).start();
     let status = |node: &TestService, access: &str| ask(node, access, "/auth/verify").status;
-    let enter = |node: &TestService| Tokens::held_by(&emily(node));
+    let enter = |node: &TestService| Tokens::in_jar_of(&emily(node));
     let held = [enter(&first), enter(&second)];
     for tokens in &held {
         assert_eq!([status(&first, &tokens.access), status(&second, &tokens.access)], [200; 2]);
@@ -278,7 +278,7 @@ fn live_tokens_are_invalidated_on_every_node(backend: Backend) {
     require(&first, true);
     let mut browser = emily(&second);
     assert_eq!(change(&mut browser, OLD, NEW).status, 200);
-    let changed = Tokens::held_by(&browser);
+    let changed = Tokens::in_jar_of(&browser);
     assert_eq!([status(&first, &changed.access), status(&second, &changed.access)], [200; 2]);
 }
 
@@ -286,7 +286,7 @@ fn a_check_renews_no_restricted_token(backend: Backend) {
     let service = restricted(backend.service().set("VERIFY_RENEW", "true"));
     let mut browser = emily(&service);
     let check = |browser: &Browser| {
-        let cookies = format!("accessToken=old.and.over; refreshToken={}", Tokens::held_by(browser).refresh);
+        let cookies = format!("accessToken=old.and.over; refreshToken={}", Tokens::in_jar_of(browser).refresh);
         Request::new("GET", "/auth/verify").cookie_header(&cookies).send(service.address())
     };
     for access in ["alive", "over"] {
@@ -305,8 +305,8 @@ fn a_check_renews_no_restricted_token(backend: Backend) {
 
 fn the_check_against_the_table_is_restricted_too(backend: Backend) {
     let service = restricted(backend.service());
-    let access = Tokens::held_by(&emily(&service)).access;
-    let said = parts_of(&access).1;
+    let access = Tokens::in_jar_of(&emily(&service)).access;
+    let said = decode_jwt(&access).1;
     let claims = AccessClaims {
         account: AccountId(said["sub"].as_str().unwrap().parse().unwrap()),
         session: Id128(said["sid"].as_str().unwrap().parse().unwrap()),

@@ -7,7 +7,7 @@ use super::{CHECKS, cookies_of, emily, state};
 use crate::mounts::Away;
 use crate::support::http::Request;
 use crate::support::process::{PATIENCE, until};
-use crate::support::{Backend, Tokens, is_believed, on_both_backends, parts_of, refresh_with};
+use crate::support::{Backend, Tokens, decode_jwt, is_accepted, on_both_backends, refresh_with};
 
 on_both_backends!(
     reading_begins_no_session_and_changes_none,
@@ -50,22 +50,22 @@ fn wait_until_it_answers(service: &TestService, held: &Tokens) {
 fn a_refresh_that_cannot_be_written_spends_no_token(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("DATABASE_TIMEOUT", "2s").demo().start();
-    let held = Tokens::held_by(&emily(&service));
+    let held = Tokens::in_jar_of(&emily(&service));
     let away = Away::take(&tables, service.folder());
     let refused = refresh_with(&service, &held.refresh);
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{}", refused.text());
     assert!(refused.headers_named("Set-Cookie").is_empty());
     away.give_back();
     wait_until_it_answers(&service, &held);
-    let renewed = held.assert_alive(&service);
-    assert_eq!(parts_of(&renewed.refresh).1["gen"], json!(parts_of(&held.refresh).1["gen"].as_i64().unwrap() + 1));
+    let renewed = held.assert_valid(&service);
+    assert_eq!(decode_jwt(&renewed.refresh).1["gen"], json!(decode_jwt(&held.refresh).1["gen"].as_i64().unwrap() + 1));
 }
 
 fn a_sign_out_that_cannot_be_written_is_reported_and_keeps_the_cookies(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("DATABASE_TIMEOUT", "2s").demo().start();
     let mut browser = emily(&service);
-    let held = Tokens::held_by(&browser);
+    let held = Tokens::in_jar_of(&browser);
     let away = Away::take(&tables, service.folder());
     for path in ["/auth/logout", "/auth/logout-all"] {
         let refused = browser.post_empty(path);
@@ -74,14 +74,14 @@ fn a_sign_out_that_cannot_be_written_is_reported_and_keeps_the_cookies(backend: 
     }
     away.give_back();
     wait_until_it_answers(&service, &held);
-    assert!(is_believed(&service, &held.access), "what was not acknowledged has not happened");
+    assert!(is_accepted(&service, &held.access), "what was not acknowledged has not happened");
     assert_eq!(browser.post_empty("/auth/logout").status, 200);
-    held.assert_dead(&service);
+    held.assert_invalid(&service);
 }
 
 fn tokens_have_enough_entropy(backend: Backend) {
     let service = backend.service().demo().start();
-    let held = Tokens::held_by(&emily(&service));
+    let held = Tokens::in_jar_of(&emily(&service));
     for token in [&held.access, &held.refresh] {
         let signature = token.rsplit('.').next().unwrap();
         let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).unwrap();

@@ -18,7 +18,7 @@ fn unsigned(genuine: &str) -> String {
 fn no_mount_accepts_a_forged_or_an_ended_token(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
-    let live = Tokens::held_by(&browser);
+    let live = Tokens::in_jar_of(&browser);
     let torn = &live.access[..live.access.len() - 1];
     let bad = [unsigned(&live.access), torn.to_owned(), live.refresh.clone(), "x".to_owned(), "a.b.c".to_owned()];
     let status = |path: &str, token: &str, by_cookie: bool| {

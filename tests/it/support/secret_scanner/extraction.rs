@@ -17,7 +17,7 @@ fn is_secret(name: &str) -> bool {
 }
 
 /// Records the secrets of a request.
-pub fn sent(target: &str, headers: &[(Vec<u8>, Vec<u8>)], body: Option<&[u8]>) {
+pub fn record_request(target: &str, headers: &[(Vec<u8>, Vec<u8>)], body: Option<&[u8]>) {
     change(|known| {
         fields(known, "a query", target.split_once('?').map_or("", |(_, query)| query).as_bytes());
         for (name, value) in headers {
@@ -30,14 +30,14 @@ pub fn sent(target: &str, headers: &[(Vec<u8>, Vec<u8>)], body: Option<&[u8]>) {
 }
 
 /// Records the secrets of a raw request, as far as it can be parsed.
-pub fn sent_raw(bytes: &[u8]) {
+pub fn record_raw_request(bytes: &[u8]) {
     let (head, body) = halves(bytes);
     let target = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
-    sent(target, &headers_of(&head), Some(body));
+    record_request(target, &headers_of(&head), Some(body));
 }
 
 /// Records the secrets of an answer.
-pub fn came(answer: &Response) {
+pub fn record_answer(answer: &Response) {
     change(|known| {
         for (name, value) in &answer.headers {
             header(known, name, value);
@@ -49,9 +49,9 @@ pub fn came(answer: &Response) {
 }
 
 /// Records the secrets of a raw answer.
-pub fn came_raw(bytes: &[u8]) {
+pub fn record_raw_answer(bytes: &[u8]) {
     let (head, _) = halves(bytes);
-    sent("", &headers_of(&head), None);
+    record_request("", &headers_of(&head), None);
 }
 
 fn halves(bytes: &[u8]) -> (Vec<String>, &[u8]) {

@@ -4,7 +4,7 @@
 use doorward::testing::Builder;
 use serde_json::json;
 
-use crate::support::confirmed_sign_up::{OTHER, Silent, URL, told};
+use crate::support::confirmed_sign_up::{OTHER, SignUpService, URL, mails_with_outcome};
 use crate::support::process::Place;
 use crate::support::smtp::{MailServer, Offer};
 use crate::support::{Backend, PASSWORD, on_both_backends, secret_scanner};
@@ -28,28 +28,32 @@ fn elsewhere(scheme: &str, mails: &MailServer, ending: &str) -> String {
 }
 
 /// Fails if the server received more than a greeting.
-fn assert_told_nothing(silent: &Silent, what: &str) {
-    silent.wait_until_told("deferred", 1);
-    silent.advance(10);
-    silent.wait_until_told("deferred", 2);
-    let commands = silent.mails.commands();
+fn assert_received_nothing(setup: &SignUpService, what: &str) {
+    setup.wait_for_outcome("deferred", 1);
+    setup.advance(10);
+    setup.wait_for_outcome("deferred", 2);
+    let commands = setup.mails.commands();
     for verb in ["AUTH", "MAIL", "RCPT", "DATA"] {
         assert!(!commands.iter().any(|said| said.to_uppercase().starts_with(verb)), "{what}: {commands:?}");
     }
     let said = commands.join("\n");
     assert!(!said.contains("emily") && !said.contains(MAIL_PASSWORD), "{what}: {said}");
-    assert!(silent.mails.mails().is_empty() && silent.mails.credentials().is_empty(), "{what}");
-    assert_eq!((told(&silent.service, "sent"), told(&silent.service, "refused")), (0, 0), "{what}");
+    assert!(setup.mails.mails().is_empty() && setup.mails.credentials().is_empty(), "{what}");
+    assert_eq!(
+        (mails_with_outcome(&setup.service, "sent"), mails_with_outcome(&setup.service, "refused")),
+        (0, 0),
+        "{what}"
+    );
 }
 
 fn a_server_without_starttls_gets_neither_mail_nor_password(backend: Backend) {
     for auth in [false, true] {
         let mails = MailServer::offering(Offer { auth, ..Offer::default() });
         let url = elsewhere("smtp", &mails, "");
-        let silent = Silent::over(backend, mails, url, |builder| builder);
-        silent.ask("emily@mail.example", &json!({}));
-        assert_told_nothing(&silent, "no STARTTLS");
-        assert!(silent.mails.connections() >= 2, "it was asked, and asked again");
+        let setup = SignUpService::over(backend, mails, url, |builder| builder);
+        setup.must_sign_up("emily@mail.example", &json!({}));
+        assert_received_nothing(&setup, "no STARTTLS");
+        assert!(setup.mails.connections() >= 2, "it was asked, and asked again");
     }
 }
 
@@ -60,28 +64,28 @@ fn a_server_with_an_untrusted_certificate_gets_neither_mail_nor_password(backend
     {
         let mails = MailServer::offering(offer);
         let url = elsewhere(scheme, &mails, "");
-        let silent = Silent::over(backend, mails, url, |builder| builder);
-        silent.ask("emily@mail.example", &json!({}));
-        assert_told_nothing(&silent, scheme);
-        let asked = silent.mails.commands().iter().any(|said| said == "STARTTLS");
-        assert_eq!(asked, scheme == "smtp", "{scheme}: {:?}", silent.mails.commands());
+        let setup = SignUpService::over(backend, mails, url, |builder| builder);
+        setup.must_sign_up("emily@mail.example", &json!({}));
+        assert_received_nothing(&setup, scheme);
+        let asked = setup.mails.commands().iter().any(|said| said == "STARTTLS");
+        assert_eq!(asked, scheme == "smtp", "{scheme}: {:?}", setup.mails.commands());
     }
     // TLS that the URL requires is required on loopback, too.
     let mails = MailServer::offering(Offer { auth, tls, ..Offer::default() });
     let url = format!("smtps://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port());
-    let silent = Silent::over(backend, mails, url, |builder| builder);
-    silent.ask("emily@mail.example", &json!({}));
-    assert_told_nothing(&silent, "smtps on this machine");
+    let setup = SignUpService::over(backend, mails, url, |builder| builder);
+    setup.must_sign_up("emily@mail.example", &json!({}));
+    assert_received_nothing(&setup, "smtps on this machine");
 }
 
 fn tls_is_not_required_on_loopback_or_where_the_url_disables_it(backend: Backend) {
     for (host, ending) in [("127.0.0.1", ""), ("localhost", ""), ("LOCALHOST", ""), ("0.0.0.0", "?tls=none")] {
         let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
         let url = format!("smtp://{host}:{}{ending}", mails.port());
-        let silent = Silent::over(backend, mails, url, |builder| builder);
-        silent.ask("emily@mail.example", &json!({}));
-        silent.mails.wait_for_mail_to("emily@mail.example", 1);
-        assert!(silent.mails.credentials().is_empty(), "{host}: where there is no password, none is given");
+        let setup = SignUpService::over(backend, mails, url, |builder| builder);
+        setup.must_sign_up("emily@mail.example", &json!({}));
+        setup.mails.wait_for_mail_to("emily@mail.example", 1);
+        assert!(setup.mails.credentials().is_empty(), "{host}: where there is no password, none is given");
     }
 }
 
@@ -94,10 +98,10 @@ fn the_server_gets_the_credentials_of_the_url(backend: Backend) {
         secret_scanner::used("SMTP_URL", password);
         let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
         let url = format!("smtp://{written}@127.0.0.1:{}", mails.port());
-        let silent = Silent::over(backend, mails, url, |builder| builder);
-        silent.ask("emily@mail.example", &json!({}));
-        let mail = silent.mails.wait_for_mail_to("emily@mail.example", 1);
-        assert_eq!(silent.mails.credentials(), [(name.to_owned(), password.to_owned())]);
+        let setup = SignUpService::over(backend, mails, url, |builder| builder);
+        setup.must_sign_up("emily@mail.example", &json!({}));
+        let mail = setup.mails.wait_for_mail_to("emily@mail.example", 1);
+        assert_eq!(setup.mails.credentials(), [(name.to_owned(), password.to_owned())]);
         assert!(!mail.raw.contains(password), "{}", mail.raw);
     }
 }
@@ -106,15 +110,15 @@ fn the_server_gets_the_credentials_of_the_url(backend: Backend) {
 fn refused_credentials_lose_no_mail(backend: Backend) {
     let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
     let url = format!("smtp://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port());
-    let silent = Silent::over(backend, mails, url, |builder| builder);
-    silent.mails.refuse("AUTH", "535 5.7.8 wrong");
-    silent.ask("emily@mail.example", &json!({}));
-    silent.wait_until_told("deferred", 1);
-    assert!(!silent.mails.commands().iter().any(|said| said.starts_with("MAIL")), "{:?}", silent.mails.commands());
-    silent.mails.refuse_nothing();
-    silent.advance(10);
-    silent.mails.wait_for_mail_to("emily@mail.example", 1);
-    assert_eq!(told(&silent.service, "refused"), 0);
+    let setup = SignUpService::over(backend, mails, url, |builder| builder);
+    setup.mails.refuse("AUTH", "535 5.7.8 wrong");
+    setup.must_sign_up("emily@mail.example", &json!({}));
+    setup.wait_for_outcome("deferred", 1);
+    assert!(!setup.mails.commands().iter().any(|said| said.starts_with("MAIL")), "{:?}", setup.mails.commands());
+    setup.mails.refuse_nothing();
+    setup.advance(10);
+    setup.mails.wait_for_mail_to("emily@mail.example", 1);
+    assert_eq!(mails_with_outcome(&setup.service, "refused"), 0);
 }
 
 const GIVEN: [(&str, &str); 4] = [

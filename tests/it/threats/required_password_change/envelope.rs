@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{NEW, OLD, ask, entered, restricted, says_so};
 use crate::support::http::{Request, Response};
-use crate::support::{Backend, Tokens, on_both_backends, parts_of, race};
+use crate::support::{Backend, Tokens, decode_jwt, on_both_backends, race};
 
 on_both_backends!(
     a_contract_without_tokens_in_the_answer_gets_them_by_a_refresh,
@@ -71,7 +71,7 @@ fn a_change_concurrent_with_refreshes_leaves_no_restricted_token_alive(backend: 
         for tokens in &refreshed {
             assert_ne!(ask(&service, &tokens.access, "/envelope/auth/me").status, 403, "only a dead one may say so");
         }
-        let generation = |tokens: &&Tokens| parts_of(&tokens.access).1["gen"].as_i64();
+        let generation = |tokens: &&Tokens| decode_jwt(&tokens.access).1["gen"].as_i64();
         let last = refreshed.iter().max_by_key(generation).unwrap_or(&held);
         let next = data(&refresh(to, &last.refresh));
         assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 200);
