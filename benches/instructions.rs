@@ -1,5 +1,5 @@
-//! A check and a refresh, each alone, for scripts/instructions to count: so many of them, on a database and with keys that
-//! are the same every time. Counts do not depend on what else the machine does; times do.
+//! Instruction counts of a check and a refresh, each alone, for scripts/instructions: a fixed number of each, on a
+//! database and with keys that are the same every time. Counts do not depend on the machine's other load; times do.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what cannot be counted should stop")]
 
 use std::collections::BTreeMap;

@@ -98,7 +98,7 @@ fn accepted_for(node: &TestService, access: &str, ended: Instant) -> Duration {
         let answer = who(node, access);
         match answer.status {
             200 => {
-                assert!(sent <= MAX_STALE, "believed {sent:?} after its end was answered");
+                assert!(sent <= MAX_STALE, "accepted {sent:?} after its end was answered");
                 last = sent;
                 None
             }
@@ -119,7 +119,7 @@ fn until_refused(node: &TestService, session: &Tokens, ended: Instant) -> Durati
             assert!([401, 503].contains(&status), "{status}");
             return last;
         }
-        assert!(sent <= MAX_STALE, "believed {sent:?} after its end was answered");
+        assert!(sent <= MAX_STALE, "accepted {sent:?} after its end was answered");
         last = sent;
     }
 }
@@ -180,7 +180,7 @@ fn recovered(node: &TestService, alive: &Tokens, dead: &[&Tokens], since: Instan
     let took = until(SOON, "the node to recover", || {
         for token in dead {
             let answer = who(node, &token.access);
-            assert!([401, 503].contains(&answer.status), "a dead session is believed: {}", answer.text());
+            assert!([401, 503].contains(&answer.status), "an ended session is accepted: {}", answer.text());
         }
         let answer = who(node, &alive.access);
         assert!([200, 503].contains(&answer.status), "a live session is refused: {}", answer.text());

@@ -179,7 +179,7 @@ fn a_cookie_never_outlives_its_token(backend: Backend) {
     }
     assert!(
         expiry_of(&Tokens::in_jar_of(&browser).refresh) <= expiry_of(&first.refresh) + 20 * 60,
-        "the absolute end stands"
+        "the absolute expiry is unchanged"
     );
 }
 

@@ -81,7 +81,7 @@ fn no_forged_access_token_is_accepted(backend: Backend) {
     let forged = forgeries(&Forge::of(&access), &strings, &["gen", "epoch", "iat", "exp"]);
     let faults: Vec<String> = forged.iter().flat_map(|(name, token)| faults(name, me_with(&service, token))).collect();
     assert_none(&faults);
-    print_figure(&format!("{} kinds of forged access tokens, by header and by cookie: none believed", forged.len()));
+    print_figure(&format!("{} kinds of forged access tokens, by header and by cookie: none accepted", forged.len()));
     for answer in me_with(&service, &access) {
         assert_eq!((answer.status, answer.json()["username"].as_str()), (200, Some("emily")));
     }
@@ -94,7 +94,7 @@ fn no_forged_refresh_token_is_accepted(backend: Backend) {
     let faults: Vec<String> =
         forged.iter().flat_map(|(name, token)| faults(name, refreshed_with(&service, token))).collect();
     assert_none(&faults);
-    print_figure(&format!("{} kinds of forged refresh tokens, by cookie and in the body: none believed", forged.len()));
+    print_figure(&format!("{} kinds of forged refresh tokens, by cookie and in the body: none accepted", forged.len()));
     assert!(me_with(&service, &access).iter().all(|answer| answer.status == 200), "its session lives");
     assert!(refreshed_with(&service, &refresh).iter().all(|answer| answer.status == 200), "and refreshes");
 }
@@ -116,7 +116,7 @@ fn no_key_is_fetched_from_a_url_in_a_token(backend: Backend) {
     }
     // A request for the key would be in the socket's queue by now, since the answers have arrived.
     let asked = trap.accept().map(|(_, from)| from).map_err(|why| why.kind());
-    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "somebody came for a key");
+    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "the key was requested");
 }
 
 fn the_forge_is_accepted_when_it_changes_nothing(backend: Backend) {

@@ -119,7 +119,7 @@ fn a_status_change_wins_over_sign_ins_and_refreshes(backend: Backend) {
         service.core().set_status(id, AccountStatus::Active).unwrap();
         assert_tokens_refused(&service, &answers, round);
     }
-    assert!(brought > 0, "nobody ever came before the change: this raced nothing");
+    assert!(brought > 0, "no request was before the change: there was no race");
 }
 
 fn a_role_change_wins_over_refreshes(backend: Backend) {

@@ -84,9 +84,9 @@ impl Walk {
         assert!(answer.status < 500, "{request:?}: {}", answer.text());
         let told = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("set-cookie"));
         let told = told.fold(answer.text(), |text, (name, value)| format!("{text}\n{name}: {value}"));
-        assert!(!told.to_lowercase().contains(MARKER), "{request:?} gives back what was typed: {told}");
+        assert!(!told.to_lowercase().contains(MARKER), "{request:?} repeats user input: {told}");
         for secret in self.issued.iter().map(String::as_str).chain([PIN, NEW_PIN, "$2b$"]) {
-            assert!(usable_parts(secret).iter().all(|part| !told.contains(part)), "{request:?} tells: {told}");
+            assert!(usable_parts(secret).iter().all(|part| !told.contains(part)), "{request:?} leaks: {told}");
         }
         self.issued.extend(tokens_of(&answer));
         self.asked += 1;
@@ -298,10 +298,10 @@ fn no_secret_leaks_into_logs_answers_or_rows(backend: Backend) {
             // The banner of a demo prints its well-known passwords.
             let lines = text.lines().filter(|line| !(name == "stdout" && line.contains("everybody knows")));
             let found = lines.map(str::to_lowercase).find(|line| line.contains(&secret.to_lowercase()));
-            assert_eq!(found, None, "{secret} stands in {name}");
+            assert_eq!(found, None, "{secret} is in {name}");
         }
         for form in [secret.to_owned(), hex(secret), secret.replace('-', "")] {
-            assert!(form.len() < 6 || !rows.contains(&form.to_lowercase()), "{secret} stands in the rows");
+            assert!(form.len() < 6 || !rows.contains(&form.to_lowercase()), "{secret} is in the rows");
         }
     }
     let hashed = stderr.lines().find(|line| line.contains("$2b$"));

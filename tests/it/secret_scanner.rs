@@ -77,7 +77,7 @@ fn the_log_of_services_in_the_test_process_is_searched(backend: Backend) {
     Request::new("GET", &format!("/nowhere/{planted}")).send(service.address());
     drop(service);
     let text = running.text();
-    let found = known.find_in_text(&text).expect("the path stands in the log");
+    let found = known.find_in_text(&text).expect("the path is in the log");
     assert_eq!(&text[found.range], planted.as_bytes());
     assert!(!String::from_utf8_lossy(&text).contains(PASSWORD));
 }
@@ -112,6 +112,6 @@ fn every_encoding_of_a_secret_is_found_at_any_position() {
     }
     assert!(known.find_in_text(b"eyJhbGciOiJ9 is in every token, too-short, aaaaaaaaaaaaaaaaaaaa").is_none());
     known.add_name(&PLANTED.to_uppercase());
-    assert!(known.find_in_rows(PLANTED.as_bytes()).is_none(), "somebody is called so");
+    assert!(known.find_in_rows(PLANTED.as_bytes()).is_none(), "it is an account's name");
     assert!(known.find_in_text(PLANTED.as_bytes()).is_some(), "which no log tells");
 }

@@ -82,7 +82,7 @@ fn an_unknown_identifier_takes_as_long_as_a_wrong_secret(backend: Backend) {
         if is_soak() {
             // The difference of two accounts of the same kind is the machine's noise.
             let bound = 0.07 + (roc_area(&times[1], &times[0]) - 0.5).abs();
-            assert!((area - 0.5).abs() <= bound, "{name} is told apart from emily: {area}");
+            assert!((area - 0.5).abs() <= bound, "{name} is distinguishable from emily: {area}");
         }
     }
     let healthz: Vec<f64> = (0..rounds).map(|_| timed(&service, &Request::new("GET", "/healthz"), 200)).collect();

@@ -117,7 +117,7 @@ fn switching_the_algorithm_ends_no_session(backend: Backend) {
         let id = service.core().rotate_signing_key(Some(algorithm)).unwrap().id;
         service.core().keep_up().unwrap();
         let early = Tokens::in_jar_of(&sign_in(&service, "emily"));
-        assert_ne!(key_id(&early.access), id, "not before everybody has it");
+        assert_ne!(key_id(&early.access), id, "not before every node has it");
         held.push(early);
         service.advance(SETTLED);
         service.core().keep_up().unwrap();
@@ -211,7 +211,7 @@ fn removing_a_key_invalidates_refresh_tokens_of_every_shape(backend: Backend) {
     let held = on_three_wires(&service);
     rotate(&service, TokenAlgorithm::EdDsa);
     let envelope = refreshed_on(&service, "/envelope", "", &held[2].2);
-    assert_eq!(envelope.status, 200, "believed in the overlap: {}", envelope.text());
+    assert_eq!(envelope.status, 200, "accepted in the overlap: {}", envelope.text());
     let file = service.folder().join("doorward.keys");
     let text = std::fs::read_to_string(&file).unwrap();
     let pulled = format!("eddsa {} ", key_id(&held[0].1));

@@ -97,7 +97,7 @@ fn middle(samples: &[Footprint], of: fn(&Footprint) -> u64) -> u64 {
 
 fn judge(samples: &[Footprint]) {
     if samples.is_empty() {
-        println!("  no /proc on this system: memory and descriptors are not looked at");
+        println!("  no /proc on this system: memory and descriptors are not measured");
         return;
     }
     let tenth = samples.len() / 10;

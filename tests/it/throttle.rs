@@ -213,7 +213,7 @@ fn no_more_than_a_hundred_guesses_are_checked_until_an_operator_unlocks(backend:
             service.core().purge().unwrap();
         }
     }
-    assert!((80..=100).contains(&looked_at), "{looked_at} were looked at");
+    assert!((80..=100).contains(&looked_at), "{looked_at} were checked");
     let stranger = |number| guess(&service, number, &serde_json::from_str(&right()).unwrap());
     assert_eq!(wait_of(&stranger(300)), 3600);
     let account = service.core().find_account_by("emily").unwrap().id;
@@ -274,7 +274,7 @@ fn rate_limit_caps_the_refreshes_of_an_address(backend: Backend) {
     let mut browser = register(&service, "emily");
     let answers: Vec<u16> = (0..4).map(|_| browser.post("/auth/refresh", "{}").status).collect();
     assert_eq!(answers, [200, 200, 200, 429]);
-    assert!(browser.cookie("refreshToken").is_some(), "a wait costs nobody a session");
+    assert!(browser.cookie("refreshToken").is_some(), "a wait ends no session");
     service.advance(Duration::from_mins(1));
     assert_eq!(browser.post("/auth/refresh", "{}").status, 200);
 }

@@ -88,5 +88,5 @@ fn a_sign_in_redirects_back_to_another_listed_host() {
     browser.fill("#password", PASSWORD);
     browser.click("button[type=submit]");
     browser.wait_for_url("the other host", |url| url == back);
-    assert_eq!(browser.console_errors(), Vec::<String>::new(), "no policy stood in the way");
+    assert_eq!(browser.console_errors(), Vec::<String>::new(), "no content security policy blocked it");
 }

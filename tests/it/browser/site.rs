@@ -61,7 +61,7 @@ fn nginx(folder: &Path, listen: SocketAddr, doorward: SocketAddr, app: SocketAdd
         ("/etc/ssl/app.example.com.pem", format!("{path}/cert.pem")),
         ("/etc/ssl/app.example.com.key", format!("{path}/key.pem")),
     ] {
-        assert!(site.contains(old), "{old:?} stands in no line of the configuration");
+        assert!(site.contains(old), "{old:?} is not in the configuration");
         site = site.replace(old, &new);
     }
     let elsewhere = format!(

@@ -75,7 +75,7 @@ fn walk(site: &Site, browser: &Chromium) {
     browser.wait_for_url("the sign-in page", |url| url.contains("/login?rd="));
     sign_in(browser, "not-the-password");
     browser.wait_for_text("do not match an account here");
-    assert_eq!(browser.focused("role").as_deref(), Some("alert"), "a reader is told at once");
+    assert_eq!(browser.focused("role").as_deref(), Some("alert"), "a screen reader announces it");
     sign_in(browser, PASSWORD);
     browser.wait_for_url("the deep link", |url| url == deep);
     browser.wait_for_text("GET /deep/link?a=b&c=d");

@@ -80,7 +80,7 @@ fn watch(
         scope.spawn(|| {
             let believed = until_refused(nodes[1], ended, ended_at);
             print_figure(&format!(
-                "{what}: a session that was ended just before was believed for {believed:?} elsewhere"
+                "{what}: a session that was ended just before was accepted for {believed:?} elsewhere"
             ));
         });
         for node in nodes {

@@ -48,7 +48,7 @@ fn survives_a_cut((how, cut, mend, reconnects): &Way) {
         (believed.join().unwrap(), trusted)
     });
     print_figure(&format!(
-        "link {how}: a dead session was believed for {believed:?} after its end was answered, memory for {trusted:?}"
+        "link {how}: an ended session was accepted for {believed:?} after its end was answered, the cache was used for {trusted:?}"
     ));
     assert!(believed <= MAX_STALE);
     assert_cut_off(&far, &alive, &own);

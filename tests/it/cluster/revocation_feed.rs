@@ -38,7 +38,7 @@ fn a_thousand_logouts_reach_the_other_nodes_by_notification() {
     let at = |share: usize| delays[(delays.len() - 1) * share / 1000];
     let late = delays.iter().filter(|delay| **delay > Duration::from_millis(50)).count();
     print_figure(&format!(
-        "{} logouts, {} other nodes: believed for p50 {:?}, p99 {:?}, max {:?} after the answer; {late} past 50 ms",
+        "{} logouts, {} other nodes: accepted for p50 {:?}, p99 {:?}, max {:?} after the answer; {late} past 50 ms",
         LOGOUTS,
         others.len(),
         at(500),
@@ -62,7 +62,7 @@ fn delays_of_logouts(first: &TestService, others: &[TestService]) -> Vec<Duratio
             assert_eq!(who(other, &session.access).status, 200, "it lives until it is ended");
         }
         let ended = logged_out(first, &session);
-        assert_eq!(who(first, &session.access).status, 401, "at once on the node that was asked");
+        assert_eq!(who(first, &session.access).status, 401, "immediately on the node of the logout");
         delays.extend(others.iter().map(|other| accepted_for(other, &session.access, ended)));
     }
     delays
@@ -100,7 +100,7 @@ fn every_kind_of_session_end_reaches_the_other_nodes() {
         assert_eq!(who(&second, &other.access).status, 200);
         act(&first, account, &by);
         let delay = accepted_for(&second, &other.access, Instant::now());
-        print_figure(&format!("{name}: believed for {delay:?} on the other node"));
+        print_figure(&format!("{name}: accepted for {delay:?} on the other node"));
     }
 }
 
@@ -118,6 +118,6 @@ fn a_revocation_with_a_lost_notification_is_found_by_the_poll() {
     postgres::psql(&url, row);
     let ended = Instant::now();
     for node in [&first, &second] {
-        print_figure(&format!("without a notice: believed for {:?}", accepted_for(node, &session.access, ended)));
+        print_figure(&format!("without a notification: accepted for {:?}", accepted_for(node, &session.access, ended)));
     }
 }

@@ -30,7 +30,7 @@ fn two_processes_on_one_sqlite_file_see_each_others_logouts() {
     place.succeed(&["session", "revoke-all", "emily"], "");
     let ended = Instant::now();
     delays.extend([&first, &second].map(|node| believed(node, &access, ended)));
-    print_figure(&format!("two processes on one SQLite file: believed for {delays:?}"));
+    print_figure(&format!("two processes on one SQLite file: accepted for {delays:?}"));
 }
 
 fn believed(node: &Node, access: &str, ended: Instant) -> Duration {
@@ -40,7 +40,7 @@ fn believed(node: &Node, access: &str, ended: Instant) -> Duration {
         if !node.accepts(access) {
             return Some(last);
         }
-        assert!(sent <= MAX_STALE, "believed {sent:?} after its end was answered");
+        assert!(sent <= MAX_STALE, "accepted {sent:?} after its end was answered");
         last = sent;
         None
     })

@@ -123,7 +123,7 @@ fn no_log_contains_a_secret(backend: Backend) {
             for part in parts {
                 for (name, text) in [("stdout", &stdout), ("stderr", &stderr)] {
                     let line = text.lines().find(|line| line.contains(part));
-                    assert_eq!(line, None, "{part:?} stands in {name} ({format})");
+                    assert_eq!(line, None, "{part:?} is in {name} ({format})");
                 }
             }
         }

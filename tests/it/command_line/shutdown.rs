@@ -42,9 +42,9 @@ fn a_draining_node_is_not_ready_and_still_answers(backend: Backend) {
         assert_eq!(draining.json()["stopping"], true, "{}", draining.text());
         assert!(draining.header("Retry-After").is_some_and(|after| after.parse::<u32>().is_ok()));
         assert_eq!(node.get("/healthz").status, 200, "it lives until it does not");
-        assert!(node.accepts(&access), "and answers whoever still comes");
+        assert!(node.accepts(&access), "and still answers");
         let kept = Request::new("GET", "/healthz").header("Connection", "keep-alive");
-        assert_eq!(node.send(&kept).header("Connection"), Some("close"), "nobody keeps a connection to it");
+        assert_eq!(node.send(&kept).header("Connection"), Some("close"), "it ends kept connections");
         assert_stops(&mut node, began);
         assert!(began.elapsed() >= Duration::from_secs(3), "the delay is for load balancers to notice");
     }

@@ -63,7 +63,7 @@ impl Held {
     fn assert_valid(&mut self, wire: Wire, name: &str) {
         let answer = ask(|| wire.me(&self.now.access));
         assert_eq!(answer.status, 200, "an acknowledged session is lost: {}", answer.text());
-        assert_eq!(answer.json()["username"], *name, "somebody else's session");
+        assert_eq!(answer.json()["username"], *name, "another account's session");
         if let Some(before) = self.repeatable() {
             let again = tokens_of(&ask(|| wire.refresh(&before.refresh)), 200);
             assert_eq!(again.refresh, self.now.refresh, "two successors of one token");

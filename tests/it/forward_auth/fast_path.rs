@@ -253,7 +253,7 @@ fn fragmented_and_pipelined_requests_each_get_their_own_answer() {
     let access = Tokens::in_jar_of(&register(&service, "emily")).access;
     let mut rng = Rng::seeded("requests cut and mixed");
     let fast: usize = (0..60).map(|_| converse(&service, &access, &mut rng, 0)).sum();
-    assert!(fast > 60, "{fast} of 720 were answered at once");
+    assert!(fast > 60, "{fast} of 720 took the fast path");
     // Pipelined requests are answered in order as well.
     for _ in 0..60 {
         converse(&service, &access, &mut rng, 3);

@@ -45,13 +45,13 @@ fn rules_apply_at_both_endpoints(backend: Backend) {
         ("/publicity", 401, 200, 200),
     ] {
         for path in ["/auth/verify", "/auth/forward"] {
-            assert_eq!(ask(&service, path, target, None).status, nobodys, "{path} {target}, nobody");
+            assert_eq!(ask(&service, path, target, None).status, nobodys, "{path} {target}, signed out");
             assert_eq!(ask(&service, path, target, Some(&boss)).status, bosss, "{path} {target}, boss");
             assert_eq!(ask(&service, path, target, Some(&reader)).status, readers, "{path} {target}, reader");
         }
     }
     let public = ask(&service, "/auth/verify", "/public/", Some(&boss));
-    assert!(identity(&public).iter().all(String::is_empty), "where nobody is asked for, nobody is named");
+    assert!(identity(&public).iter().all(String::is_empty), "a public path has no identity");
     assert_eq!(ask(&service, "/auth/verify?role=BOSS", "/", Some(&boss)).status, 403, "both must hold");
 }
 

@@ -62,7 +62,7 @@ fn an_assertion_names_the_caller_and_the_request(backend: Backend) {
     let again = assertion(&service, &access, "DELETE", "app.example.com");
     assert_ne!(decode_jwt(&again).1["jti"], claims["jti"]);
     let plain = forwarded("/auth/verify", "GET", "app.example.com", "/a").bearer(&access).send(service.address());
-    assert_eq!(plain.header("remote-assertion"), Some(""), "nobody asked for one");
+    assert_eq!(plain.header("remote-assertion"), Some(""), "none was requested");
 }
 
 fn an_assertion_is_not_accepted_as_a_token(backend: Backend) {

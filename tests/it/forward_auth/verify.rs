@@ -166,7 +166,7 @@ fn a_profile_change_shows_at_the_next_check_on_every_node(backend: Backend) {
             (name(&second).as_deref() == Some(new)).then_some(())
         });
     }
-    assert_eq!(browser.get("/auth/me").status, 200, "nobody was signed out by it");
+    assert_eq!(browser.get("/auth/me").status, 200, "the session is live");
 }
 
 fn an_underscore_header_spoofs_no_identity(backend: Backend) {

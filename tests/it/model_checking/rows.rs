@@ -240,7 +240,7 @@ fn access_token(session: u8, generation: i64, epoch: i64) -> AccessClaims {
 
 /// Explores every state and prints their number. Returns the invariants that broke, each with the shortest path there,
 /// and fails if something that must be reachable never happened.
-#[expect(clippy::print_stdout, reason = "how much was looked at")]
+#[expect(clippy::print_stdout, reason = "the number of states")]
 pub fn broken_by<M>(name: &str, model: &M) -> BTreeMap<&'static str, Vec<M::Action>>
 where
     M: Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq + Send + Sync>,

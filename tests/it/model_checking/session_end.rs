@@ -10,9 +10,9 @@ use stateright::{Model, Property};
 
 use super::rows::{Dead, Row, START, Writing, gives_tokens, is_revoked};
 
-pub const FINAL: &str = "an end is final: at once where it was answered, elsewhere when memory may be no older";
+pub const FINAL: &str = "an end is final: immediately where it was answered, elsewhere within the permitted staleness";
 pub const NO_TOKENS: &str = "after an end is answered no refresh gets tokens";
-pub const LIVE: &str = "a session that did not end is believed and refreshes";
+pub const LIVE: &str = "a session that did not end is accepted and refreshes";
 pub const JAR: &str = "a browser that changed its secret and lost no answer holds live tokens";
 
 /// `REVOCATION_MAX_STALE`, in seconds.

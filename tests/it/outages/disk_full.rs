@@ -45,7 +45,7 @@ fn a_full_disk_loses_no_session() {
     let place = Place::on(Backend::Sqlite);
     let folder = place.file("small");
     let Some(disk) = Small::mount(&folder, 4) else {
-        crate::support::print_figure("no right to mount a small disk; the limit of the file's size stands for it");
+        crate::support::print_figure("no privilege to mount a small disk; tested with a file size limit instead");
         return a_file_size_limit_loses_no_session();
     };
     let url = format!("sqlite://{}", folder.join("doorward.db").display());

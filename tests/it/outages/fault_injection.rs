@@ -106,13 +106,13 @@ impl Slow {
              $$ BEGIN PERFORM pg_sleep({}); RETURN NEW; END $$",
             by.as_secs_f32()
         );
-        let on = "CREATE TRIGGER dawdle BEFORE INSERT OR UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION dawdle()";
+        let on = "CREATE TRIGGER delay_write BEFORE INSERT OR UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION delay_write()";
         psql(url, &format!("{function}; {on}"));
         Self(url.to_owned())
     }
 
     pub fn end(self) {
         // Waits for the statements that are still delayed.
-        psql(&self.0, "DROP TRIGGER dawdle ON sessions");
+        psql(&self.0, "DROP TRIGGER delay_write ON sessions");
     }
 }

@@ -175,7 +175,7 @@ impl Scenario {
         for answer in &answers {
             assert_eq!(answer.status, 503, "{}: {}", self.what, answer.text());
         }
-        self.say(&format!("{count} at once: 503 within {slowest:?}"));
+        self.say(&format!("{count} concurrent refreshes: 503 within {slowest:?}"));
     }
 
     /// After the outage: the node recovers without intervention, sessions continue, and the logout that was refused

@@ -118,5 +118,5 @@ fn continue_with_a_stolen_token_ends_the_session(backend: Backend) {
     let answer = thief.get("/auth/continue?rd=%2Fa");
     assert_eq!(location(&answer), "/login?rd=%2Fa");
     assert_eq!(answer.set_cookies().iter().filter(|cookie| cookie.is_cleared()).count(), 2);
-    assert!(!is_signed_in(&mut browser), "nobody is believed any more");
+    assert!(!is_signed_in(&mut browser), "the session has ended");
 }

@@ -17,7 +17,7 @@ pub enum Proxy {
 /// Replaces texts, each of which must be present.
 fn with(mut text: String, replacements: &[(&str, &str)]) -> String {
     for (old, new) in replacements {
-        assert!(text.contains(old), "{old:?} stands in no line of the configuration");
+        assert!(text.contains(old), "{old:?} is not in the configuration");
         text = text.replace(old, new);
     }
     text

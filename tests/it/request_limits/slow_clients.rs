@@ -131,8 +131,8 @@ fn every_kind_of_slow_client_is_disconnected() {
         assert!(took < NEVER, "{what}: still open");
     }
     let took = reader.join().unwrap();
-    crate::support::print_figure(&format!("answers that nobody reads: closed after {:.1} s", took.as_secs_f32()));
-    assert!(took < NEVER, "answers that nobody reads: still open");
+    crate::support::print_figure(&format!("unread answers: closed after {:.1} s", took.as_secs_f32()));
+    assert!(took < NEVER, "unread answers: still open");
     assert_eq!(Request::new("GET", "/healthz").send(address).status, 200);
 }
 
@@ -168,7 +168,7 @@ fn a_connection_over_the_limit_waits_until_another_closes() {
         let mut over = connect(service.address());
         over.write_all(format!("{HEAD}\r\n").as_bytes()).unwrap();
         let mut heard = vec![];
-        assert!(!listen(&mut over, &mut heard) && !listen(&mut over, &mut heard), "it is not turned away");
+        assert!(!listen(&mut over, &mut heard) && !listen(&mut over, &mut heard), "it is not refused");
         let waited = heard.is_empty();
         drop(held.pop());
         let began = Instant::now();

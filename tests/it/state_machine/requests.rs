@@ -134,7 +134,7 @@ impl Machine {
     /// The answer names the token's account, or is a refusal.
     fn check_identity(&mut self, access: Option<usize>, now: Seconds, answer: &Response) -> Verdict {
         let live = access.filter(|access| self.model.is_live(*access, now));
-        self.count(if live.is_some() { "believed" } else { "not believed" });
+        self.count(if live.is_some() { "accepted" } else { "not accepted" });
         let Some(access) = live else { return answered(answer, 401, Cookies::Kept) };
         answered(answer, 200, Cookies::Kept)?;
         let user = answer.json();

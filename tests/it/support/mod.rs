@@ -208,14 +208,14 @@ impl Tokens {
 
     /// Fails unless both tokens are refused.
     pub fn assert_invalid(&self, service: &TestService) {
-        assert!(!is_accepted(service, &self.access), "the access token lives");
+        assert!(!is_accepted(service, &self.access), "the access token is accepted");
         let refused = refresh_with(service, &self.refresh);
-        assert_eq!(refused.status, 401, "the refresh token lives: {}", refused.text());
+        assert_eq!(refused.status, 401, "the refresh token is accepted: {}", refused.text());
     }
 
     /// Fails unless the access token is accepted and the refresh token gives new tokens, which it returns.
     pub fn assert_valid(&self, service: &TestService) -> Self {
-        assert!(is_accepted(service, &self.access), "the access token is dead");
+        assert!(is_accepted(service, &self.access), "the access token is refused");
         Self::set_by(&refresh_with(service, &self.refresh))
     }
 }

@@ -166,7 +166,7 @@ fn an_address_is_required_and_the_usual_rules_apply(backend: Backend) {
         }
     }
     assert_eq!(setup.count("pending_sign_ups"), 0);
-    assert!(setup.mails.commands().is_empty(), "and nobody was written to");
+    assert!(setup.mails.commands().is_empty(), "and no mail was sent");
 }
 
 const ELSEWHERE: [(&str, &str); 3] = [
@@ -197,7 +197,7 @@ fn the_other_dialects_offer_no_sign_up(backend: Backend) {
         }
     }
     assert_eq!((setup.count("accounts"), setup.count("pending_sign_ups")), (1, 0));
-    assert!(setup.mails.commands().is_empty(), "and nobody was written to");
+    assert!(setup.mails.commands().is_empty(), "and no mail was sent");
 }
 
 fn a_closed_sign_up_is_closed_here_too(backend: Backend) {
@@ -257,7 +257,7 @@ fn without_the_setting_a_sign_up_is_answered_with_a_session(backend: Backend) {
     let service = settings(backend.service(), mails.url()).set("SIGNUP_SILENT", "false").start();
     let answer = post(&service, "/auth/register", &json!({ "email": "emily@mail.example", "password": PASSWORD }));
     assert_eq!((answer.status, answer.set_cookies().len()), (201, 2), "{}", answer.text());
-    assert_eq!(answer.json()["user"]["emailVerified"], false, "nobody has shown that the mailbox is theirs");
+    assert_eq!(answer.json()["user"]["emailVerified"], false, "the mailbox is not confirmed");
     assert_eq!(sign_in_with(&service, "emily@mail.example", PASSWORD).status, 401, "an address is no user name");
     assert_eq!((mails.connections(), mails_with_outcome(&service, "sent")), (0, 0));
 }

@@ -262,7 +262,7 @@ fn live_tokens_are_invalidated_on_every_node(backend: Backend) {
     }
     require(&first, true);
     for tokens in &held {
-        assert_eq!(status(&first, &tokens.access), 401, "at once where it was set");
+        assert_eq!(status(&first, &tokens.access), 401, "immediately on the node where it was set");
         until(SOON, "the other node to hear of it", || (status(&second, &tokens.access) == 401).then_some(()));
         assert_eq!(refresh_with(&second, &tokens.refresh).status, 401);
     }

@@ -122,7 +122,7 @@ impl Shared {
                 return Ok(Next::Over);
             }
             _ => {
-                self.fault(format!("nobody offered {verb:?}"));
+                self.fault(format!("{verb:?} was not offered"));
                 self.reply(wire, "500 unknown")?;
             }
         }
@@ -210,7 +210,7 @@ impl Shared {
 
     fn take_mail<W: Read + Write>(&self, wire: &mut BufReader<W>, envelope: &mut Envelope) -> io::Result<Next> {
         let Some(from) = envelope.from.take().filter(|_| !envelope.to.is_empty()) else {
-            self.fault("DATA for nobody".to_owned());
+            self.fault("DATA without a recipient".to_owned());
             self.reply(wire, "503 not now")?;
             return Ok(Next::Go);
         };

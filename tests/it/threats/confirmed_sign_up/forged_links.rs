@@ -123,7 +123,7 @@ fn the_rows_contain_neither_token_nor_password(backend: Backend) {
     // Half of a token would be enough where the other half is stored.
     let secret = URL_SAFE_NO_PAD.decode(&token).unwrap_or_default();
     for part in secret.windows(16.max(secret.len() / 2 + 1)) {
-        assert!(!rows.windows(part.len()).any(|bytes| bytes == part), "most of a token stands in the rows");
+        assert!(!rows.windows(part.len()).any(|bytes| bytes == part), "the rows contain most of a token");
     }
 }
 
