@@ -1,5 +1,5 @@
-//! A check and a refresh, each alone, for scripts/instructions to count: so many of them, on a database and with keys that
-//! are the same every time. Counts do not depend on what else the machine does; times do.
+//! Instruction counts of a check and a refresh, each alone, for scripts/instructions: a fixed number of each, on a
+//! database and with keys that are the same every time. Counts do not depend on the machine's other load; times do.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what cannot be counted should stop")]
 
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ fn settings(folder: &Path) -> Settings {
     let vars: BTreeMap<String, String> = [
         ("DATABASE_URL", format!("sqlite://{}", folder.join("doorward.db").display())),
         ("JWT_SECRET", "0kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4".to_owned()),
-        ("PEPPER", "a pepper for benchmarks, 32 octets long".to_owned()),
+        ("PEPPER", "a pepper for benchmarks, 32 bytes long".to_owned()),
         ("TEST_MODE", "true".to_owned()),
         ("BCRYPT_COST", "4".to_owned()),
         ("DATABASE_TIMEOUT", "20s".to_owned()),
@@ -108,7 +108,7 @@ fn checks(folder: &Path, rounds: usize) {
     });
 }
 
-/// A check on a kept connection, from its octets to those of its answer.
+/// A check on a kept connection, from its bytes to those of its answer.
 #[inline(never)]
 fn counted_at_once(service: &Doorward, bytes: &[u8], into: &mut Vec<u8>) -> bool {
     test_api::answer_at_once(service, bytes, into)

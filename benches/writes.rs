@@ -1,5 +1,5 @@
-//! What it is worth that writers who wait together commit together: rotations of refresh tokens on SQLite, durable
-//! (synchronous=FULL), by 1 to 64 threads, in three ways that take turns within one run:
+//! Group commit against single commits: rotations of refresh tokens on SQLite, durable (synchronous=FULL), by 1 to 64
+//! threads, in three ways that take turns within one run:
 //!
 //! - one commit for each, through one connection;
 //! - `Store::write`;

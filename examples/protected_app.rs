@@ -1,11 +1,12 @@
-//! A notes service whose routes only the signed-in reach: doorward is mounted in the same process under /, its middleware
-//! guards /notes, and its extractor says who asks.
+//! An embedding service: notes for signed-in users only. doorward is mounted in the same process under /, its
+//! middleware guards /notes, and its extractor identifies the caller.
 //!
 //! ```text
 //! cargo run --example protected_app
 //! ```
 //!
-//! Register or sign in under `/auth/…`, then `GET /notes` with the cookies. Without them it is 401; after a logout too.
+//! Register or sign in under `/auth/…`, then `GET /notes` with the cookies. Without them, and after a logout, the
+//! answer is 401.
 
 #![expect(clippy::print_stdout, reason = "a script learns the port here")]
 
@@ -18,16 +19,16 @@ use actix_web::{App, HttpServer, Responder};
 use doorward::web::dialects;
 use doorward::{Caller, Doorward, Settings, require_session};
 
-/// Notes by account number.
+/// Notes by account id.
 type Notes = Mutex<HashMap<i64, Vec<String>>>;
 
-/// Every signed-in person has notes of their own.
+/// Lists the caller's own notes.
 async fn list(caller: Caller, notes: Data<Notes>) -> impl Responder {
     let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
     Json(notes.get(&caller.account.0).cloned().unwrap_or_default())
 }
 
-/// Adds one to the caller's own.
+/// Adds a note for the caller.
 async fn add(caller: Caller, notes: Data<Notes>, note: String) -> impl Responder {
     let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
     notes.entry(caller.account.0).or_default().push(note);
@@ -36,8 +37,8 @@ async fn add(caller: Caller, notes: Data<Notes>, note: String) -> impl Responder
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The same settings as the service's own: DATABASE_URL, KEYS_FILE, BIND … Given the same database and keys, this app
-    // and a doorward elsewhere know the same sessions, and a logout at one is a logout at both.
+    // The same settings as the standalone service: DATABASE_URL, KEYS_FILE, BIND … With the same database and keys,
+    // this app and a standalone doorward share their sessions, and a logout at one is a logout at both.
     let settings = Settings::from_environment(&dialects::known())?;
     let (service, _) = Doorward::open(&settings)?;
     let notes: Data<Notes> = Data::new(Mutex::new(HashMap::new()));

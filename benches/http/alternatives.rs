@@ -1,5 +1,5 @@
-//! What a user would pick instead, each as its own documentation sets it up (benches/http/alternatives), installed from npm
-//! or PyPI when it is wanted: how many checks a second it answers on the core that doorward has.
+//! Alternatives that a user might choose instead, each set up as its own documentation says (benches/http/alternatives)
+//! and installed from npm or PyPI on demand: how many checks a second each answers on the core that doorward has.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -15,15 +15,15 @@ use super::report::{Goal, Report, Series, interleaved};
 use super::seed::{self, Rows};
 use super::{Plan, machine, pgo, wrk};
 
-/// One of them.
+/// An alternative.
 struct Alternative {
     name: &'static str,
     folder: &'static str,
-    /// What its server is started with.
+    /// The argument of its server.
     argument: Option<&'static str>,
-    /// How many times as much doorward must answer.
+    /// The factor by which doorward must be faster.
     goal: Option<f64>,
-    /// What it does less or more than a check of ours.
+    /// What it does less or more than a check of doorward.
     differs: &'static str,
 }
 
@@ -59,10 +59,10 @@ const ALL: [Alternative; 4] = [
     },
 ];
 
-/// Drives before the first that counts.
+/// Warm-up drives, which do not count.
 const WARM_UP: usize = 5;
 
-/// Something that answers checks.
+/// A server that answers checks.
 struct Asked {
     name: &'static str,
     url: String,
@@ -88,14 +88,14 @@ struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Politely: gunicorn takes its workers with it.
+        // SIGTERM, so that gunicorn ends its workers too.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
 }
 
 impl Alternative {
-    /// Its sources under the target folder, with what they need; or why not.
+    /// Its sources under the target folder, with dependencies; or why they are unavailable.
     fn install(&self, plan: &Plan) -> Result<PathBuf, String> {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/http/alternatives").join(self.folder);
         let to = plan.folder.join("alternatives").join(self.folder);
@@ -134,7 +134,7 @@ impl Alternative {
     }
 }
 
-/// It said where it will listen, and may not listen yet.
+/// It has printed its address, and may not listen yet.
 fn wait_for(url: &str) -> Result<(), String> {
     let address = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
     for _ in 0..300 {
@@ -146,7 +146,7 @@ fn wait_for(url: &str) -> Result<(), String> {
     Err(format!("nobody listens at {address}"))
 }
 
-/// Those that can be had; the table says what they are, and which cannot.
+/// Starts the available ones; the table lists them and the unavailable ones.
 fn start_all(plan: &Plan, report: &mut Report, cluster: &Cluster) -> Vec<(&'static Alternative, Server)> {
     let mut servers = vec![];
     for one in &ALL {
@@ -162,12 +162,12 @@ fn start_all(plan: &Plan, report: &mut Report, cluster: &Cluster) -> Vec<(&'stat
     servers
 }
 
-/// Those that can be had, beside doorward.
+/// Measures the available ones beside doorward.
 pub fn measure(plan: &Plan, report: &mut Report) {
     let rows = Rows { sessions: seed::ACCOUNTS, revocations: if plan.quick { 1000 } else { 100_000 }, over: 0 };
     let ground = Ground::new(plan, "alternatives", TokenAlgorithm::Hs256, rows);
     let node = ground.serve_beside_nothing();
-    // Where wrk is: it has time left when it drives these.
+    // On wrk's core, which has time left while it drives these.
     let cluster = Cluster::start(machine::load_core());
     let servers = start_all(plan, report, &cluster);
     let theirs = servers.iter().map(|(one, server)| Asked {
@@ -187,7 +187,7 @@ pub fn measure(plan: &Plan, report: &mut Report) {
         Some(Asked { name, url, headers: ground.one.clone(), process: node.id() })
     });
     let all: Vec<Asked> = theirs.chain(ours).collect();
-    // Interpreters are slow until they have compiled what is asked for often.
+    // Interpreters are slow until the hot code is compiled.
     for asked in all.iter().flat_map(|asked| std::iter::repeat_n(asked, WARM_UP)) {
         asked.drive(plan);
     }
@@ -203,14 +203,14 @@ pub fn measure(plan: &Plan, report: &mut Report) {
     for (at, (one, _)) in servers.iter().enumerate() {
         compare(report, one, at, servers.len(), [&rates, &cpu]);
     }
-    // The others have processes of their own to answer.
+    // The others answer in several processes.
     cpu.retain(|series| !series.name.starts_with("Django"));
     report.series("CPU time of a check", "µs", &cpu);
     report.series("Checks", "requests/s", &rates);
     report.series("p99 saturated", "ms", &p99);
 }
 
-/// One of them, which is at this place, against ours, which come after so many of theirs: by rate and by CPU time.
+/// Compares the alternative at this index with doorward, by rate and by CPU time.
 fn compare(report: &mut Report, one: &Alternative, at: usize, ours: usize, [rates, cpu]: [&[Series]; 2]) {
     let goal = one.goal.map(Goal::AtLeast);
     report.ratio(&format!("doorward ÷ {}", one.name), &rates[ours], &rates[at], goal);

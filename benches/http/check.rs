@@ -1,5 +1,5 @@
-//! What a check of an access token costs: beside an empty handler in the same process, at first sight and later, by
-//! algorithm, at half load, and through nginx.
+//! Cost of a check: beside an empty handler in the same process, at first sight and later, by algorithm, at half load,
+//! and through nginx.
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -13,18 +13,18 @@ use super::seed::{self, Keys, Rows};
 use super::server::EMPTY_HEADERS;
 use super::{Plan, machine, oha, wrk};
 
-/// Where a proxy asks.
+/// The endpoint that proxies use.
 pub const CHECK: &str = "/auth/verify";
 
-/// Live revocations in view.
+/// Revocations in the cache.
 const REVOCATIONS: u64 = 100_000;
 
 /// A folder with keys and a database, and the cookies that wrk sends.
 pub struct Ground {
     folder: PathBuf,
-    /// What signs.
+    /// The signing keys.
     pub keys: Keys,
-    /// One token, again and again.
+    /// A header file with a single token.
     pub one: PathBuf,
 }
 
@@ -40,7 +40,7 @@ impl Ground {
         Self { folder, keys, one }
     }
 
-    /// What a node here is started with.
+    /// The settings of a node.
     pub fn place(&self) -> Place {
         Place::new(&self.folder)
     }
@@ -63,19 +63,19 @@ impl Ground {
     }
 }
 
-/// A drive, and the CPU time of the node's process by the request.
+/// A drive, and the node's CPU time a request.
 pub fn timed(plan: &Plan, node: &Node, url: &str, cookies: &Path) -> (wrk::Drive, f64) {
     let before = node.cpu_micros();
     let drive = wrk::drive(plan, url, cookies);
     (drive, (node.cpu_micros() - before) / drive.answers as f64)
 }
 
-/// Where the node's program answers with nothing.
+/// The URL of the empty handler.
 pub fn empty_url(node: &Node) -> String {
     format!("http://{}{CHECK}", node.empty.unwrap())
 }
 
-/// All of it.
+/// Measures all of it.
 pub fn measure(plan: &Plan, report: &mut Report) {
     let rows = Rows { sessions: seed::ACCOUNTS, revocations: if plan.quick { 1000 } else { REVOCATIONS }, over: 0 };
     let ground = Ground::new(plan, "check", TokenAlgorithm::Hs256, rows);
@@ -91,7 +91,7 @@ pub fn measure(plan: &Plan, report: &mut Report) {
     first_sight(plan, report, rows);
 }
 
-/// A token that the node has seen before. What the slower of the two can do.
+/// A token that the node has verified before. Returns the rate of the slower of the two.
 fn seen(plan: &Plan, report: &mut Report, ground: &Ground, bare: &Ground) -> f64 {
     let (node, without) = (ground.serve_beside_nothing(), bare.serve_beside_nothing());
     let names = ["empty handler", "doorward, 100,000 revocations", "doorward, no revocation"];
@@ -114,7 +114,7 @@ fn seen(plan: &Plan, report: &mut Report, ground: &Ground, bare: &Ground) -> f64
     rates[0].median().min(rates[1].median())
 }
 
-/// At the same pace, half of what the slower of both can do.
+/// Latency at half of the rate of the slower of both.
 fn half_load(plan: &Plan, report: &mut Report, ground: &Ground, rate: f64) {
     let node = ground.serve_beside_nothing();
     let line = std::fs::read_to_string(&ground.one).unwrap();
@@ -147,7 +147,7 @@ fn half_load(plan: &Plan, report: &mut Report, ground: &Ground, rate: f64) {
     report.series("p99 at half load by oha", "µs", &by_oha);
 }
 
-/// Tokens of each algorithm, each seen for the first time.
+/// Tokens of each algorithm, each verified for the first time.
 fn first_sight(plan: &Plan, report: &mut Report, rows: Rows) {
     let algorithms = [TokenAlgorithm::Hs256, TokenAlgorithm::EdDsa, TokenAlgorithm::Es256];
     let grounds: [(Ground, PathBuf); 3] = algorithms.map(|algorithm| {
@@ -159,7 +159,7 @@ fn first_sight(plan: &Plan, report: &mut Report, rows: Rows) {
     let names = ["empty handler", "doorward, HS256", "doorward, EdDSA", "doorward, ES256"];
     let mut cpu = names.map(Series::new);
     let rates = interleaved(plan.rounds, &names, |at| {
-        // A new node each time: it has seen nothing.
+        // A new node each time, with empty caches.
         let (ground, many) = &grounds[at.saturating_sub(1)];
         let node = ground.serve_beside_nothing();
         let url = if at == 0 { empty_url(&node) } else { node.url(CHECK) };
@@ -175,7 +175,7 @@ fn first_sight(plan: &Plan, report: &mut Report, rows: Rows) {
     again(plan, report, &grounds.map(|(ground, _)| ground));
 }
 
-/// A token of each algorithm that its node has seen before.
+/// A token of each algorithm that its node has verified before.
 fn again(plan: &Plan, report: &mut Report, grounds: &[Ground; 3]) {
     let nodes = grounds.each_ref().map(|ground| ground.place().serve());
     let names = ["doorward, HS256", "doorward, EdDSA", "doorward, ES256"];
@@ -195,7 +195,7 @@ fn again(plan: &Plan, report: &mut Report, grounds: &[Ground; 3]) {
     report.series("CPU time of a request, seen before, by algorithm", "µs", &cpu);
 }
 
-/// nginx that asks before it answers with a small file.
+/// nginx with auth_request in front of a small file.
 struct Nginx {
     child: Child,
     port: u16,

@@ -1,4 +1,4 @@
-//! What a node takes of memory, and how soon it answers after it is started.
+//! Footprint: the memory of a node, and the time from its start to its first answer.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use super::report::{Goal, Report, Series, interleaved};
 use super::seed::{self, Rows};
 use super::{Plan, machine, wrk};
 
-/// Long enough for what a start leaves behind to be done.
+/// Long enough for the background work of a start.
 const SETTLED: Duration = Duration::from_millis(1500);
 
 fn settled(ground: &Ground) -> Node {
@@ -20,7 +20,7 @@ fn settled(ground: &Ground) -> Node {
     node
 }
 
-/// Resident, by what a node has to remember and has done.
+/// Resident memory, by the contents of the caches and the work done.
 pub fn memory(plan: &Plan, report: &mut Report) {
     let shrink = if plan.quick { 100 } else { 1 };
     let ground = |name: &str, revocations: u64| {

@@ -1,4 +1,4 @@
-//! Whether anything gets slower as sessions pile up, and whether their removal holds anybody up.
+//! Growth: whether anything gets slower as sessions accumulate, and whether their purge delays requests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,7 +45,7 @@ impl Grown {
     }
 }
 
-/// Few against many, and then the removal.
+/// A small against a large database, and then the purge.
 pub fn measure(plan: &Plan, report: &mut Report) {
     let mut grown = [Grown::new(plan, FEW), Grown::new(plan, plan.many)];
     let many = number(plan.many as f64);
@@ -90,7 +90,7 @@ pub fn measure(plan: &Plan, report: &mut Report) {
     removal(plan, report);
 }
 
-/// Refreshes while a hundred thousand sessions are removed without a pause.
+/// Refreshes during the purge of a hundred thousand sessions.
 fn removal(plan: &Plan, report: &mut Report) {
     let over = plan.many / 10;
     let rows = Rows { sessions: FEW, over, revocations: 0 };
@@ -109,7 +109,7 @@ fn removal(plan: &Plan, report: &mut Report) {
         let (gone, took) = purge.join().unwrap();
         (beside, gone, took)
     });
-    // As long as beside it: a disk that stands still now and then does so more often in a longer time.
+    // As long as with the purge: a disk that stalls now and then does so more often in a longer time.
     machine::settle();
     let free = alone.refresh_until(|began| began.elapsed() > took);
     assert_eq!(gone as u64, over);
@@ -139,7 +139,7 @@ fn open(ground: &Ground) -> Core {
     Core::open(&Settings::from_vars(&vars, &[]).unwrap(), Clock::system()).unwrap().0
 }
 
-/// One session that refreshes, and how long each time took.
+/// A session that refreshes, and the time of each refresh.
 struct Waits<'a> {
     core: &'a Core,
     token: RefreshToken,

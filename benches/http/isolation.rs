@@ -1,4 +1,4 @@
-//! Whether checks stay fast while logins take every core.
+//! Isolation: whether checks stay fast while logins take every core.
 
 use doorward::settings::TokenAlgorithm;
 

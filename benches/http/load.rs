@@ -1,6 +1,6 @@
-//! Load where each request depends on the answer before it: many connections on one thread. Closed: every client asks
-//! again when it is answered. Paced: requests are due at fixed times, and a late one counts from when it was due, so that
-//! a server that stalls cannot slow down what measures it.
+//! Load generator for requests that depend on the previous answer: many connections on one thread. Closed: every client
+//! sends its next request after the answer. Paced: requests are due at fixed times and a late one counts from when it
+//! was due, so that a stalling server cannot slow down its own measurement (coordinated omission).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
@@ -13,37 +13,37 @@ use mio::{Events, Interest, Poll, Token};
 use super::machine::Pinned;
 use super::witness::Span;
 
-/// How long the last answers are waited for.
+/// How long to wait for the last answers.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What takes as long is looked at one by one.
+/// Answers that take longer are recorded one by one.
 const LONG: Duration = Duration::from_millis(2);
 
-/// Who asks, and learns from the answers.
+/// A client, which builds each request from the answers before.
 pub trait Client {
     /// The whole of the next request.
     fn request(&mut self, to: &mut Vec<u8>);
-    /// What came back; head and body as text.
+    /// Handles the answer; head and body as text.
     fn answer(&mut self, status: u16, head: &str, body: &str);
 }
 
 /// When requests are sent.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
-    /// Each client at once after its answer.
+    /// Each client immediately after its answer.
     Closed,
-    /// So many a second, by whichever client is free.
+    /// This many a second, by any idle client.
     Rate(f64),
 }
 
-/// What came of it.
+/// The outcome of a drive.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Times of the answers in microseconds, by status.
     pub micros: BTreeMap<u16, Vec<u32>>,
-    /// Connections that broke with a request on them.
+    /// Connections that failed during a request.
     pub broken: u64,
-    /// The times of those that took long, on the clock that other programs see too.
+    /// When the slow answers were sent and received, on a clock shared with other processes.
     pub slow: Vec<Span>,
     /// From the first answer to the last.
     first: Option<Instant>,
@@ -113,7 +113,7 @@ struct Driver<C> {
     outcome: Outcome,
 }
 
-/// Drives the clients for so long, on this core or on any, and gives them back with what they learned.
+/// Drives the clients for this time, on this core or on any, and returns them with their state.
 pub fn drive<C: Client>(
     address: SocketAddr,
     core: Option<usize>,
@@ -129,7 +129,7 @@ pub fn drive<C: Client>(
         Pace::Closed => driver.run_closed(end),
         Pace::Rate(rate) => driver.run_paced(began, end, Duration::from_secs_f64(1.0 / rate)),
     }
-    // What is under way is waited for: it has happened at the server in any case.
+    // Requests in flight are waited for: the server has them in any case.
     while driver.idle.len() < driver.lines.len() && end.elapsed() < PATIENCE {
         driver.turn(Some(Duration::from_millis(50)));
     }
@@ -169,7 +169,7 @@ impl<C: Client> Driver<C> {
                 self.send(at, due);
                 due += every;
             }
-            // A sleep is longer than what is asked for; below a millisecond it is better to look than to sleep.
+            // A sleep takes longer than requested; below a millisecond polling is more precise.
             let wait = due.saturating_duration_since(now);
             let wait = wait.saturating_sub(Duration::from_millis(1));
             self.turn(Some(if self.idle.is_empty() { Duration::from_millis(1) } else { wait }));
@@ -183,7 +183,7 @@ impl<C: Client> Driver<C> {
         line.client.request(&mut line.output);
         line.due = Some(due);
         if line.stream.write_all(&line.output).is_err() {
-            // The server closes what was silent for long.
+            // The server closes idle connections.
             self.reconnect(at);
             let line = &mut self.lines[at];
             if line.stream.write_all(&line.output).is_err() {
@@ -244,7 +244,7 @@ impl<C: Client> Driver<C> {
     }
 }
 
-/// Connected before it is asked to wait for nothing: load begins on connections that stand.
+/// Connected before it is made non-blocking: the load begins on established connections.
 fn open(poll: &Poll, address: SocketAddr, at: usize) -> TcpStream {
     let stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -289,7 +289,7 @@ impl Client for Same {
     fn answer(&mut self, _: u16, _: &str, _: &str) {}
 }
 
-/// A browser that refreshes whenever it may, with the cookie that it was given last.
+/// A browser that refreshes as often as possible, with the cookie that it received last.
 pub struct Browser {
     refresh: String,
 }
@@ -317,7 +317,7 @@ impl Client for Browser {
     }
 }
 
-/// Signs out of one session after another.
+/// Signs out of one session after the other.
 pub struct Leaver<I> {
     tokens: I,
 }

@@ -1,4 +1,4 @@
-//! What a login costs beyond its hash, and what happens to those who come too many.
+//! Login: its cost beyond the hash, and load shedding when there are too many.
 
 use std::time::Instant;
 
@@ -12,10 +12,10 @@ use super::report::{Goal, Report, interleaved};
 use super::seed::{PASSWORD, Rows};
 use super::{Plan, machine};
 
-/// The default, which the benchmark keeps.
+/// The default BCRYPT_COST.
 const COST: u32 = 12;
 
-/// How many may wait: HASH_QUEUE's default.
+/// HASH_QUEUE's default.
 const QUEUE: f64 = 32.0;
 
 /// Makes an account that can sign in, and the request that signs it in.
@@ -27,7 +27,7 @@ pub fn account(node: &Node) -> String {
     Same::post("/auth/login", &body).0
 }
 
-/// So many clients that sign in with it.
+/// This many clients that sign in with it.
 pub fn visitors(request: &str, clients: usize) -> Vec<Same> {
     (0..clients).map(|_| Same(request.to_owned())).collect()
 }
@@ -43,7 +43,7 @@ fn hashes(seconds: f64) -> f64 {
     done / began.elapsed().as_secs_f64()
 }
 
-/// Saturated, and then with sixteen times as many.
+/// At saturation, and then with sixteen times as many clients.
 pub fn measure(plan: &Plan, report: &mut Report) {
     let ground = Ground::new(plan, "login", TokenAlgorithm::Hs256, Rows::default());
     let node = ground.place().serve();

@@ -1,4 +1,4 @@
-//! What the figures were measured on, and which core does what: the server on the first, the load on the last.
+//! The machine behind the figures, and the assignment of cores: the server on the first, the load on the last.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! The benchmark over HTTP: starts what it compares, drives it, writes tables and plots. `scripts/bench` builds it and
-//! gets what it needs; what is measured stands in the files named after it, how load is made in load.rs and wrk.rs.
+//! HTTP benchmarks: starts the servers to compare, drives them, and writes tables and plots. `scripts/bench` builds it
+//! and installs what it needs. Each file measures what its name says; load.rs and wrk.rs generate the load.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -39,7 +39,7 @@ use std::path::PathBuf;
 
 use report::Report;
 
-/// How long, how often, how much.
+/// Duration, repetitions and sizes of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Rounds of each comparison, interleaved; the table has their medians.
@@ -48,27 +48,27 @@ pub struct Plan {
     pub seconds: f64,
     /// Sessions in a grown database.
     pub many: u64,
-    /// Whether figures are worth keeping.
+    /// Whether this is a short run, whose figures are not worth keeping.
     pub quick: bool,
-    /// Where everything goes.
+    /// The output folder.
     pub folder: PathBuf,
 }
 
-/// Rounds where two are to be told apart that hardly differ.
+/// Rounds for comparisons of nearly equal variants.
 const MANY_TURNS: usize = 21;
 
 impl Plan {
-    /// Many turns, and short ones: what the machine does meanwhile hits some of each, and the medians are as if it had not.
+    /// Many short rounds: disturbances of the machine affect all variants, and the medians are as if there were none.
     #[must_use]
     pub fn in_short_turns(&self) -> Self {
         Self { rounds: if self.quick { 1 } else { MANY_TURNS }, seconds: self.seconds / 2.0, ..self.clone() }
     }
 }
 
-/// Measures one thing, and tells the report.
+/// Measures one section and adds it to the report.
 type Section = fn(&Plan, &mut Report);
 
-/// What is measured, in order, under the name that a FILTER names.
+/// The sections, in order, by the name that a FILTER selects.
 const SECTIONS: [(&str, Section); 10] = [
     ("check", check::measure),
     ("refresh", refresh::measure),
@@ -89,7 +89,7 @@ fn main() {
     }
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let (quick, long) = (has("--quick"), has("--long"));
-    // What `cargo bench` adds is for harnesses that have one.
+    // `cargo bench` adds options for harnesses.
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     let plan = Plan {
@@ -109,7 +109,7 @@ fn main() {
         if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
             report.begin(name);
             measure(&plan, &mut report);
-            // After each, so that a run that is cut leaves what it has.
+            // Written after each section, so that an interrupted run keeps its results.
             report.write();
         }
     }

@@ -1,4 +1,4 @@
-//! A doorward, or this program as a server, as a child on a core of its own; gone when dropped.
+//! A doorward node, or this program as a server, as a child process on its own core; ended when dropped.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -25,18 +25,17 @@ pub struct Node {
     child: Child,
     /// Where it listens.
     pub address: SocketAddr,
-    /// Where this program, as a server, also answers with nothing.
+    /// The address of the empty handler of this program as a server.
     pub empty: Option<SocketAddr>,
 }
 
 impl Place {
-    /// In this folder, whose keys and database it uses, on the server's core; with nothing in the way of load from one
-    /// address.
+    /// In this folder, with its keys and database, on the server's core; without rate limits by address.
     pub fn new(folder: &Path) -> Self {
         let place = Self { folder: folder.to_owned(), vars: vec![], core: Some(machine::server_core()) };
         let place = place.set("BIND", "127.0.0.1:0").set("KEYS_FILE", "bench.keys").set("RUST_LOG", "error");
         let place = place.set("THROTTLE_REFRESHES", "1000000000/1m").set("THROTTLE_SIGN_UPS", "1000000000/1m");
-        // One run's tokens serve all its rounds.
+        // The tokens of a run are used in all its rounds.
         place.set("ACCESS_TTL", "12h").set("DATABASE_TIMEOUT", "20s").set("DRAIN_DELAY", "0")
     }
 
@@ -47,7 +46,7 @@ impl Place {
         self
     }
 
-    /// With hashes so cheap that only the rest is measured.
+    /// With the cheapest hashes, so that the rest is measured.
     pub fn cheap_hashes(self) -> Self {
         self.set("TEST_MODE", "true").set("BCRYPT_COST", "4")
     }
@@ -68,7 +67,7 @@ impl Place {
         self.start(program, "serve")
     }
 
-    /// Starts this program with doorward inside, beside a handler that answers with nothing but as many headers.
+    /// Starts this program as a server: doorward, and beside it a handler with an empty answer of as many headers.
     pub fn serve_beside_nothing(&self) -> Node {
         self.start(&std::env::current_exe().unwrap(), "--serve")
     }
@@ -94,7 +93,7 @@ impl Place {
             _ => (find("doorward "), find("empty ")),
         };
         let address = address.unwrap_or_else(|| panic!("{} does not start", program.display()));
-        // What it says later must find a reader.
+        // Later output must be read, or the child would block.
         std::thread::spawn(move || lines.for_each(drop));
         Node { child, address, empty }
     }
@@ -116,7 +115,7 @@ impl Node {
         cpu_micros(self.id())
     }
 
-    /// What it holds in memory, in MB.
+    /// Its resident memory in MB.
     pub fn resident(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -130,7 +129,7 @@ impl Node {
         self.child.wait().unwrap()
     }
 
-    /// One request by itself.
+    /// Sends a single request.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         ask(self.address, method, path, headers, body).unwrap()
     }
@@ -155,7 +154,7 @@ pub fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// What a single request got.
+/// The answer to a single request.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
@@ -192,7 +191,7 @@ pub fn ask(
     })
 }
 
-/// How long until a first 200, from now on.
+/// The time until the first 200.
 pub fn first_success(address: SocketAddr, path: &str) -> Duration {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {

@@ -1,5 +1,5 @@
-//! oha as a child process: requests at a fixed pace from the load's core, each timed from when it was due. A second opinion
-//! on what load.rs says.
+//! oha as a child process: requests at a fixed pace from the load's core, each timed from when it was due. A
+//! cross-check of load.rs.
 
 use std::process::Stdio;
 

@@ -1,5 +1,5 @@
-//! A binary compiled by what it does under load: drives one as users do, so that the compiler may learn what is hot, and says
-//! what that is worth beside the plain binary. scripts/pgo makes it.
+//! Profile-guided optimisation: drives an instrumented binary as users do, so that the compiler learns which code is
+//! hot, and compares the result with the plain binary. scripts/pgo builds it.
 
 use std::path::{Path, PathBuf};
 
@@ -20,12 +20,12 @@ const TOKENS: u64 = 20_000;
 const LEFT: u64 = 10_000;
 const SESSIONS: u64 = 50_000;
 
-/// Drives this binary through all that is hot, and stops it as an operator does, so that it writes what it has counted.
+/// Drives this binary through all hot code, and stops it as an operator does, so that it writes its profile.
 pub fn train(plan: &Plan, program: &Path) {
     let rows = Rows { sessions: SESSIONS, revocations: 1000, over: 0 };
     let ground = Ground::new(plan, "train", TokenAlgorithm::Hs256, rows);
     let mut place = ground.place().cheap_hashes();
-    // Where it writes what it has counted.
+    // The file of its profile.
     if let Ok(file) = std::env::var("LLVM_PROFILE_FILE") {
         place = place.set("LLVM_PROFILE_FILE", &file);
     }
@@ -50,7 +50,7 @@ fn closed<C: load::Client>(plan: &Plan, node: &Node, clients: Vec<C>) -> Outcome
     load::drive(node.address, Some(machine::load_core()), clients, Pace::Closed, plan.seconds).0
 }
 
-/// What scripts/pgo has made, if it was run.
+/// The binary of scripts/pgo, if there is one.
 pub fn program(plan: &Plan) -> Option<PathBuf> {
     Some(plan.folder.with_file_name("pgo").join("doorward")).filter(|program| program.exists())
 }

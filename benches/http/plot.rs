@@ -1,4 +1,4 @@
-//! One kind of plot: a bar for each thing's median, and a line from its worst round to its best.
+//! Plots: a bar for each median, and a line from the worst round to the best.
 
 use std::fmt::Write as _;
 

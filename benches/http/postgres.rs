@@ -1,5 +1,5 @@
-//! A throwaway PostgreSQL that writes its log to disk before it commits, as one that people rely on does; and pgbench.
-//! It lives in a folder of its own and listens on a Unix socket there.
+//! A throwaway PostgreSQL with durable commits, as in production, and pgbench. It is in a folder of its own and listens
+//! on a Unix socket there.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::machine;
 
-/// Starts the server, says so, and stops it when its standard input closes: however this program ends.
+/// Starts the server, reports it, and stops it when its standard input closes: however this program ends.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
 "$1/initdb" -D "$2/data" -U doorward -A trust -E UTF8 --locale=C -N </dev/null >"$2/log" 2>&1
@@ -31,7 +31,7 @@ pub struct Cluster {
     watchdog: Child,
 }
 
-/// What pgbench found.
+/// The result of pgbench.
 #[derive(Debug, Clone, Copy)]
 pub struct Drive {
     /// Transactions a second.
@@ -51,13 +51,13 @@ fn binaries() -> PathBuf {
     versions.pop().expect("PostgreSQL is missing; see scripts/bench").1
 }
 
-/// What it calls itself.
+/// Its version.
 pub fn version() -> String {
     let output = Command::new(binaries().join("postgres")).arg("-V").output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// User and group to run it as, if we are root: it refuses to be.
+/// User and group to run the server as when we are root, which it refuses.
 fn unprivileged(folder: &Path) -> Option<(u32, u32)> {
     if folder.metadata().unwrap().uid() != 0 {
         return None;
@@ -70,8 +70,8 @@ fn unprivileged(folder: &Path) -> Option<(u32, u32)> {
 }
 
 impl Cluster {
-    /// Starts one on this core. Not under the target folder: whoever it runs as may not reach that, and the path of a
-    /// socket must be short.
+    /// Starts one on this core. Not under the target folder, which its user may be unable to reach, and because a
+    /// socket's path must be short.
     pub fn start(core: usize) -> Self {
         let folder = tempfile::Builder::new().prefix("doorward-bench-").tempdir_in("/var/tmp").unwrap();
         let mut command = Command::new("sh");

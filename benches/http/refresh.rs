@@ -1,5 +1,5 @@
-//! What a refresh costs: through doorward at 1, 8 and 64 clients, beside doorward's own statements in a bare loop, one a
-//! commit and many a commit, on SQLite; beside pgbench on PostgreSQL.
+//! Cost of a refresh: through doorward with 1, 8 and 64 clients, beside doorward's own statements in a bare loop with
+//! single and group commits, on SQLite; beside pgbench on PostgreSQL.
 
 use std::collections::HashMap;
 use std::os::unix::fs::FileExt;
@@ -87,7 +87,7 @@ fn on_sqlite(plan: &Plan, report: &mut Report) {
     let mut disk = Longest::default();
     let mut worst: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
     let rates = interleaved(plan.rounds, &names, |at| {
-        // Beside all of them, so that the page is in nobody's way more than in another's.
+        // Beside every variant, so that the synced page disturbs all of them equally.
         let (Driven { rate, longest, slow }, syncs) = witness::beside(&watched, || match at {
             0..=2 => Driven::of(crowds[at].refresh(&node, plan.seconds)),
             3 => bare.run(1, plan.seconds),
@@ -101,7 +101,7 @@ fn on_sqlite(plan: &Plan, report: &mut Report) {
     tell_sqlite(report, &rates, &worst, disk);
 }
 
-/// How many a second, the longest in milliseconds, and which were slow.
+/// The rate, the longest time in milliseconds, and the slow ones.
 struct Driven {
     rate: f64,
     longest: f64,
@@ -132,16 +132,16 @@ fn tell_sqlite(report: &mut Report, rates: &[Series], worst: &[Series], disk: Lo
     report.figure("a page synced every 5 ms beside them: its longest sync", disk.sync, "ms", None);
     let beside = "the longest that any refresh waited while that page did not";
     report.figure(beside, disk.beside, "ms", Some(Goal::AtMost(100.0)));
-    // A disk that stands still does so for everybody.
+    // A stalling disk affects every variant.
     report.figure("the longest commit without doorward, all rounds", longest(&worst[3..]), "ms", None);
     report.series("Refreshes on SQLite", "refreshes/s", rates);
     report.series("Worst latency on SQLite, of the loop per commit", "ms", worst);
 }
 
-/// A page, written again and waited for each time.
+/// A page, rewritten and synced each time.
 fn bare_disk(file: &Path, seconds: f64) -> Driven {
     let _pinned = Pinned::to(machine::server_core());
-    // Neither longer nor shorter: blocks that are given back are work for the disk.
+    // Not truncated: freeing blocks is work for the disk.
     let file = std::fs::File::options().write(true).create(true).truncate(false).open(file).unwrap();
     let (began, mut done, mut worst) = (Instant::now(), 0_u32, Duration::ZERO);
     while began.elapsed().as_secs_f64() < seconds {
@@ -154,7 +154,7 @@ fn bare_disk(file: &Path, seconds: f64) -> Driven {
     Driven::bare(done, began, worst)
 }
 
-/// The statements by themselves.
+/// The statements without a service.
 pub struct Bare {
     db: Db,
     sessions: u64,
@@ -171,7 +171,7 @@ impl Bare {
         Self { db: Db::Sqlite(db), sessions, next: 0, generations: HashMap::new() }
     }
 
-    /// So many rotations a commit; the longest is of a commit with what is in it.
+    /// This many rotations a commit; the longest time is of a commit with all of it.
     fn run(&mut self, batch: usize, seconds: f64) -> Driven {
         let _pinned = Pinned::to(machine::server_core());
         let (began, mut done, mut worst) = (Instant::now(), 0_u32, Duration::ZERO);
@@ -179,7 +179,7 @@ impl Bare {
             let commit = Instant::now();
             self.db.batch_execute("BEGIN IMMEDIATE").unwrap();
             for _ in 0..batch {
-                // A stride that is no divisor: pages in no order, as people come.
+                // A stride that is no divisor: pages in random order, as in production.
                 self.next = (self.next + 7919) % self.sessions;
                 self.rotate(self.next);
                 done += 1;
@@ -205,14 +205,14 @@ impl Bare {
     }
 }
 
-/// A pgbench script: a random session that no client of ours holds, and then these statements.
+/// A pgbench script: a random session that none of our clients uses, and then these statements.
 pub fn script(sessions: u64, statements: &[&str]) -> String {
     let now = Clock::system().now().as_millis();
     format!("\\set n random(1000, {})\n\\set at {now}\n{}", sessions - 1, statements.concat())
 }
 
 fn on_postgres(plan: &Plan, report: &mut Report) {
-    // The database on one core, whoever asks it on the other.
+    // The database on one core, its clients on the other.
     let cluster = Cluster::start(machine::server_core());
     let rows = Rows { sessions: plan.many / 10, ..Rows::default() };
     let ground = Ground::new(plan, "refresh-postgres", TokenAlgorithm::Hs256, Rows::default());

@@ -1,4 +1,4 @@
-//! The table: what came out, beside what it is compared with and the goal. How it is drawn is plot.rs's.
+//! The report: the figures beside what they are compared with and their goals. plot.rs draws them.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{Plan, machine, plot};
 
-/// What a figure must be.
+/// The goal of a figure.
 #[derive(Debug, Clone, Copy)]
 pub enum Goal {
     /// At least this.
@@ -24,10 +24,10 @@ impl Goal {
     }
 }
 
-/// One thing's figures, a round each.
+/// The figures of a series, one a round.
 #[derive(Debug, Clone)]
 pub struct Series {
-    /// What was measured.
+    /// The name of the series.
     pub name: String,
     /// One a round.
     pub values: Vec<f64>,
@@ -52,7 +52,7 @@ pub fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Measures each in turn, and again, so that what the machine does meanwhile hits all of them.
+/// Measures all series in turns, so that disturbances of the machine affect all of them.
 pub fn interleaved(rounds: usize, names: &[&str], mut measure: impl FnMut(usize) -> f64) -> Vec<Series> {
     let mut series: Vec<Series> = names.iter().map(|name| Series::new(name)).collect();
     for _ in 0..rounds {
@@ -79,7 +79,7 @@ struct Section {
     tables: Vec<(String, String, Vec<Series>)>,
 }
 
-/// All that came out.
+/// The results.
 pub struct Report {
     folder: PathBuf,
     quick: bool,
@@ -93,7 +93,7 @@ impl Report {
         Self { folder: plan.folder.clone(), quick: plan.quick, about: machine::about(), sections: vec![] }
     }
 
-    /// What follows belongs to this section.
+    /// Begins a section.
     pub fn begin(&mut self, name: &str) {
         eprintln!("== {name}");
         let section = Section {
@@ -111,7 +111,7 @@ impl Report {
         self.sections.last_mut().expect("begin comes first")
     }
 
-    /// A sentence that a reader of the figures must know, or the command that made them.
+    /// Adds a note on the figures, or the command that produced them.
     pub fn note(&mut self, text: &str) {
         eprintln!("   {text}");
         self.section().notes.push(text.to_owned());
@@ -209,7 +209,7 @@ const fn said(reached: bool) -> &'static str {
     if reached { "reached" } else { "**missed**" }
 }
 
-/// As many digits as mean something.
+/// Rounds to the significant digits.
 pub fn number(value: f64) -> String {
     if value.is_nan() {
         return "none".to_owned();

@@ -1,5 +1,5 @@
-//! What one node and one PostgreSQL carry, for the arithmetic of docs/scale.md: logins without their hash, logouts, what
-//! NOTIFY does to commits, and what a session costs on disk.
+//! Scale: the capacity of one node and one PostgreSQL, for the arithmetic of docs/scale.md: logins without their hash,
+//! logouts, the effect of NOTIFY on commits, and the size of a session on disk.
 
 use doorward::settings::TokenAlgorithm;
 
@@ -12,18 +12,18 @@ use super::report::{Goal, Report, Series, interleaved};
 use super::seed::{self, Rows};
 use super::{Plan, login, machine};
 
-/// Sessions that end, as a logout writes it, without the notice.
+/// The statements of a logout, without the notification.
 const END: &str = "UPDATE sessions SET ended_at = :at::bigint, end_reason = 'sign_out', expires_at = :at::bigint \
     WHERE id = decode(lpad(to_hex(:n::bigint), 32, '0'), 'hex') RETURNING id, account_id, access_expires_at;\n\
     INSERT INTO revocations (session_id, created_at, expires_at) \
     VALUES (decode(lpad(to_hex(:n::bigint), 32, '0'), 'hex'), :at::bigint, :at::bigint + 900000) RETURNING *;\n\
     INSERT INTO audit_events (at, kind, account_id, detail) VALUES (:at::bigint, 'sign_out', 1 + :n::bigint % 1000, 'native');\n";
 
-/// The notice.
+/// The notification.
 const NOTIFY: &str = "SELECT pg_notify('doorward_revocations', \
     :n::bigint || ':00000000-0000-0000-0000-000000000000::::' || :at::bigint || ':' || :at::bigint);\n";
 
-/// All of it.
+/// Measures all of it.
 pub fn measure(plan: &Plan, report: &mut Report) {
     disk(plan, report);
     let cluster = Cluster::start(machine::server_core());
@@ -52,7 +52,7 @@ fn disk(plan: &Plan, report: &mut Report) {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// What one node asks of one PostgreSQL.
+/// The load that one node puts on one PostgreSQL.
 fn carries(plan: &Plan, report: &mut Report, ground: &Ground, node: &Node) {
     let core = Some(machine::load_core());
     let request = login::account(node);
@@ -89,7 +89,7 @@ fn carries(plan: &Plan, report: &mut Report, ground: &Ground, node: &Node) {
     report.series("One node on PostgreSQL", "a second", &rates);
 }
 
-/// NOTIFY takes a lock from before a commit is written until after: commits that notify go one by one.
+/// NOTIFY takes a lock from before a commit until after it: commits with notifications are serialised.
 fn notices(plan: &Plan, report: &mut Report, cluster: &Cluster) {
     let script = |statements: &[&str]| refresh::script(plan.many, statements);
     let with = script(&["BEGIN;\n", END, NOTIFY, "COMMIT;\n"]);

@@ -1,5 +1,5 @@
-//! Databases as they are after years: accounts, sessions and revocations written by a statement, keys that this program
-//! knows, and so tokens for any of them without a sign-in each.
+//! Seed databases as after years of use: accounts, sessions and revocations written by a statement, and known keys, so
+//! that tokens for any session exist without a sign-in.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,17 +22,17 @@ use super::{machine, postgres};
 /// The password of every account.
 pub const PASSWORD: &str = "correct horse battery";
 
-/// How many accounts own the sessions.
+/// The number of accounts that own the sessions.
 pub const ACCOUNTS: u64 = 1000;
 
-/// When everything was made: long enough ago for nothing to be in its future, and not to be purged.
+/// The age of everything: long enough not to be in the future, short enough not to be purged.
 const AGE: Duration = Duration::from_secs(3600);
 
-/// What a browser calls itself.
+/// A browser's user agent.
 const AGENT: &str =
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
 
-/// Keys, and what they sign.
+/// The keys, and the tokens that they sign.
 pub struct Keys {
     gate: TokenAuthority,
     made: Timestamp,
@@ -60,7 +60,7 @@ impl Keys {
             }
         };
         let (kind, at) = (algorithm.as_str(), "2026-01-01T00:00:00Z");
-        let pepper = base64url(b"a pepper for benchmarks, 32 octets long");
+        let pepper = base64url(b"a pepper for benchmarks, 32 bytes long");
         let text = format!("{kind} bench {} {at}\npepper bench-pepper {pepper} {at}\n", base64url(&key));
         let file = folder.join("bench.keys");
         std::fs::write(&file, text).unwrap();
@@ -75,7 +75,7 @@ impl Keys {
         Self { gate: TokenAuthority::new(rules, &ring).unwrap(), made: made() }
     }
 
-    /// An access token of the n-th session, as good as any other of it.
+    /// A unique access token of the n-th session.
     pub fn access(&self, n: u64, serial: u64) -> String {
         let claims = AccessClaims {
             account: AccountId(account(n).cast_signed()),
@@ -91,7 +91,7 @@ impl Keys {
         self.gate.mint_access(&claims, "bench").unwrap().expose().to_owned()
     }
 
-    /// The refresh token with which the n-th session was begun.
+    /// The first refresh token of the n-th session.
     pub fn refresh(&self, n: u64) -> String {
         let claims = RefreshClaims {
             account: AccountId(account(n).cast_signed()),
@@ -118,18 +118,18 @@ fn made() -> Timestamp {
     Timestamp::from_seconds(Clock::system().now().minus(AGE).seconds())
 }
 
-/// What is in a database.
+/// The number of rows in a database.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rows {
-    /// Sessions that live.
+    /// Live sessions.
     pub sessions: u64,
     /// Revocations of other sessions, whose tokens have not expired.
     pub revocations: u64,
-    /// Sessions that ended so long ago that they are to be removed.
+    /// Sessions that are due for the purge.
     pub over: u64,
 }
 
-/// The statements that fill the tables, but for how each dialect counts.
+/// The statements that fill the tables; `counted` generates numbers in the backend's SQL.
 fn statements(rows: Rows, counted: impl Fn(u64) -> String, id: &dyn Fn(&str) -> String) -> String {
     let at = made().as_millis();
     let (month, quarter) = (at + 30 * 86_400_000, at + 90 * 86_400_000);
@@ -172,10 +172,10 @@ pub fn sqlite(file: &Path, rows: Rows) {
              SELECT n FROM c)"
         )
     };
-    // Big-endian, as in PostgreSQL; SQLite makes octets of a number by its hexadecimal text.
+    // Big-endian, as in PostgreSQL; in SQLite through the hexadecimal text.
     let id = |n: &str| format!("unhex(printf('%032x', {n}))");
     let sql = statements(rows, counted, &id);
-    // Whoever made the tables may still be closing its last connection.
+    // The process that migrated may still be closing its last connection.
     db.batch_execute(&format!(
         "PRAGMA busy_timeout = 20000; PRAGMA synchronous = OFF; BEGIN; {sql} COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"
     ))

@@ -1,5 +1,5 @@
-//! This program as a server: doorward as a library, and beside it, in the same process and with as many workers, actix
-//! with one handler that answers an empty 200 with the headers that a check has. What a check costs over that is ours.
+//! This program as a server: doorward as a library, and in the same process and with as many workers actix with a
+//! handler that answers an empty 200 with the headers of a check. The difference is the cost of a check.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use doorward::settings::{KnownDialect, Settings};
 use doorward::web::service::Doorward;
 use doorward::web::{Server, dialects};
 
-/// The header lines of the empty answer, as the environment has them.
+/// The variable with the header lines of the empty answer.
 pub const EMPTY_HEADERS: &str = "EMPTY_HEADERS";
 
 /// Answers until it is killed.

@@ -1,5 +1,5 @@
-//! Whether the disk stood still: a page that is synced every few milliseconds beside what is measured. A refresh that waited
-//! long while the page did not wait was held up by doorward.
+//! Disk stalls: a page that is synced every few milliseconds beside the measurement. A refresh that waited long while
+//! the page did not was delayed by doorward.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::machine::{self, Pinned};
 
-/// How long the page rests: few enough syncs that what is measured hardly has to wait for them.
+/// The pause between two syncs: few enough that the measurement hardly waits for them.
 const REST: Duration = Duration::from_millis(5);
 
 /// Seconds since 1970, from and to.
@@ -20,7 +20,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// What has just ended and took so long.
+    /// The span of something that has just ended and took this long.
     pub fn that_took(time: Duration) -> Self {
         let until = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         Self { from: until - time.as_secs_f64(), until }
@@ -30,37 +30,37 @@ impl Span {
         (self.until - self.from) * 1e3
     }
 
-    /// How much of it is covered by others, none of which overlap.
+    /// The part of it that is covered by other spans, which do not overlap.
     fn millis_beside(self, others: &[Self]) -> f64 {
         let shared = |other: &Self| (self.until.min(other.until) - self.from.max(other.from)).max(0.0) * 1e3;
         self.millis() - others.iter().map(shared).sum::<f64>()
     }
 }
 
-/// What was long while something was driven, in milliseconds.
+/// The longest times during a drive, in milliseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Longest {
     /// The longest sync of the page.
     pub sync: f64,
-    /// The longest that an answer took beside every sync of the page.
+    /// The longest time of an answer outside every sync of the page.
     pub beside: f64,
 }
 
 impl Longest {
-    /// Of these syncs of the page, and of these answers meanwhile.
+    /// The longest of these syncs and of these answers.
     pub fn of(syncs: &[Span], slow: &[Span]) -> Self {
         let sync = syncs.iter().map(|sync| sync.millis()).fold(0.0, f64::max);
         let beside = slow.iter().map(|wait| wait.millis_beside(syncs)).fold(0.0, f64::max);
         Self { sync, beside }
     }
 
-    /// Of both.
+    /// The maximum of both.
     pub fn or(self, other: Self) -> Self {
         Self { sync: self.sync.max(other.sync), beside: self.beside.max(other.beside) }
     }
 }
 
-/// Does something while a page in this file is synced; the syncs.
+/// Runs `act` while a page in this file is synced; the syncs.
 pub fn beside<T>(file: &Path, act: impl FnOnce() -> T) -> (T, Vec<Span>) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {

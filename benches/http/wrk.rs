@@ -1,10 +1,11 @@
-//! wrk as a child process: so many connections from one thread on the load's core, for so long. What it sends is wrk.lua's.
+//! wrk as a child process: a number of connections from one thread on the load's core, for a time. wrk.lua builds the
+//! requests.
 
 use std::path::Path;
 
 use super::{Plan, machine};
 
-/// What wrk found.
+/// The result of wrk.
 #[derive(Debug, Clone, Copy)]
 pub struct Drive {
     /// Answers a second.
@@ -15,15 +16,15 @@ pub struct Drive {
     pub answers: u64,
 }
 
-/// Connections that ask at once.
+/// Concurrent connections.
 pub const CONNECTIONS: usize = 32;
 
-/// Asks for `url` with the header lines of a file: one line again and again, several in turn.
+/// Requests `url` with the header lines of a file, in turns.
 pub fn drive(plan: &Plan, url: &str, headers: &Path) -> Drive {
     drive_on(Some(machine::load_core()), plan.seconds, url, headers)
 }
 
-/// As `drive`, on this core or on any, for so long.
+/// Like `drive`, on this core or on any, for this time.
 pub fn drive_on(core: Option<usize>, seconds: f64, url: &str, headers: &Path) -> Drive {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/http/wrk.lua");
     let mut wrk = machine::on_core(core, "wrk");
@@ -34,7 +35,7 @@ pub fn drive_on(core: Option<usize>, seconds: f64, url: &str, headers: &Path) ->
     let line = line.unwrap_or_else(|| panic!("wrk: {text}{}", String::from_utf8_lossy(&output.stderr)));
     let numbers: Vec<f64> = line.split(' ').map(|word| word.parse().unwrap()).collect();
     let [answers, micros, p99, refused, broken] = numbers[..] else { panic!("wrk: {line}") };
-    // A refusal is cheaper than a check, so a run with some says nothing.
+    // A refusal is cheaper than a check, so a run with refusals is invalid.
     assert!(
         refused + broken == 0.0,
         "{url}: {refused} answers were no 2xx and {broken} connections broke of {answers}"

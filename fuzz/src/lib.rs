@@ -1,6 +1,6 @@
-//! What must hold of each reader of hostile octets, whatever they are: no panic, and the answer of a slow reader that is
-//! written another way. The fuzz targets call these, and so does `tests/it/fuzzed.rs` with the seeds. How the readers are
-//! reached is `doorward::web::test_api`'s.
+//! Fuzz targets for every parser of hostile input: no input makes it panic, and it agrees with a slow reference
+//! implementation written in another way. The fuzz targets call these functions, and so does `tests/it/fuzz_seeds.rs`
+//! with the seeds. The parsers are exposed by `doorward::web::test_api`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -31,14 +31,14 @@ use url::Url;
 
 const NAME: &str = "__Host-accessToken";
 
-/// Header lines: the input's lines. An HTTP parser lets no other control through than a tab.
+/// The lines of the input as header lines. An HTTP parser passes no control character but the tab.
 fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     let sound = |line: &&[u8]| line.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
     bytes.split(|byte| *byte == b'\n').filter(sound).collect()
 }
 
-/// A `Cookie` list, one octet after the other (RFC 6265 section 5.2, without a word about quotes or escapes).
-fn slow_cookie(lines: &[&[u8]]) -> Result<Option<Vec<u8>>, ()> {
+/// Reference parser of a `Cookie` list, byte by byte (RFC 6265 section 5.2, which has no quotes or escapes).
+fn reference_cookie(lines: &[&[u8]]) -> Result<Option<Vec<u8>>, ()> {
     let strip = |bytes: &[u8]| {
         let blank = |byte: &u8| *byte != b' ' && *byte != b'\t';
         let (from, to) = (bytes.iter().position(blank), bytes.iter().rposition(blank));
@@ -65,19 +65,20 @@ fn slow_cookie(lines: &[&[u8]]) -> Result<Option<Vec<u8>>, ()> {
     }
 }
 
-/// The reader of cookies agrees with the slow one.
+/// The cookie parser agrees with the reference.
 pub fn cookie(bytes: &[u8]) {
     let lines = lines(bytes);
     let read = test_api::cookie(&lines, NAME);
-    let expected = slow_cookie(&lines).map(|value| value.map(|value| String::from_utf8_lossy(&value).into_owned()));
+    let expected =
+        reference_cookie(&lines).map(|value| value.map(|value| String::from_utf8_lossy(&value).into_owned()));
     match expected {
         Ok(value) => assert_eq!(read, Ok(value)),
         Err(()) => assert_eq!(read, Err(Refusal::DuplicateCookie)),
     }
 }
 
-/// `Bearer TOKEN`: one space, one word of the letters that RFC 6750 section 2.1 allows.
-fn slow_bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
+/// Reference parser of `Bearer TOKEN`: one space, one token of the characters of RFC 6750 section 2.1.
+fn reference_bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
     let line = match lines {
         [] => return Ok(None),
         [line] => *line,
@@ -100,23 +101,24 @@ fn slow_bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
     Err(Refusal::AuthorizationMalformed)
 }
 
-/// The reader of bearer tokens agrees with the slow one.
+/// The bearer parser agrees with the reference.
 pub fn bearer(bytes: &[u8]) {
     let lines = lines(bytes);
-    assert_eq!(test_api::bearer(&lines), slow_bearer(&lines));
+    assert_eq!(test_api::bearer(&lines), reference_bearer(&lines));
 }
 
-/// Who vouches for whom, from the peer outwards.
-fn slow_client(client: IpAddr, trusted: &[IpNet], entries: &[&[u8]]) -> IpAddr {
+/// Reference resolution of the client address: from the peer outwards, through trusted proxies only.
+fn reference_client(client: IpAddr, trusted: &[IpNet], entries: &[&[u8]]) -> IpAddr {
     let vouched = trusted.iter().any(|net| net.contains(&client));
     let Some((last, rest)) = entries.split_last().filter(|_| vouched) else { return client };
     match std::str::from_utf8(last).ok().and_then(|entry| entry.trim().parse::<IpAddr>().ok()) {
-        Some(address) => slow_client(address.to_canonical(), trusted, rest),
+        Some(address) => reference_client(address.to_canonical(), trusted, rest),
         None => client,
     }
 }
 
-/// The reader of `X-Forwarded-For` agrees with the slow one, and believes no stranger. The first octet chooses the peer.
+/// The `X-Forwarded-For` parser agrees with the reference, and ignores what untrusted peers claim. The first byte
+/// chooses the peer.
 pub fn forwarded(bytes: &[u8]) {
     let Some((first, rest)) = bytes.split_first() else { return };
     let trusted: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"].iter().filter_map(|net| net.parse().ok()).collect();
@@ -125,17 +127,17 @@ pub fn forwarded(bytes: &[u8]) {
     let lines = lines(rest);
     let read = test_api::client_address(peer, &trusted, &lines);
     let entries: Vec<&[u8]> = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).collect();
-    assert_eq!(read, slow_client(peer, &trusted, &entries));
+    assert_eq!(read, reference_client(peer, &trusted, &entries));
     assert!(trusted.iter().any(|net| net.contains(&peer)) || read == peer, "{peer} spoke for {read}");
 }
 
 const KEY: &[u8] = b"kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4";
 const NOW: Timestamp = Timestamp::from_seconds(1_795_262_400);
 
-/// A gate with one key, and the two tokens that it has made.
-static GATE: LazyLock<(TokenAuthority, [String; 2])> = LazyLock::new(|| {
+/// A token authority with one key, and the two tokens that it has issued.
+static AUTHORITY: LazyLock<(TokenAuthority, [String; 2])> = LazyLock::new(|| {
     let rules = TokenRules { issuer: "doorward".into(), audience: "apps".into(), clock_skew: Duration::from_secs(5) };
-    let gate = TokenAuthority::new(rules, &KeyRing::new(SigningKey::hs256("k1", KEY), [])).expect("a gate");
+    let authority = TokenAuthority::new(rules, &KeyRing::new(SigningKey::hs256("k1", KEY), [])).expect("a token authority");
     let claims = AccessClaims {
         account: AccountId(7),
         session: Id128(uuid::Uuid::from_u128(1)),
@@ -147,7 +149,7 @@ static GATE: LazyLock<(TokenAuthority, [String; 2])> = LazyLock::new(|| {
         expires_at: NOW.plus(Duration::from_secs(900)),
         id: "j".into(),
     };
-    let access = gate.mint_access(&claims, "k1").expect("an access token").expose().to_owned();
+    let access = authority.mint_access(&claims, "k1").expect("an access token").expose().to_owned();
     let refresh = doorward::core::token::claims::RefreshClaims {
         account: claims.account,
         session: claims.session,
@@ -155,26 +157,26 @@ static GATE: LazyLock<(TokenAuthority, [String; 2])> = LazyLock::new(|| {
         issued_at: claims.issued_at,
         expires_at: claims.expires_at,
     };
-    let refresh = gate.mint_refresh(&refresh, "k1").expect("a refresh token").expose().to_owned();
-    (gate, [access, refresh])
+    let refresh = authority.mint_refresh(&refresh, "k1").expect("a refresh token").expose().to_owned();
+    (authority, [access, refresh])
 });
 
-/// A token by the right key under the right header, whatever it says.
+/// A token with the right key and header, and an arbitrary payload.
 fn signed(kind: usize, payload: &[u8]) -> String {
-    let header = GATE.1[kind].split('.').next().unwrap_or_default();
+    let header = AUTHORITY.1[kind].split('.').next().unwrap_or_default();
     let message = format!("{header}.{}", BASE64.encode(payload));
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, KEY), message.as_bytes());
     format!("{message}.{}", BASE64.encode(tag.as_ref()))
 }
 
-/// Whether the gate made it.
-pub fn is_minted(token: &str) -> bool {
-    GATE.1.iter().any(|minted| minted == token)
+/// Whether the token authority issued it.
+pub fn is_issued(token: &str) -> bool {
+    AUTHORITY.1.iter().any(|issued| issued == token)
 }
 
-/// Whether every claim is there, of its type, and right. A member that nobody reads may hold any octets: whoever has the
-/// key may write what he likes.
-fn slow_payload(kind: usize, payload: &[u8]) -> bool {
+/// Reference check of a payload: every claim is present, of its type, and right. A member that is not read may have any
+/// value: whoever has the key can write it.
+fn reference_payload(kind: usize, payload: &[u8]) -> bool {
     let Ok(Value::Object(claims)) = serde_json::from_str(&String::from_utf8_lossy(payload)) else { return false };
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     let number = |name: &str| claims.get(name).and_then(Value::as_i64);
@@ -193,26 +195,26 @@ fn slow_payload(kind: usize, payload: &[u8]) -> bool {
     of_kind && times && begun && subject && session && generation && text("iss") == Some("doorward")
 }
 
-/// Without the key only what was minted is believed. With it, only a payload that is right in every claim. The first octet
-/// chooses which.
+/// Without the key only issued tokens are accepted; with it, only a payload that is right in every claim. The first
+/// byte chooses which.
 pub fn token(bytes: &[u8]) {
     let Some((first, rest)) = bytes.split_first() else { return };
-    let (gate, minted) = &*GATE;
-    let believed = |text: &str| [gate.check_access(text, NOW).is_ok(), gate.check_refresh(text, NOW).is_ok()];
+    let (authority, issued) = &*AUTHORITY;
+    let accepted = |text: &str| [authority.check_access(text, NOW).is_ok(), authority.check_refresh(text, NOW).is_ok()];
     if first % 3 == 0 {
         let Ok(text) = std::str::from_utf8(rest) else { return };
-        assert_eq!(believed(text), [text == minted[0], text == minted[1]], "{text:?}");
+        assert_eq!(accepted(text), [text == issued[0], text == issued[1]], "{text:?}");
         return;
     }
     let kind = usize::from(first % 3) - 1;
-    let answers = believed(&signed(kind, rest));
+    let answers = accepted(&signed(kind, rest));
     assert!(!answers[1 - kind], "one kind stands in for the other");
-    assert!(!answers[kind] || slow_payload(kind, rest), "{:?} was believed", String::from_utf8_lossy(rest));
+    assert!(!answers[kind] || reference_payload(kind, rest), "{:?} was accepted", String::from_utf8_lossy(rest));
 }
 
 type Reader = fn(&str) -> Result<Identifier, FieldRule>;
 
-/// An identifier that is taken stays itself however often it is read, and holds nothing to break a header or a page with.
+/// Normalisation of an identifier is idempotent, and the result contains nothing that breaks a header or a page.
 pub fn identifier(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let canonical = identifier::canonical(text);
@@ -228,7 +230,7 @@ pub fn identifier(bytes: &[u8]) {
     }
 }
 
-/// How many members the objects of a JSON text have in all, those that stand twice counted twice.
+/// The number of members of all objects in a JSON text, duplicates included.
 struct Members(usize);
 
 impl<'de> Deserialize<'de> for Members {
@@ -295,8 +297,8 @@ fn members_of(value: &Value) -> usize {
     }
 }
 
-/// Bodies are read where serde_json reads an object in which nothing stands twice, and nowhere else; no dialect's reader
-/// panics over one, and none takes what another dialect's fields alone make up.
+/// A body is accepted exactly if serde_json parses it as an object without duplicate members; no dialect's parser
+/// panics on it, and none accepts a body made of another dialect's fields alone.
 pub fn body(bytes: &[u8]) {
     let read = test_api::bodies(bytes);
     let expected = serde_json::from_slice::<Value>(bytes).ok();
@@ -310,15 +312,15 @@ pub fn body(bytes: &[u8]) {
         assert!(!taken.contains(&"native confirm") || (text("token") && text("password")));
         assert!(!taken.contains(&"native login") || text("password") || text("pin"));
         assert!(!taken.contains(&"envelope login") || (text("email") && text("password")));
-        // native's requests are closed: no key sets a role, a status or an id.
+        // native's requests deny unknown fields: none sets a role, a status or an id.
         let closed = ["role", "status", "id", "permissions", "isAdmin", "password_hash"];
         let native = taken.iter().any(|name| name.starts_with("native"));
         assert!(!native || !closed.iter().any(|name| fields.contains_key(*name)), "{fields:?}");
     }
 }
 
-/// Wherever a way back comes from, a browser that is sent to its target stays with us or goes to a listed host over https, to
-/// the very place that the text meant; and the target is its own target.
+/// Whatever the redirect target, a browser that follows it stays on this host or goes to a listed host over https, at
+/// the place that the text meant; and normalising the target again changes nothing.
 pub fn redirect(bytes: &[u8]) {
     let Ok(back) = std::str::from_utf8(bytes) else { return };
     let target = test_api::redirect(back);
@@ -336,12 +338,13 @@ pub fn redirect(bytes: &[u8]) {
 }
 
 thread_local! {
-    /// actix's settings, which want a runtime for their clock when they are made.
+    /// actix's settings, which need a runtime for their clock when they are created.
     static ACTIX: ServiceConfig = actix_web::rt::System::new().block_on(async { ServiceConfig::default() });
 }
 
-/// What a connection takes for one request without a body, actix takes for the same: none of it is left, none is missing,
-/// nothing is to follow, and method, target and headers are those. And who has one request must not see it in a part of it.
+/// A request that the fast path's framing accepts as a single request without a body is the same to actix: nothing is
+/// left over, nothing is missing, and method, target and headers are equal. And no proper prefix of it is accepted as a
+/// request.
 pub fn head(bytes: &[u8]) {
     let Some((method, target, headers)) = test_api::whole_head(bytes) else { return };
     for end in [bytes.len() / 2, bytes.len() - 1] {
@@ -351,7 +354,7 @@ pub fn head(bytes: &[u8]) {
     let request = match codec.decode(&mut left) {
         Ok(Some(Message::Item(request))) => request,
         Ok(other) => panic!("actix waits, or reads a body: {other:?}"),
-        // It refuses what httparse lets through, but nothing that a check must be to be answered at once.
+        // actix refuses some requests that httparse accepts, but none that a check on the fast path may be.
         Err(why) => {
             let hosts = headers.iter().filter(|(name, _)| name == "host").count();
             let is_check = method == "GET" && target == "/auth/verify" && hosts == 1;

@@ -1,4 +1,5 @@
-//! Accounts: which identifiers open one, that a name is one person's, and that nobody learns which exist.
+//! Accounts and identifiers: which identifiers sign in, that an identifier belongs to one account, and that no answer
+//! reveals which accounts exist.
 
 use doorward::core::AccountStatus;
 use doorward::core::caller::Client;
@@ -102,7 +103,7 @@ fn a_name_and_a_pin_sign_in(backend: Backend) {
         let answer = post(&service, "/auth/login", &json!({ field: "cooluser1", "pin": "0000" }));
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.json()["user"]["name"], "cooluser1");
-        Tokens::set_by(&answer).assert_alive(&service);
+        Tokens::set_by(&answer).assert_valid(&service);
     }
     register(&service, "emily");
     let refused = [
@@ -165,7 +166,7 @@ fn sign_up_with_a_taken_identifier_is_a_conflict(backend: Backend) {
 }
 
 fn sign_up_of_fifty_at_once_with_one_name_succeeds_once(backend: Backend) {
-    // All may hash at once: a full queue's 503 is another promise.
+    // Every request may hash at the same time: load shedding (503) is tested elsewhere.
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("HASH_QUEUE", "64").start();
     let address = service.address();
@@ -187,7 +188,7 @@ fn count(tables: &Tables, service: &TestService, table: &str) -> i64 {
     tables.number(service, &format!("SELECT count(*) FROM {table}"))
 }
 
-/// An answer without what is new in every answer.
+/// The answer without the values that are new in every answer.
 fn bare(answer: &Response) -> (u16, Vec<(String, String)>, Value) {
     let mut body = answer.json();
     body["requestId"] = Value::Null;
@@ -223,7 +224,7 @@ fn an_unknown_identifier_gets_the_answer_of_a_wrong_secret(backend: Backend) {
     let emily = json!({ "username": "emily", "password": PASSWORD });
     for body in same {
         assert_eq!(bare(&post(&service, "/auth/login", &body)), expected, "{body}");
-        // A success between them keeps the throttle, another promise, out of this one.
+        // A successful sign-in in between resets the throttle, which is tested elsewhere.
         assert_eq!(post(&service, "/auth/login", &emily).status, 200);
     }
 }

@@ -1,5 +1,5 @@
-//! What happened stands in a table and in the log: who, which session, from where, how it ended; never a secret. Operators
-//! list and filter it, and it goes when its time is over.
+//! Audit events: each act is recorded in the table and in the log with account, session, address and outcome, and never
+//! with a secret. Operators list and filter them, and they are purged after their retention.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn every_event_is_recorded_once_with_account_and_address(backend: Backend) {
     let mut browser = register(&service, "emily");
     post(&service, "/auth/login", &json!({ "username": "emily", "password": "wrong-wrong" }));
     post(&service, "/auth/login", &json!({ "username": "nobody", "password": "wrong-wrong" }));
-    let other = Tokens::held_by(&sign_in(&service, "emily"));
+    let other = Tokens::in_jar_of(&sign_in(&service, "emily"));
     let next = Tokens::set_by(&refresh_with(&service, &other.refresh));
     Tokens::set_by(&refresh_with(&service, &next.refresh));
     assert_eq!(refresh_with(&service, &other.refresh).status, 401);
@@ -129,7 +129,7 @@ fn operator_actions_are_recorded(backend: Backend) {
     let node = place.serve(&[]);
     let session = |node: &Node| {
         let (access, _) = node.sign_in("emily", PASSWORD);
-        crate::support::parts_of(&access).1["sid"].as_str().unwrap().to_owned()
+        crate::support::decode_jwt(&access).1["sid"].as_str().unwrap().to_owned()
     };
     let one = session(&node);
     place.succeed(&["session", "revoke", &one], "");

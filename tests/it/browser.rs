@@ -1,5 +1,5 @@
-//! A real Chromium, through a real nginx with the configuration that is shipped, over TLS: what people do, with scripts and
-//! without. The browser's driver is driver.rs's, what stands between it and the service site.rs's.
+//! Browser tests: a real Chromium through a real nginx with the shipped configuration, over TLS, with scripts and
+//! without. webdriver.rs drives the browser, site.rs sets up what is between it and the service.
 
 mod cross_origin;
 mod screenshots;

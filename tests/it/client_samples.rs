@@ -1,9 +1,11 @@
-//! The samples of the five source documents, run against the real binary: only base URLs and placeholders are replaced, and
-//! what a document shows as the answer is what must come. Each stands in a file of its own in source_samples/, named by
-//! its source and its place there, its answer beside it (.json); shown.rs says on which lines it stands.
+//! Client samples: the samples of the five source documents, run against the real binary. Only base URLs and
+//! placeholders are replaced, and the answer must be like the one that the document shows. Each is in a file of its own
+//! in client_samples/, named by its source and its place there, its answer beside it (.json); shown.rs records the
+//! lines of the document.
 //!
-//! Source 000 has come down with its line breaks lost, behind whose `//` comments nothing would run: they are back. The
-//! types of source 002's TypeScript are erased, as its compiler does. Answers stand without the comments in them.
+//! The text of source 000 has lost its line breaks, without which nothing behind a `//` comment would run: they are
+//! restored. The types of source 002's TypeScript are erased, as its compiler does. Answers are without the comments in
+//! them.
 
 mod client;
 mod shown;
@@ -31,23 +33,23 @@ on_both_backends!(
 
 const ADA: &str = "ada@example.org";
 
-/// What the pages show in place of an address.
+/// What the pages show instead of an email address.
 const EMAIL: &str = "[email\x20protected]";
 const ACCESS_004: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...";
-/// Whom the answer shows; nobody has verified an address here.
+/// The account that the answer shows; no address is verified here.
 const EXAMPLES_004: [(&str, &str); 3] =
     [("12345", "\"<number>\""), (EMAIL, ADA), ("\"emailVerified\": true", "\"emailVerified\": false")];
 const FIRST_004: &str = "SecurePass123!";
 const CHANGED_004: &str = "NewSecurePass456!";
 
-/// The service with its sample accounts, where a source's clients look for it.
-struct Door {
+/// The service with its sample accounts, at the address that a source's clients use.
+struct SampleService {
     node: Node,
     place: Place,
     base: String,
 }
 
-impl Door {
+impl SampleService {
     fn open(backend: Backend, mount: &str) -> Self {
         let place = Place::on(backend);
         let node = place.serve(&["serve", "--demo"]);
@@ -66,14 +68,14 @@ fn every_sample_names_its_place_in_the_source() {
     assert_eq!(found, ORIGINS.map(|(name, _)| name));
 }
 
-/// The two cookies carry the very tokens of the body.
+/// Fails unless the two cookies contain the tokens of the body.
 fn assert_cookies_are_those_of(seen: &Seen) {
     assert_eq!(seen.cookie_names(), ["accessToken", "refreshToken"], "{seen:?}");
     assert_eq!(seen.cookie("accessToken").0, seen.text_at("/accessToken"));
     assert_eq!(seen.cookie("refreshToken").0, seen.text_at("/refreshToken"));
 }
 
-/// A cookie ends with its token, of whose life the sign-in itself may have cost some seconds.
+/// Fails unless a cookie ends with its token; the sign-in itself may have taken some seconds of it.
 fn assert_lives(seen: &Seen, cookie: &str, seconds: u64) {
     let (_, attributes) = seen.cookie(cookie);
     let age = attributes.iter().find_map(|attribute| attribute.strip_prefix("Max-Age=")?.parse::<u64>().ok());
@@ -82,7 +84,7 @@ fn assert_lives(seen: &Seen, cookie: &str, seconds: u64) {
 }
 
 fn the_fetch_samples_of_source_000_run(backend: Backend) {
-    let service = Door::open(backend, "/flat");
+    let service = SampleService::open(backend, "/flat");
     let run = |stem: &str, placeholders: Placeholders| {
         let base = ("https://dummyjson.com", service.base.as_str());
         let seen = node(&sample(&format!("{stem}.js"), &[&[base], placeholders].concat()));
@@ -104,7 +106,7 @@ fn the_fetch_samples_of_source_000_run(backend: Backend) {
 }
 
 fn the_browser_samples_of_source_001_run(backend: Backend) {
-    let service = Door::open(backend, "/store");
+    let service = SampleService::open(backend, "/store");
     let run = |stem: &str, placeholders: Placeholders| {
         let base = ("https://example.com", service.base.as_str());
         let seen = node(&sample(&format!("{stem}.js"), &[&[base], placeholders].concat()));
@@ -112,7 +114,7 @@ fn the_browser_samples_of_source_001_run(backend: Backend) {
         assert_eq!(seen.printed.trim_end(), seen.body, "the sample prints the answer");
         assert_like(&shown(&format!("{stem}.json"), &[]), &seen.json());
         assert!(seen.cookies.is_empty(), "{seen:?}");
-        assert!(service.node.believes(&seen.text_at("/access_token")));
+        assert!(service.node.accepts(&seen.text_at("/access_token")));
         seen
     };
     run("001-1-signup", &[("**********", PASSWORD)]);
@@ -122,14 +124,14 @@ fn the_browser_samples_of_source_001_run(backend: Backend) {
     assert_ne!(refreshed.text_at("/access_token"), signed_in.text_at("/access_token"));
 }
 
-/// Adds the person whom source 002 shows.
-fn add_john(service: &Door) {
+/// Adds the account that source 002 shows.
+fn add_john(service: &SampleService) {
     let names = ["--email", "john@example.org", "--username", "johndoe", "--first-name", "John", "--last-name", "Doe"];
     let rest = ["--permission", "reports:read", "--password-stdin"];
     service.place.succeed(&[&["account", "add"], &names[..], &rest].concat(), PASSWORD);
 }
 
-/// What source 002 shows as a sign-in's answer; the three numbers in it are names of answers that its page shows elsewhere.
+/// The sign-in answer of source 002; the three numbers in it are names of answers that its page shows elsewhere.
 fn shown_by_002(stem: &str) -> Value {
     let mut shown = shown(&format!("{stem}.json"), &[("123", "\"<number>\"")]);
     for status in ["400", "401", "403"] {
@@ -138,7 +140,7 @@ fn shown_by_002(stem: &str) -> Value {
     shown
 }
 
-fn curl_of_002(service: &Door, stem: &str, password: &str) -> Seen {
+fn curl_of_002(service: &SampleService, stem: &str, password: &str) -> Seen {
     let seen = bash(
         &sample(
             &format!("{stem}.sh"),
@@ -156,7 +158,7 @@ fn curl_of_002(service: &Door, stem: &str, password: &str) -> Seen {
 }
 
 fn the_curl_samples_of_source_002_run(backend: Backend) {
-    let service = Door::open(backend, "/signin");
+    let service = SampleService::open(backend, "/signin");
     add_john(&service);
     for stem in ["002-1-sign-in", "002-2-sign-in"] {
         let seen = curl_of_002(&service, stem, PASSWORD);
@@ -186,7 +188,7 @@ fn javascript(typescript: &str) -> String {
 }
 
 fn the_typescript_samples_of_source_002_run(backend: Backend) {
-    let service = Door::open(backend, "/signin");
+    let service = SampleService::open(backend, "/signin");
     let login = javascript(&sample("002-3-login.ts", &[("https://api.example.com", &service.base)]));
     let password = ("password123", PASSWORD);
     let usages = [
@@ -219,7 +221,7 @@ fn the_typescript_samples_of_source_002_run(backend: Backend) {
 }
 
 fn the_shell_samples_of_source_003_run(backend: Backend) {
-    let service = Door::open(backend, "/pin");
+    let service = SampleService::open(backend, "/pin");
     let base = ("http://127.0.0.1:9154", service.base.as_str());
     let see = "printf '%s' \"$headers\"\nprintf '%s\\n' \"$ACCESS_TOKEN\" \"$REFRESH_TOKEN\" >tokens";
     let login = bash(&format!("{}{see}", sample("003-1-login.sh", &[base])), &[]);
@@ -249,8 +251,8 @@ fn the_shell_samples_of_source_003_run(backend: Backend) {
     assert_eq!(run("003-2-refresh").status, 401, "the refresh token is revoked");
 }
 
-/// Runs a sample of source 004, which shows no refusals: any other answer must be as shown.
-fn run_004(service: &Door, stem: &str, status: u16, placeholders: Placeholders) -> Seen {
+/// Runs a sample of source 004, which shows no refusals: every other answer must be as shown.
+fn run_004(service: &SampleService, stem: &str, status: u16, placeholders: Placeholders) -> Seen {
     let base = ("http://localhost:4001", service.base.as_str());
     let seen = bash(&sample(&format!("{stem}.sh"), &[&[base], placeholders].concat()), &[]);
     assert_eq!(seen.status, status, "{stem}: {seen:?}");
@@ -264,11 +266,11 @@ fn run_004(service: &Door, stem: &str, status: u16, placeholders: Placeholders) 
     seen
 }
 
-fn register_004(service: &Door) -> Seen {
+fn register_004(service: &SampleService) -> Seen {
     run_004(service, "004-1-register", 201, &[(EMAIL, ADA)])
 }
 
-fn login_004(service: &Door) -> Seen {
+fn login_004(service: &SampleService) -> Seen {
     run_004(service, "004-2-login", 200, &[(EMAIL, ADA)])
 }
 
@@ -276,13 +278,13 @@ fn access_of(seen: &Seen) -> String {
     seen.text_at("/data/accessToken")
 }
 
-/// Asks for the current user with a token, as the source does.
-fn me_004(service: &Door, status: u16, access: &str) {
+/// Requests the current user with a token, as the source does.
+fn me_004(service: &SampleService, status: u16, access: &str) {
     run_004(service, "004-6-me", status, &[(ACCESS_004, access)]);
 }
 
 fn the_curl_samples_of_source_004_run(backend: Backend) {
-    let service = Door::open(backend, "/envelope");
+    let service = SampleService::open(backend, "/envelope");
     me_004(&service, 200, &access_of(&register_004(&service)));
     let login = login_004(&service);
     me_004(&service, 200, &access_of(&login));
@@ -299,7 +301,7 @@ fn the_curl_samples_of_source_004_run(backend: Backend) {
 }
 
 fn signing_out_as_source_004_shows_ends_what_it_says(backend: Backend) {
-    let service = Door::open(backend, "/envelope");
+    let service = SampleService::open(backend, "/envelope");
     let registered = register_004(&service);
     let login = login_004(&service);
     let example = "1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d";
@@ -316,7 +318,7 @@ fn signing_out_as_source_004_shows_ends_what_it_says(backend: Backend) {
 }
 
 fn changing_the_password_as_source_004_shows_changes_it(backend: Backend) {
-    let service = Door::open(backend, "/envelope");
+    let service = SampleService::open(backend, "/envelope");
     let registered = register_004(&service);
     let login = login_004(&service);
     run_004(&service, "004-7-change-password", 200, &[(ACCESS_004, &access_of(&login))]);

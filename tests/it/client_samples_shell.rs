@@ -1,4 +1,4 @@
-//! The shell client of source 003, its lines as they stand there but for the base URL, against the real binary.
+//! The documented shell client of source 003, unchanged but for the base URL, against the real binary.
 
 use std::process::Command;
 
@@ -30,7 +30,7 @@ const LOGOUT: &str = r#"curl -X POST http://127.0.0.1:9154/auth/logout \
 const MINUTE: &str = "60";
 const THIRTY_DAYS: &str = "2592000";
 
-/// What the client saw: bodies, and the headers where its own flags show them.
+/// The client's output: bodies, and headers where its own flags show them.
 struct Seen {
     login: String,
     tokens: Vec<String>,
@@ -117,7 +117,7 @@ fn assert_as_the_document_shows(seen: &Seen, access_lives: &str) {
 fn the_documented_shell_client_works_unchanged() {
     let place = Place::new();
     let node = place.serve(&["serve", "--demo"]);
-    // What native's ACCESS_TTL is unless told otherwise.
+    // The default ACCESS_TTL of native.
     assert_as_the_document_shows(&follow(&node, &place, ""), "900");
 }
 

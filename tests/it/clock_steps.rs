@@ -1,5 +1,5 @@
-//! A clock that is wrong for a while, by hours in either direction, with clean-ups and restarts at the wrong time: what was
-//! ended stays dead, and what lives is refused at most until the clock is right again.
+//! Clock steps: the clock is wrong by hours in either direction for a while, with purges and restarts at the wrong
+//! time. Ended sessions stay ended, and live ones are refused at most until the clock is right again.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use doorward::testing::TestService;
 use serde_json::json;
 
 use crate::support::http::{Browser, Request, Response};
-use crate::support::{Backend, PASSWORD, Tokens, code, is_believed, on_both_backends, refresh_with, register, sign_in};
+use crate::support::{Backend, PASSWORD, Tokens, code, is_accepted, on_both_backends, refresh_with, register, sign_in};
 
 on_both_backends!(
     sessions_ended_before_a_step_stay_ended,
@@ -25,7 +25,7 @@ on_both_backends!(
     beyond_a_day_an_ended_session_never_refreshes_and_without_a_purge_nothing_revives,
 );
 
-/// Steps within the day that clean-ups wait, in hours.
+/// Steps in hours, within the day by which purges lag behind.
 const STEPS: [i64; 4] = [-23, -2, 2, 23];
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -43,10 +43,10 @@ fn post_as(service: &TestService, path: &str, tokens: &Tokens) -> Response {
 }
 
 fn tokens_of(service: &TestService, username: &str) -> Tokens {
-    Tokens::held_by(&sign_in(service, username))
+    Tokens::in_jar_of(&sign_in(service, username))
 }
 
-/// A service that has an account and runs since a day and more, so that no step leads to before its beginning.
+/// A service with an account that has run for more than a day, so that no step leads to before its start.
 fn aged(backend: Backend) -> (TestService, AccountId) {
     let service = backend.service().start();
     let account = account_of(&mut register(&service, "emily"));
@@ -54,15 +54,15 @@ fn aged(backend: Backend) -> (TestService, AccountId) {
     (service, account)
 }
 
-/// What happens to a node while its clock is wrong, and after.
-fn trouble(service: &mut TestService) {
+/// A purge and a restart at the wrong time.
+fn purge_and_restart(service: &mut TestService) {
     service.core().purge().unwrap();
     service.restart();
     service.core().purge().unwrap();
     service.core().sync().unwrap();
 }
 
-/// Every way to end sessions; the tokens that are dead after all of them, in the order in which they died.
+/// Ends sessions in every way. Returns their tokens, in the order in which they were ended.
 fn end_in_every_way(service: &TestService, account: AccountId) -> Vec<(&'static str, Tokens)> {
     let mut dead = vec![];
     let out = tokens_of(service, "emily");
@@ -77,19 +77,19 @@ fn end_in_every_way(service: &TestService, account: AccountId) -> Vec<(&'static 
     dead.extend([("reuse of this", stolen), ("reuse of its parent", second), ("reuse of its grandparent", third)]);
 
     let mut browser = sign_in(service, "emily");
-    dead.push(("a sign-in in its place", Tokens::held_by(&browser)));
+    dead.push(("a sign-in in its place", Tokens::in_jar_of(&browser)));
     let body = json!({ "username": "emily", "password": PASSWORD }).to_string();
     assert_eq!(browser.post("/auth/login", &body).status, 200);
 
     let other = tokens_of(service, "emily");
     let mut password = [PASSWORD, "another-harbour-lantern"];
     for _ in 0..2 {
-        dead.push(("a change of password, itself", Tokens::held_by(&browser)));
+        dead.push(("a change of password, itself", Tokens::in_jar_of(&browser)));
         let body = json!({ "currentPassword": password[0], "newPassword": password[1] }).to_string();
         assert_eq!(browser.post("/auth/change-password", &body).status, 200);
         password.reverse();
     }
-    dead.extend([("a change of password", other), ("a logout everywhere", Tokens::held_by(&browser))]);
+    dead.extend([("a change of password", other), ("a logout everywhere", Tokens::in_jar_of(&browser))]);
     assert_eq!(browser.post_empty("/auth/logout-all").status, 200);
 
     dead.push(("a change of role", tokens_of(service, "emily")));
@@ -100,22 +100,23 @@ fn end_in_every_way(service: &TestService, account: AccountId) -> Vec<(&'static 
     dead
 }
 
-fn assert_all_dead(service: &TestService, dead: &[(&'static str, Tokens)], when: &str) {
+fn assert_all_invalid(service: &TestService, dead: &[(&'static str, Tokens)], when: &str) {
     for (end, tokens) in dead {
-        assert!(!is_believed(service, &tokens.access), "{when}, after {end}: the access token lives");
+        assert!(!is_accepted(service, &tokens.access), "{when}, after {end}: the access token lives");
         let refused = refresh_with(service, &tokens.refresh);
         assert_eq!(refused.status, 401, "{when}, after {end}: the refresh token lives");
     }
 }
 
-/// From the right time to the wrong one and back, with all that can go wrong there; the dead must be dead at every stop.
-fn assert_dead_throughout(service: &mut TestService, dead: &[(&'static str, Tokens)], right: Timestamp, hours: i64) {
+/// Steps the clock to the wrong time and back, with purge and restart at each; the ended tokens must be refused at
+/// every stage.
+fn assert_refused_throughout(service: &mut TestService, dead: &[(&'static str, Tokens)], right: Timestamp, hours: i64) {
     for (time, when) in [(shifted(right, hours), "at the wrong time"), (right.plus(MINUTE), "at the right time again")]
     {
         service.clock().set(time);
-        assert_all_dead(service, dead, &format!("{hours} h, {when}"));
-        trouble(service);
-        assert_all_dead(service, dead, &format!("{hours} h, {when}, cleaned up and restarted"));
+        assert_all_invalid(service, dead, &format!("{hours} h, {when}"));
+        purge_and_restart(service);
+        assert_all_invalid(service, dead, &format!("{hours} h, {when}, cleaned up and restarted"));
     }
 }
 
@@ -124,7 +125,7 @@ fn sessions_ended_before_a_step_stay_ended(backend: Backend) {
     for hours in STEPS {
         let right = service.clock().now();
         let dead = end_in_every_way(&service, account);
-        assert_dead_throughout(&mut service, &dead, right, hours);
+        assert_refused_throughout(&mut service, &dead, right, hours);
         service.clock().set(right.plus(Duration::from_hours(30)));
     }
 }
@@ -137,9 +138,9 @@ fn sessions_ended_during_a_step_stay_ended(backend: Backend) {
         service.clock().set(shifted(right, hours));
         let mut dead = end_in_every_way(&service, account);
         dead.extend(before.into_iter().map(|tokens| ("a logout everywhere at the wrong time", tokens)));
-        assert_dead_throughout(&mut service, &dead, right, hours);
-        // Once more by way of the wrong time: what was minted there would live there.
-        assert_dead_throughout(&mut service, &dead, right, hours);
+        assert_refused_throughout(&mut service, &dead, right, hours);
+        // Once more through the wrong time, at which tokens issued there would be valid.
+        assert_refused_throughout(&mut service, &dead, right, hours);
         service.clock().set(right.plus(Duration::from_hours(30)));
     }
 }
@@ -153,7 +154,7 @@ fn an_ended_session_of_the_wrong_time_stays_ended(backend: Backend) {
         service.clock().set(right);
         service.core().set_role(account, "ADMIN").unwrap();
         let dead = wrong.map(|tokens| ("a change of role at the right time", tokens));
-        assert_dead_throughout(&mut service, &dead, right, hours);
+        assert_refused_throughout(&mut service, &dead, right, hours);
         service.clock().set(right.plus(Duration::from_hours(30)));
     }
 }
@@ -166,18 +167,18 @@ fn a_live_session_is_unchanged_once_the_clock_is_right(backend: Backend) {
         let parent = tokens_of(&service, "emily");
         let child = Tokens::set_by(&refresh_with(&service, &parent.refresh));
         service.clock().set(shifted(right, hours));
-        trouble(&mut service);
+        purge_and_restart(&mut service);
         if hours < 0 {
-            // Tokens from the future are refused, and that costs the browser nothing.
+            // Tokens issued in the future are refused, and the browser keeps its cookies.
             let refused = refresh_with(&service, &child.refresh);
             assert_eq!(refused.status, 401, "{hours} h: {}", refused.text());
             assert!(refused.set_cookies().is_empty(), "{hours} h: the cookies stay");
         }
-        assert!(!is_believed(&service, &child.access), "{hours} h");
+        assert!(!is_accepted(&service, &child.access), "{hours} h");
         service.clock().set(right.plus(MINUTE));
-        trouble(&mut service);
-        Tokens::held_by(&browser).assert_alive(&service);
-        child.assert_alive(&service);
+        purge_and_restart(&mut service);
+        Tokens::in_jar_of(&browser).assert_valid(&service);
+        child.assert_valid(&service);
         browser.forget();
         service.clock().set(right.plus(Duration::from_hours(30)));
     }
@@ -190,15 +191,15 @@ fn a_session_used_during_a_step_continues_afterwards(backend: Backend) {
         let before = tokens_of(&service, "emily");
         service.clock().set(shifted(right, hours));
         let ahead = Tokens::set_by(&refresh_with(&service, &before.refresh));
-        assert!(is_believed(&service, &ahead.access), "{hours} h");
-        trouble(&mut service);
+        assert!(is_accepted(&service, &ahead.access), "{hours} h");
+        purge_and_restart(&mut service);
         service.clock().set(right.plus(MINUTE));
-        trouble(&mut service);
+        purge_and_restart(&mut service);
         let early = refresh_with(&service, &ahead.refresh);
         assert_eq!(early.status, 401, "{hours} h: {}", early.text());
         assert!(early.set_cookies().is_empty(), "{hours} h: the cookies stay");
         service.clock().set(shifted(right, hours));
-        ahead.assert_alive(&service);
+        ahead.assert_valid(&service);
         service.clock().set(right.plus(Duration::from_hours(60)));
     }
 }
@@ -208,10 +209,10 @@ fn a_sign_in_works_whatever_the_clock_says(backend: Backend) {
     let right = service.clock().now();
     for hours in STEPS {
         service.clock().set(shifted(right, hours));
-        trouble(&mut service);
-        tokens_of(&service, "emily").assert_alive(&service).assert_alive(&service);
+        purge_and_restart(&mut service);
+        tokens_of(&service, "emily").assert_valid(&service).assert_valid(&service);
         service.clock().set(right);
-        tokens_of(&service, "emily").assert_alive(&service).assert_alive(&service);
+        tokens_of(&service, "emily").assert_valid(&service).assert_valid(&service);
     }
 }
 
@@ -219,17 +220,17 @@ fn a_lost_refresh_answer_is_replayed_across_a_step(backend: Backend) {
     let (mut service, _) = aged(backend);
     for hours in STEPS {
         let begun = tokens_of(&service, "emily");
-        // Long ago enough that its tokens come from before the step back.
+        // Long enough that its tokens were issued before the step back.
         service.advance(Duration::from_hours(25));
         let right = service.clock().now();
         let lost = Tokens::set_by(&refresh_with(&service, &begun.refresh));
         service.clock().set(shifted(right, hours));
-        trouble(&mut service);
+        purge_and_restart(&mut service);
         assert_eq!(Tokens::set_by(&refresh_with(&service, &begun.refresh)).refresh, lost.refresh, "{hours} h");
         service.clock().set(right.plus(MINUTE));
         let again = Tokens::set_by(&refresh_with(&service, &begun.refresh));
         assert_eq!(again.refresh, lost.refresh, "{hours} h and back");
-        again.assert_alive(&service);
+        again.assert_valid(&service);
     }
 }
 
@@ -240,19 +241,20 @@ fn a_spent_token_counts_as_reuse_once_the_clock_is_right(backend: Backend) {
         service.advance(Duration::from_hours(25));
         let right = service.clock().now();
         let child = Tokens::set_by(&refresh_with(&service, &spent.refresh));
-        assert!(is_believed(&service, &child.access));
+        assert!(is_accepted(&service, &child.access));
         service.core().flush_confirmations().unwrap();
         if hours < 0 {
             service.clock().set(shifted(right, hours));
-            trouble(&mut service);
-            // The grace cannot be told from a clock before it began: the one successor, and no harm to the session.
+            purge_and_restart(&mut service);
+            // Here the grace is indistinguishable from a clock before its start: the same successor is replayed, and
+            // the session lives on.
             assert_eq!(Tokens::set_by(&refresh_with(&service, &spent.refresh)).refresh, child.refresh);
             service.clock().set(right.plus(Duration::from_secs(10)));
-            assert!(is_believed(&service, &child.access));
+            assert!(is_accepted(&service, &child.access));
         }
         service.clock().set(right.plus(MINUTE));
         assert_eq!(code(&refresh_with(&service, &spent.refresh)), "refresh_token_reused", "{hours} h");
-        child.assert_dead(&service);
+        child.assert_invalid(&service);
     }
 }
 
@@ -261,8 +263,8 @@ fn attempt(service: &TestService, password: &str) -> Response {
     Request::new("POST", "/auth/login").json(&body).send(service.address())
 }
 
-/// A service whose account is blocked at the time its clock shows.
-fn blocked(backend: Backend) -> TestService {
+/// A service whose account is throttled at the time that its clock shows.
+fn throttled_service(backend: Backend) -> TestService {
     let service = backend.service().set("THROTTLE_FREE_FAILURES", "5").start();
     register(&service, "emily");
     service.advance(Duration::from_hours(30));
@@ -273,11 +275,11 @@ fn blocked(backend: Backend) -> TestService {
 
 fn a_throttle_block_of_the_wrong_time_lasts_no_longer_than_a_wait(backend: Backend) {
     for hours in [2, 25] {
-        let mut service = blocked(backend);
+        let mut service = throttled_service(backend);
         let right = shifted(service.clock().now(), -hours);
         service.clock().set(right);
-        trouble(&mut service);
-        // The longest wait is an hour.
+        purge_and_restart(&mut service);
+        // The longest throttle wait is an hour.
         service.clock().set(right.plus(Duration::from_hours(1) + MINUTE));
         let answer = attempt(&service, PASSWORD);
         assert_eq!(answer.status, 200, "{hours} h: {}", answer.text());
@@ -286,10 +288,10 @@ fn a_throttle_block_of_the_wrong_time_lasts_no_longer_than_a_wait(backend: Backe
 
 fn a_throttle_block_outlives_a_step_that_is_undone(backend: Backend) {
     for hours in [-12, 2] {
-        let mut service = blocked(backend);
+        let mut service = throttled_service(backend);
         let right = service.clock().now();
         service.clock().set(shifted(right, hours));
-        trouble(&mut service);
+        purge_and_restart(&mut service);
         service.clock().set(right);
         assert_eq!(attempt(&service, PASSWORD).status, 429, "{hours} h");
         service.clock().set(right.plus(MINUTE));
@@ -305,18 +307,18 @@ fn beyond_a_day_an_ended_session_never_refreshes_and_without_a_purge_nothing_rev
         let live = tokens_of(&service, "emily");
         service.clock().set(shifted(right, 25));
         if cleans_up {
-            trouble(&mut service);
+            purge_and_restart(&mut service);
         } else {
             service.restart();
         }
-        assert_all_dead(&service, &dead, "25 h later");
+        assert_all_invalid(&service, &dead, "25 h later");
         service.clock().set(right.plus(MINUTE));
         service.restart();
         for (end, tokens) in &dead {
-            // The clean-up forgot which access tokens were revoked: to its clock they had all been over for a day.
-            assert!(cleans_up || !is_believed(&service, &tokens.access), "after {end}: the access token lives");
+            // The purge removed the revocations: by the wrong clock their access tokens had expired a day before.
+            assert!(cleans_up || !is_accepted(&service, &tokens.access), "after {end}: the access token lives");
             assert_eq!(refresh_with(&service, &tokens.refresh).status, 401, "after {end}: the refresh token lives");
         }
-        live.assert_alive(&service);
+        live.assert_valid(&service);
     }
 }

@@ -1,8 +1,9 @@
-//! Several nodes on one database, on good days and bad ones: what one node ended is dead on the others in time, whatever
-//! happens to the link, to the notices or to the database, and sessions survive it. The figures are printed.
+//! Cluster tests: several nodes on one database. A session that one node ended is refused by the others within the
+//! promised time, whatever happens to the link, to the notifications or to the database, and live sessions survive. The
+//! measured delays are printed.
 //!
-//! Nodes run in this process, each with its own memory, pools and background threads; `/who` on them is a check that reads
-//! memory only.
+//! Nodes run in this process, each with its own memory, pools and background threads; `/who` on them is a check that
+//! reads memory only.
 
 mod concurrent_refresh;
 mod database_outage;
@@ -23,16 +24,17 @@ use crate::support::http::{Request, Response};
 use crate::support::process::until;
 use crate::support::{PASSWORD, Tokens, is_soak, print_figure, refresh_with};
 
-/// REVOCATION_MAX_STALE of the nodes: the longest that a check may be wrong, in real time, on any machine.
+/// REVOCATION_MAX_STALE of the nodes: the longest real time for which a check may be wrong. A node refuses by itself
+/// once its cache is older, so the bound holds on a machine of any speed.
 const MAX_STALE: Duration = Duration::from_secs(2);
 
-/// How long a node may take to be right again on a machine that stalls; 5 s is the promise, and what it took is printed.
+/// How long recovery may take on a stalled machine; 5 s are promised, and the time taken is printed.
 const SOON: Duration = Duration::from_secs(30);
 
 const METRICS_TOKEN: &str = "for-the-eyes-of-the-test";
 
-/// DATABASE_TIMEOUT where the database goes away: the default in the long job, less in the ordinary run.
-fn patience() -> &'static str {
+/// DATABASE_TIMEOUT in tests with an outage: the default in the long job, less in the ordinary run.
+fn database_timeout() -> &'static str {
     if is_soak() { "2s" } else { "1s" }
 }
 
@@ -44,12 +46,12 @@ fn node(database: &str) -> Builder {
     TestService::builder().set("DATABASE_URL", database).set("METRICS_TOKEN", METRICS_TOKEN).routes(routes)
 }
 
-/// As `node`, with another node's keys.
+/// Like `node`, with the keys of another node.
 fn beside(first: &TestService, database: &str) -> Builder {
     node(database).set("KEYS_FILE", first.folder().join("doorward.keys").display().to_string())
 }
 
-/// A check that asks nobody but the node's memory, as long as that is fresh.
+/// A check answered from the node's memory, as long as that is fresh.
 fn who(node: &TestService, access: &str) -> Response {
     Request::new("GET", "/who").bearer(access).send(node.address())
 }
@@ -67,14 +69,14 @@ fn log_out(node: &TestService, session: &Tokens) -> Response {
     Request::new("POST", "/auth/logout").json(&body).send(node.address())
 }
 
-/// Logs out, which must succeed; when the answer had come.
+/// Logs out successfully; the instant at which the answer had arrived.
 fn logged_out(node: &TestService, session: &Tokens) -> Instant {
     let answer = log_out(node, session);
     assert_eq!(answer.status, 200, "{}", answer.text());
     Instant::now()
 }
 
-/// What a node shows of itself; 0 for what it does not show.
+/// A metric of the node; 0 if it is absent.
 fn metric(node: &TestService, name: &str) -> f64 {
     let shown = Request::new("GET", "/metrics").bearer(METRICS_TOKEN).send(node.address());
     assert_eq!(shown.status, 200, "{}", shown.text());
@@ -87,16 +89,16 @@ fn until_shown(node: &TestService, name: &str, fits: impl Fn(f64) -> bool) {
     until(SOON, name, || fits(metric(node, name)).then_some(()));
 }
 
-/// Checks until the token is refused; how long after `ended` the last check was sent that still believed it. One that was
-/// sent past MAX_STALE fails the test: that bound holds on a machine of any speed.
-fn prunable(node: &TestService, access: &str, ended: Instant) -> Duration {
+/// Checks until the token is refused. Returns how long after `ended` the last check was sent that still accepted it;
+/// one sent past MAX_STALE fails the test.
+fn accepted_for(node: &TestService, access: &str, ended: Instant) -> Duration {
     let mut last = Duration::ZERO;
     until(SOON, "the token to be refused", || {
         let sent = ended.elapsed();
         let answer = who(node, access);
         match answer.status {
             200 => {
-                assert!(sent <= MAX_STALE, "believed {sent:?} after its end was answered");
+                assert!(sent <= MAX_STALE, "accepted {sent:?} after its end was answered");
                 last = sent;
                 None
             }
@@ -107,7 +109,7 @@ fn prunable(node: &TestService, access: &str, ended: Instant) -> Duration {
     })
 }
 
-/// As `prunable`, of a node that may be cut off: to have no answer is right too.
+/// Like `prunable`, for a node that may be partitioned: 503 is a correct answer too.
 fn until_refused(node: &TestService, session: &Tokens, ended: Instant) -> Duration {
     let mut last = Duration::ZERO;
     loop {
@@ -117,13 +119,13 @@ fn until_refused(node: &TestService, session: &Tokens, ended: Instant) -> Durati
             assert!([401, 503].contains(&status), "{status}");
             return last;
         }
-        assert!(sent <= MAX_STALE, "believed {sent:?} after its end was answered");
+        assert!(sent <= MAX_STALE, "accepted {sent:?} after its end was answered");
         last = sent;
     }
 }
 
-/// Checks until the answer is 503; how long after `since` the last check was sent that was answered 200. A refusal in between
-/// would cost a client its session.
+/// Checks until the answer is 503. Returns how long after `since` the last check was sent that was answered 200. A 401
+/// in between would cost a client its session.
 fn unavailable(node: &TestService, alive: &Tokens, since: Instant) -> Duration {
     let mut last = Duration::ZERO;
     until(SOON, "503", || {
@@ -138,7 +140,7 @@ fn unavailable(node: &TestService, alive: &Tokens, since: Instant) -> Duration {
     })
 }
 
-/// A node without its table is unavailable, says when to come back, and takes no cookie away.
+/// A node without its table answers 503 with Retry-After and clears no cookie.
 fn assert_unavailable(answer: &Response, what: &str) {
     assert_eq!(answer.status, 503, "{what}: {}", answer.text());
     let after = answer.header("retry-after").and_then(|after| after.parse::<u32>().ok());
@@ -146,7 +148,7 @@ fn assert_unavailable(answer: &Response, what: &str) {
     assert!(answer.set_cookies().is_empty(), "{what}: cookies are left alone");
 }
 
-/// A node that cannot reach its table lives and is not ready; what needs the table says so, and a logout above all.
+/// A node that cannot reach its table is alive and not ready; requests that need the table get 503, a logout above all.
 fn assert_cut_off(node: &TestService, alive: &Tokens, to_be_ended: &Tokens) {
     let get = |path| Request::new("GET", path).send(node.address());
     let slowest = std::thread::scope(|scope| {
@@ -172,13 +174,13 @@ fn assert_cut_off(node: &TestService, alive: &Tokens, to_be_ended: &Tokens) {
     assert!(age.is_some_and(|age| u128::from(age) > MAX_STALE.as_millis()), "{age:?}");
 }
 
-/// Waits until the node is right about all of it: the living are believed, and the dead at no moment on the way. How
-/// long it took.
+/// Waits until the node answers correctly: live tokens are accepted, and ended ones at no moment on the way. Returns
+/// how long it took.
 fn recovered(node: &TestService, alive: &Tokens, dead: &[&Tokens], since: Instant) -> Duration {
     let took = until(SOON, "the node to recover", || {
         for token in dead {
             let answer = who(node, &token.access);
-            assert!([401, 503].contains(&answer.status), "a dead session is believed: {}", answer.text());
+            assert!([401, 503].contains(&answer.status), "an ended session is accepted: {}", answer.text());
         }
         let answer = who(node, &alive.access);
         assert!([200, 503].contains(&answer.status), "a live session is refused: {}", answer.text());

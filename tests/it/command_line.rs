@@ -1,5 +1,5 @@
-//! The command line, as an operator meets it: the real binary, in a folder of its own, with an environment that holds
-//! nothing but what the test sets.
+//! The command line as an operator uses it: the real binary in its own folder, with an environment of nothing but the
+//! test's variables.
 
 mod administration;
 mod doctor;

@@ -1,15 +1,15 @@
-//! The contracts of the dialects, as tables of what is sent and what must come back: conformance/<dialect>.json. This
-//! file reads, sends and compares; what is right stands in the tables alone.
+//! Contract tests of the dialects, driven by tables of requests and expected answers: conformance/<dialect>.json. This
+//! file sends and compares; the expectations are in the tables alone.
 //!
 //! A table is `{settings, shapes, cookies, scenarios: [{name, settings, rows}]}`; `<shape NAME>` stands for one of its
-//! `shapes`, and its `cookies` hold for every row to this dialect that says nothing of its own. A scenario starts a
-//! fresh service with the sample accounts. A row is `{note, advance, operator, send, expect, keep}`: `advance` ("61s")
-//! moves the clock first, `operator` (`{account, status}`) gives an account another status first.
+//! `shapes`, and its `cookies` apply to every row to this dialect that names none. A scenario starts a fresh service
+//! with the sample accounts. A row is `{note, advance, operator, send, expect, keep}`: `advance` ("61s") moves the
+//! clock first, `operator` (`{account, status}`) changes an account's status first.
 //!
-//! In every string of a row `{{name}}` is what an earlier row kept under that name, `{{name|tampered}}` the same with
-//! a changed signature, `{{x*20000}}` so many x. In the body expected, `<number>`, `<string>`, `<jwt>`, `<uuid>`,
-//! `<timestamp>`, `<timestamp-s>`, `<any>`, `<differs from T>`, `<contains T>` and `<without T>` match by kind, all
-//! else exactly; a body that is JSON must be called so.
+//! In every string of a row `{{name}}` is the value that an earlier row kept under that name, `{{name|tampered}}` the
+//! same with a changed signature, `{{x*20000}}` that many x. In the expected body `<number>`, `<string>`, `<jwt>`,
+//! `<uuid>`, `<timestamp>`, `<timestamp-s>`, `<any>`, `<differs from T>`, `<contains T>` and `<without T>` match by
+//! kind, everything else exactly; a JSON body must have the JSON media type.
 
 mod pattern;
 
@@ -26,8 +26,8 @@ use serde_json::Value;
 use crate::support::http::{Request, Response, SetCookie};
 use crate::support::{Backend, on_both_backends};
 
-/// How many scenarios run at once.
-const ABREAST: usize = 4;
+/// Scenarios that run concurrently.
+const CONCURRENT: usize = 4;
 
 on_both_backends!(
     the_flat_contract_holds,
@@ -123,7 +123,7 @@ struct Expected {
     headers: BTreeMap<String, Option<String>>,
 }
 
-/// Runs a dialect's table, and fails with every row that does not hold.
+/// Runs a dialect's table, and reports every row that fails.
 #[expect(clippy::print_stdout, reason = "how much was compared")]
 fn hold(dialect: &str, least: usize, backend: Backend) {
     let started = Instant::now();
@@ -133,14 +133,15 @@ fn hold(dialect: &str, least: usize, backend: Backend) {
     let rows = table.scenarios.iter().flat_map(|scenario| &scenario.rows);
     let count = rows.filter(|row| row["expect"]["status"].is_u64() && row["expect"].get("body").is_some()).count();
     let run = |scenario| Run::start(dialect, &table, scenario, backend).all();
-    let faults: Vec<String> = table.scenarios.chunks(ABREAST).flat_map(|chunk| abreast(chunk, run)).collect();
+    let faults: Vec<String> =
+        table.scenarios.chunks(CONCURRENT).flat_map(|chunk| run_concurrently(chunk, run)).collect();
     println!("{dialect} on {backend:?}: {count} answers compared in {:?}", started.elapsed());
     assert!(faults.is_empty(), "{} of {count} rows of {dialect} fail:\n\n{}", faults.len(), faults.join("\n"));
     assert!(count >= least, "{dialect}.json compares {count} answers, fewer than {least}");
 }
 
-/// What each scenario of a few says, all run at once: on PostgreSQL most of the time goes into new databases.
-fn abreast<'a>(scenarios: &'a [Scenario], run: impl Fn(&'a Scenario) -> Vec<String> + Sync) -> Vec<String> {
+/// The faults of each scenario, all run concurrently: on PostgreSQL most of the time is spent creating databases.
+fn run_concurrently<'a>(scenarios: &'a [Scenario], run: impl Fn(&'a Scenario) -> Vec<String> + Sync) -> Vec<String> {
     std::thread::scope(|scope| {
         let running: Vec<_> = scenarios.iter().map(|scenario| scope.spawn(|| run(scenario))).collect();
         running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
@@ -163,7 +164,7 @@ impl<'a> Run<'a> {
         Self { dialect, table, scenario, service: builder.start(), kept: BTreeMap::new() }
     }
 
-    /// Every row in order; what is wrong with each.
+    /// Runs every row in order; the faults of each.
     fn all(mut self) -> Vec<String> {
         let mut faults = vec![];
         for (index, row) in self.scenario.rows.iter().enumerate() {
@@ -191,7 +192,7 @@ impl<'a> Run<'a> {
         }
         let mut faults = row.expect.faults(&answer);
         for (name, from) in &row.keep {
-            match found_in(&answer, from) {
+            match extract(&answer, from) {
                 Some(value) => drop(self.kept.insert(name.clone(), value)),
                 None => faults.push(format!("nothing to keep at {from}")),
             }
@@ -206,7 +207,7 @@ impl<'a> Run<'a> {
         self.service.core().set_status(account.id, status).unwrap();
     }
 
-    /// The row with what earlier rows kept in its place.
+    /// The row with the values that earlier rows kept filled in.
     fn filled(&self, value: &Value) -> Result<Value, String> {
         let shape = |text: &str| self.table.shapes.get(text.strip_prefix("<shape ")?.strip_suffix('>')?);
         if let Some(shape) = value.as_str().and_then(shape) {
@@ -277,7 +278,7 @@ impl Expected {
         if let Some(expected) = &self.cookies {
             compare_cookies(expected, &cookies, &mut faults);
         }
-        // Common to all contracts: one line a name, values that every client can cut out.
+        // For every contract: one `Set-Cookie` line for each name, with values that any client can split off.
         let names: BTreeSet<&str> = cookies.iter().map(|cookie| cookie.name.as_str()).collect();
         if names.len() != cookies.len() || cookies.iter().any(|cookie| cookie.value.contains('=')) {
             faults.push("cookies: a name twice, or = in a value".to_owned());
@@ -302,7 +303,7 @@ impl Expected {
     }
 }
 
-/// The lines as a set, and each line's attributes as a set: browsers heed no order.
+/// Compares the lines as a set, and each line's attributes as a set, since their order has no meaning.
 fn compare_cookies(expected: &[String], got: &[SetCookie], faults: &mut Vec<String>) {
     let mut left: Vec<&SetCookie> = got.iter().collect();
     for line in expected {
@@ -323,8 +324,8 @@ fn is_cookie(line: &str, cookie: &SetCookie) -> bool {
     pair && expected.len() == got.len() && expected.iter().zip(got).all(|(pattern, got)| fits(pattern, got))
 }
 
-/// What `body:/pointer`, `cookie:name` or `header:name` names in an answer.
-fn found_in(answer: &Response, from: &str) -> Option<String> {
+/// The value of an answer that `body:/pointer`, `cookie:name` or `header:name` names.
+fn extract(answer: &Response, from: &str) -> Option<String> {
     let (kind, name) = from.split_once(':').unwrap_or_else(|| panic!("{from:?} names nothing to keep"));
     match kind {
         "body" => {
@@ -338,7 +339,7 @@ fn found_in(answer: &Response, from: &str) -> Option<String> {
     }
 }
 
-/// The token with another character in the middle of its last part: the signature of a JWT.
+/// The token with a changed character in the middle of its last part, which is a JWT's signature.
 fn tampered(token: &str) -> String {
     let start = token.rfind('.').map_or(0, |dot| dot + 1);
     let middle = start + (token.len() - start) / 2 + 2;

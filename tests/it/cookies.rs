@@ -1,5 +1,5 @@
-//! Session cookies: what they are called, how far they reach, that they go as they came, and how a `Cookie` header
-//! is read.
+//! Session cookies: their names, scope and attributes, that they are cleared with the attributes that they were set
+//! with, and how a `Cookie` header is parsed.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use doorward::testing::{Builder, TestService};
 use serde_json::json;
 
 use crate::support::http::{Browser, Request, Response, SetCookie};
-use crate::support::{Backend, PASSWORD, Tokens, code, end_of, is_believed, on_both_backends, register, sign_in};
+use crate::support::{Backend, PASSWORD, Tokens, code, expiry_of, is_accepted, on_both_backends, register, sign_in};
 
 on_both_backends!(
     cookies_are_set_and_cleared_with_the_same_attributes,
@@ -25,7 +25,7 @@ on_both_backends!(
     a_failed_request_clears_no_cookie,
 );
 
-/// Settings, and the cookies that they make.
+/// Settings, and the cookies that result from them.
 struct Setup {
     settings: &'static [(&'static str, &'static str)],
     access: &'static str,
@@ -95,7 +95,7 @@ fn max_age(cookie: &SetCookie) -> Option<i64> {
     Some(text.parse().expect("Max-Age is a number"))
 }
 
-/// The cookies of an answer by name: each once, free of what would break a `Cookie` header, and nothing but ours.
+/// The cookies of an answer by name: each once, without characters that would break a `Cookie` header, and no other.
 fn cookies_of(answer: &Response, setup: &Setup) -> [SetCookie; 2] {
     assert!((200..300).contains(&answer.status), "{}", answer.text());
     let cookies = answer.set_cookies();
@@ -165,19 +165,22 @@ fn a_cookie_never_outlives_its_token(backend: Backend) {
     let builder = backend.service().set("SESSION_MAX_AGE", "1h").set("REFRESH_TTL", "40m").set("ACCESS_TTL", "15m");
     let service = builder.start();
     let mut browser = register(&service, "emily");
-    let first = Tokens::held_by(&browser);
-    // Odd milliseconds, so that a rounding up of a cookie's life would show; the last steps meet the absolute end.
+    let first = Tokens::in_jar_of(&browser);
+    // Odd milliseconds, so that rounding up a cookie's lifetime would show; the last steps reach the absolute expiry.
     for step in [1_234, 10_001, 899_999, 1_499_998, 600_007, 400_501] {
         service.advance(Duration::from_millis(step));
         let answer = browser.post_empty("/auth/refresh");
         assert_eq!(answer.status, 200, "{}", answer.text());
         for cookie in answer.set_cookies() {
-            let left = end_of(&cookie.value) * 1000 - service.clock().now().as_millis();
+            let left = expiry_of(&cookie.value) * 1000 - service.clock().now().as_millis();
             let kept = max_age(&cookie).unwrap() * 1000;
             assert!(kept > 0 && kept <= left, "{}: {kept} ms kept, {left} ms left", cookie.name);
         }
     }
-    assert!(end_of(&Tokens::held_by(&browser).refresh) <= end_of(&first.refresh) + 20 * 60, "the absolute end stands");
+    assert!(
+        expiry_of(&Tokens::in_jar_of(&browser).refresh) <= expiry_of(&first.refresh) + 20 * 60,
+        "the absolute expiry is unchanged"
+    );
 }
 
 fn without_remember_me_cookies_end_with_the_browser(backend: Backend) {
@@ -203,7 +206,7 @@ fn without_remember_me_cookies_end_with_the_browser(backend: Backend) {
 
 fn two_cookie_headers_are_one_list(backend: Backend) {
     let service = backend.service().start();
-    let Tokens { access, refresh } = Tokens::held_by(&register(&service, "emily"));
+    let Tokens { access, refresh } = Tokens::in_jar_of(&register(&service, "emily"));
     let (access, refresh) = (format!("accessToken={access}"), format!("refreshToken={refresh}"));
     for (first, second) in [(&access, &refresh), (&refresh, &access)] {
         let both = |method, path| Request::new(method, path).cookie_header(first).cookie_header(second);
@@ -218,8 +221,8 @@ fn two_cookie_headers_are_one_list(backend: Backend) {
 
 fn duplicate_cookies_that_differ_are_refused(backend: Backend) {
     let service = backend.service().start();
-    let Tokens { access, refresh } = Tokens::held_by(&register(&service, "emily"));
-    let other = Tokens::held_by(&sign_in(&service, "emily"));
+    let Tokens { access, refresh } = Tokens::in_jar_of(&register(&service, "emily"));
+    let other = Tokens::in_jar_of(&sign_in(&service, "emily"));
     let rows = [
         ("GET", "/auth/me", "accessToken", &access, &other.access),
         ("POST", "/auth/refresh", "refreshToken", &refresh, &other.refresh),
@@ -242,14 +245,14 @@ fn duplicate_cookies_that_differ_are_refused(backend: Backend) {
     assert_eq!(twice.send(service.address()).status, 200, "twice the same is no doubt");
 }
 
-/// Asks who is signed in with this raw `Cookie` header.
+/// `GET /auth/me` with this raw `Cookie` header.
 fn me(service: &TestService, cookies: &[u8]) -> Response {
     Request::new("GET", "/auth/me").raw_header(b"Cookie", cookies).send(service.address())
 }
 
 fn a_malformed_foreign_cookie_does_not_affect_ours(backend: Backend) {
     let service = backend.service().start();
-    let ours = format!("accessToken={}", Tokens::held_by(&register(&service, "emily")).access);
+    let ours = format!("accessToken={}", Tokens::in_jar_of(&register(&service, "emily")).access);
     let neighbours: [&[u8]; 12] = [
         b"\xff\xfe=\xff",
         b"caf\xe9=1",
@@ -274,7 +277,7 @@ fn a_malformed_foreign_cookie_does_not_affect_ours(backend: Backend) {
 
 fn a_similar_cookie_name_is_not_ours(backend: Backend) {
     let service = backend.service().start();
-    let ours = Tokens::held_by(&register(&service, "emily")).access;
+    let ours = Tokens::in_jar_of(&register(&service, "emily")).access;
     let names: [&[u8]; 9] = [
         b"AccessToken",
         b"accesstoken",
@@ -319,7 +322,7 @@ fn a_token_in_a_cookie_is_nowhere_else_in_the_answer(backend: Backend) {
         seen.extend(["accessToken", "refreshToken"].into_iter().filter_map(|name| browser.cookie(name)));
         let mut body = answer.text();
         if path == "/auth/refresh" {
-            // The one exception: clients of the pin contract read it there.
+            // The one exception: clients of the pin contract read it in the body.
             let access = browser.cookie("accessToken").unwrap();
             assert_eq!(answer.json()["accessToken"], access.as_str());
             body = body.replace(&access, "");
@@ -332,8 +335,8 @@ fn a_token_in_a_cookie_is_nowhere_else_in_the_answer(backend: Backend) {
 
 fn a_bearer_token_overrides_the_cookie_valid_or_not(backend: Backend) {
     let service = backend.service().start();
-    let emily = Tokens::held_by(&register(&service, "emily")).access;
-    let bob = Tokens::held_by(&register(&service, "bob")).access;
+    let emily = Tokens::in_jar_of(&register(&service, "emily")).access;
+    let bob = Tokens::in_jar_of(&register(&service, "bob")).access;
     let me = |bearer: &str, cookie: &str| {
         let request = Request::new("GET", "/auth/me").bearer(bearer).cookie_header(&format!("accessToken={cookie}"));
         request.send(service.address())
@@ -348,7 +351,7 @@ fn a_bearer_token_overrides_the_cookie_valid_or_not(backend: Backend) {
 
 fn the_bearer_scheme_is_case_insensitive(backend: Backend) {
     let service = backend.service().start();
-    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let access = Tokens::in_jar_of(&register(&service, "emily")).access;
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
         let request = Request::new("GET", "/auth/me").header("Authorization", format!("{scheme} {access}"));
         assert_eq!(request.send(service.address()).status, 200, "{scheme}");
@@ -367,11 +370,11 @@ fn tokens_in_the_body_come_without_cookies(backend: Backend) {
     };
     for path in ["/auth/register", "/auth/login"] {
         let first = post(path, &emily);
-        assert!(is_believed(&service, &first.access), "{path}");
+        assert!(is_accepted(&service, &first.access), "{path}");
         let second = post("/auth/refresh", &json!({ "refreshToken": first.refresh, "tokens": "body" }));
-        assert!(is_believed(&service, &second.access), "{path}");
+        assert!(is_accepted(&service, &second.access), "{path}");
         let third = post("/auth/refresh", &json!({ "refreshToken": second.refresh }));
-        assert!(is_believed(&service, &third.access), "a client that sends it in the body reads it there");
+        assert!(is_accepted(&service, &third.access), "a client that sends it in the body reads it there");
         assert_ne!(first.refresh, second.refresh);
         assert_ne!(second.refresh, third.refresh);
     }

@@ -1,4 +1,4 @@
-//! Devices: which session a sign-in replaces, and what the list of sessions says.
+//! Device sessions: which session a sign-in replaces, and what the session list shows.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ on_both_backends!(
     a_refresh_keeps_the_device_and_updates_its_last_use,
 );
 
-/// Signs in with more than identifier and password.
+/// Signs in with more fields than identifier and password.
 fn sign_in_as(service: &TestService, username: &str, more: &Value) -> Browser {
     let mut body = json!({ "username": username, "password": PASSWORD });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -38,18 +38,18 @@ fn a_second_sign_in_of_a_device_replaces_its_session(backend: Backend) {
     let service = backend.service().start();
     register(&service, "emily");
     let phone = json!({ "deviceId": "phone-1" });
-    let parent = Tokens::held_by(&sign_in_as(&service, "emily", &phone));
+    let parent = Tokens::in_jar_of(&sign_in_as(&service, "emily", &phone));
     let first = Tokens::set_by(&crate::support::refresh_with(&service, &parent.refresh));
-    let tablet = Tokens::held_by(&sign_in_as(&service, "emily", &json!({ "deviceId": "tablet-1" })));
-    let nameless = Tokens::held_by(&sign_in(&service, "emily"));
+    let tablet = Tokens::in_jar_of(&sign_in_as(&service, "emily", &json!({ "deviceId": "tablet-1" })));
+    let nameless = Tokens::in_jar_of(&sign_in(&service, "emily"));
     let mut second = sign_in_as(&service, "emily", &phone);
-    first.assert_dead(&service);
-    parent.assert_dead(&service);
+    first.assert_invalid(&service);
+    parent.assert_invalid(&service);
     let devices: Vec<Value> = list(&mut second).into_iter().map(|session| session["deviceId"].clone()).collect();
     assert_eq!(devices.iter().filter(|id| **id == "phone-1").count(), 1, "{devices:?}");
     assert_eq!(devices.len(), 4, "the registration's, the phone's, the tablet's and the nameless: {devices:?}");
-    for tokens in [Tokens::held_by(&second), tablet, nameless] {
-        tokens.assert_alive(&service);
+    for tokens in [Tokens::in_jar_of(&second), tablet, nameless] {
+        tokens.assert_valid(&service);
     }
 }
 
@@ -58,10 +58,10 @@ fn the_same_device_of_another_account_keeps_its_session(backend: Backend) {
     register(&service, "emily");
     register(&service, "bob");
     let shared = json!({ "deviceId": "kitchen-1" });
-    let emily = Tokens::held_by(&sign_in_as(&service, "emily", &shared));
-    let bob = Tokens::held_by(&sign_in_as(&service, "bob", &shared));
-    emily.assert_alive(&service);
-    bob.assert_alive(&service);
+    let emily = Tokens::in_jar_of(&sign_in_as(&service, "emily", &shared));
+    let bob = Tokens::in_jar_of(&sign_in_as(&service, "bob", &shared));
+    emily.assert_valid(&service);
+    bob.assert_valid(&service);
 }
 
 fn a_sign_in_replaces_the_session_of_the_cookies_it_presents(backend: Backend) {
@@ -72,7 +72,7 @@ fn a_sign_in_replaces_the_session_of_the_cookies_it_presents(backend: Backend) {
     for cookies in ["both", "accessToken", "refreshToken"] {
         for (path, username, status) in entries {
             let username = if status == 201 { format!("{username}-{cookies}") } else { username.to_owned() };
-            let held = Tokens::held_by(&sign_in(&service, "emily"));
+            let held = Tokens::in_jar_of(&sign_in(&service, "emily"));
             let mut browser = Browser::new(service.address());
             for (name, value) in [("accessToken", &held.access), ("refreshToken", &held.refresh)] {
                 if [name, "both"].contains(&cookies) {
@@ -81,10 +81,10 @@ fn a_sign_in_replaces_the_session_of_the_cookies_it_presents(backend: Backend) {
             }
             let body = json!({ "username": username, "password": PASSWORD }).to_string();
             assert_eq!(browser.post(path, &body).status, status);
-            held.assert_dead(&service);
-            let now = Tokens::held_by(&browser);
+            held.assert_invalid(&service);
+            let now = Tokens::in_jar_of(&browser);
             assert!(now.access != held.access && now.refresh != held.refresh);
-            now.assert_alive(&service);
+            now.assert_valid(&service);
         }
     }
 }
@@ -92,13 +92,13 @@ fn a_sign_in_replaces_the_session_of_the_cookies_it_presents(backend: Backend) {
 fn a_refused_sign_in_ends_no_session(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
-    let phone = Tokens::held_by(&sign_in_as(&service, "emily", &json!({ "deviceId": "phone-1" })));
+    let phone = Tokens::in_jar_of(&sign_in_as(&service, "emily", &json!({ "deviceId": "phone-1" })));
     let wrong = json!({ "username": "emily", "password": "not-this-lantern", "deviceId": "phone-1" }).to_string();
     assert_eq!(browser.post("/auth/login", &wrong).status, 401);
     let taken = json!({ "username": "emily", "password": PASSWORD, "deviceId": "phone-1" }).to_string();
     assert_eq!(browser.post("/auth/register", &taken).status, 409);
-    phone.assert_alive(&service);
-    Tokens::held_by(&browser).assert_alive(&service);
+    phone.assert_valid(&service);
+    Tokens::in_jar_of(&browser).assert_valid(&service);
 }
 
 fn the_session_list_shows_the_own_live_sessions(backend: Backend) {
@@ -136,10 +136,10 @@ fn the_session_list_shows_the_own_live_sessions(backend: Backend) {
 fn the_session_list_never_shows_a_token(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
-    let other = Tokens::held_by(&sign_in(&service, "emily"));
+    let other = Tokens::in_jar_of(&sign_in(&service, "emily"));
     assert_eq!(browser.post_empty("/auth/refresh").status, 200);
     let text = browser.get("/auth/sessions").text();
-    let own = Tokens::held_by(&browser);
+    let own = Tokens::in_jar_of(&browser);
     for token in [&own.access, &own.refresh, &other.access, &other.refresh] {
         for part in token.split('.') {
             assert!(!text.contains(part), "{text}");

@@ -1,5 +1,5 @@
-//! Two cookies of ours that differ stand in the audit table, wherever they came, and nobody can fill it with them: they
-//! need no account and come as fast as checks. That they are refused is cookies.rs's.
+//! Duplicate session cookies (cookie tossing) are recorded as aggregated audit events on every route, and cannot be
+//! used to flood the table: they need no account and arrive as fast as checks. That they are refused is cookies.rs's.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ on_both_backends!(
     without_the_database_they_are_refused_as_before_and_recorded_later,
 );
 
-/// A row names requests by the browser that it is told of.
+/// The rows are found by this user agent.
 const AGENT: &str = "browser-of-a-test";
 
 fn behind_a_proxy(builder: Builder) -> TestService {
@@ -33,7 +33,7 @@ fn with_two(method: &str, path: &str, name: &str, address: &str) -> Request {
     if method == "POST" { request.json("{}") } else { request }
 }
 
-/// The rows, oldest first, unless the database is away.
+/// The rows, oldest first; `None` without the database.
 fn readable(service: &TestService) -> Option<Vec<Told>> {
     let wanted = Wanted { kind: Some("duplicate_cookie".to_owned()), ..Wanted::default() };
     let events = service.core().list_events(&wanted, 1000).ok()?;
@@ -44,12 +44,12 @@ fn told(service: &TestService) -> Vec<Told> {
     readable(service).unwrap()
 }
 
-/// The rows, once there are this many.
+/// Waits until there are this many rows, and returns them.
 fn rows(service: &TestService, number: usize) -> Vec<Told> {
     until(PATIENCE, "rows in the background", || readable(service).filter(|told| told.len() >= number))
 }
 
-/// How many requests a row speaks for.
+/// The number of requests that a row counts.
 fn counted(row: &Told) -> u64 {
     let detail = row.detail.as_deref().unwrap_or_default();
     let number = detail.split(' ').next().and_then(|word| word.parse().ok());
@@ -89,7 +89,7 @@ fn every_route_records_who_sent_them(backend: Backend) {
         assert_eq!(row.at, service.core().now());
         let text = format!("{row:?}");
         assert!(!text.contains("planted-by") && !text.contains("browsers-own"), "{text}");
-        // All together have a few rows a minute.
+        // All addresses together may write a few rows a minute.
         service.advance(Duration::from_secs(7));
     }
 }

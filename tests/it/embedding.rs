@@ -1,4 +1,4 @@
-//! Another service embeds doorward: the example as it is compiled, run as a process of its own.
+//! Embedding: the example of a service with doorward as a library, compiled and run as a process.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

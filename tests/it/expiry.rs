@@ -1,5 +1,5 @@
-//! Time: what ends by itself ends on the second, settings say when, and neither a clock set back nor a clean-up
-//! revives what was ended.
+//! Expiry of tokens and sessions: each ends at its exact second, lifetimes are settings, and neither a clock set back
+//! nor a purge revives an ended session.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use doorward::testing::TestService;
 
 use crate::support::http::{Request, Response};
 use crate::support::{
-    Backend, Tables, Tokens, code, end_of, is_believed, on_both_backends, refresh_with, register, sign_in,
+    Backend, Tables, Tokens, code, expiry_of, is_accepted, on_both_backends, refresh_with, register, sign_in,
 };
 
 on_both_backends!(
@@ -40,7 +40,7 @@ fn logout(service: &TestService, tokens: &Tokens) {
 }
 
 fn tokens_of(service: &TestService, username: &str) -> Tokens {
-    Tokens::held_by(&sign_in(service, username))
+    Tokens::in_jar_of(&sign_in(service, username))
 }
 
 fn assert_expired(answer: &Response) {
@@ -52,8 +52,8 @@ fn an_access_token_expires_at_its_exp_and_a_refresh_issues_another(backend: Back
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     for _ in 0..3 {
-        let access = Tokens::held_by(&browser).access;
-        let end = end_of(&access);
+        let access = Tokens::in_jar_of(&browser).access;
+        let end = expiry_of(&access);
         assert_eq!(end - service.clock().now().seconds(), 900, "a quarter of an hour");
         service.clock().set(Timestamp::from_millis(end * 1000 - 1));
         assert_eq!(browser.get("/auth/me").status, 200);
@@ -73,7 +73,7 @@ fn an_idle_session_expires(backend: Backend) {
         service.advance(HOUR.checked_sub(SECOND).unwrap());
         assert_eq!(browser.post_empty("/auth/refresh").status, 200, "each refresh begins the hour anew");
     }
-    let refresh = Tokens::held_by(&browser).refresh;
+    let refresh = Tokens::in_jar_of(&browser).refresh;
     service.advance(HOUR);
     let refused = browser.post_empty("/auth/refresh");
     assert_eq!(refused.status, 401, "{}", refused.text());
@@ -89,14 +89,14 @@ fn a_session_expires_absolutely_however_often_it_is_refreshed(backend: Backend) 
     for step in 1..12 {
         service.advance(10 * MINUTE);
         assert_eq!(browser.post_empty("/auth/refresh").status, 200, "after {step}0 minutes");
-        let Tokens { access, refresh } = Tokens::held_by(&browser);
-        assert!(end_of(&access) <= end && end_of(&refresh) <= end, "no token outlives its session");
+        let Tokens { access, refresh } = Tokens::in_jar_of(&browser);
+        assert!(expiry_of(&access) <= end && expiry_of(&refresh) <= end, "no token outlives its session");
         assert_eq!(browser.get("/auth/me").status, 200);
     }
     service.advance((10 * MINUTE).checked_sub(SECOND).unwrap());
     assert_eq!(browser.get("/auth/me").status, 200);
     assert_eq!(browser.post_empty("/auth/refresh").status, 200);
-    let last = Tokens::held_by(&browser);
+    let last = Tokens::in_jar_of(&browser);
     service.advance(SECOND);
     assert_eq!(me(&service, &last.access).status, 401);
     assert_eq!(browser.post_empty("/auth/refresh").status, 401);
@@ -120,9 +120,9 @@ fn lifetimes_are_settings(backend: Backend) {
         let now = service.clock().now().seconds();
         let mut browser = register(&service, "emily");
         for _ in 0..2 {
-            let tokens = Tokens::held_by(&browser);
+            let tokens = Tokens::in_jar_of(&browser);
             assert_eq!(
-                (end_of(&tokens.access) - now, end_of(&tokens.refresh) - now),
+                (expiry_of(&tokens.access) - now, expiry_of(&tokens.refresh) - now),
                 (access, refresh),
                 "{settings:?}"
             );
@@ -130,8 +130,8 @@ fn lifetimes_are_settings(backend: Backend) {
             assert_eq!(answer.json()["expiresIn"], access, "{settings:?}");
         }
         service.clock().set(Timestamp::from_millis((now + access) * 1000 - 1));
-        let last = Tokens::held_by(&browser);
-        assert!(is_believed(&service, &last.access), "{settings:?}");
+        let last = Tokens::in_jar_of(&browser);
+        assert!(is_accepted(&service, &last.access), "{settings:?}");
         service.advance(Duration::from_millis(1));
         assert_expired(&me(&service, &last.access));
         service.clock().set(Timestamp::from_seconds(now + refresh));
@@ -152,11 +152,11 @@ fn a_clock_set_back_revives_no_signed_out_session(backend: Backend) {
         logout(&service, &child);
         service.clock().set(service.clock().now().minus(back));
         for tokens in [&parent, &child] {
-            tokens.assert_dead(&service);
+            tokens.assert_invalid(&service);
         }
         service.restart();
         for tokens in [&parent, &child] {
-            tokens.assert_dead(&service);
+            tokens.assert_invalid(&service);
         }
     }
 }
@@ -165,7 +165,7 @@ fn a_purge_and_a_clock_set_back_revive_nothing(backend: Backend) {
     let mut service = backend.service().set("REFRESH_TTL", "2h").set("SESSION_MAX_AGE", "4h").start();
     register(&service, "emily");
     let start = service.clock().now();
-    // Before every end that these tokens have: of the access token, of the idle session, of the session.
+    // Before each expiry of these tokens: of the access token, of the idle session, of the session.
     for past in [15 * MINUTE, 2 * HOUR, 4 * HOUR] {
         service.clock().set(start);
         let (one, everywhere) = (tokens_of(&service, "emily"), tokens_of(&service, "emily"));
@@ -176,16 +176,16 @@ fn a_purge_and_a_clock_set_back_revive_nothing(backend: Backend) {
         service.core().purge().unwrap();
         service.clock().set(start.plus(past).minus(MINUTE));
         for tokens in [&one, &everywhere] {
-            tokens.assert_dead(&service);
+            tokens.assert_invalid(&service);
         }
         service.restart();
         for tokens in [&one, &everywhere] {
-            tokens.assert_dead(&service);
+            tokens.assert_invalid(&service);
         }
     }
 }
 
-/// How many rows a table has, after a clean-up.
+/// The rows left in a table after a purge.
 fn left(tables: &Tables, service: &TestService, table: &str) -> i64 {
     service.core().purge().unwrap();
     tables.number(service, &format!("SELECT count(*) FROM {table}"))
@@ -203,11 +203,11 @@ fn revocations_are_purged_a_day_after_the_last_token_they_concern(backend: Backe
     assert_eq!(left(&tables, &service, "revocations"), 2);
     service.clock().set(start.plus(15 * MINUTE + DAY).minus(SECOND));
     assert_eq!(left(&tables, &service, "revocations"), 2);
-    // Memory and table are bounded by the access tokens' life, not by the sessions'.
+    // Cache and table are bounded by the lifetime of access tokens, not of sessions.
     service.clock().set(start.plus(16 * MINUTE + DAY));
     assert_eq!(left(&tables, &service, "revocations"), 0);
     for tokens in [&tokens, &everywhere] {
-        tokens.assert_dead(&service);
+        tokens.assert_invalid(&service);
     }
 }
 
@@ -215,22 +215,22 @@ fn sessions_are_purged_a_day_after_their_end(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("REFRESH_TTL", "1h").set("SESSION_MAX_AGE", "2h").start();
     let start = service.clock().now();
-    let idle = Tokens::held_by(&register(&service, "emily"));
+    let idle = Tokens::in_jar_of(&register(&service, "emily"));
     let ended = tokens_of(&service, "emily");
     logout(&service, &ended);
     service.clock().set(start.plus(DAY).minus(SECOND));
     assert_eq!(left(&tables, &service, "sessions"), 2);
     service.clock().set(start.plus(HOUR + DAY).minus(SECOND));
     assert_eq!(left(&tables, &service, "sessions WHERE ended_at IS NULL"), 1, "its end is an hour later");
-    // A step back by no more than the day that clean-ups wait.
+    // A step back within the day by which purges lag behind.
     service.clock().set(start.plus(HOUR).minus(SECOND));
-    ended.assert_dead(&service);
+    ended.assert_invalid(&service);
     Tokens::set_by(&refresh_with(&service, &idle.refresh));
     service.clock().set(start.plus(2 * HOUR + DAY + SECOND));
     let alive = tokens_of(&service, "emily");
     assert_eq!(left(&tables, &service, "sessions"), 1);
-    alive.assert_alive(&service);
-    idle.assert_dead(&service);
+    alive.assert_valid(&service);
+    idle.assert_invalid(&service);
 }
 
 fn a_refreshed_session_is_never_purged(backend: Backend) {
@@ -242,25 +242,25 @@ fn a_refreshed_session_is_never_purged(backend: Backend) {
         assert_eq!(left(&tables, &service, "sessions"), 1);
         assert_eq!(browser.post_empty("/auth/refresh").status, 200);
     }
-    Tokens::held_by(&browser).assert_alive(&service);
+    Tokens::in_jar_of(&browser).assert_valid(&service);
 }
 
 fn a_restart_keeps_every_logout(backend: Backend) {
     let mut service = backend.service().start();
-    let ended = Tokens::held_by(&register(&service, "emily"));
+    let ended = Tokens::in_jar_of(&register(&service, "emily"));
     let stays = tokens_of(&service, "emily");
     logout(&service, &ended);
     for _ in 0..2 {
         service.restart();
-        ended.assert_dead(&service);
-        assert!(is_believed(&service, &stays.access), "a session survives a restart");
+        ended.assert_invalid(&service);
+        assert!(is_accepted(&service, &stays.access), "a session survives a restart");
     }
-    stays.assert_alive(&service);
+    stays.assert_valid(&service);
 }
 
 fn a_restart_revives_no_session_ended_in_another_way(backend: Backend) {
     let mut service = backend.service().start();
-    let first = Tokens::held_by(&register(&service, "emily"));
+    let first = Tokens::in_jar_of(&register(&service, "emily"));
     let everywhere = Request::new("POST", "/auth/logout-all").bearer(&first.access).send(service.address());
     assert_eq!(everywhere.status, 200);
     let stolen = tokens_of(&service, "emily");
@@ -270,7 +270,7 @@ fn a_restart_revives_no_session_ended_in_another_way(backend: Backend) {
     assert_eq!((reuse.status, code(&reuse).as_str()), (401, "refresh_token_reused"));
     service.restart();
     for tokens in [&first, &stolen, &second, &third] {
-        tokens.assert_dead(&service);
+        tokens.assert_invalid(&service);
     }
-    tokens_of(&service, "emily").assert_alive(&service);
+    tokens_of(&service, "emily").assert_valid(&service);
 }

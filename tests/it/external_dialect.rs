@@ -1,5 +1,5 @@
-//! Another wire contract is one file of routes, shapes and refusals, written here from outside the crate: core and the
-//! other dialects know nothing of it, and its sessions are sessions like all.
+//! External dialect: another wire contract as one file of routes, shapes and refusals, written outside the crate. The
+//! core and the other dialects do not know it, and its sessions are ordinary sessions.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ on_both_backends!(
     its_lifetimes_are_settings_like_the_others,
 );
 
-/// Says everything in plain words: `ACCESS REFRESH`, or `no: CODE`.
+/// Answers in plain text: `ACCESS REFRESH`, or `no: CODE`.
 const PLAIN: Dialect =
     Dialect { access_ttl: Some(Duration::from_secs(30)), ..Dialect::new("plain", "/plain", routes, refuse) };
 

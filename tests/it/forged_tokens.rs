@@ -1,5 +1,6 @@
-//! Tokens that this service did not make, or not so: each is refused alike, by header, by cookie and at refresh, and none
-//! harms the session it pretends to be of. The tests know the signing key, so that a forgery fails for one reason only.
+//! Forged tokens: every token that this service did not issue is refused in the same way, by header, by cookie and at
+//! refresh, and none harms the session that it names. The tests know the signing key, so that each forgery fails for
+//! exactly one reason.
 
 mod forge;
 
@@ -40,7 +41,7 @@ fn service(backend: Backend) -> Builder {
     backend.service().set("JWT_SECRET", KEY)
 }
 
-/// Access and refresh token of a new account's session.
+/// Access and refresh token of a new account.
 fn genuine(service: &TestService, username: &str) -> (String, String) {
     let browser = register(service, username);
     (browser.cookie("accessToken").unwrap(), browser.cookie("refreshToken").unwrap())
@@ -57,7 +58,7 @@ fn refreshed_with(service: &TestService, refresh: &str) -> [Response; 2] {
     [refresh_with(service, refresh), in_body.send(service.address())]
 }
 
-/// What is not refused as it should be, in words; empty when all is well.
+/// The faults in the refusals; empty if all are right.
 fn faults(name: &str, answers: [Response; 2]) -> Vec<String> {
     let refused = |answer: &Response| {
         let challenge = answer.header("WWW-Authenticate") == Some(INVALID_TOKEN);
@@ -80,7 +81,7 @@ fn no_forged_access_token_is_accepted(backend: Backend) {
     let forged = forgeries(&Forge::of(&access), &strings, &["gen", "epoch", "iat", "exp"]);
     let faults: Vec<String> = forged.iter().flat_map(|(name, token)| faults(name, me_with(&service, token))).collect();
     assert_none(&faults);
-    print_figure(&format!("{} kinds of forged access tokens, by header and by cookie: none believed", forged.len()));
+    print_figure(&format!("{} kinds of forged access tokens, by header and by cookie: none accepted", forged.len()));
     for answer in me_with(&service, &access) {
         assert_eq!((answer.status, answer.json()["username"].as_str()), (200, Some("emily")));
     }
@@ -93,12 +94,12 @@ fn no_forged_refresh_token_is_accepted(backend: Backend) {
     let faults: Vec<String> =
         forged.iter().flat_map(|(name, token)| faults(name, refreshed_with(&service, token))).collect();
     assert_none(&faults);
-    print_figure(&format!("{} kinds of forged refresh tokens, by cookie and in the body: none believed", forged.len()));
+    print_figure(&format!("{} kinds of forged refresh tokens, by cookie and in the body: none accepted", forged.len()));
     assert!(me_with(&service, &access).iter().all(|answer| answer.status == 200), "its session lives");
     assert!(refreshed_with(&service, &refresh).iter().all(|answer| answer.status == 200), "and refreshes");
 }
 
-/// RFC 7515 sections 4.1.2 to 4.1.5: members that name a place to fetch a key from, or bring one.
+/// RFC 7515 sections 4.1.2 to 4.1.5: members that name a URL to fetch a key from, or contain one.
 fn no_key_is_fetched_from_a_url_in_a_token(backend: Backend) {
     let service = start(backend);
     let (access, refresh) = genuine(&service, "emily");
@@ -113,9 +114,9 @@ fn no_key_is_fetched_from_a_url_in_a_token(backend: Backend) {
             assert_none(&faults(member, answers(&service, &forged)));
         }
     }
-    // What was asked for would stand in the queue of the socket by now: the answers have come.
+    // A request for the key would be in the socket's queue by now, since the answers have arrived.
     let asked = trap.accept().map(|(_, from)| from).map_err(|why| why.kind());
-    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "somebody came for a key");
+    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "the key was requested");
 }
 
 fn the_forge_is_accepted_when_it_changes_nothing(backend: Backend) {
@@ -154,7 +155,7 @@ fn access_and_refresh_tokens_are_not_interchangeable(backend: Backend) {
     assert!(me_with(&service, &access).iter().all(|answer| answer.status == 200));
 }
 
-/// Numbers that this service never writes, under its own signature.
+/// Numbers that this service never issues, under its own signature.
 const OUT_OF_BOUNDS: [(&str, i64); 11] = [
     ("exp", 0),
     ("exp", -1),
@@ -184,7 +185,7 @@ fn a_refresh_token_with_out_of_range_numbers_is_refused(backend: Backend) {
     let service = start(backend);
     let mut found = vec![];
     for (number, (claim, odd)) in OUT_OF_BOUNDS.iter().enumerate() {
-        // A session each: a generation long gone is a leak, and the end of its session.
+        // One session for each case: an old generation is reuse and ends the session.
         let (_, refresh) = genuine(&service, &format!("emily{number}"));
         let forged = Forge::of(&refresh).with(claim, &json!(odd));
         let refused = |answer: &Response| answer.status == 401 && answer.header("WWW-Authenticate").is_some();
@@ -204,7 +205,7 @@ fn a_clock_ahead_is_tolerated_up_to_the_skew(backend: Backend) {
         ("nbf", 5, (200, None)),
         ("nbf", 6, (401, Some("token_invalid"))),
         ("exp", 1, (200, None)),
-        // No hidden leeway: the second it names is over.
+        // No leeway: the token has expired at the second it names.
         ("exp", 0, (401, Some("token_expired"))),
         ("iat", 86400, (401, Some("token_invalid"))),
     ] {
@@ -229,7 +230,7 @@ fn a_token_of_another_service_is_refused(backend: Backend) {
         let (access, refresh) = genuine(&theirs, "emily");
         assert_none(&faults(setting, me_with(&ours, &access)));
         let answers = refreshed_with(&ours, &refresh);
-        // A refresh token has no audience; there it is the session that nobody here knows.
+        // A refresh token has no audience; there the session is the one that does not exist here.
         assert!(answers.iter().all(|answer| answer.status == 401), "{setting}: {answers:?}");
     }
 }
@@ -281,7 +282,7 @@ fn a_bearer_header_has_one_scheme_and_one_token(backend: Backend) {
         (format!("Token {access}"), invalid),
         (access.clone(), invalid),
     ] {
-        // A good cookie beside it rescues nothing: the header wins, good or bad.
+        // A valid cookie beside it makes no difference: the header takes precedence, valid or not.
         for cookie in ["", &format!("accessToken={access}")] {
             let request = Request::new("GET", "/auth/me").header("Authorization", &line).cookie_header(cookie);
             let answer = request.send(service.address());
@@ -314,7 +315,7 @@ fn a_cookie_contains_a_token_verbatim(backend: Backend) {
     }
 }
 
-/// What stands in a token stands in the clear, and a browser drops a cookie line of more than 4096 octets.
+/// A token's payload is readable by anyone, and browsers drop a cookie line of more than 4096 bytes.
 fn a_token_contains_no_personal_data(backend: Backend) {
     let service = service(backend).set("SIGNUP_ROLE", "R".repeat(64)).start();
     let (local, domain) = ("m".repeat(64), "d".repeat(59));
@@ -325,7 +326,7 @@ fn a_token_contains_no_personal_data(backend: Backend) {
     let registered = Request::new("POST", "/auth/register").json(&person.to_string()).send(service.address());
     assert_eq!(registered.status, 201, "{}", registered.text());
     for cookie in registered.set_cookies() {
-        assert!(cookie.line.len() < 4096, "{} octets", cookie.line.len());
+        assert!(cookie.line.len() < 4096, "{} bytes", cookie.line.len());
         let Forge { header, payload, claims, .. } = Forge::of(&cookie.value);
         for personal in ["uuuu", "mmmm", "canary", "127.0.0.1", PASSWORD] {
             assert!(!payload.contains(personal) && !header.contains(personal), "{personal}: {payload}");

@@ -1,5 +1,5 @@
-//! The check that proxies ask for each request of the apps behind them: who passes, what the app is told, and that no
-//! client can speak for the proxy. How real proxies carry it is proxies.rs's.
+//! Forward-auth checks, which a reverse proxy sends for each request to the apps behind it: which requests are allowed,
+//! what the app receives, and that no client can impersonate the proxy. Real proxies are tested in proxies.rs.
 
 mod fast_path;
 mod forward;
@@ -15,7 +15,7 @@ use doorward::testing::TestService;
 
 use crate::support::PASSWORD;
 use crate::support::http::{Request, Response};
-pub use rules::ODD;
+pub use rules::AMBIGUOUS_PATHS;
 
 /// Every identity header, in the order of the documentation.
 pub const IDENTITY: [&str; 8] = [
@@ -29,7 +29,7 @@ pub const IDENTITY: [&str; 8] = [
     "Remote-Assertion",
 ];
 
-/// What a proxy says of the request that it asks about.
+/// A check with the headers by which a proxy describes the original request.
 pub fn forwarded(path: &str, method: &str, host: &str, target: &str) -> Request {
     Request::new("GET", path)
         .header("X-Forwarded-Method", method)
@@ -38,7 +38,7 @@ pub fn forwarded(path: &str, method: &str, host: &str, target: &str) -> Request 
         .header("X-Forwarded-Uri", target)
 }
 
-/// A check by cookie, the same on a connection of its own and on one that is kept.
+/// A check by cookie, which must be answered the same on a new connection (handler) and on a kept one (fast path).
 pub fn check(service: &TestService, path: &str, access: &str) -> Response {
     let request = Request::new("GET", path).cookie_header(&format!("accessToken={access}"));
     let answer = request.send(service.address());
@@ -63,7 +63,7 @@ pub fn add_account(service: &TestService, username: &str, role: &str, permission
     core.add_account(&validated.hash(core.hasher()).unwrap(), &Client::operator()).unwrap();
 }
 
-/// The values of all identity headers; each must be there, once.
+/// The values of all identity headers, each of which must be present exactly once.
 pub fn identity(answer: &Response) -> Vec<String> {
     let value = |name: &&str| {
         let values = answer.headers_named(name);

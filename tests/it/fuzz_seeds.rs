@@ -1,18 +1,18 @@
-//! What the fuzz targets ask, asked of their seeds and of some thousand changes to each, so that it holds in every run and
-//! without a fuzzer. What a fuzzer found is a seed from then on.
+//! Fuzz targets as tests: the seeds and some thousand mutations of each run in every test run, without a fuzzer. An
+//! input that a fuzzer found becomes a seed.
 
 use std::path::Path;
 
 #[path = "../../fuzz/src/lib.rs"]
 mod properties;
 
-/// Changed copies of each seed; a fuzzer makes millions.
+/// Mutations of each seed; a fuzzer makes millions.
 const COPIES: u64 = 400;
 
-/// A small generator of numbers (Marsaglia's xorshift): the same in every run.
-struct Dice(u64);
+/// A small random number generator (Marsaglia's xorshift), the same in every run.
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn next(&mut self, below: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -21,20 +21,20 @@ impl Dice {
     }
 }
 
-/// Octets that mean something to one of the readers.
+/// Bytes with a meaning in one of the grammars.
 const TELLING: &[u8] = b";=, \t\r\n\"\\{}[]:.%\x00\x7f\x80\xff0aA-_";
 
-fn changed(seed: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
+fn changed(seed: &[u8], other: &[u8], rng: &mut Rng) -> Vec<u8> {
     let mut bytes = seed.to_vec();
-    for _ in 0..=dice.next(4) {
-        let at = dice.next(bytes.len() + 1);
-        match dice.next(5) {
-            0 => bytes.insert(at, TELLING[dice.next(TELLING.len())]),
+    for _ in 0..=rng.next(4) {
+        let at = rng.next(bytes.len() + 1);
+        match rng.next(5) {
+            0 => bytes.insert(at, TELLING[rng.next(TELLING.len())]),
             1 if at < bytes.len() => drop(bytes.remove(at)),
-            2 if at < bytes.len() => bytes[at] = TELLING[dice.next(TELLING.len())],
+            2 if at < bytes.len() => bytes[at] = TELLING[rng.next(TELLING.len())],
             3 => bytes.truncate(at),
             _ => {
-                let from = dice.next(other.len() + 1);
+                let from = rng.next(other.len() + 1);
                 bytes.splice(at..at, other[from..].iter().copied());
             }
         }
@@ -49,12 +49,12 @@ fn holds(name: &str, property: fn(&[u8])) {
     files.sort();
     let seeds: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
     assert!(seeds.len() >= 5, "{}", folder.display());
-    let mut dice = Dice(0x5eed_5eed_5eed_5eed);
+    let mut rng = Rng(0x5eed_5eed_5eed_5eed);
     for seed in &seeds {
         property(seed);
         for _ in 0..COPIES {
-            let other = &seeds[dice.next(seeds.len())];
-            property(&changed(seed, other, &mut dice));
+            let other = &seeds[rng.next(seeds.len())];
+            property(&changed(seed, other, &mut rng));
         }
     }
 }
@@ -77,11 +77,11 @@ fn the_forwarded_address_parser_agrees_with_a_reference() {
 #[test]
 fn only_tokens_of_this_service_are_accepted() {
     holds("token", properties::token);
-    // The seeds that begin with a zero are what the gate makes.
+    // Seeds that begin with a zero are tokens that the service issued.
     for kind in ["access", "refresh"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/token").join(format!("whole-{kind}"));
         let seed = std::fs::read(file).unwrap();
-        assert!(properties::is_minted(std::str::from_utf8(&seed[1..]).unwrap()), "{kind}");
+        assert!(properties::is_issued(std::str::from_utf8(&seed[1..]).unwrap()), "{kind}");
     }
 }
 

@@ -1,4 +1,5 @@
-//! What is removed at once is bounded, whatever hangs on it: a clean-up holds no writer up.
+//! Housekeeping: a purge works in bounded batches, so that it never blocks writers for long, however many rows depend
+//! on a session.
 
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ struct Waiting {
     count: i64,
 }
 
-/// Whether somebody waits for a lock in this database.
-fn somebody_waits(db: &mut Db) -> bool {
+/// Whether a backend waits for a lock in this database.
+fn is_lock_awaited(db: &mut Db) -> bool {
     let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     diesel::sql_query(query).get_result::<Waiting>(db).unwrap().count > 0
 }
@@ -33,11 +34,11 @@ fn two_nodes_purging_the_same_tokens_delete_no_session() {
     std::thread::scope(|scope| {
         store
             .write(|db| {
-                sessions::purge(db, before, PORTION)?;
-                let other = scope.spawn(|| store.write(|db| sessions::purge(db, before, PORTION)));
-                // It has looked for the same tokens, and waits for what becomes of them.
+                sessions::purge(db, before, BATCH)?;
+                let other = scope.spawn(|| store.write(|db| sessions::purge(db, before, BATCH)));
+                // It has selected the same tokens and now waits for this transaction.
                 until(Duration::from_secs(30), "the other node to wait", || {
-                    (other.is_finished() || somebody_waits(db)).then_some(())
+                    (other.is_finished() || is_lock_awaited(db)).then_some(())
                 });
                 Ok(())
             })
@@ -57,17 +58,17 @@ fn two_nodes_purging_the_same_tokens_delete_no_session() {
 
 const OWNER: AccountId = AccountId(1);
 
-/// Tokens that a session has had.
+/// Opaque tokens a session.
 const TOKENS: u64 = 25;
 
-/// Rows that may go at once.
-const PORTION: i64 = 10;
+/// Rows deleted in one batch.
+const BATCH: i64 = 10;
 
 fn digest(session: u128, token: u64) -> Vec<u8> {
     [session.to_be_bytes().as_slice(), &token.to_be_bytes()].concat()
 }
 
-/// Three sessions that are over and one that is not, each with the tokens of many refreshes.
+/// Three expired sessions and a live one, each with the tokens of many refreshes.
 fn fill(db: &mut Db) -> Result<(), Error> {
     accounts::insert(db, &account(OWNER.0, AccountStatus::Active))?;
     for number in 1..=4 {
@@ -99,8 +100,8 @@ fn a_session_with_many_tokens_is_purged_in_batches_after_its_tokens(backend: Bac
     let before = NOW.plus(HOUR * 3);
     let mut gone = 0;
     loop {
-        let some = store.write(|db| sessions::purge(db, before, PORTION)).unwrap();
-        assert!(some <= usize::try_from(PORTION).unwrap(), "{some} rows in one portion");
+        let some = store.write(|db| sessions::purge(db, before, BATCH)).unwrap();
+        assert!(some <= usize::try_from(BATCH).unwrap(), "{some} rows in one portion");
         gone += some;
         let left = |db: &mut Db| {
             for number in 1..=3 {

@@ -1,5 +1,5 @@
-//! `doorward import`, as an operator meets it, and the sign-ins of those it took in: the real binary, then HTTP. The hashes
-//! were made by Python's bcrypt, argon2-cffi, passlib, hashlib and Django 5.2.
+//! `doorward import` as an operator runs it, and the sign-ins of imported accounts. The hashes were made by Python's
+//! bcrypt, argon2-cffi, passlib, hashlib and Django 5.2.
 
 mod account_fields;
 mod flat_format;
@@ -16,7 +16,7 @@ use crate::support::{Backend, postgres};
 /// The password behind every hash of `KNOWN`.
 const PASSWORD: &str = "correct horse";
 
-/// A username, and a hash of `PASSWORD`.
+/// User names, each with a hash of `PASSWORD`.
 const KNOWN: [(&str, &str); 14] = [
     ("bcrypt-2a", "$2a$04$mFHPM7IeXN4lhvu/tHkFH.5YRKmSkf54XuCJE7s2AZulxxk0uHBD2"),
     ("bcrypt-2b", "$2b$04$mFHPM7IeXN4lhvu/tHkFH.5YRKmSkf54XuCJE7s2AZulxxk0uHBD2"),
@@ -43,16 +43,16 @@ const KNOWN: [(&str, &str); 14] = [
     ("phc-scrypt", "$scrypt$ln=6,r=4,p=3$MDEyMzQ1Njc4OWFiY2RlZg$QOtp2NimbQZA+wwgIKZuGK7BLC57zacR0W8ECBjCNSA"),
 ];
 
-/// The hash of an account that does not matter.
+/// A hash for accounts that never sign in.
 const SOME_HASH: &str = KNOWN[7].1;
 
-/// Where an import runs, and the way to its tables.
-struct House {
+/// A folder in which imports run, and its database.
+struct Workspace {
     place: Place,
     postgres: Option<String>,
 }
 
-impl House {
+impl Workspace {
     fn on(backend: Backend) -> Self {
         let place = Place::on(Backend::Sqlite).set("THROTTLE_FREE_FAILURES", "off");
         match backend {
@@ -80,14 +80,14 @@ impl House {
         self.place.run(&[&["import", file], arguments].concat())
     }
 
-    /// Imports lines that are all fit.
+    /// Imports lines that are all valid.
     fn succeed(&self, arguments: &[&str], lines: &[Value]) -> String {
         let ran = self.import(arguments, lines);
         assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
         ran.stdout
     }
 
-    /// How many accounts fulfil a condition.
+    /// The number of accounts that satisfy a condition.
     fn count(&self, condition: &str) -> i64 {
         let query = format!("SELECT count(*) FROM accounts WHERE {condition}");
         match &self.postgres {
@@ -104,7 +104,7 @@ fn number_in_sqlite(place: &Place, query: &str) -> i64 {
     select(sql::<BigInt>(&format!("({query})"))).get_result(&mut db).unwrap()
 }
 
-/// An account with a hash that does not matter.
+/// An account that never signs in.
 fn someone(username: &str) -> Value {
     json!({ "username": username, "passwordHash": SOME_HASH })
 }
@@ -117,7 +117,7 @@ fn status(node: &Node, username: &str, password: &str) -> u16 {
     login(node, username, password).status
 }
 
-/// What `GET /auth/me` shows somebody of themselves, at this mount.
+/// The answer of `GET /auth/me` at this mount.
 fn me(node: &Node, mount: &str, access: &Value) -> Value {
     let answer = node.send(&Request::new("GET", &format!("{mount}/auth/me")).bearer(access.as_str().unwrap()));
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -1,5 +1,6 @@
-//! Black-box tests: HTTP against the real server, on both backends, with a clock that tests move. One file a promise;
-//! support/ has the client, the throwaway PostgreSQL and the service under test.
+//! Integration tests: HTTP requests against the real server, on SQLite and PostgreSQL, with a clock that the tests
+//! move. Each module is named after the feature whose promises it tests, so that `cargo test NAME` runs what belongs to
+//! it; support/ holds the client, the throwaway PostgreSQL and the service under test.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

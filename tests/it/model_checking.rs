@@ -1,12 +1,14 @@
-//! The protocol of sessions and revocations, over every order of events within small bounds: what must always hold, what
-//! must sometimes happen so that the former is not empty, broken protocols that must be caught, and the known limits.
+//! Model checking of the session and revocation protocol over every order of events within small bounds: invariants,
+//! events that must be reachable so that the invariants are not vacuous, broken protocols that must be detected, and
+//! known limits.
 //!
-//! The verdict on a refresh token, the memory of revocations, its forgetting, the receipts in memory and which refusals take
-//! cookies away are the production's own functions. The statements of store/sessions.rs are mirrored as atomic steps.
+//! The decision on a refresh token, the revocation cache, its pruning, the pending confirmations and which refusals
+//! clear cookies are the production's own functions. The statements of store/sessions.rs are mirrored as atomic steps.
 //!
-//! Left out: signatures and wires (a token is its session, generation and times); how a poll reads (here it reads all that is
-//! committed, at once); the idle expiry, statuses, mounts that do not rotate or that revoke at rotation, the opaque shape,
-//! sign-ins that replace a session. A thief who is silent until its owner has the same tokens is in no protocol's sight.
+//! Left out: signatures and contracts (a token is its session, generation and times); how a poll reads (here it reads
+//! everything committed, atomically); the idle expiry, statuses, mounts that do not rotate or that revoke at rotation,
+//! the opaque shape, sign-ins that replace a session. A thief who stays silent until the owner has the same tokens
+//! cannot be detected by any protocol.
 
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use doorward::core::revocation::write::SLACK;
 use clocks::Clocks;
 use refresh_rotation::{Habit, Rotation};
 use rows::{Writing, assert_holds, broken_by};
-use session_end::{Deed, Ends};
+use session_end::{Act, SessionEnds};
 
 mod clocks;
 mod refresh_rotation;
@@ -49,17 +51,17 @@ fn reuse_is_detected_at_the_next_refresh_of_owner_or_thief() {
 
 #[test]
 fn a_session_end_is_final_on_every_node_and_in_every_race() {
-    use Deed::{Logout, LogoutEverywhere, SecretChange};
-    for (deeds, crashes) in [
+    use Act::{Logout, LogoutEverywhere, SecretChange};
+    for (acts, crashes) in [
         ([(Logout, 0), (Logout, 1)], 1),
         ([(Logout, 0), (SecretChange, 1)], 1),
         ([(LogoutEverywhere, 0), (SecretChange, 1)], 0),
         ([(LogoutEverywhere, 0), (LogoutEverywhere, 1)], 1),
     ] {
-        let ends = Ends::of(&deeds);
-        assert_holds(&format!("{deeds:?}"), &Ends { refreshes: 2, ..ends.clone() });
+        let ends = SessionEnds::of(&acts);
+        assert_holds(&format!("{acts:?}"), &SessionEnds { refreshes: 2, ..ends.clone() });
         if crashes > 0 {
-            assert_holds(&format!("{deeds:?}, a crash"), &Ends { crashes, ..ends });
+            assert_holds(&format!("{acts:?}, a crash"), &SessionEnds { crashes, ..ends });
         }
     }
 }
@@ -75,7 +77,7 @@ fn a_read_then_write_rotation_is_caught() {
     let broken = broken_by("two tabs, read-then-write", &tabs);
     assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [refresh_rotation::ONE_LIVE]);
 
-    let logout = Ends { writing: Writing::ReadThenWrite, ..Ends::of(&[(Deed::Logout, 0)]) };
+    let logout = SessionEnds { writing: Writing::ReadThenWrite, ..SessionEnds::of(&[(Act::Logout, 0)]) };
     let broken = broken_by("a logout, read-then-write", &logout);
     let way = &broken[session_end::NO_TOKENS];
     let at = |action: &session_end::Action| way.iter().position(|taken| taken == action);
@@ -83,13 +85,13 @@ fn a_read_then_write_rotation_is_caught() {
         at(&session_end::Action::Commit(0)) < at(&session_end::Action::Write),
         "the refresh wrote the ended row back: {way:?}"
     );
-    // What was written back counts as alive again, while memory rightly calls it dead.
+    // The row that was written back counts as live again, while the cache rightly calls it revoked.
     assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [session_end::LIVE, session_end::NO_TOKENS]);
 }
 
 #[test]
 fn a_grace_that_outlives_a_logout_is_caught() {
-    let logout = Ends { parents_first: true, ..Ends::of(&[(Deed::Logout, 0)]) };
+    let logout = SessionEnds { parents_first: true, ..SessionEnds::of(&[(Act::Logout, 0)]) };
     let broken = broken_by("a logout, a grace that outlives it", &logout);
     assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [session_end::NO_TOKENS]);
     let way = &broken[session_end::NO_TOKENS];
@@ -103,8 +105,8 @@ fn revocations_outlive_their_tokens_by_the_largest_clock_step() {
     assert!(broken.contains_key(clocks::FINAL), "the slack is what holds it: {broken:?}");
 }
 
-/// A limit of shared cookies: a tab that comes with what its jar held before, after another refreshed twice, looks like a thief.
-/// It takes a tab that refreshes within moments of a refresh, long before its access token has expired.
+/// A limit of shared cookies: a tab that sends an older cookie after another tab refreshed twice looks like a thief. It
+/// takes a tab that refreshes within moments of a refresh, long before its access token has expired.
 #[test]
 fn a_tab_that_refreshes_twice_quickly_can_lose_the_session() {
     let hasty = Rotation { habit: Habit::AtAnyTime, beats: 2, crashes: 0, generations: 2, ..TABS };
@@ -113,10 +115,11 @@ fn a_tab_that_refreshes_twice_quickly_can_lose_the_session() {
     assert_eq!(broken[refresh_rotation::HONEST].last(), Some(&refresh_rotation::Action::Deliver(0)));
 }
 
-/// A limit of the same kind: a change of the secret leaves its older tokens no grace, and the jar holds what came last.
+/// A limit of the same kind: a password change leaves older tokens no grace, and the cookie jar keeps what arrived
+/// last.
 #[test]
 fn a_refresh_answered_after_a_password_change_can_restore_old_cookies() {
-    let change = Ends { jar: true, ..Ends::of(&[(Deed::SecretChange, 0)]) };
+    let change = SessionEnds { jar: true, ..SessionEnds::of(&[(Act::SecretChange, 0)]) };
     let broken = broken_by("a change of the secret beside a refresh", &change);
     assert_eq!(broken.keys().copied().collect::<Vec<_>>(), [session_end::JAR]);
     assert_eq!(broken[session_end::JAR].last(), Some(&session_end::Action::Deliver));

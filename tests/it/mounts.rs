@@ -1,5 +1,5 @@
-//! What is mounted where, and what each mount says in its own shape when it is not its fault: a page of another origin, a
-//! database that is away.
+//! Mounts: which dialect is served where, and that each mount renders in its own shape the errors that are no dialect's
+//! own: a cross-site request, a database outage.
 
 use std::path::Path;
 
@@ -62,11 +62,11 @@ fn every_mount_refuses_a_cross_site_request_in_its_own_shape(backend: Backend) {
     }
 }
 
-/// Takes the database away until it is dropped.
+/// A database outage that lasts until it is dropped.
 pub enum Away {
     /// A lock that another process holds.
     Locked(SqliteConnection),
-    /// A server that refuses.
+    /// A server that refuses connections.
     Refusing(String),
 }
 

@@ -1,5 +1,5 @@
-//! Several processes on one database and one keys file, in the moments before they have heard of each other; and sessions
-//! that went through more than one mount.
+//! Several nodes on one database and one keys file, before they have received each other's changes; and sessions used
+//! through more than one mount.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::http::{Browser, Request};
 use crate::support::{
-    Backend, PASSWORD, Tables, Tokens, code, end_of, is_believed, on_both_backends, race, register, sign_in,
+    Backend, PASSWORD, Tables, Tokens, code, expiry_of, is_accepted, on_both_backends, race, register, sign_in,
 };
 
 on_both_backends!(
@@ -20,7 +20,7 @@ on_both_backends!(
     the_last_identifier_of_an_account_cannot_be_removed,
 );
 
-/// Another node on the same rows and keys.
+/// Another node on the same database and keys.
 pub fn beside(first: &TestService, tables: &Tables) -> Builder {
     let database = match tables {
         Tables::Sqlite => format!("sqlite://{}", first.folder().join("doorward.db").display()),
@@ -37,12 +37,12 @@ fn a_repeated_logout_is_answered_only_once_this_node_knows_the_first(backend: Ba
     register(&first, "emily");
     for path in ["/auth/logout", "/auth/logout-all"] {
         for round in 0..20 {
-            let tokens = Tokens::held_by(&sign_in(&first, "emily"));
+            let tokens = Tokens::in_jar_of(&sign_in(&first, "emily"));
             let body = json!({ "refreshToken": tokens.refresh }).to_string();
             for node in [&first, &second] {
                 let answer = Request::new("POST", path).json(&body).send(node.address());
                 assert_eq!(answer.status, 200, "{}", answer.text());
-                assert!(!is_believed(node, &tokens.access), "{path}, round {round}");
+                assert!(!is_accepted(node, &tokens.access), "{path}, round {round}");
             }
         }
     }
@@ -89,7 +89,7 @@ fn a_revocation_lasts_as_long_as_the_longest_token_of_any_mount(backend: Backend
     let service = builder.start();
     register(&service, "emily");
     let wish = json!({ "username": "emily", "password": PASSWORD, "expiresInMins": 43200 }).to_string();
-    let long = Tokens::held_by(&{
+    let long = Tokens::in_jar_of(&{
         let mut browser = Browser::new(service.address());
         assert_eq!(browser.post("/flat/auth/login", &wish).status, 200);
         browser
@@ -99,10 +99,10 @@ fn a_revocation_lasts_as_long_as_the_longest_token_of_any_mount(backend: Backend
     assert_eq!(refreshed.status, 200, "native's own tokens live for minutes");
     assert_eq!(Request::new("POST", "/auth/logout").json(&body).send(service.address()).status, 200);
     let until = tables.number(&service, "SELECT max(expires_at) FROM revocations");
-    assert!(until >= end_of(&long.access) * 1000, "{until}");
+    assert!(until >= expiry_of(&long.access) * 1000, "{until}");
     service.advance(Duration::from_secs(20 * 24 * 3600));
     service.core().purge().unwrap();
-    assert!(!is_believed(&service, &long.access));
+    assert!(!is_accepted(&service, &long.access));
 }
 
 fn the_last_identifier_of_an_account_cannot_be_removed(backend: Backend) {

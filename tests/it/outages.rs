@@ -1,5 +1,6 @@
-//! What clients, operators and rows see when the database is gone, hangs, is slow, is locked or has no room: no answer takes
-//! long, none is a lie, nobody loses a session, nothing is half done, and all is well by itself afterwards.
+//! Database outages: what clients, operators and rows see while the database is unreachable, hangs, is slow, is locked
+//! or has no space. No answer waits for the end of the outage, none is wrong, no session is lost, no write is half
+//! done, and the service recovers without intervention.
 
 #[cfg(target_os = "linux")]
 mod disk_full;
@@ -11,8 +12,8 @@ use std::time::Duration;
 use crate::support::http::Request;
 use crate::support::process::Place;
 use crate::support::{Backend, on_both_backends, on_postgres, on_sqlite};
-use fault_injection::{Gone, Hung, Lock, Slow};
-use scenario::Day;
+use fault_injection::{Hanging, Lock, Slow, Unreachable};
+use scenario::Scenario;
 
 on_both_backends!(
     a_database_locked_by_another_process_loses_no_session,
@@ -27,14 +28,14 @@ on_postgres!(
 );
 
 fn a_database_locked_by_another_process_loses_no_session(backend: Backend) {
-    let day = Day::begin("locked", backend);
-    let lock = Lock::take(day.database());
-    day.assert_refused_in_time();
+    let scenario = Scenario::begin("locked", backend);
+    let lock = Lock::take(scenario.database());
+    scenario.assert_writes_refused();
     lock.release();
-    day.assert_well_again();
+    scenario.assert_recovered();
 }
 
-/// A second wait would hold the thread for longer than its client is there, and blame the reads.
+/// A second wait would block the thread beyond the client's timeout, and the metric would blame the reads.
 fn a_refresh_waits_for_the_write_lock_once() {
     let place = Place::on(Backend::Sqlite).set("DATABASE_TIMEOUT", "4s").set("RUST_LOG", "info");
     let node = place.serve(&["serve", "--demo"]);
@@ -48,42 +49,42 @@ fn a_refresh_waits_for_the_write_lock_once() {
 }
 
 fn an_exhausted_pool_refuses_in_time_and_recovers(backend: Backend) {
-    let day = Day::begin_with("pool used up", backend, &[("DATABASE_CONNECTIONS", "2")]);
-    let lock = Lock::take(day.database());
-    day.assert_all_refused_in_time(60);
-    assert_eq!(day.status("GET", "/healthz"), 200);
+    let scenario = Scenario::begin_with("pool used up", backend, &[("DATABASE_CONNECTIONS", "2")]);
+    let lock = Lock::take(scenario.database());
+    scenario.assert_refreshes_refused(60);
+    assert_eq!(scenario.status("GET", "/healthz"), 200);
     lock.release();
-    day.assert_well_again();
+    scenario.assert_recovered();
 }
 
 fn an_unreachable_database_loses_no_session() {
-    let day = Day::begin("gone", Backend::Postgres);
-    let gone = Gone::take(day.database());
-    day.assert_refused_in_time();
-    gone.give_back();
-    day.assert_well_again();
+    let scenario = Scenario::begin("gone", Backend::Postgres);
+    let unreachable = Unreachable::take(scenario.database());
+    scenario.assert_writes_refused();
+    unreachable.end();
+    scenario.assert_recovered();
 }
 
 fn a_hanging_database_loses_no_session() {
-    let day = Day::begin("hung, new connections refused", Backend::Postgres);
-    let hung = Hung::stop(day.database(), false);
-    day.assert_refused_in_time();
-    hung.go_on();
-    day.assert_well_again();
+    let scenario = Scenario::begin("hung, new connections refused", Backend::Postgres);
+    let hanging = Hanging::stop(scenario.database(), false);
+    scenario.assert_writes_refused();
+    hanging.end();
+    scenario.assert_recovered();
 }
 
 fn hanging_connections_beside_working_ones_lose_no_session() {
-    let day = Day::begin("hung, new connections work", Backend::Postgres);
-    let hung = Hung::stop(day.database(), true);
-    day.assert_answers_are_right_and_in_time();
-    hung.go_on();
-    day.assert_well_again();
+    let scenario = Scenario::begin("hung, new connections work", Backend::Postgres);
+    let hanging = Hanging::stop(scenario.database(), true);
+    scenario.assert_answers_correct();
+    hanging.end();
+    scenario.assert_recovered();
 }
 
 fn a_slow_database_does_not_delay_answers() {
-    let day = Day::begin("slow", Backend::Postgres);
-    let slow = Slow::make(day.database(), Duration::from_secs(30));
-    day.assert_answers_are_right_and_in_time();
-    slow.mend();
-    day.assert_well_again();
+    let scenario = Scenario::begin("slow", Backend::Postgres);
+    let slow = Slow::make(scenario.database(), Duration::from_secs(30));
+    scenario.assert_answers_correct();
+    slow.end();
+    scenario.assert_recovered();
 }

@@ -1,5 +1,5 @@
-//! The hosted pages as a browser without scripts uses them: open a page, fill in its form, send it. How they look and what a
-//! real browser makes of them is browser.rs's.
+//! The hosted pages, used like a browser without scripts: open a page, fill in its form, send it. How they look in a
+//! real browser is tested in browser.rs.
 
 mod account;
 mod confirmed_sign_up;
@@ -15,7 +15,7 @@ use doorward::testing::TestService;
 use crate::support::http::{Browser, Request, Response};
 use crate::support::{PASSWORD, register as register_by_api};
 
-/// What stands in a form's hidden field of this name.
+/// The value of a form's hidden field.
 pub fn hidden(page: &Response, name: &str) -> Option<String> {
     let text = page.text();
     let field = text.split_once(&format!("type=\"hidden\" name=\"{name}\" value=\""))?.1;
@@ -27,7 +27,7 @@ pub fn form(path: &str, fields: &[(&str, &str)]) -> Request {
     Request::new("POST", path).body(Some("application/x-www-form-urlencoded"), body)
 }
 
-/// Sends a form as the page has it, with these fields filled in.
+/// Sends a page's form with these fields filled in.
 pub fn send(browser: &mut Browser, page: &Response, path: &str, fields: &[(&str, &str)]) -> Response {
     let (token, back) = (hidden(page, "token").unwrap_or_else(|| panic!("{}", page.text())), hidden(page, "rd"));
     let mut all = vec![("token", token.as_str())];
@@ -48,7 +48,7 @@ pub fn sign_in_by_page(browser: &mut Browser, page: &str, username: &str) -> Res
     open_and_send(browser, page, "/login", &[("identifier", username), ("password", PASSWORD), ("remember", "yes")])
 }
 
-/// A service with one account, and a browser that is signed in by the page.
+/// Signs in by the page to an account that it registers; returns the browser.
 pub fn signed_in(service: &TestService) -> Browser {
     register_by_api(service, "emily");
     let mut browser = Browser::new(service.address());
@@ -56,13 +56,13 @@ pub fn signed_in(service: &TestService) -> Browser {
     browser
 }
 
-/// Where an answer sends the browser.
+/// The redirect target of an answer.
 pub fn location(answer: &Response) -> &str {
     assert_eq!(answer.status, 303, "{}", answer.text());
     answer.header("location").unwrap_or_else(|| panic!("no Location"))
 }
 
-/// Whether the browser's session is alive.
+/// Whether the browser's session is live.
 pub fn is_signed_in(browser: &mut Browser) -> bool {
     let status = browser.get("/auth/me").status;
     assert!([200, 401].contains(&status), "{status}");

@@ -1,5 +1,5 @@
-//! A panic is one request's 500: in the shape of its dialect, and the worker answers the next ones. The dialect is a toy
-//! whose errors look like nobody else's.
+//! Panics: a panic is one request's 500 in the shape of its dialect, and the worker continues. The dialect here is a
+//! test's own, with an unmistakable error shape.
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Payload, ServiceConfig};
@@ -101,7 +101,7 @@ fn a_panicking_handler_is_a_500_in_its_dialects_shape(backend: Backend) {
 
 fn a_panic_in_the_pool_is_a_500_and_the_pool_survives(backend: Backend) {
     let service = service(backend, 2);
-    // Far more panics than the pool has threads.
+    // More panics than the pool has threads.
     for _ in 0..20 {
         assert_toy(&get(&service, "/toy/panic-in-the-pool"), 500, "internal_error");
     }
@@ -166,7 +166,7 @@ fn a_panic_outside_every_mount_is_a_500_problem(backend: Backend) {
     });
     let service = service.start();
     let before = get(&service, "/thread").text();
-    // Raw, since no answer at all is what a panic that nobody catches comes to.
+    // Sent raw: an uncaught panic would show as a closed connection without an answer.
     let request = b"GET /beside HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let answer = String::from_utf8_lossy(&exchange_raw(service.address(), request)).into_owned();
     assert_eq!(get(&service, "/thread").text(), before, "the worker lives");

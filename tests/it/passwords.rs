@@ -1,4 +1,4 @@
-//! Passwords: what a good one is, that every character of it counts, and what changing it, a role or a status ends.
+//! Passwords: the policy, that every character counts, and what a change of password, role or status ends.
 
 use doorward::core::{AccountId, AccountStatus};
 use doorward::testing::TestService;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::http::{Browser, Request, Response};
 use crate::support::{
-    Backend, PASSWORD, Tokens, code, is_believed, on_both_backends, race, refresh_with, register, sign_in,
+    Backend, PASSWORD, Tokens, code, is_accepted, on_both_backends, race, refresh_with, register, sign_in,
 };
 
 on_both_backends!(
@@ -77,25 +77,25 @@ fn an_invalid_password_change_is_refused_and_changes_nothing(backend: Backend) {
     let unasked =
         post(&service, "/auth/change-password", &json!({ "currentPassword": PASSWORD, "newPassword": OTHER }));
     assert_eq!((unasked.status, code(&unasked).as_str()), (401, "token_missing"));
-    Tokens::held_by(&browser).assert_alive(&service);
+    Tokens::in_jar_of(&browser).assert_valid(&service);
     assert_eq!(signed_in(&service, "emily-harbour", PASSWORD), 200);
 }
 
 fn a_password_change_ends_every_other_session(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
-    let others: Vec<Tokens> = (0..3).map(|_| Tokens::held_by(&sign_in(&service, "emily"))).collect();
+    let others: Vec<Tokens> = (0..3).map(|_| Tokens::in_jar_of(&sign_in(&service, "emily"))).collect();
     let renewed = Tokens::set_by(&refresh_with(&service, &others[2].refresh));
-    let stranger = Tokens::held_by(&register(&service, "bob"));
+    let stranger = Tokens::in_jar_of(&register(&service, "bob"));
     let answer = change(&mut browser, PASSWORD, OTHER);
     let new = Tokens::set_by(&answer);
     for tokens in others.iter().chain([&renewed]) {
-        tokens.assert_dead(&service);
+        tokens.assert_invalid(&service);
     }
     assert_eq!(signed_in(&service, "emily", PASSWORD), 401);
     assert_eq!(signed_in(&service, "emily", OTHER), 200);
-    new.assert_alive(&service);
-    stranger.assert_alive(&service);
+    new.assert_valid(&service);
+    stranger.assert_valid(&service);
 }
 
 fn a_password_change_ends_the_refresh_grace(backend: Backend) {
@@ -105,25 +105,25 @@ fn a_password_change_ends_the_refresh_grace(backend: Backend) {
     for child_in_use in [false, true] {
         let mut browser = Browser::new(service.address());
         browser.post("/auth/login", &json!({ "username": "emily", "password": password.0 }).to_string());
-        let old = Tokens::held_by(&browser);
+        let old = Tokens::in_jar_of(&browser);
         let new = Tokens::set_by(&change(&mut browser, password.0, password.1));
         assert_ne!(new.refresh, old.refresh);
         if child_in_use {
-            assert!(is_believed(&service, &new.access));
+            assert!(is_accepted(&service, &new.access));
         }
-        assert!(!is_believed(&service, &old.access), "the own old access token is dead");
+        assert!(!is_accepted(&service, &old.access), "the own old access token is dead");
         let refused = refresh_with(&service, &old.refresh);
         assert_eq!(refused.status, 401, "the own old refresh token was rescued: {}", refused.text());
-        // It may be a tab that asked at the same moment: it must not cost the browser its new cookies.
+        // It may come from a tab that asked at the same moment, which must not cost the browser its new cookies.
         assert!(refused.set_cookies().is_empty());
-        new.assert_alive(&service);
+        new.assert_valid(&service);
         password = (password.1, password.0);
     }
 }
 
 fn a_client_without_cookies_gets_its_new_tokens_in_the_body(backend: Backend) {
     let service = backend.service().start();
-    let old = Tokens::held_by(&register(&service, "emily"));
+    let old = Tokens::in_jar_of(&register(&service, "emily"));
     let body = json!({ "currentPassword": PASSWORD, "newPassword": OTHER }).to_string();
     let request = Request::new("POST", "/auth/change-password").bearer(&old.access).json(&body);
     let answer = request.send(service.address());
@@ -131,8 +131,8 @@ fn a_client_without_cookies_gets_its_new_tokens_in_the_body(backend: Backend) {
     let token = |name: &str| answer.json()[name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned();
     let new = Tokens { access: token("accessToken"), refresh: token("refreshToken") };
     assert!(answer.set_cookies().is_empty());
-    assert!(!is_believed(&service, &old.access));
-    new.assert_alive(&service);
+    assert!(!is_accepted(&service, &old.access));
+    new.assert_valid(&service);
 }
 
 fn after_two_concurrent_changes_exactly_one_password_works(backend: Backend) {
@@ -140,14 +140,14 @@ fn after_two_concurrent_changes_exactly_one_password_works(backend: Backend) {
     for round in 0..10 {
         let name = format!("emily{round}");
         let first = register(&service, &name);
-        // From one session, and from two.
+        // From one session, and from two sessions.
         let second = if round % 2 == 0 { first.clone() } else { sign_in(&service, &name) };
         let browsers = [first, second];
         let new = ["first-harbour-lantern", "second-harbour-lantern"];
         let answers = race(2, move |number| change(&mut browsers[number].clone(), PASSWORD, new[number]));
         let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
         assert!(statuses.contains(&200), "round {round}: {statuses:?}");
-        // The loser may be told that its session or its password is over, or to come back and hear so then.
+        // The loser may be refused for its session or its password, or be told to retry and be refused then.
         assert!(
             statuses.iter().all(|status| [200, 401, 403, 409, 503].contains(status)),
             "round {round}: {statuses:?}"
@@ -163,7 +163,7 @@ fn after_two_concurrent_changes_exactly_one_password_works(backend: Backend) {
     }
 }
 
-/// 128 octets in which no octet repeats its neighbour.
+/// 128 bytes, each different from its neighbours.
 fn longest() -> String {
     (0..128).filter_map(|at| char::from_u32(48 + at * 7 % 75)).collect()
 }
@@ -176,12 +176,12 @@ fn passwords_that_differ_in_any_byte_differ(backend: Backend) {
         for at in rows {
             let mut other = password.clone();
             other.replace_range(at - 1..at, "~");
-            assert_eq!(signed_in(&service, "emily", &other), 401, "octet {at} does not count");
+            assert_eq!(signed_in(&service, "emily", &other), 401, "byte {at} does not count");
         }
         assert_eq!(signed_in(&service, "emily", &password), 200);
     }
     for length in [71, 72, 73, 127] {
-        assert_eq!(signed_in(&service, "emily", &password[..length]), 401, "{length} octets are enough");
+        assert_eq!(signed_in(&service, "emily", &password[..length]), 401, "{length} bytes are enough");
     }
     assert_eq!(signed_in(&service, "emily", &password), 200);
 }
@@ -212,7 +212,7 @@ fn sixty_four_emoji_are_a_valid_password(backend: Backend) {
     assert_eq!(signed_in(&service, "emily", &emoji("🦞")), 401);
     assert_eq!(signed_in(&service, "emily", &emoji("")), 401);
     assert_eq!(signed_in(&service, "emily", &emoji("🦀")), 200);
-    assert_eq!(registered(&service, "bob", &"🦀".repeat(128)), 201, "characters are counted, not octets");
+    assert_eq!(registered(&service, "bob", &"🦀".repeat(128)), 201, "characters are counted, not bytes");
     assert_eq!(signed_in(&service, "bob", &"🦀".repeat(128)), 200);
 }
 
@@ -276,45 +276,45 @@ fn the_minimum_length_is_a_setting(backend: Backend) {
     assert!(backend.service().set("PASSWORD_MIN_LENGTH", "7").try_start().is_err(), "never under 8");
 }
 
-/// Fails unless every token of the list is dead, and so would be a repeated refresh.
-fn assert_all_dead(service: &TestService, tokens: &[Tokens]) {
-    tokens.iter().for_each(|tokens| tokens.assert_dead(service));
+/// Fails unless every token of the list is refused, at a replayed refresh as well.
+fn assert_all_invalid(service: &TestService, tokens: &[Tokens]) {
+    tokens.iter().for_each(|tokens| tokens.assert_invalid(service));
 }
 
 fn a_role_change_ends_every_session_immediately(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     let id = account_of(&mut browser);
-    let parent = Tokens::held_by(&sign_in(&service, "emily"));
+    let parent = Tokens::in_jar_of(&sign_in(&service, "emily"));
     let child = Tokens::set_by(&refresh_with(&service, &parent.refresh));
-    let bystander = Tokens::held_by(&register(&service, "bob"));
+    let bystander = Tokens::in_jar_of(&register(&service, "bob"));
     assert_eq!(browser.get("/auth/me").json()["role"], "USER");
     service.core().set_role(id, "ADMIN").unwrap();
-    assert_all_dead(&service, &[Tokens::held_by(&browser), parent, child]);
+    assert_all_invalid(&service, &[Tokens::in_jar_of(&browser), parent, child]);
     let mut again = sign_in(&service, "emily");
     assert_eq!(again.get("/auth/me").json()["role"], "ADMIN");
-    assert_eq!(crate::support::parts_of(&Tokens::held_by(&again).access).1["role"], "ADMIN");
-    Tokens::held_by(&again).assert_alive(&service);
-    bystander.assert_alive(&service);
+    assert_eq!(crate::support::decode_jwt(&Tokens::in_jar_of(&again).access).1["role"], "ADMIN");
+    Tokens::in_jar_of(&again).assert_valid(&service);
+    bystander.assert_valid(&service);
 }
 
 fn a_status_change_ends_every_session_immediately(backend: Backend) {
     let service = backend.service().start();
     let id = account_of(&mut register(&service, "emily"));
     for status in [AccountStatus::Inactive, AccountStatus::Locked, AccountStatus::Suspended] {
-        let parent = Tokens::held_by(&sign_in(&service, "emily"));
+        let parent = Tokens::in_jar_of(&sign_in(&service, "emily"));
         let child = Tokens::set_by(&refresh_with(&service, &parent.refresh));
         service.core().set_status(id, status).unwrap();
         let all = [parent, child];
-        assert!(all.iter().all(|tokens| !is_believed(&service, &tokens.access)), "{status:?}");
+        assert!(all.iter().all(|tokens| !is_accepted(&service, &tokens.access)), "{status:?}");
         for tokens in &all {
             let refused = refresh_with(&service, &tokens.refresh);
             assert!([401, 403].contains(&refused.status), "{status:?}: {}", refused.text());
         }
         service.core().set_status(id, AccountStatus::Active).unwrap();
-        assert_all_dead(&service, &all);
+        assert_all_invalid(&service, &all);
     }
-    Tokens::held_by(&sign_in(&service, "emily")).assert_alive(&service);
+    Tokens::in_jar_of(&sign_in(&service, "emily")).assert_valid(&service);
 }
 
 fn an_inactive_account_is_reported_only_with_the_right_password(backend: Backend) {

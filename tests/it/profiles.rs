@@ -1,4 +1,4 @@
-//! The profile: what an owner sees and may change, and what no request can set.
+//! Profiles: what an owner sees and may change, and what no request can set.
 
 use std::time::Duration;
 

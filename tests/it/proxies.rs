@@ -1,5 +1,6 @@
-//! Real proxies with the configurations that are shipped, before a real doorward and an app that says what it received:
-//! who gets through, as whom, and that nobody speaks for the proxy. What the checks decide is forward_auth.rs's.
+//! Reverse proxies (nginx, Caddy, HAProxy) with the shipped configurations, in front of a real doorward and an app that
+//! reports what it received: which requests reach the app, with which identity, and that no client can impersonate the
+//! proxy. What the checks decide is tested in forward_auth.rs.
 
 mod access_control;
 mod configurations;
@@ -16,7 +17,7 @@ use crate::support::{Backend, PASSWORD};
 use configurations::Proxy;
 use upstream_app::App;
 
-/// The host that the configurations are written for.
+/// The host name in the shipped configurations.
 const HOST: &str = "app.example.com";
 
 /// Makes each named function a test behind each proxy: `fn(Proxy)`.
@@ -56,7 +57,7 @@ macro_rules! behind_every_proxy_on_both_backends {
 }
 use behind_every_proxy_on_both_backends;
 
-/// A proxy, what it asks, and the app behind it.
+/// doorward, a proxy that checks with it, and the app behind.
 struct Site {
     service: Option<TestService>,
     proxy: Daemon,
@@ -68,7 +69,7 @@ impl Site {
         Self::with(proxy, "", |builder| builder)
     }
 
-    /// With a question of the check's own, and settings.
+    /// With a query for the check, and settings.
     fn with(proxy: Proxy, query: &str, set: impl FnOnce(Builder) -> Builder) -> Self {
         Self::on(Backend::Sqlite, proxy, query, set)
     }
@@ -99,12 +100,12 @@ impl Site {
     }
 }
 
-/// A request of this browser's to the app.
+/// A request of this browser to the app.
 fn get(browser: &mut Browser, target: &str) -> Response {
     browser.send(Request::new("GET", target).header("Host", HOST))
 }
 
-/// The headers that the app received, whose names mean this one to some reader.
+/// The received headers whose names are equal to this one for some servers.
 fn received(answer: &Response, name: &str) -> Vec<(String, String)> {
     let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
     let headers: Vec<(String, String)> = match answer.json()["headers"].clone() {

@@ -1,5 +1,5 @@
-//! Where `rd` may lead, over HTTP: every payload of the table at every page that takes one, by query and by form. The rule
-//! itself is tested beside it, in src/web/redirect/tests.rs, with the same table.
+//! Redirect targets (`rd`) over HTTP: every payload of the table at every page that takes one, by query and by form.
+//! The rule has unit tests with the same table in src/web/redirect/tests.rs.
 
 use std::collections::BTreeMap;
 
@@ -35,22 +35,22 @@ fn with(page: &str, back: &str) -> String {
     format!("{page}?rd={}", byte_serialize(back.as_bytes()).collect::<String>())
 }
 
-/// One header block, and none that a payload made.
-fn assert_sound(answer: &Response, payload: &str) {
+/// The answer has a single header block: no payload has injected another.
+fn assert_single_header_block(answer: &Response, payload: &str) {
     let odd = answer.headers.iter().find(|(name, value)| {
         value.contains("x=1") || name.contains("x=1") || (name.eq_ignore_ascii_case("location") && !value.is_ascii())
     });
     assert!(odd.is_none(), "{payload:?}: {odd:?}");
 }
 
-/// Where a signed-in browser ends up by each page that only looks at the query.
+/// The redirect targets of a signed-in browser, by each page that reads the query only.
 fn by_query(browser: &mut Browser, payload: &str) -> Vec<String> {
     let pages = ["/login", "/register", "/auth/continue"];
     let mut ends = vec![];
     for page in pages {
         browser.set_cookie("bounces", "");
         let answer = browser.get(&with(page, payload));
-        assert_sound(&answer, payload);
+        assert_single_header_block(&answer, payload);
         ends.push(location(&answer).to_owned());
     }
     ends
@@ -67,11 +67,11 @@ fn no_page_is_an_open_redirect(backend: Backend) {
         assert_eq!(location(&answer), "/login", "{payload:?}");
         for page in ["/login", "/register", "/logout"] {
             let shown = guest.get(&with(page, &payload));
-            assert_sound(&shown, &payload);
+            assert_single_header_block(&shown, &payload);
             assert!(hidden(&shown, "rd").is_none() && !shown.text().contains("rd="), "{page} {payload:?}");
             assert!(!shown.text().contains("evil"), "{page} says {payload:?} back");
         }
-        // A failed sign-in is a write, and the form is read by the same rule.
+        // A failed sign-in is a write and the form uses the same rule, so a sample is enough.
         if number % 4 != 0 {
             continue;
         }
@@ -84,7 +84,7 @@ fn no_page_is_an_open_redirect(backend: Backend) {
 fn every_page_redirects_to_allowed_targets(backend: Backend) {
     let service = service(backend);
     let mut browser = signed_in(&service);
-    // A development start knows no origin of its own.
+    // A start without PUBLIC_URL has no origin of its own.
     let allowed = payloads().allowed.into_iter().filter(|(payload, _)| !payload.contains("auth.example"));
     for (number, (payload, expected)) in allowed.enumerate() {
         assert_eq!(by_query(&mut browser, &payload), [expected.as_str(); 3], "{payload:?}");
@@ -99,7 +99,7 @@ fn every_page_redirects_to_allowed_targets(backend: Backend) {
             assert_eq!(location(&send(&mut guest, &asked, "/logout", &[])), expected);
         }
     }
-    // By the form alone, where the page was opened without.
+    // By the form alone, on a page opened without a target.
     let mut guest = Browser::new(service.address());
     for (back, expected) in [("//evil.test", "/home"), ("https://evil.test/", "/home"), ("/x", "/x")] {
         guest.forget();

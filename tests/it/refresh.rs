@@ -1,4 +1,4 @@
-//! Refresh: the same token always gets the same successor, a lost answer logs nobody out, and a stolen token ends its
+//! Refresh: a token always gets the same successor, a lost answer ends no session, and reuse of a stolen token ends its
 //! session as soon as its owner has moved on.
 
 mod replays;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::http::{Request, Response};
 use crate::support::{
-    Backend, Tokens, code, is_believed, on_both_backends, parts_of, race, refresh_with, register, sign_in,
+    Backend, Tokens, code, decode_jwt, is_accepted, on_both_backends, race, refresh_with, register, sign_in,
 };
 
 on_both_backends!(
@@ -35,8 +35,8 @@ on_both_backends!(
 
 const REUSES: &str = "SELECT count(*) FROM audit_events WHERE kind = 'refresh_reuse'";
 
-/// A grace and a moment.
-const PAST_THE_GRACE: Duration = Duration::from_millis(10_001);
+/// Just longer than the grace.
+const AFTER_GRACE: Duration = Duration::from_millis(10_001);
 
 fn refreshed(service: &TestService, token: &str) -> Tokens {
     let answer = refresh_with(service, token);
@@ -46,12 +46,12 @@ fn refreshed(service: &TestService, token: &str) -> Tokens {
 }
 
 fn generation(tokens: &Tokens) -> i64 {
-    let of = |token: &str| parts_of(token).1["gen"].as_i64().unwrap();
+    let of = |token: &str| decode_jwt(token).1["gen"].as_i64().unwrap();
     assert_eq!(of(&tokens.access), of(&tokens.refresh), "both tokens are of one generation");
     of(&tokens.refresh)
 }
 
-/// Fails unless the answer says that the token was used before, and drops the cookies.
+/// Fails unless the answer reports reuse and clears the cookies.
 fn assert_reuse(answer: &Response) {
     assert_eq!(answer.status, 401, "{}", answer.text());
     assert_eq!(code(answer), "refresh_token_reused");
@@ -62,7 +62,7 @@ fn assert_reuse(answer: &Response) {
 fn fifty_concurrent_refreshes_get_the_same_bytes_and_end_nothing(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
-    let mut tokens = Tokens::held_by(&register(&service, "emily"));
+    let mut tokens = Tokens::in_jar_of(&register(&service, "emily"));
     for round in 1..=3 {
         let request = Request::new("POST", "/auth/refresh").cookie_header(&format!("refreshToken={}", tokens.refresh));
         let address = service.address();
@@ -72,20 +72,21 @@ fn fifty_concurrent_refreshes_get_the_same_bytes_and_end_nothing(backend: Backen
         assert!(all.iter().all(|tokens| *tokens == first), "round {round}: {all:?}");
         assert_ne!(first.refresh, tokens.refresh);
         assert_eq!(generation(&first), round, "fifty refreshes are one rotation");
-        assert!(is_believed(&service, &first.access));
+        assert!(is_accepted(&service, &first.access));
         tokens = first;
     }
-    tokens.assert_alive(&service);
+    tokens.assert_valid(&service);
     assert_eq!(tables.number(&service, REUSES), 0);
 }
 
 fn tabs_that_refresh_together_stay_signed_in(backend: Backend) {
     let service = backend.service().start();
-    let mut jar = Tokens::held_by(&register(&service, "emily"));
+    let mut jar = Tokens::in_jar_of(&register(&service, "emily"));
     for round in 0..25 {
         service.advance(Duration::from_mins(14));
         let (address, token) = (service.address(), jar.refresh.clone());
-        // Some tabs use what they got at once, so that the child is confirmed while others still come with the parent.
+        // Some tabs use their tokens immediately, so that the successor is confirmed while others still send the
+        // parent.
         let answers = race(6, move |tab| {
             let cookie = format!("refreshToken={token}");
             let answer = Request::new("POST", "/auth/refresh").cookie_header(&cookie).send(address);
@@ -97,35 +98,36 @@ fn tabs_that_refresh_together_stay_signed_in(backend: Backend) {
         assert!(answers.iter().all(|answer| *answer == (answers[0].0.clone(), 200)), "round {round}: {answers:?}");
         jar = answers[0].0.clone();
     }
-    jar.assert_alive(&service);
+    jar.assert_valid(&service);
 }
 
 fn a_replay_within_the_grace_gets_the_same_bytes(backend: Backend) {
     let service = backend.service().start();
-    let first = Tokens::held_by(&register(&service, "emily"));
+    let first = Tokens::in_jar_of(&register(&service, "emily"));
     let second = refreshed(&service, &first.refresh);
     for step in [0, 1, 3_000, 4_500] {
         service.advance(Duration::from_millis(step));
         assert_eq!(refreshed(&service, &first.refresh), second, "{step} ms later");
     }
-    assert!(is_believed(&service, &second.access));
+    assert!(is_accepted(&service, &second.access));
     for step in [0, 1, 2_000] {
         service.advance(Duration::from_millis(step));
         assert_eq!(refreshed(&service, &first.refresh), second, "{step} ms later, the child in use");
     }
-    // The child may have been made long before it was used; then its access token has aged, and a younger one comes.
+    // The successor may have been issued long before its first use; its access token has then aged, and a newer one is
+    // returned.
     service.advance(Duration::from_millis(7_500));
     let late = refreshed(&service, &first.refresh);
     assert_eq!(late.refresh, second.refresh);
     assert_eq!(generation(&late), 1);
-    assert!(is_believed(&service, &late.access));
-    second.assert_alive(&service);
+    assert!(is_accepted(&service, &late.access));
+    second.assert_valid(&service);
 }
 
 fn a_lost_answer_ends_no_session(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
-    let first = Tokens::held_by(&register(&service, "emily"));
+    let first = Tokens::in_jar_of(&register(&service, "emily"));
     let lost = refreshed(&service, &first.refresh);
     for _ in 0..3 {
         service.advance(Duration::from_hours(1));
@@ -134,27 +136,27 @@ fn a_lost_answer_ends_no_session(backend: Backend) {
         assert_eq!(generation(&again), 1);
     }
     let again = refreshed(&service, &first.refresh);
-    let next = again.assert_alive(&service);
+    let next = again.assert_valid(&service);
     assert_eq!(generation(&next), 2);
-    next.assert_alive(&service);
+    next.assert_valid(&service);
     assert_eq!(tables.number(&service, REUSES), 0);
 }
 
 fn reuse_of_a_stolen_token_ends_the_session_once_its_owner_moved_on(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
-    let stolen = Tokens::held_by(&register(&service, "emily"));
-    let elsewhere = Tokens::held_by(&sign_in(&service, "emily"));
+    let stolen = Tokens::in_jar_of(&register(&service, "emily"));
+    let elsewhere = Tokens::in_jar_of(&sign_in(&service, "emily"));
     let newest = refreshed(&service, &stolen.refresh);
-    assert!(is_believed(&service, &newest.access), "the owner moves on");
-    service.advance(PAST_THE_GRACE);
+    assert!(is_accepted(&service, &newest.access), "the owner moves on");
+    service.advance(AFTER_GRACE);
     assert_eq!(tables.number(&service, REUSES), 0);
     assert_reuse(&refresh_with(&service, &stolen.refresh));
     assert_eq!(tables.number(&service, REUSES), 1);
-    newest.assert_dead(&service);
-    assert!(!is_believed(&service, &stolen.access));
+    newest.assert_invalid(&service);
+    assert!(!is_accepted(&service, &stolen.access));
     assert_eq!(refresh_with(&service, &stolen.refresh).status, 401, "no second chance");
-    elsewhere.assert_alive(&service);
+    elsewhere.assert_valid(&service);
 }
 
 fn reuse_by_the_owner_ends_the_session_of_a_thief_who_came_first(backend: Backend) {
@@ -166,24 +168,24 @@ fn reuse_by_the_owner_ends_the_session_of_a_thief_who_came_first(backend: Backen
     assert_eq!(thief.get("/auth/me").status, 200);
     service.advance(Duration::from_mins(10));
     assert_eq!(thief.post_empty("/auth/refresh").status, 200);
-    let taken = Tokens::held_by(&thief);
-    assert!(is_believed(&service, &taken.access));
+    let taken = Tokens::in_jar_of(&thief);
+    assert!(is_accepted(&service, &taken.access));
     assert_reuse(&owner.post_empty("/auth/refresh"));
     assert_eq!(owner.cookie("refreshToken"), None);
-    taken.assert_dead(&service);
+    taken.assert_invalid(&service);
     assert_eq!(thief.post_empty("/auth/refresh").status, 401);
     assert_eq!(tables.number(&service, REUSES), 1);
 }
 
 fn the_grace_starts_at_the_first_use_of_the_successor(backend: Backend) {
     let service = backend.service().start();
-    let first = Tokens::held_by(&register(&service, "emily"));
+    let first = Tokens::in_jar_of(&register(&service, "emily"));
     refreshed(&service, &first.refresh);
     service.advance(Duration::from_mins(30));
     let child = refreshed(&service, &first.refresh);
-    assert!(is_believed(&service, &child.access), "confirmed now, half an hour after it was made");
+    assert!(is_accepted(&service, &child.access), "confirmed now, half an hour after it was made");
     service.advance(Duration::from_secs(5));
-    assert!(is_believed(&service, &child.access), "a second use begins nothing anew");
+    assert!(is_accepted(&service, &child.access), "a second use begins nothing anew");
     service.advance(Duration::from_millis(4_999));
     assert_eq!(refreshed(&service, &first.refresh).refresh, child.refresh);
     service.advance(Duration::from_millis(2));
@@ -192,9 +194,9 @@ fn the_grace_starts_at_the_first_use_of_the_successor(backend: Backend) {
 
 fn the_grace_is_a_setting(backend: Backend) {
     let service = backend.service().set("REFRESH_GRACE", "2s").start();
-    let first = Tokens::held_by(&register(&service, "emily"));
+    let first = Tokens::in_jar_of(&register(&service, "emily"));
     let child = refreshed(&service, &first.refresh);
-    assert!(is_believed(&service, &child.access));
+    assert!(is_accepted(&service, &child.access));
     service.advance(Duration::from_millis(1_999));
     assert_eq!(refreshed(&service, &first.refresh), child);
     service.advance(Duration::from_millis(2));
@@ -216,38 +218,38 @@ fn a_successor_is_confirmed_by_any_use_of_its_tokens(backend: Backend) {
         ("refresh", |service, child| refresh_with(service, &child.refresh).status),
     ];
     for (name, use_child) in uses {
-        let first = Tokens::held_by(&sign_in(&service, "emily"));
+        let first = Tokens::in_jar_of(&sign_in(&service, "emily"));
         let child = refreshed(&service, &first.refresh);
         assert_eq!(use_child(&service, &child), 200, "{name}");
-        service.advance(PAST_THE_GRACE);
+        service.advance(AFTER_GRACE);
         assert_reuse(&refresh_with(&service, &first.refresh));
-        child.assert_dead(&service);
+        child.assert_invalid(&service);
     }
 }
 
 fn delivery_confirmations_survive_a_restart(backend: Backend) {
     let mut service = backend.service().start();
-    let first = Tokens::held_by(&register(&service, "emily"));
+    let first = Tokens::in_jar_of(&register(&service, "emily"));
     let child = refreshed(&service, &first.refresh);
-    assert!(is_believed(&service, &child.access));
+    assert!(is_accepted(&service, &child.access));
     service.core().flush_confirmations().unwrap();
     service.restart();
-    service.advance(PAST_THE_GRACE);
+    service.advance(AFTER_GRACE);
     assert_reuse(&refresh_with(&service, &first.refresh));
-    child.assert_dead(&service);
+    child.assert_invalid(&service);
 }
 
 fn reuse_of_an_older_generation_ends_the_session_without_grace(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
-    let first = Tokens::held_by(&register(&service, "emily"));
+    let first = Tokens::in_jar_of(&register(&service, "emily"));
     let second = refreshed(&service, &first.refresh);
     let third = refreshed(&service, &second.refresh);
     assert_reuse(&refresh_with(&service, &first.refresh));
-    third.assert_dead(&service);
-    second.assert_dead(&service);
+    third.assert_invalid(&service);
+    second.assert_invalid(&service);
     assert_eq!(tables.number(&service, REUSES), 1);
-    // A client that sends it in the body has no cookies that could be its own.
+    // A client that sends it in the body has no session cookies.
     let body = json!({ "refreshToken": first.refresh }).to_string();
     let in_body = Request::new("POST", "/auth/refresh").json(&body).send(service.address());
     assert_eq!(in_body.status, 401, "{}", in_body.text());
@@ -256,8 +258,8 @@ fn reuse_of_an_older_generation_ends_the_session_without_grace(backend: Backend)
 
 fn a_token_in_the_body_overrides_the_cookie(backend: Backend) {
     let service = backend.service().start();
-    let emily = Tokens::held_by(&register(&service, "emily"));
-    let bob = Tokens::held_by(&register(&service, "bob"));
+    let emily = Tokens::in_jar_of(&register(&service, "emily"));
+    let bob = Tokens::in_jar_of(&register(&service, "bob"));
     let both = |body: &str, cookie: &Tokens| {
         let request = Request::new("POST", "/auth/refresh").json(&json!({ "refreshToken": body }).to_string());
         request.cookie_header(&format!("refreshToken={}", cookie.refresh)).send(service.address())
@@ -277,7 +279,7 @@ fn a_token_in_the_body_overrides_the_cookie(backend: Backend) {
 
 fn neither_token_is_accepted_in_place_of_the_other(backend: Backend) {
     let service = backend.service().start();
-    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let tokens = Tokens::in_jar_of(&register(&service, "emily"));
     let access_cookie = format!("accessToken={}", tokens.refresh);
     let body = json!({ "refreshToken": tokens.access }).to_string();
     let refused = [
@@ -293,12 +295,12 @@ fn neither_token_is_accepted_in_place_of_the_other(backend: Backend) {
         assert_eq!(answer.header("www-authenticate").map(|value| value.starts_with("Bearer")), Some(true));
         assert!(answer.set_cookies().is_empty());
     }
-    tokens.assert_alive(&service);
+    tokens.assert_valid(&service);
 }
 
 fn a_replay_after_a_restart_gets_the_same_bytes(backend: Backend) {
     let mut service = backend.service().start();
-    let first = Tokens::held_by(&register(&service, "emily"));
+    let first = Tokens::in_jar_of(&register(&service, "emily"));
     let second = refreshed(&service, &first.refresh);
     service.restart();
     assert_eq!(refreshed(&service, &first.refresh), second);
@@ -307,43 +309,43 @@ fn a_replay_after_a_restart_gets_the_same_bytes(backend: Backend) {
     assert_eq!(refreshed(&service, &first.refresh).refresh, second.refresh);
     let third = refreshed(&service, &second.refresh);
     service.restart();
-    third.assert_alive(&service);
+    third.assert_valid(&service);
     assert_reuse(&refresh_with(&service, &first.refresh));
 }
 
 fn a_signing_key_rotation_ends_no_session(backend: Backend) {
     let service = backend.service().start();
-    let old = Tokens::held_by(&register(&service, "emily"));
-    let parent = Tokens::held_by(&sign_in(&service, "emily"));
+    let old = Tokens::in_jar_of(&register(&service, "emily"));
+    let parent = Tokens::in_jar_of(&sign_in(&service, "emily"));
     let child = refreshed(&service, &parent.refresh);
-    let kid = |token: &str| parts_of(token).0["kid"].as_str().unwrap().to_owned();
+    let kid = |token: &str| decode_jwt(token).0["kid"].as_str().unwrap().to_owned();
     for _ in 0..2 {
         let key = service.core().rotate_signing_key(None).unwrap().id;
         service.core().sync().unwrap();
-        // A new key signs once every node has had time to read it.
+        // A new key signs once every node has had the time to read it.
         service.advance(Duration::from_secs(2));
         service.core().sync().unwrap();
-        assert!(is_believed(&service, &old.access), "an access token outlives the change of keys");
+        assert!(is_accepted(&service, &old.access), "an access token outlives the change of keys");
         assert_eq!(
             refreshed(&service, &parent.refresh).refresh,
             child.refresh,
             "a repeat gets the bytes it got before"
         );
-        let new = Tokens::held_by(&sign_in(&service, "emily"));
+        let new = Tokens::in_jar_of(&sign_in(&service, "emily"));
         assert_eq!((kid(&new.access), kid(&new.refresh)), (key.clone(), key.clone()), "new sessions use the new key");
         assert_ne!(kid(&old.access), key);
     }
     let next = refreshed(&service, &old.refresh);
     assert_eq!(refreshed(&service, &old.refresh), next);
-    next.assert_alive(&service);
-    child.assert_alive(&service);
+    next.assert_valid(&service);
+    child.assert_valid(&service);
 }
 
 fn forged_refresh_tokens_are_refused_and_end_nothing(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
-    let ours = Tokens::held_by(&register(&service, "emily"));
-    let foreign = Tokens::held_by(&register(&TestService::start(), "emily"));
+    let ours = Tokens::in_jar_of(&register(&service, "emily"));
+    let foreign = Tokens::in_jar_of(&register(&TestService::start(), "emily"));
     let [header, claims, signature]: [&str; 3] =
         ours.refresh.split('.').collect::<Vec<_>>().try_into().unwrap_or_else(|_| panic!("no JWT"));
     let [_, newer, _]: [&str; 3] =
@@ -365,18 +367,18 @@ fn forged_refresh_tokens_are_refused_and_end_nothing(backend: Backend) {
         assert_eq!(refused.status, 401, "{token}: {}", refused.text());
         assert_eq!(refresh_with(&service, &token).status, 401, "{token}");
     }
-    ours.assert_alive(&service);
+    ours.assert_valid(&service);
     assert_eq!(tables.number(&service, REUSES), 0);
 }
 
 fn metrics_count_each_outcome_once(backend: Backend) {
     let service = backend.service().start();
-    let first = Tokens::held_by(&register(&service, "emily"));
+    let first = Tokens::in_jar_of(&register(&service, "emily"));
     let second = refreshed(&service, &first.refresh);
     refreshed(&service, &first.refresh);
-    assert!(is_believed(&service, &second.access));
+    assert!(is_accepted(&service, &second.access));
     service.advance(Duration::from_secs(11));
-    // A reuse, which ends the session, and then a refusal.
+    // Reuse, which ends the session, and then a refusal.
     for spent in [&first.refresh, &second.refresh] {
         assert_eq!(refresh_with(&service, spent).status, 401);
     }

@@ -1,5 +1,5 @@
-//! A rotation in one statement: it does what a verdict over the rows would have done, and leaves alone what the verdict
-//! would not rotate. Every combination of what both look at.
+//! Refresh rotation in a single SQL statement: it updates exactly the rows that the decision in code would rotate, for
+//! every combination of the values on which either depends.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::support::{Backend, on_both_backends};
 
 on_both_backends!(the_sql_statement_and_the_decision_in_code_agree_on_every_row);
 
-/// When the rows are looked at.
+/// The time of the decision.
 pub const NOW: Timestamp = Timestamp::from_seconds(1_795_262_400);
 /// An hour.
 pub const HOUR: Duration = Duration::from_secs(3600);
 const GENERATION: i64 = 7;
 
-/// An account that says its number wherever it can.
+/// An account with its number in every field.
 pub fn account(number: i64, status: AccountStatus) -> accounts::NewAccount {
     accounts::NewAccount {
         id: Some(AccountId(number)),
@@ -53,7 +53,7 @@ pub fn account(number: i64, status: AccountStatus) -> accounts::NewAccount {
     }
 }
 
-/// A session of that account in the middle of its life.
+/// A session of that account in the middle of its lifetime.
 pub fn session(number: u128, account_id: AccountId) -> SessionRow {
     SessionRow {
         id: Id128(Uuid::from_u128(number)),
@@ -80,7 +80,7 @@ pub fn session(number: u128, account_id: AccountId) -> SessionRow {
     }
 }
 
-/// Every session that the statement and the verdict can tell apart, of these accounts.
+/// Every session that the statement or the decision can distinguish, of these accounts.
 fn combinations(owners: &[AccountId]) -> Vec<SessionRow> {
     let tick = Duration::from_millis(1);
     let ends = [NOW.minus(HOUR), NOW, NOW.plus(tick), NOW.plus(HOUR), NOW.plus(HOUR * 100)];
@@ -114,7 +114,7 @@ fn combinations(owners: &[AccountId]) -> Vec<SessionRow> {
     rows
 }
 
-/// What the row should be afterwards, if a token of this generation rotates it.
+/// The expected row, if a token of this generation rotates it.
 fn expected(row: &SessionRow, state: &AccountState, presented: i64, to: &Rotation) -> Option<SessionRow> {
     let rules = RotationRules { rotates: true, grace: Duration::from_secs(10) };
     let verdict = decide(NOW, presented, row, state, row.confirmed_at, &rules);
@@ -191,7 +191,8 @@ fn the_sql_statement_and_the_decision_in_code_agree_on_every_row(backend: Backen
             });
             rotations += done.unwrap();
         }
-        // One status, one epoch, two bars, alive, three live idle ends by three live ends, two noted access ends.
+        // One status, one epoch, two revocation levels, not ended, three live idle expiries by three live expiries, two
+        // stored access expiries.
         assert_eq!(rotations, if presented == GENERATION { 2 * 3 * 3 * 2 } else { 0 });
     }
 }

@@ -1,5 +1,5 @@
-//! What a client may send, how slowly, and how many may at once: what is over a limit is refused early, in the shape of its
-//! mount, and what is within it does not suffer.
+//! Request limits: what exceeds one is refused early, in the shape of its mount, and what is within them is not
+//! affected.
 
 mod load_shedding;
 mod slow_clients;
@@ -16,7 +16,7 @@ on_both_backends!(
     a_head_over_the_limits_is_refused_before_any_work,
 );
 
-/// A sign-in of each mount, and a key that only its errors have.
+/// The sign-in route of each mount, and a key that only its errors have.
 const MOUNTS: [(&str, &str); 6] = [
     ("/auth/login", "requestId"),
     ("/flat/auth/login", "message"),
@@ -28,12 +28,12 @@ const MOUNTS: [(&str, &str); 6] = [
 
 const KIB: usize = 1024;
 
-/// A path of this many octets, its query included.
+/// A path of this length, including its query.
 fn long(path: &str, bytes: usize) -> String {
     format!("{path}?{}", "q".repeat(bytes - path.len() - 1))
 }
 
-/// With headers of so many octets, none of them of an impossible size.
+/// Adds headers of this total size, each of a permitted size.
 fn with_headers(mut request: Request, bytes: usize) -> Request {
     for number in 0..bytes / KIB {
         let name = format!("X-Filler-{number:02}");
@@ -42,7 +42,7 @@ fn with_headers(mut request: Request, bytes: usize) -> Request {
     request
 }
 
-/// With cookies of so many octets, over two lines.
+/// Adds cookies of this total size, in two headers.
 fn with_cookies(request: Request, bytes: usize) -> Request {
     let half = |bytes: usize| format!("filler={}", "c".repeat(bytes - 7));
     request.cookie_header(&half(bytes / 2)).cookie_header(&half(bytes - bytes / 2))
@@ -92,7 +92,7 @@ fn a_head_over_the_limits_is_refused_before_any_work(backend: Backend) {
     assert_eq!((rows("sessions"), rows("audit_events")), before);
 }
 
-/// The server's own buffer is smaller than some heads: those never reach a mount, and are refused nevertheless.
+/// The server's own buffer is smaller than some heads: those never reach a mount, and are refused as well.
 #[test]
 fn a_head_beyond_the_servers_buffer_is_refused_and_the_connection_closed() {
     let service = TestService::start();
@@ -107,7 +107,7 @@ fn a_head_beyond_the_servers_buffer_is_refused_and_the_connection_closed() {
     ] {
         let began = std::time::Instant::now();
         let answer = String::from_utf8(exchange_raw(service.address(), &bytes)).unwrap();
-        // A reset may overtake the answer where the server closes before it has read everything.
+        // A reset may overtake the answer if the server closes before it has read everything.
         assert!(answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {answer}");
         crate::support::print_figure(&format!(
             "{what}: {} in {:?}",

@@ -1,16 +1,17 @@
-//! Two nodes behind a real nginx are restarted one after the other, again and again, under load: no request fails.
+//! Rolling restarts of two nodes behind a real nginx under load: no request fails.
 //!
-//! What it takes. nginx (the free one) looks at no `/readyz`: it learns that a node is gone when a request to it fails, and a
-//! POST that may have arrived is rightly not sent twice. So the node leaves nginx first and stops then:
+//! The procedure follows from nginx (the free one), which does not look at `/readyz`: it learns that a node is down when
+//! a request to it fails, and rightly does not send a POST twice that may have arrived. So the node leaves nginx first
+//! and stops then:
 //!
 //! 1. mark it `down` in the upstream's file and `nginx -s reload`;
-//! 2. wait until nginx's old workers are gone (they finish what they have);
-//! 3. SIGTERM, and wait for its end: requests that run finish, and DRAIN_DELAY (1 s) covers who skips step 2;
-//! 4. start the new one, wait for `/readyz` to say 200, take the mark away, reload.
+//! 2. wait until nginx's old workers have exited (they finish their requests);
+//! 3. SIGTERM, and wait for its end: running requests finish, and DRAIN_DELAY (1 s) covers those who skip step 2;
+//! 4. start the new one, wait for `/readyz` to answer 200, remove the mark, reload.
 //!
-//! `proxy_next_upstream error timeout` stays for the day on which a node dies unannounced: another attempt goes to the other
-//! node if nothing was sent yet or if the request may be repeated (GET, HEAD). Never `non_idempotent`: a repeated
-//! registration is answered 409. The configuration as a whole stands in rolling/nginx.rs.
+//! `proxy_next_upstream error timeout` covers a node that dies unannounced: another attempt goes to the other node if
+//! nothing was sent yet or if the request may be repeated (GET, HEAD). Never `non_idempotent`: a repeated registration is
+//! answered 409. The whole configuration is in rolling_restarts/nginx.rs.
 
 mod nginx;
 
@@ -30,7 +31,7 @@ on_postgres!(rolling_restarts_behind_nginx_fail_no_request);
 
 const CLIENTS: usize = 4;
 
-/// What clients met.
+/// What the clients observed.
 #[derive(Default)]
 struct Tally {
     over: AtomicBool,
@@ -40,10 +41,10 @@ struct Tally {
 
 fn rolling_restarts_behind_nginx_fail_no_request() {
     let rolls = if is_soak() { 50 } else { 3 };
-    // The soak keeps the default delay; the short run shows that nothing hangs on it.
+    // The long job keeps the default delay; the short run shows that nothing depends on it.
     let delay = if is_soak() { "1s" } else { "0" };
     let place = Place::on(Backend::Postgres).set("DRAIN_DELAY", delay).set("TRUSTED_PROXIES", "127.0.0.1/32");
-    // All clients come from one address.
+    // All clients share an address.
     let place = place.set("THROTTLE_REFRESHES", "off");
     let mut nodes = [place.serve(&[]), place.serve(&[])];
     let mut nginx = Nginx::start(&marked(&nodes, None));
@@ -53,7 +54,7 @@ fn rolling_restarts_behind_nginx_fail_no_request() {
     let (tally, address) = (Tally::default(), nginx.address());
     let began = Instant::now();
     std::thread::scope(|scope| {
-        // However this ends, the clients do.
+        // However this ends, the clients stop.
         let _over = Over(&tally.over);
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| Client::new(address, &tally).run())).collect();
         for _ in 0..rolls {
@@ -82,12 +83,12 @@ impl Drop for Over<'_> {
     }
 }
 
-/// The nodes as nginx is told of them: where, and whether it shall leave this one alone.
+/// The upstream entries: the address, and whether it is marked down.
 fn marked(nodes: &[Node; 2], down: Option<usize>) -> [(SocketAddr, bool); 2] {
     [0, 1].map(|number| (nodes[number].address(), down == Some(number)))
 }
 
-/// One node, as an operator restarts it. It comes back on another port, as a container does.
+/// Restarts a node as an operator does. It returns on another port, as a container does.
 fn restart(place: &Place, nodes: &mut [Node; 2], number: usize, nginx: &mut Nginx) {
     nginx.reload(&marked(nodes, Some(number)));
     let node = &mut nodes[number];
@@ -99,7 +100,7 @@ fn restart(place: &Place, nodes: &mut [Node; 2], number: usize, nginx: &mut Ngin
     nginx.reload(&marked(nodes, None));
 }
 
-/// A client that signs in once and lives from refreshes, with others' comings and goings between.
+/// A client that signs in once and refreshes, with short sessions of other accounts in between.
 struct Client<'a> {
     address: SocketAddr,
     tally: &'a Tally,
@@ -128,7 +129,7 @@ impl<'a> Client<'a> {
                 self.ask("a logout", &Request::new("POST", "/auth/logout").json(&body));
                 self.sign_in();
             }
-            // Room on the processor for those who restart.
+            // Leaves processor time to the restarts.
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -137,7 +138,7 @@ impl<'a> Client<'a> {
         self.take("a sign-in", "/auth/login", &json!({ "username": "emily", "password": PASSWORD, "tokens": "body" }));
     }
 
-    /// Asks for tokens and keeps them.
+    /// Requests tokens and keeps them.
     fn take(&mut self, what: &str, path: &str, body: &Value) {
         if let Some(said) = self.ask(what, &Request::new("POST", path).json(&body.to_string())) {
             for (token, name) in [(&mut self.access, "accessToken"), (&mut self.refresh, "refreshToken")] {

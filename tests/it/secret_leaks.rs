@@ -1,5 +1,5 @@
-//! Secrets that are easy to find are given to the real binary in every way it takes them, while it logs all it can; then
-//! they are looked for where they should not be: in logs, in answers that do not issue them, in the rows.
+//! Secret leaks: marked secrets are given to the real binary in every way that it accepts them, at the most verbose log
+//! level, and are then searched for where they must not be: in logs, in answers that do not issue them, in rows.
 
 use std::collections::BTreeSet;
 
@@ -12,20 +12,20 @@ use crate::support::{Backend, on_both_backends};
 
 on_both_backends!(no_secret_leaks_into_logs_answers_or_rows);
 
-/// Stands in every secret that is typed, so that one search finds them all.
-const CANARY: &str = "kanarie";
+/// Part of every secret that is typed, so that one search finds them all.
+const MARKER: &str = "kanarie";
 const PIN: &str = "918273645546";
 const NEW_PIN: &str = "564738291001";
 
 fn typed(what: &str) -> String {
-    format!("{CANARY}-{what}-harbour-7")
+    format!("{MARKER}-{what}-harbour-7")
 }
 
 const JWT_SECRET: &str = "kanarieX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
 const PEPPER: &str = "kanarieQ4mWv8RtYc2Lk6NfHs0Xb9GpDj3Ue7AoTi5KyVw1Er";
 const METRICS_TOKEN: &str = "kanarieT7kWv8RtYc2Lk6NfHs0Xb9GpDj3Ue7A";
 
-/// A running service, and every token that it has issued.
+/// A running service and every token that it has issued.
 struct Walk {
     place: Place,
     node: Node,
@@ -43,7 +43,7 @@ fn texts(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The tokens that an answer brings: cookies, and members that are called so.
+/// The tokens in an answer: cookies, and members with a token's name.
 fn tokens_of(answer: &Response) -> Vec<String> {
     let of_cookies = answer.headers_named("Set-Cookie").into_iter().filter_map(|line| {
         let value = line.split(';').next()?.split_once('=')?.1;
@@ -64,8 +64,8 @@ fn tokens_of(answer: &Response) -> Vec<String> {
     found
 }
 
-/// What alone would be of use: a JWT's payload and signature, or the whole of another token.
-fn telling_parts(secret: &str) -> Vec<&str> {
+/// The parts that are usable by themselves: a JWT's payload and signature, or the whole of an opaque token.
+fn usable_parts(secret: &str) -> Vec<&str> {
     let parts: Vec<&str> = secret.split('.').collect();
     if secret.starts_with("eyJ") && parts.len() == 3 { parts[1..].to_vec() } else { vec![secret] }
 }
@@ -78,15 +78,15 @@ impl Walk {
         Self { place, node, issued: BTreeSet::new(), asked: 0 }
     }
 
-    /// Sends, and looks for what it should not say: anything typed, and any token of before.
+    /// Sends the request and searches the answer for anything typed and for any token issued before.
     fn ask(&mut self, request: &Request) -> Response {
         let answer = self.node.send(request);
         assert!(answer.status < 500, "{request:?}: {}", answer.text());
         let told = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("set-cookie"));
         let told = told.fold(answer.text(), |text, (name, value)| format!("{text}\n{name}: {value}"));
-        assert!(!told.to_lowercase().contains(CANARY), "{request:?} gives back what was typed: {told}");
+        assert!(!told.to_lowercase().contains(MARKER), "{request:?} repeats user input: {told}");
         for secret in self.issued.iter().map(String::as_str).chain([PIN, NEW_PIN, "$2b$"]) {
-            assert!(telling_parts(secret).iter().all(|part| !told.contains(part)), "{request:?} tells: {told}");
+            assert!(usable_parts(secret).iter().all(|part| !told.contains(part)), "{request:?} leaks: {told}");
         }
         self.issued.extend(tokens_of(&answer));
         self.asked += 1;
@@ -141,7 +141,7 @@ impl Walk {
         self.reuse();
     }
 
-    /// A token that was spent two refreshes ago, which is logged as an alarm.
+    /// A token two generations old, whose reuse is logged as an alarm.
     fn reuse(&mut self) {
         let body = json!({ "username": "emily-k", "password": typed("new"), "tokens": "body" });
         let entered = self.post("/auth/login", &body);
@@ -188,8 +188,8 @@ impl Walk {
         }
     }
 
-    /// Secrets where none belong, which a careless log writes down.
-    fn slips(&mut self) {
+    /// Secrets in places where none belong, which careless logging would write down.
+    fn misplaced_secrets(&mut self) {
         let token = self.issued.iter().find(|token| token.starts_with("eyJ")).unwrap().clone();
         let secret = typed("query");
         for path in ["/auth/login", "/auth/me", "/nowhere", "/healthz", "/flat/auth/me", "/metrics", "/auth/sessions/x"]
@@ -216,7 +216,7 @@ impl Walk {
                 .header("Origin", "https://evil.example")
                 .json(&json!({ "password": typed("evil") }).to_string()),
         );
-        // Heads that no HTTP parser takes: it must not quote them.
+        // Request heads that the HTTP parser rejects: its log must not quote them.
         for head in [
             format!(
                 "GET /auth/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\0\r\nConnection: close\r\n\r\n"
@@ -229,7 +229,7 @@ impl Walk {
             format!("{secret} / HTTP/1.1\r\nHost: x\r\n\r\n"),
         ] {
             let answer = crate::support::http::exchange_raw(self.node.address(), head.as_bytes());
-            assert!(!String::from_utf8_lossy(&answer).contains(CANARY), "{head:?}");
+            assert!(!String::from_utf8_lossy(&answer).contains(MARKER), "{head:?}");
         }
     }
 
@@ -244,7 +244,7 @@ impl Walk {
         ] {
             let ran = self.place.run_with(arguments, &input);
             let told = format!("{}{}", ran.stdout, ran.stderr).to_lowercase();
-            let silent = !told.contains(CANARY) && !told.contains(PIN) && !told.contains("$2b$");
+            let silent = !told.contains(MARKER) && !told.contains(PIN) && !told.contains("$2b$");
             assert!(silent, "{arguments:?}: {ran:?}");
         }
         let entered = self.post("/auth/login", &json!({ "username": "operated", "pin": PIN }));
@@ -252,7 +252,7 @@ impl Walk {
     }
 }
 
-/// Everything in the tables: SQLite's files octet by octet, PostgreSQL's rows as text.
+/// All stored data: the bytes of SQLite's files, PostgreSQL's rows as text.
 fn rows(place: &Place, backend: Backend) -> Vec<u8> {
     match backend {
         Backend::Sqlite => {
@@ -279,7 +279,7 @@ fn no_secret_leaks_into_logs_answers_or_rows(backend: Backend) {
     let mut walk = Walk::new(backend);
     walk.native();
     walk.dialects();
-    walk.slips();
+    walk.misplaced_secrets();
     walk.operator();
     let while_running = rows(&walk.place, backend);
     walk.node.signal("TERM");
@@ -291,17 +291,17 @@ fn no_secret_leaks_into_logs_answers_or_rows(backend: Backend) {
     let rows = [while_running, rows(&walk.place, backend)].concat();
     let rows = String::from_utf8_lossy(&rows).to_lowercase();
     assert!(rows.contains("hmac-bcrypt:") && rows.contains("emily-k"), "the rows were read");
-    let typed = [CANARY, PIN, NEW_PIN, "emilyspass"];
-    let secrets: Vec<&str> = walk.issued.iter().flat_map(|token| telling_parts(token)).chain(typed).collect();
+    let typed = [MARKER, PIN, NEW_PIN, "emilyspass"];
+    let secrets: Vec<&str> = walk.issued.iter().flat_map(|token| usable_parts(token)).chain(typed).collect();
     for secret in secrets {
         for (name, text) in [("stdout", &stdout), ("stderr", &stderr)] {
-            // The greeting of a demonstration says what everybody knows.
+            // The banner of a demo prints its well-known passwords.
             let lines = text.lines().filter(|line| !(name == "stdout" && line.contains("everybody knows")));
             let found = lines.map(str::to_lowercase).find(|line| line.contains(&secret.to_lowercase()));
-            assert_eq!(found, None, "{secret} stands in {name}");
+            assert_eq!(found, None, "{secret} is in {name}");
         }
         for form in [secret.to_owned(), hex(secret), secret.replace('-', "")] {
-            assert!(form.len() < 6 || !rows.contains(&form.to_lowercase()), "{secret} stands in the rows");
+            assert!(form.len() < 6 || !rows.contains(&form.to_lowercase()), "{secret} is in the rows");
         }
     }
     let hashed = stderr.lines().find(|line| line.contains("$2b$"));

@@ -1,5 +1,5 @@
-//! That the search which ends every test can fail: a secret that is planted where none belongs is found, and the failure
-//! names what kind it is and never the secret itself.
+//! The secret scanner that ends every test can itself fail: a planted secret is found, and the failure names its kind
+//! and never the secret.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,7 +14,7 @@ on_postgres!(a_secret_in_postgresqls_rows_is_found_as_text_and_as_bytes);
 
 const PLANTED: &str = "planted-lantern-Q7vX-harbour";
 
-/// Why a node's end fails its test.
+/// The message with which a node's end fails its test.
 fn failure(node: Node) -> String {
     let failed = catch_unwind(AssertUnwindSafe(|| drop(node))).expect_err("the node holds a secret");
     let why = *failed.downcast::<String>().unwrap();
@@ -22,7 +22,7 @@ fn failure(node: Node) -> String {
     why
 }
 
-/// One secret only: those of other tests stay out of a search that is meant to find something.
+/// A single secret: those of other tests must not be found here.
 fn knows(planted: &str) -> Known {
     let mut known = Known::default();
     known.add("the member password", planted);
@@ -60,7 +60,7 @@ fn a_secret_in_postgresqls_rows_is_found_as_text_and_as_bytes() {
     for column in [format!("'{PLANTED}'::text"), format!("'\\x00'::bytea || '{PLANTED}'::bytea")] {
         psql(&url, &format!("CREATE TABLE planted AS SELECT {column} AS secret"));
         let rows = all_rows(&url);
-        let rows = crate::support::secret_scanner::with_octets(&rows);
+        let rows = crate::support::secret_scanner::with_bytes(&rows);
         assert!(knows(PLANTED).find_in_rows(&rows).is_some(), "{}", String::from_utf8_lossy(&rows));
         psql(&url, "DROP TABLE planted");
     }
@@ -77,7 +77,7 @@ fn the_log_of_services_in_the_test_process_is_searched(backend: Backend) {
     Request::new("GET", &format!("/nowhere/{planted}")).send(service.address());
     drop(service);
     let text = running.text();
-    let found = known.find_in_text(&text).expect("the path stands in the log");
+    let found = known.find_in_text(&text).expect("the path is in the log");
     assert_eq!(&text[found.range], planted.as_bytes());
     assert!(!String::from_utf8_lossy(&text).contains(PASSWORD));
 }
@@ -112,6 +112,6 @@ fn every_encoding_of_a_secret_is_found_at_any_position() {
     }
     assert!(known.find_in_text(b"eyJhbGciOiJ9 is in every token, too-short, aaaaaaaaaaaaaaaaaaaa").is_none());
     known.add_name(&PLANTED.to_uppercase());
-    assert!(known.find_in_rows(PLANTED.as_bytes()).is_none(), "somebody is called so");
+    assert!(known.find_in_rows(PLANTED.as_bytes()).is_none(), "it is an account's name");
     assert!(known.find_in_text(PLANTED.as_bytes()).is_some(), "which no log tells");
 }

@@ -1,4 +1,5 @@
-//! A logout is a logout: at once, whatever is left of the tokens, however often it is asked for.
+//! Sign-out: once a logout is answered, every token of the session is refused, in whatever state they are and however
+//! often it is repeated.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use serde_json::json;
 
 use crate::support::http::{Browser, Request, Response};
 use crate::support::{
-    Backend, PASSWORD, Tokens, code, is_believed, on_both_backends, race, refresh_with, register, sign_in,
+    Backend, PASSWORD, Tokens, code, is_accepted, on_both_backends, race, refresh_with, register, sign_in,
 };
 
 on_both_backends!(
@@ -27,8 +28,8 @@ on_both_backends!(
     ending_the_own_session_clears_the_cookies,
 );
 
-fn assert_dead(service: &TestService, tokens: &Tokens) {
-    assert!(!is_believed(service, &tokens.access));
+fn assert_invalid(service: &TestService, tokens: &Tokens) {
+    assert!(!is_accepted(service, &tokens.access));
     let refused = refresh_with(service, &tokens.refresh);
     assert_eq!((refused.status, code(&refused).as_str()), (401, "session_ended"));
 }
@@ -41,7 +42,7 @@ fn assert_signed_out(answer: &Response) {
 
 /// Signs in from another browser; its tokens.
 fn tokens_of(service: &TestService, username: &str) -> Tokens {
-    Tokens::held_by(&sign_in(service, username))
+    Tokens::in_jar_of(&sign_in(service, username))
 }
 
 /// A request with both cookies.
@@ -50,7 +51,7 @@ fn post_with(path: &str, tokens: &Tokens) -> Request {
     Request::new("POST", path).cookie_header(&cookies)
 }
 
-/// The ids of an account's sessions, the one that asks first.
+/// The ids of an account's sessions, the current one first.
 fn sessions(browser: &mut Browser) -> Vec<String> {
     let list = browser.get("/auth/sessions").json();
     let mut list = list["sessions"].as_array().unwrap().clone();
@@ -62,12 +63,12 @@ fn no_token_works_after_the_logout(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     let other = tokens_of(&service, "emily");
-    let dead = Tokens::held_by(&browser);
+    let dead = Tokens::in_jar_of(&browser);
     let answer = browser.post_empty("/auth/logout");
     assert_signed_out(&answer);
     assert_eq!(answer.json()["message"], "Logout successful");
-    assert_dead(&service, &dead);
-    other.assert_alive(&service);
+    assert_invalid(&service, &dead);
+    other.assert_valid(&service);
 }
 
 fn a_logout_works_with_an_expired_access_token(backend: Backend) {
@@ -75,18 +76,18 @@ fn a_logout_works_with_an_expired_access_token(backend: Backend) {
     register(&service, "emily");
     for path in ["/auth/logout", "/auth/logout-all"] {
         let mut browser = sign_in(&service, "emily");
-        let dead = Tokens::held_by(&browser);
+        let dead = Tokens::in_jar_of(&browser);
         service.advance(Duration::from_hours(1));
         assert_eq!(browser.get("/auth/me").status, 401);
         assert_signed_out(&browser.post_empty(path));
-        assert_dead(&service, &dead);
+        assert_invalid(&service, &dead);
     }
 }
 
 fn a_logout_may_be_repeated(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
-    let tokens = Tokens::held_by(&browser);
+    let tokens = Tokens::in_jar_of(&browser);
     for _ in 0..3 {
         assert_signed_out(&post_with("/auth/logout", &tokens).send(service.address()));
     }
@@ -94,21 +95,21 @@ fn a_logout_may_be_repeated(backend: Backend) {
     assert_signed_out(&browser.post_empty("/auth/logout"));
     service.advance(Duration::from_hours(1));
     assert_signed_out(&post_with("/auth/logout", &tokens).send(service.address()));
-    assert_dead(&service, &tokens);
+    assert_invalid(&service, &tokens);
 }
 
 fn a_refresh_token_alone_signs_out(backend: Backend) {
     let service = backend.service().start();
-    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let tokens = Tokens::in_jar_of(&register(&service, "emily"));
     let by_cookie = Request::new("POST", "/auth/logout").cookie_header(&format!("refreshToken={}", tokens.refresh));
     assert_signed_out(&by_cookie.send(service.address()));
-    assert_dead(&service, &tokens);
-    // The tab that was closed before the answer came holds the parent.
+    assert_invalid(&service, &tokens);
+    // The tab that was closed before the answer arrived still holds the parent.
     let parent = tokens_of(&service, "emily");
     let child = Tokens::set_by(&refresh_with(&service, &parent.refresh));
     let by_parent = Request::new("POST", "/auth/logout").cookie_header(&format!("refreshToken={}", parent.refresh));
     assert_signed_out(&by_parent.send(service.address()));
-    assert_dead(&service, &child);
+    assert_invalid(&service, &child);
 }
 
 fn a_client_without_cookies_signs_out(backend: Backend) {
@@ -117,32 +118,32 @@ fn a_client_without_cookies_signs_out(backend: Backend) {
     let by_bearer = tokens_of(&service, "emily");
     let answer = Request::new("POST", "/auth/logout").bearer(&by_bearer.access).send(service.address());
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_dead(&service, &by_bearer);
+    assert_invalid(&service, &by_bearer);
     let by_body = tokens_of(&service, "emily");
     let body = json!({ "refreshToken": by_body.refresh }).to_string();
     let answer = Request::new("POST", "/auth/logout").json(&body).send(service.address());
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_dead(&service, &by_body);
+    assert_invalid(&service, &by_body);
 }
 
 fn a_logout_everywhere_ends_every_session(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
-    let mut all = vec![Tokens::held_by(&browser)];
+    let mut all = vec![Tokens::in_jar_of(&browser)];
     all.extend((0..3).map(|_| tokens_of(&service, "emily")));
     let parent = tokens_of(&service, "emily");
     all.push(Tokens::set_by(&refresh_with(&service, &parent.refresh)));
     all.push(parent);
-    let stranger = Tokens::held_by(&register(&service, "bob"));
+    let stranger = Tokens::in_jar_of(&register(&service, "bob"));
     assert_signed_out(&browser.post_empty("/auth/logout-all"));
     for tokens in &all {
-        assert_dead(&service, tokens);
+        assert_invalid(&service, tokens);
     }
-    stranger.assert_alive(&service);
+    stranger.assert_valid(&service);
     for _ in 0..2 {
         assert_signed_out(&post_with("/auth/logout-all", &all[0]).send(service.address()));
     }
-    tokens_of(&service, "emily").assert_alive(&service);
+    tokens_of(&service, "emily").assert_valid(&service);
 }
 
 fn a_token_of_an_ended_session_ends_no_later_one(backend: Backend) {
@@ -150,20 +151,20 @@ fn a_token_of_an_ended_session_ends_no_later_one(backend: Backend) {
     register(&service, "emily");
     for end in ["/auth/logout-all", "/auth/logout"] {
         let mut browser = sign_in(&service, "emily");
-        let dead = Tokens::held_by(&browser);
+        let dead = Tokens::in_jar_of(&browser);
         assert_signed_out(&browser.post_empty(end));
         let later = tokens_of(&service, "emily");
         post_with("/auth/logout-all", &dead).send(service.address());
         post_with("/auth/logout", &dead).send(service.address());
-        later.assert_alive(&service);
+        later.assert_valid(&service);
     }
 }
 
 fn forged_tokens_end_no_session(backend: Backend) {
     let service = backend.service().start();
-    let live = Tokens::held_by(&register(&service, "emily"));
-    // The same session and account numbers, signed with another service's key.
-    let foreign = Tokens::held_by(&register(&TestService::start(), "emily"));
+    let live = Tokens::in_jar_of(&register(&service, "emily"));
+    // The same session and account ids, signed with another service's key.
+    let foreign = Tokens::in_jar_of(&register(&TestService::start(), "emily"));
     let rubbish = Tokens { access: "a.b.c".to_owned(), refresh: "rubbish".to_owned() };
     let swapped = Tokens { access: live.refresh.clone(), refresh: live.access.clone() };
     for forged in [foreign, rubbish, swapped] {
@@ -173,7 +174,7 @@ fn forged_tokens_end_no_session(backend: Backend) {
             assert!(refused.set_cookies().is_empty(), "nothing is cleared");
         }
     }
-    live.assert_alive(&service);
+    live.assert_valid(&service);
 }
 
 fn a_logout_ends_the_refresh_grace(backend: Backend) {
@@ -185,15 +186,15 @@ fn a_logout_ends_the_refresh_grace(backend: Backend) {
         let parent = tokens_of(&service, "emily");
         let child = Tokens::set_by(&refresh_with(&service, &parent.refresh));
         if child_in_use {
-            assert!(is_believed(&service, &child.access));
+            assert!(is_accepted(&service, &child.access));
         }
         assert_signed_out(&post_with(path, &child).send(service.address()));
-        assert_dead(&service, &parent);
-        assert_dead(&service, &child);
+        assert_invalid(&service, &parent);
+        assert_invalid(&service, &child);
     }
 }
 
-/// So many sessions, each signed out while three refreshes of it are on their way; whatever they got is dead.
+/// Ends that many sessions, each concurrently with three refreshes of it; whatever those received must be refused.
 fn race_refreshes_against(backend: Backend, path: &'static str, rounds: usize) {
     let service = backend.service().start();
     register(&service, "emily");
@@ -206,12 +207,12 @@ fn race_refreshes_against(backend: Backend, path: &'static str, rounds: usize) {
             post_with(path, &raced).send(address)
         });
         assert_signed_out(&answers[0]);
-        assert_dead(&service, &tokens);
+        assert_invalid(&service, &tokens);
         for refresh in &answers[1..] {
             assert!([200, 401].contains(&refresh.status), "round {round}: {}", refresh.text());
             if refresh.status == 200 {
                 won += 1;
-                assert_dead(&service, &Tokens::set_by(refresh));
+                assert_invalid(&service, &Tokens::set_by(refresh));
             }
         }
     }
@@ -234,11 +235,11 @@ fn a_session_is_ended_from_another_device(backend: Backend) {
     let answer = browser.delete(&format!("/auth/sessions/{lost_id}"));
     assert!([200, 204].contains(&answer.status), "{}", answer.text());
     assert!(answer.set_cookies().is_empty(), "the own cookies stay");
-    assert_dead(&service, &lost);
+    assert_invalid(&service, &lost);
     assert_eq!(sessions(&mut browser).len(), 1);
     let again = browser.delete(&format!("/auth/sessions/{lost_id}"));
     assert!([200, 204, 404].contains(&again.status), "{}", again.text());
-    Tokens::held_by(&browser).assert_alive(&service);
+    Tokens::in_jar_of(&browser).assert_valid(&service);
 }
 
 fn another_accounts_session_cannot_be_ended(backend: Backend) {
@@ -255,19 +256,19 @@ fn another_accounts_session_cannot_be_ended(backend: Backend) {
     }
     let unasked = Request::new("DELETE", &format!("/auth/sessions/{foreign}")).send(service.address());
     assert_eq!(unasked.status, 401);
-    Tokens::held_by(&bob).assert_alive(&service);
-    Tokens::held_by(&emily).assert_alive(&service);
+    Tokens::in_jar_of(&bob).assert_valid(&service);
+    Tokens::in_jar_of(&emily).assert_valid(&service);
 }
 
 fn ending_the_own_session_clears_the_cookies(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     let other = tokens_of(&service, "emily");
-    let own = Tokens::held_by(&browser);
+    let own = Tokens::in_jar_of(&browser);
     let id = sessions(&mut browser).remove(0);
     assert_signed_out(&browser.delete(&format!("/auth/sessions/{id}")));
-    assert_dead(&service, &own);
-    other.assert_alive(&service);
+    assert_invalid(&service, &own);
+    other.assert_valid(&service);
     let body = json!({ "username": "emily", "password": PASSWORD }).to_string();
     assert_eq!(browser.post("/auth/login", &body).status, 200, "and may sign in again");
 }

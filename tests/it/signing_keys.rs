@@ -1,5 +1,6 @@
-//! Signing keys of every algorithm: what they sign lives and dies alike, a switch signs nobody out, a retired key takes
-//! everything under it along. The public halves are in offline.rs, forgeries in confusion.rs, the commands in commands.rs.
+//! Signing keys of every algorithm: their tokens behave alike, switching the algorithm ends no session, and retiring a
+//! key ends everything signed with it. The public halves are tested in jwks.rs, forgeries in key_confusion.rs, the
+//! commands in commands.rs.
 
 mod commands;
 mod jwks;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::http::Request;
 use crate::support::{
-    Backend, Tables, Tokens, is_believed, on_both_backends, parts_of, post, race, refresh_with, register, sign_in,
+    Backend, Tables, Tokens, decode_jwt, is_accepted, on_both_backends, post, race, refresh_with, register, sign_in,
 };
 
 on_both_backends!(
@@ -25,17 +26,17 @@ on_both_backends!(
     a_rotation_prunes_exactly_the_keys_without_live_tokens,
 );
 
-/// As words of the setting, and as a token's header says it.
+/// The setting's value, and the name in a token's header.
 const ALGORITHMS: [(&str, &str); 3] = [("hs256", "HS256"), ("eddsa", "EdDSA"), ("es256", "ES256")];
 
-/// Longer than a new key of any algorithm waits.
+/// Longer than the propagation delay of a new key of any algorithm.
 const SETTLED: Duration = Duration::from_secs(61);
 
 fn with(backend: Backend, algorithm: &str) -> Builder {
     backend.service().set("TOKEN_ALGORITHM", algorithm)
 }
 
-/// Another node on the same rows and keys.
+/// Another node on the same database and keys.
 fn beside(first: &TestService, tables: &Tables) -> Builder {
     let database = match tables {
         Tables::Sqlite => format!("sqlite://{}", first.folder().join("doorward.db").display()),
@@ -46,14 +47,14 @@ fn beside(first: &TestService, tables: &Tables) -> Builder {
 }
 
 fn key_id(token: &str) -> String {
-    parts_of(token).0["kid"].as_str().unwrap().to_owned()
+    decode_jwt(token).0["kid"].as_str().unwrap().to_owned()
 }
 
 fn algorithm_of(token: &str) -> String {
-    parts_of(token).0["alg"].as_str().unwrap().to_owned()
+    decode_jwt(token).0["alg"].as_str().unwrap().to_owned()
 }
 
-/// Rotates, and lets the key come to work on this node.
+/// Rotates, and waits until this node signs with the key.
 fn rotate(service: &TestService, algorithm: TokenAlgorithm) -> String {
     let id = service.core().rotate_signing_key(Some(algorithm)).unwrap().id;
     service.advance(SETTLED);
@@ -65,26 +66,26 @@ fn each_algorithm_signs_in_refreshes_and_signs_out(backend: Backend) {
     for (word, name) in ALGORITHMS {
         let service = with(backend, word).start();
         let mut browser = register(&service, "emily");
-        let first = Tokens::held_by(&browser);
+        let first = Tokens::in_jar_of(&browser);
         assert_eq!((algorithm_of(&first.access).as_str(), algorithm_of(&first.refresh).as_str()), (name, "HS256"));
         assert_eq!(key_id(&first.access), key_id(&first.refresh), "one id for both, to retire them together");
-        let (header, _) = parts_of(&first.access);
+        let (header, _) = decode_jwt(&first.access);
         assert_eq!(header.as_object().unwrap().len(), 3, "typ, alg, kid: {header}");
-        let second = first.assert_alive(&service);
+        let second = first.assert_valid(&service);
         assert_eq!(algorithm_of(&second.access), name);
-        let third = second.assert_alive(&service);
-        // The refresh tokens moved on behind the browser's back.
+        let third = second.assert_valid(&service);
+        // The refresh token was rotated outside the browser.
         browser.set_cookie("refreshToken", &third.refresh);
         browser.set_cookie("accessToken", &third.access);
         assert_eq!(browser.post_empty("/auth/logout").status, 200);
         for tokens in [first, second, third] {
-            tokens.assert_dead(&service);
+            tokens.assert_invalid(&service);
         }
     }
 }
 
 fn claims_of(answer: &Tokens) -> Value {
-    parts_of(&answer.access).1
+    decode_jwt(&answer.access).1
 }
 
 fn the_refresh_token_is_the_same_on_every_node_and_at_every_replay(backend: Backend) {
@@ -92,7 +93,7 @@ fn the_refresh_token_is_the_same_on_every_node_and_at_every_replay(backend: Back
         let (builder, tables) = backend.service_and_tables();
         let first = builder.set("TOKEN_ALGORITHM", word).start();
         let second = beside(&first, &tables).start();
-        let held = Tokens::held_by(&register(&first, "emily"));
+        let held = Tokens::in_jar_of(&register(&first, "emily"));
         let (nodes, spent) = ([first.address(), second.address()], held.refresh.clone());
         let answers = race(8, move |number| {
             let request = Request::new("POST", "/auth/refresh").cookie_header(&format!("refreshToken={spent}"));
@@ -103,28 +104,28 @@ fn the_refresh_token_is_the_same_on_every_node_and_at_every_replay(backend: Back
         for answer in &answers {
             assert_eq!(answer.refresh, answers[0].refresh, "{word}");
             assert_eq!(claims_of(answer), claims_of(&answers[0]), "{word}: one token, however often it is signed");
-            assert!(is_believed(&first, &answer.access) && is_believed(&second, &answer.access), "{word}");
+            assert!(is_accepted(&first, &answer.access) && is_accepted(&second, &answer.access), "{word}");
         }
-        answers[0].assert_alive(&second);
+        answers[0].assert_valid(&second);
     }
 }
 
 fn switching_the_algorithm_ends_no_session(backend: Backend) {
     let service = with(backend, "hs256").start();
-    let mut held = vec![Tokens::held_by(&register(&service, "emily"))];
+    let mut held = vec![Tokens::in_jar_of(&register(&service, "emily"))];
     for algorithm in [TokenAlgorithm::EdDsa, TokenAlgorithm::Es256, TokenAlgorithm::Hs256] {
         let id = service.core().rotate_signing_key(Some(algorithm)).unwrap().id;
         service.core().sync().unwrap();
-        let early = Tokens::held_by(&sign_in(&service, "emily"));
-        assert_ne!(key_id(&early.access), id, "not before everybody has it");
+        let early = Tokens::in_jar_of(&sign_in(&service, "emily"));
+        assert_ne!(key_id(&early.access), id, "not before every node has it");
         held.push(early);
         service.advance(SETTLED);
         service.core().sync().unwrap();
-        let late = Tokens::held_by(&sign_in(&service, "emily"));
+        let late = Tokens::in_jar_of(&sign_in(&service, "emily"));
         assert_eq!(key_id(&late.access), id);
         held.push(late);
         for tokens in &mut held {
-            let next = tokens.assert_alive(&service);
+            let next = tokens.assert_valid(&service);
             assert_eq!((key_id(&next.access), key_id(&next.refresh)), (id.clone(), id.clone()));
             *tokens = next;
         }
@@ -135,7 +136,7 @@ fn switching_the_algorithm_ends_no_session(backend: Backend) {
     assert_eq!(needed, [7, 0, 0, 0, 1]);
 }
 
-/// Access and refresh token of three wires: one that rotates, one that does not, one whose refresh token is a UUID.
+/// Access and refresh token of three contracts: one that rotates, one that does not, one whose refresh token is a UUID.
 fn on_three_wires(service: &TestService) -> Vec<(&'static str, String, String)> {
     let native =
         post(service, "/auth/login", &json!({ "username": "emilys", "password": "emilyspass", "tokens": "body" }));
@@ -169,30 +170,31 @@ fn retiring_a_key_ends_its_tokens_and_sessions_on_every_node(backend: Backend) {
         let old = key_id(&held[0].1);
         let refused = service.core().retire_key(&old).unwrap_err().to_string();
         assert!(refused.contains("only signing key") && refused.contains("keys rotate"), "{refused}");
-        // Known to every node in a second: an access token of /pin lives for a minute.
+        // Every node has read it after a second: an access token of /pin is valid for a minute.
         let new = service.core().rotate_signing_key(Some(TokenAlgorithm::Hs256)).unwrap().id;
         let other = beside(&service, &tables).start();
         for node in [&service, &other] {
             node.advance(Duration::from_secs(2));
             node.core().sync().unwrap();
         }
-        // The wire that does not rotate gets an access token under the new key; its session stays under the old one.
+        // The contract that does not rotate gets an access token under the new key; its session stays under the old
+        // one.
         let kept = refreshed_on(&service, "/pin", &held[1].1, &held[1].2).set_cookies();
         assert_eq!((kept.len(), kept[0].name.as_str(), key_id(&kept[0].value)), (1, "accessToken", new.clone()));
         let survivor = on_three_wires(&service);
-        assert!(held.iter().all(|(_, access, _)| is_believed(&service, access)), "the overlap");
+        assert!(held.iter().all(|(_, access, _)| is_accepted(&service, access)), "the overlap");
 
         assert_eq!(service.core().consider_retirement(&old).unwrap().sessions, 3);
         assert_eq!(service.core().retire_key(&old).unwrap(), 3);
         for node in [&service, &other] {
             node.core().sync().unwrap();
             for (mount, access, refresh) in &held {
-                assert!(!is_believed(node, access), "{word} {mount}");
+                assert!(!is_accepted(node, access), "{word} {mount}");
                 let answer = refreshed_on(node, mount, "", refresh);
                 assert_eq!(answer.status, 401, "{word} {mount}: {}", answer.text());
             }
-            assert!(!is_believed(node, &kept[0].value), "{word}: the session is over, not only its key");
-            assert!(survivor.iter().all(|(_, access, _)| is_believed(node, access)), "{word}");
+            assert!(!is_accepted(node, &kept[0].value), "{word}: the session is over, not only its key");
+            assert!(survivor.iter().all(|(_, access, _)| is_accepted(node, access)), "{word}");
         }
         for (mount, access, refresh) in &survivor {
             let answer = refreshed_on(&service, mount, access, refresh);
@@ -203,13 +205,13 @@ fn retiring_a_key_ends_its_tokens_and_sessions_on_every_node(backend: Backend) {
     }
 }
 
-/// By hand, with the sessions' rows as they were: the key alone decides.
+/// Removed by hand, with the sessions' rows unchanged: the key alone decides.
 fn removing_a_key_invalidates_refresh_tokens_of_every_shape(backend: Backend) {
     let service = with(backend, "eddsa").demo().start();
     let held = on_three_wires(&service);
     rotate(&service, TokenAlgorithm::EdDsa);
     let envelope = refreshed_on(&service, "/envelope", "", &held[2].2);
-    assert_eq!(envelope.status, 200, "believed in the overlap: {}", envelope.text());
+    assert_eq!(envelope.status, 200, "accepted in the overlap: {}", envelope.text());
     let file = service.folder().join("doorward.keys");
     let text = std::fs::read_to_string(&file).unwrap();
     let pulled = format!("eddsa {} ", key_id(&held[0].1));
@@ -217,7 +219,8 @@ fn removing_a_key_invalidates_refresh_tokens_of_every_shape(backend: Backend) {
     assert_eq!(left.len(), text.lines().count() - 1);
     std::fs::write(&file, left.join("\n") + "\n").unwrap();
     service.core().sync().unwrap();
-    // That of the envelope was spent, and its successor not yet seen: who can make it must not get the successor.
+    // The envelope's token was spent and its successor not yet used: the holder of the removed key can compute the
+    // successor and must not get it.
     for (mount, _, refresh) in &held {
         let answer = refreshed_on(&service, mount, "", refresh);
         assert_eq!(answer.status, 401, "{mount}: {}", answer.text());
@@ -230,7 +233,7 @@ fn removing_a_key_invalidates_refresh_tokens_of_every_shape(backend: Backend) {
 fn a_rotation_prunes_exactly_the_keys_without_live_tokens(backend: Backend) {
     let days = |days: u64| Duration::from_secs(days * 86_400);
     let service = backend.service().set("REFRESH_TTL", "30d").start();
-    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let tokens = Tokens::in_jar_of(&register(&service, "emily"));
     let first = key_id(&tokens.access);
     let second = rotate(&service, TokenAlgorithm::EdDsa);
     let ids = || service.core().list_keys().unwrap().into_iter().map(|key| key.id).collect::<Vec<_>>();

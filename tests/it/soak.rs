@@ -1,6 +1,6 @@
-//! A service that runs for long under mixed load takes no more of the machine than after its first minutes, and never
-//! says 5xx. The load is soak/load.rs's, the measuring soak/footprint.rs's. The ordinary run has a few seconds of it, where
-//! only the answers and the descriptors say something; `./scripts/soak` has the half hour.
+//! Soak test: a service under long mixed load leaks no memory and no descriptors, and never answers 5xx. soak/load.rs
+//! drives the load, soak/footprint.rs measures. The ordinary run has a few seconds of it, in which only the answers and
+//! the descriptors are meaningful; `./scripts/soak` has the half hour.
 #![expect(clippy::print_stdout, reason = "figures")]
 
 mod footprint;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::process::Place;
-use crate::support::rng::Dice;
+use crate::support::rng::Rng;
 use crate::support::{Backend, is_soak, on_both_backends, soak_number};
 use footprint::Footprint;
 use load::{Answers, Walker};
@@ -20,20 +20,20 @@ on_both_backends!(long_mixed_load_leaks_nothing_and_has_no_5xx);
 
 const WALKERS: usize = 8;
 
-/// Growth after the warm-up that is allowed, in percent.
+/// Permitted growth after the warm-up, in percent.
 const GROWTH: f64 = 5.0;
 
-/// Tenths of a run that warm up: caches fill, the allocator finds its size.
+/// Tenths of a run that are warm-up: caches fill, the allocator finds its size.
 const WARM_UP: usize = 4;
 
-/// How many samples the run is cut into.
+/// Samples of a run.
 const SAMPLES: u32 = 120;
 
 fn long_mixed_load_leaks_nothing_and_has_no_5xx(backend: Backend) {
     let minutes = soak_number("DOORWARD_SOAK_MINUTES", 30);
     let time = if is_soak() { Duration::from_mins(u64::try_from(minutes).unwrap()) } else { Duration::from_secs(3) };
     let rate = soak_number("DOORWARD_SOAK_RATE", 150);
-    // All walkers share an address.
+    // All clients share an address, so the limits by address are off.
     let lifted = ["THROTTLE_FREE_FAILURES", "THROTTLE_SIGN_UPS", "THROTTLE_REFRESHES"];
     let place = Place::on(backend).set("RUST_LOG", "warn");
     let place = lifted.into_iter().fold(place, |place, throttle| place.set(throttle, "off"));
@@ -55,13 +55,13 @@ fn expected(what: &str) -> u16 {
     }
 }
 
-/// Loads the service for so long; the answers, and the process's size from time to time.
+/// Loads the service for this time; the answers, and samples of the process's size.
 fn walk(address: SocketAddr, process: u32, rate: usize, time: Duration) -> (Answers, Vec<Footprint>) {
-    let mut dice = Dice::thrown("soak");
+    let mut rng = Rng::seeded("soak");
     let pace = Duration::from_secs(1) * u32::try_from(WALKERS).unwrap() / u32::try_from(rate).unwrap();
     let stop = &AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let walkers = (0..WALKERS).map(|number| Walker::new(number, dice.part(), pace));
+        let walkers = (0..WALKERS).map(|number| Walker::new(number, rng.part(), pace));
         let walking: Vec<_> = walkers.map(|walker| scope.spawn(move || walker.walk(address, stop))).collect();
         let (began, mut samples) = (Instant::now(), vec![]);
         for sample in 1..=SAMPLES {
@@ -88,7 +88,7 @@ fn print_answers(backend: Backend, answers: &Answers, time: Duration) {
     }
 }
 
-/// The middle of what a part of the samples says: one stall, one page more or less do not count.
+/// The median of some samples: a single stall or page does not count.
 fn middle(samples: &[Footprint], of: fn(&Footprint) -> u64) -> u64 {
     let mut values: Vec<u64> = samples.iter().map(of).collect();
     values.sort_unstable();
@@ -97,7 +97,7 @@ fn middle(samples: &[Footprint], of: fn(&Footprint) -> u64) -> u64 {
 
 fn judge(samples: &[Footprint]) {
     if samples.is_empty() {
-        println!("  no /proc on this system: memory and descriptors are not looked at");
+        println!("  no /proc on this system: memory and descriptors are not measured");
         return;
     }
     let tenth = samples.len() / 10;
@@ -111,7 +111,7 @@ fn judge(samples: &[Footprint]) {
     println!(
         "  after the warm-up and at the end: {memory:?} KiB ({growth:+.1} %), {descriptors:?} descriptors, {threads:?} threads"
     );
-    // A walker that is between two lives has one connection more, or one less.
+    // A client between two connections has one more, or one less.
     let walkers = u64::try_from(WALKERS).unwrap();
     assert!(descriptors.1 <= descriptors.0 + walkers, "descriptors grow: {descriptors:?}");
     assert!(threads.1 <= threads.0 + 2, "threads grow: {threads:?}");

@@ -1,8 +1,8 @@
-//! The running service against a model in memory: random sequences of everything that clients, operators, clocks and
-//! restarts do, on one node and on two. At each step status, cookies, tokens and identity are what the model says.
+//! Model-based test: random sequences of everything that clients, operators, clocks and restarts do, on one node and on
+//! two, compared at each step with a model in memory: status, cookies, tokens and identity.
 //!
-//! An ordinary run plays the same few sequences each time, the long one 10,000 steps, new ones each time. What fails is
-//! made shorter before it is shown, and belongs into `KNOWN` once it is understood.
+//! The ordinary run plays the same few sequences each time; the long one plays 10,000 new steps. A failing sequence is
+//! shrunk before it is shown, and belongs into `KNOWN` once it is understood.
 
 mod actions;
 mod driver;
@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
-use crate::support::rng::Dice;
+use crate::support::rng::Rng;
 use crate::support::{Backend, is_soak, on_both_backends, print_figure};
 use actions::{Action, Step, With};
 use driver::Machine;
@@ -33,15 +33,15 @@ fn two_nodes_answer_as_the_model_at_each_step(backend: Backend) {
     run(backend, 2);
 }
 
-/// Steps of a sequence at most; half as many on average.
+/// The most steps in a sequence; half as many on average.
 const LONGEST: usize = 90;
 
-/// Of a refresh token six, of an access token two.
+/// Six of a refresh token, two of an access token.
 const VERDICTS: usize = 8;
 
 fn run(backend: Backend, nodes: usize) {
     let who = format!("{backend:?}, {nodes} node(s)");
-    let (cases, seed) = if is_soak() { (300, Dice::thrown(&who).below(usize::MAX)) } else { (6, 4) };
+    let (cases, seed) = if is_soak() { (300, Rng::seeded(&who).below(usize::MAX)) } else { (6, 4) };
     let config = Config {
         cases,
         failure_persistence: None,
@@ -69,7 +69,7 @@ const fn at(node: usize, action: Action) -> Step {
     Step { node, action }
 }
 
-/// Sequences that are played each time: edges that chance seldom meets, and what a long run once found.
+/// Sequences that run each time: edge cases that random ones seldom reach, and findings of long runs.
 const KNOWN: &[&[Step]] = &[
     &[
         at(0, Action::Refresh { client: 0, in_body: false, lost: true }),

@@ -1,5 +1,6 @@
-//! What broke comparable systems and what the standards ask, where no other file has it yet: one file a heading of
-//! docs/security.md, whose table says which test shows what. Here is what they share.
+//! Threats: tests after the failures of comparable systems and the requirements of standards, as far as no other module
+//! covers them. One module for each heading of docs/security.md, whose tables name the test of each promise. This file
+//! holds what they share.
 
 mod browser_cookies;
 mod confirmed_sign_up;
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use crate::support::http::{Browser, Request, Response};
 use crate::support::{PASSWORD, Tables};
 
-/// An act of a mount, with a body that it takes from the demonstration's accounts. None of them is asked by GET.
+/// An act of a mount, with a body that it accepts for the demo accounts. None is a GET.
 struct Action {
     method: &'static str,
     path: &'static str,
@@ -32,7 +33,7 @@ const fn post(path: &'static str, json: &'static str) -> Action {
 const EMILY: &str = r#"{"username":"emilys","password":"emilyspass"}"#;
 const BY_EMAIL: &str = r#"{"email":"emily.johnson@x.dummyjson.com","password":"emilyspass"}"#;
 
-/// Every act of the five dialects beside native, whose own are in hostile_input.rs.
+/// Every act of the five dialects beside native, whose acts are tested in request_validation.rs.
 const ACTIONS: [Action; 20] = [
     post("/flat/auth/login", EMILY),
     post("/flat/user/login", EMILY),
@@ -62,7 +63,7 @@ const ACTIONS: [Action; 20] = [
     post("/envelope/auth/change-password", r#"{"oldPassword":"emilyspass","newPassword":"Quiet-harbour-7"}"#),
 ];
 
-/// Where each mount says who is signed in.
+/// The route of each mount that returns the current user.
 const CHECKS: [&str; 8] = [
     "/auth/me",
     "/auth/sessions",
@@ -81,7 +82,7 @@ impl Action {
     }
 }
 
-/// A browser that emilys is signed in from, on a demonstration.
+/// A browser in which emilys is signed in, on a demo.
 fn emily(service: &TestService) -> Browser {
     let mut browser = Browser::new(service.address());
     let answer = browser.post("/auth/login", EMILY);
@@ -95,7 +96,7 @@ fn cookies_of(browser: &Browser) -> String {
     format!("{}; {}", held("accessToken"), held("refreshToken"))
 }
 
-/// How much there is of what an act would change, and whether emilys can still sign in.
+/// The state that an act would change, and whether emilys can still sign in.
 fn state(service: &TestService, tables: &Tables) -> [i64; 4] {
     [
         "SELECT count(*) FROM accounts",
@@ -111,14 +112,14 @@ fn sign_in_with(service: &TestService, username: &str, password: &str) -> Respon
     Request::new("POST", "/auth/login").json(&body).send(service.address())
 }
 
-/// A counter of the service under test.
-fn counted(service: &TestService, name: &str) -> u64 {
+/// A metric of the service under test.
+fn metric(service: &TestService, name: &str) -> u64 {
     let text = service.core().metrics_text().unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
     line.trim().parse().unwrap()
 }
 
-/// An answer without what is new in every answer.
+/// The answer without the values that are new in every answer.
 fn bare(answer: &Response) -> (u16, Vec<(String, String)>, Value) {
     let mut body = answer.json();
     body["requestId"] = Value::Null;
@@ -128,7 +129,7 @@ fn bare(answer: &Response) -> (u16, Vec<(String, String)>, Value) {
     (answer.status, headers, body)
 }
 
-/// Another service on the same rows, with keys of its own choice.
+/// Another service on the same database, with keys of its own.
 fn beside(first: &TestService, tables: &Tables) -> doorward::testing::Builder {
     let database = match tables {
         Tables::Sqlite => format!("sqlite://{}", first.folder().join("doorward.db").display()),
@@ -138,7 +139,7 @@ fn beside(first: &TestService, tables: &Tables) -> doorward::testing::Builder {
     TestService::builder().set("DATABASE_URL", database).set("KEYS_FILE", keys)
 }
 
-/// The status of a registration.
+/// The answer of a registration.
 fn register_with(service: &TestService, username: &str, password: &str) -> Response {
     let body = json!({ "username": username, "password": password }).to_string();
     Request::new("POST", "/auth/register").json(&body).send(service.address())

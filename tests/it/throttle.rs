@@ -1,4 +1,5 @@
-//! Guessing is slow: failures in a row cost a wait, whoever they aim at, and a wait lets nothing be tried.
+//! Throttle: consecutive failures cost a growing wait, by account, by trusted device and by address, and during a wait
+//! no secret is checked.
 
 use std::time::Duration;
 
@@ -127,7 +128,7 @@ fn parallel_first_failures_are_all_counted(backend: Backend) {
     wait_of(&attempt(&service, "emily", PASSWORD));
 }
 
-/// From an address of its own, so that only what it aims at is counted.
+/// From a unique address, so that only the failures of the account count.
 fn guess(service: &TestService, number: usize, body: &serde_json::Value) -> Response {
     let address = format!("192.0.{}.{}", number / 250, number % 250 + 1);
     let request = Request::new("POST", "/auth/login").header("x-forwarded-for", address);
@@ -146,8 +147,8 @@ fn right() -> String {
     json!({ "username": "emily", "password": PASSWORD }).to_string()
 }
 
-/// Its cookies, but for those of the session.
-fn known(service: &TestService, device: &str) -> Browser {
+/// A browser with the trusted-device cookie alone.
+fn trusted(service: &TestService, device: &str) -> Browser {
     let mut browser = Browser::new(service.address());
     browser.set_cookie("deviceToken", device);
     browser
@@ -157,7 +158,7 @@ fn the_owner_signs_in_from_a_trusted_device_during_an_attack(backend: Backend) {
     let service = behind_a_proxy(backend);
     let device = register(&service, "emily").cookie("deviceToken").unwrap();
     for round in 0..20 {
-        // A success forgives strangers too, so each round they are shut out anew.
+        // A success resets the failures of strangers too, so they are blocked anew in each round.
         let answers: Vec<u16> = (0..8).map(|n| guess(&service, round * 8 + n, &wrong()).status).collect();
         assert_eq!(answers, [401, 401, 401, 401, 401, 429, 429, 429]);
         assert_eq!(
@@ -165,7 +166,7 @@ fn the_owner_signs_in_from_a_trusted_device_during_an_attack(backend: Backend) {
             429,
             "a stranger waits"
         );
-        let answer = known(&service, &device).post("/auth/login", &right());
+        let answer = trusted(&service, &device).post("/auth/login", &right());
         assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
     }
 }
@@ -173,7 +174,7 @@ fn the_owner_signs_in_from_a_trusted_device_during_an_attack(backend: Backend) {
 fn a_trusted_device_pays_for_its_own_failures_only(backend: Backend) {
     let service = throttled(backend);
     let device = register(&service, "emily").cookie("deviceToken").unwrap();
-    let mut browser = known(&service, &device);
+    let mut browser = trusted(&service, &device);
     let answers: Vec<u16> = (0..7).map(|_| browser.post("/auth/login", &wrong().to_string()).status).collect();
     assert_eq!(answers, [401, 401, 401, 401, 401, 429, 429]);
     assert_eq!(attempt(&service, "emily", PASSWORD).status, 200, "neither the account nor the address has failed");
@@ -187,11 +188,11 @@ fn a_trusted_device_cookie_of_another_account_or_forged_has_no_effect(backend: B
     let (number, _) = device.split_once('.').unwrap();
     let (_, mac) = other.split_once('.').unwrap();
     for made_up in [&other, &format!("{number}.{mac}"), number, "", ".", "AAAA.AAAA", &format!("{device}x")] {
-        let answer = known(&service, made_up).post("/auth/login", &right());
+        let answer = trusted(&service, made_up).post("/auth/login", &right());
         assert_eq!(wait_of(&answer), 60, "{made_up}");
     }
-    // A device that serves two accounts is known for both.
-    let mut shared = known(&service, &device);
+    // A device used for two accounts is trusted by both.
+    let mut shared = trusted(&service, &device);
     let body = json!({ "username": "mallory", "password": PASSWORD }).to_string();
     service.advance(Duration::from_secs(61));
     assert_eq!(shared.post("/auth/login", &body).status, 200);
@@ -204,25 +205,25 @@ fn no_more_than_a_hundred_guesses_are_checked_until_an_operator_unlocks(backend:
     let device = register(&service, "emily").cookie("deviceToken").unwrap();
     let mut looked_at = 0;
     for number in 0..200 {
-        let seen = counted(&service, "doorward_hash_seconds_count");
+        let seen = metric(&service, "doorward_hash_seconds_count");
         guess(&service, number, &wrong());
-        looked_at += counted(&service, "doorward_hash_seconds_count") - seen;
+        looked_at += metric(&service, "doorward_hash_seconds_count") - seen;
         service.advance(Duration::from_hours(2));
         if number % 50 == 0 {
             service.core().purge().unwrap();
         }
     }
-    assert!((80..=100).contains(&looked_at), "{looked_at} were looked at");
+    assert!((80..=100).contains(&looked_at), "{looked_at} were checked");
     let stranger = |number| guess(&service, number, &serde_json::from_str(&right()).unwrap());
     assert_eq!(wait_of(&stranger(300)), 3600);
     let account = service.core().find_account_by("emily").unwrap().id;
     service.core().unlock(account).unwrap();
     assert_eq!(stranger(301).status, 200);
-    assert_eq!(known(&service, &device).post("/auth/login", &right()).status, 200);
+    assert_eq!(trusted(&service, &device).post("/auth/login", &right()).status, 200);
 }
 
 /// A counter of the service under test.
-fn counted(service: &TestService, name: &str) -> u64 {
+fn metric(service: &TestService, name: &str) -> u64 {
     let text = service.core().metrics_text().unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
     line.trim().parse().unwrap()
@@ -240,7 +241,7 @@ fn after_fifty_failures_a_pin_works_only_from_a_trusted_device(backend: Backend)
     }
     assert_eq!(wait_of(&guess(&service, 100, &body("0000"))), 3600, "the right PIN, by a stranger");
     let device = owner.cookie("deviceToken").unwrap();
-    assert_eq!(known(&service, &device).post("/pin/auth/login", &body("0000").to_string()).status, 200);
+    assert_eq!(trusted(&service, &device).post("/pin/auth/login", &body("0000").to_string()).status, 200);
     assert_eq!(guess(&service, 101, &body("0000")).status, 429, "that lifts nothing for strangers");
     let account = service.core().find_account_by("cooluser1").unwrap();
     service.core().unlock(account.id).unwrap();
@@ -273,7 +274,7 @@ fn rate_limit_caps_the_refreshes_of_an_address(backend: Backend) {
     let mut browser = register(&service, "emily");
     let answers: Vec<u16> = (0..4).map(|_| browser.post("/auth/refresh", "{}").status).collect();
     assert_eq!(answers, [200, 200, 200, 429]);
-    assert!(browser.cookie("refreshToken").is_some(), "a wait costs nobody a session");
+    assert!(browser.cookie("refreshToken").is_some(), "a wait ends no session");
     service.advance(Duration::from_mins(1));
     assert_eq!(browser.post("/auth/refresh", "{}").status, 200);
 }

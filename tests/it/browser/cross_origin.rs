@@ -1,5 +1,5 @@
-//! A page of another origin asks with `fetch` and `credentials: 'include'`: a listed one is answered, no other is, and what
-//! no other may ask is not done either. And a sign-in leads back to another host that is listed.
+//! CORS in a real browser: a page of a listed origin reads answers with `fetch` and `credentials: 'include'`, a page of
+//! any other origin reads nothing and changes nothing. And a sign-in redirects back to another listed host.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::support::{Backend, PASSWORD, on_sqlite};
 
 on_sqlite!(cors_answers_only_listed_origins, a_sign_in_redirects_back_to_another_listed_host);
 
-/// Asks, and says status and body, or that the browser gave the page nothing.
+/// Sends the request and reports status and body, or that the browser denied the page the answer.
 const FETCH: &str = "const [url, options, done] = arguments;
     fetch(url, { credentials: 'include', ...options })
         .then(async answer => done({ status: answer.status, body: await answer.text() }))
@@ -41,7 +41,7 @@ fn cors_answers_only_listed_origins() {
     );
     assert_eq!(ask("/auth/me", json!({ "method": "PUT" }))["status"], "none", "nor a method");
 
-    // Of the same site, so the cookies would go along; and of another.
+    // A sibling host, to which the browser sends the cookies, and a foreign site.
     for host in ["evil.example.com", "evil.test"] {
         browser.open(&site.at(host, "/"));
         for (path, options) in [
@@ -53,7 +53,7 @@ fn cors_answers_only_listed_origins() {
         ] {
             assert_eq!(ask(path, options.clone())["status"], "none", "{host} {path} {options}");
         }
-        // Without a wish to read the answer there is no preflight, so the service itself must refuse.
+        // In mode `no-cors` there is no preflight, so the service itself must refuse the request.
         for (path, body) in [("/auth/logout", ""), ("/logout", "token=x"), ("/account/sign-out-everywhere", "token=x")]
         {
             let options = json!({
@@ -88,5 +88,5 @@ fn a_sign_in_redirects_back_to_another_listed_host() {
     browser.fill("#password", PASSWORD);
     browser.click("button[type=submit]");
     browser.wait_for_url("the other host", |url| url == back);
-    assert_eq!(browser.complaints(), Vec::<String>::new(), "no policy stood in the way");
+    assert_eq!(browser.console_errors(), Vec::<String>::new(), "no content security policy blocked it");
 }

@@ -1,4 +1,5 @@
-//! Every page in light, in dark and on a phone, as pictures in `target/screenshots`; and that none is wider than a phone.
+//! Screenshots of every page in light mode, dark mode and phone width, saved in `target/screenshots`; and no page
+//! scrolls sideways on a phone.
 
 use std::path::Path;
 

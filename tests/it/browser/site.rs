@@ -1,5 +1,5 @@
-//! What stands between a browser and the service: nginx with the configuration that is shipped, a certificate made just now,
-//! an app that knows no sign-in, and pages of other origins.
+//! The site under test: nginx with the shipped configuration, a fresh certificate, an app without authentication of its
+//! own, and pages of other origins.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::proxies::upstream_app::App;
 use crate::support::Backend;
 use crate::support::child_server::{Daemon, find};
 
-/// The host that the configuration is written for.
+/// The host name in the shipped configuration.
 const HOST: &str = "app.example.com";
 
 pub struct Site {
@@ -26,7 +26,7 @@ impl Site {
         let (app, service) = (App::start(), RefCell::new(None));
         let proxy = Daemon::start("nginx", |folder, listen| {
             let builder = backend.service().set("PUBLIC_URL", format!("https://{HOST}:{}", listen.port()));
-            // Over https nothing may be cheap: the lowest cost that people get.
+            // Over https the test mode is refused, so hashes have the lowest cost that production allows.
             let builder = builder.set("TEST_MODE", "false").set("BCRYPT_COST", "10").set("VERIFY_RENEW", "true");
             let builder = builder.set("TRUSTED_PROXIES", "127.0.0.1").set("REDIRECT_HOSTS", "example.com");
             let started = set(builder, listen.port()).start();
@@ -37,12 +37,12 @@ impl Site {
         Self { service: service.into_inner().unwrap(), proxy, _app: app }
     }
 
-    /// An address of a host here.
+    /// The URL of a path on this host.
     pub fn at(&self, host: &str, path: &str) -> String {
         format!("https://{host}:{}{path}", self.proxy.address().port())
     }
 
-    /// An address of the app, or of a page of ours.
+    /// The URL of a path on the app's host, which also serves the hosted pages.
     pub fn url(&self, path: &str) -> String {
         self.at(HOST, path)
     }
@@ -61,7 +61,7 @@ fn nginx(folder: &Path, listen: SocketAddr, doorward: SocketAddr, app: SocketAdd
         ("/etc/ssl/app.example.com.pem", format!("{path}/cert.pem")),
         ("/etc/ssl/app.example.com.key", format!("{path}/key.pem")),
     ] {
-        assert!(site.contains(old), "{old:?} stands in no line of the configuration");
+        assert!(site.contains(old), "{old:?} is not in the configuration");
         site = site.replace(old, &new);
     }
     let elsewhere = format!(

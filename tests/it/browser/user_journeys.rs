@@ -1,7 +1,7 @@
-//! What people do: they want to go somewhere, sign in on the way, have two tabs and two devices, and leave.
+//! User journeys: follow a deep link, sign in on the way, use two tabs and two devices, sign out.
 
 use super::site::Site;
-use super::webdriver::{Chromium, Kept};
+use super::webdriver::{Chromium, StoredCookie};
 use crate::support::http::{Browser, Request};
 use crate::support::{Backend, PASSWORD, on_both_backends};
 
@@ -19,7 +19,7 @@ fn sign_in(browser: &Chromium, password: &str) {
     browser.click("button[type=submit]");
 }
 
-/// A session from another device, straight at the service.
+/// Signs in from another device, directly at the service.
 fn sign_in_elsewhere(site: &Site) -> Browser {
     let mut browser = Browser::new(site.service.address());
     let body = serde_json::json!({ "username": "emily", "password": PASSWORD }).to_string();
@@ -34,17 +34,17 @@ fn register(site: &Site) {
     assert_eq!(answer.status, 201, "{}", answer.text());
 }
 
-fn of_session(cookies: Vec<Kept>) -> Vec<Kept> {
+fn of_session(cookies: Vec<StoredCookie>) -> Vec<StoredCookie> {
     let names = ["__Host-accessToken", "__Host-refreshToken"];
     cookies.into_iter().filter(|cookie| names.contains(&cookie.name.as_str())).collect()
 }
 
-/// A refused sign-in is an error of the network to a console; anything else is one of ours.
-fn assert_no_complaint(browser: &Chromium) {
+/// The console reports a refused sign-in as a network error; every other message is a defect of ours.
+fn assert_no_console_error(browser: &Chromium) {
     let expected =
         |line: &String| line.contains("/login") && line.contains("the server responded with a status of 401");
-    let complaints: Vec<String> = browser.complaints().into_iter().filter(|line| !expected(line)).collect();
-    assert_eq!(complaints, Vec::<String>::new());
+    let console_errors: Vec<String> = browser.console_errors().into_iter().filter(|line| !expected(line)).collect();
+    assert_eq!(console_errors, Vec::<String>::new());
 }
 
 fn a_sign_in_returns_to_the_deep_link_and_a_sign_out_ends_every_tab(backend: Backend) {
@@ -75,7 +75,7 @@ fn walk(site: &Site, browser: &Chromium) {
     browser.wait_for_url("the sign-in page", |url| url.contains("/login?rd="));
     sign_in(browser, "not-the-password");
     browser.wait_for_text("do not match an account here");
-    assert_eq!(browser.focused("role").as_deref(), Some("alert"), "a reader is told at once");
+    assert_eq!(browser.focused("role").as_deref(), Some("alert"), "a screen reader announces it");
     sign_in(browser, PASSWORD);
     browser.wait_for_url("the deep link", |url| url == deep);
     browser.wait_for_text("GET /deep/link?a=b&c=d");
@@ -83,7 +83,7 @@ fn walk(site: &Site, browser: &Chromium) {
     let kept = of_session(browser.cookies());
     assert_eq!(kept.len(), 2, "{kept:?}");
     for cookie in &kept {
-        // A domain without a dot in front is this host's alone.
+        // A domain without a leading dot means a host-only cookie.
         let place = (cookie.domain.as_str(), cookie.path.as_str(), cookie.same_site.as_str());
         assert_eq!(place, ("app.example.com", "/", "Lax"), "{cookie:?}");
         assert!(cookie.secure && cookie.http_only, "{cookie:?}");
@@ -102,9 +102,9 @@ fn walk(site: &Site, browser: &Chromium) {
     browser.wait_for_url("the sign-in page", |url| url.contains("/login?rd="));
     browser.open(&deep);
     browser.wait_for_url("the sign-in page", |url| url.contains("/login?rd="));
-    assert_no_complaint(browser);
+    assert_no_console_error(browser);
     browser.to_tab(0);
-    assert_no_complaint(browser);
+    assert_no_console_error(browser);
 }
 
 fn a_password_change_and_the_button_end_other_devices(backend: Backend) {
@@ -136,6 +136,6 @@ fn a_password_change_and_the_button_end_other_devices(backend: Backend) {
     sign_in(&browser, NEW);
     browser.wait_for_text("This device");
     let expected = |line: &String| line.contains("/account/password") && line.contains("a status of 403");
-    let complaints: Vec<String> = browser.complaints().into_iter().filter(|line| !expected(line)).collect();
-    assert_eq!(complaints, Vec::<String>::new());
+    let console_errors: Vec<String> = browser.console_errors().into_iter().filter(|line| !expected(line)).collect();
+    assert_eq!(console_errors, Vec::<String>::new());
 }

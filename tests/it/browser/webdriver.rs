@@ -1,5 +1,5 @@
-//! Chromium behind its WebDriver, one step after the other: each step waits until what it needs is there. The profile is
-//! empty and goes with the browser.
+//! WebDriver client for Chromium, one step at a time: each step waits until the elements it needs are present. The
+//! profile is empty and is removed with the browser.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use ureq::http::Method;
 
 use crate::support::child_server::{Daemon, find};
 
-/// How long a step waits for the browser on a machine that is busy with other things.
+/// How long a step waits for the browser on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A browser window.
@@ -27,9 +27,9 @@ pub struct Chromium {
     _driver: Daemon,
 }
 
-/// A cookie as the browser keeps it.
+/// A cookie as the browser stores it.
 #[derive(Debug)]
-pub struct Kept {
+pub struct StoredCookie {
     pub name: String,
     pub domain: String,
     pub path: String,
@@ -56,7 +56,7 @@ impl WebDriverCompatibleCommand for Beyond {
 }
 
 impl Chromium {
-    /// Every host name leads to this machine, whatever the network says.
+    /// Every host name resolves to this machine, whatever the network's DNS says.
     pub fn start() -> Self {
         let profile = tempfile::tempdir().unwrap();
         let home = profile.path().to_owned();
@@ -99,7 +99,7 @@ impl Chromium {
         self.beyond("goog/cdp/execute", json!({ "cmd": command, "params": parameters }))
     }
 
-    /// Switches the scripts of pages off, in tabs to come too; those of the driver run on.
+    /// Disables scripts of pages, in later tabs too; the driver's own scripts still run.
     pub fn without_scripts(&self) {
         self.scripts.set(false);
         self.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": true }));
@@ -113,7 +113,7 @@ impl Chromium {
         self.runtime.block_on(self.client().current_url()).unwrap().to_string()
     }
 
-    /// Waits until the address is as wanted.
+    /// Waits until the address satisfies the condition.
     pub fn wait_for_url(&self, what: &str, is_there: impl Fn(&str) -> bool) {
         let arrived = async {
             loop {
@@ -127,13 +127,13 @@ impl Chromium {
         assert!(arrived, "{what}: still at {}\n{}", self.url(), self.text());
     }
 
-    /// What the page says.
+    /// The visible text of the page.
     pub fn text(&self) -> String {
         let read = async { self.client().find(Locator::Css("body")).await?.text().await };
         self.runtime.block_on(read).unwrap_or_else(|why| format!("({why})"))
     }
 
-    /// Waits until the page says this.
+    /// Waits until the page contains this text.
     pub fn wait_for_text(&self, expected: &str) {
         let said = async {
             loop {
@@ -172,13 +172,13 @@ impl Chromium {
         self.runtime.block_on(read).unwrap()
     }
 
-    /// What a script of the page's returns; `done` is the function that it calls with it.
+    /// The value that a script in the page returns; `done` is the callback that it calls.
     pub fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
         let ran = self.runtime.block_on(self.client().execute_async(script, arguments));
         ran.unwrap_or_else(|why| panic!("{script}: {why}"))
     }
 
-    /// Opens another tab, and is in it from then on. The number of the first is 0.
+    /// Opens another tab and switches to it. The first tab's number is 0.
     pub fn new_tab(&self) {
         let opened = async {
             let tab = self.client().new_window(true).await?;
@@ -202,11 +202,11 @@ impl Chromium {
         self.runtime.block_on(self.client().refresh()).unwrap();
     }
 
-    /// The cookies of all hosts.
-    pub fn cookies(&self) -> Vec<Kept> {
+    /// The cookies of every host.
+    pub fn cookies(&self) -> Vec<StoredCookie> {
         let kept = self.devtools("Network.getAllCookies", &json!({}));
         let text = |cookie: &Value, name: &str| cookie[name].as_str().unwrap_or_default().to_owned();
-        let read = |cookie: &Value| Kept {
+        let read = |cookie: &Value| StoredCookie {
             name: text(cookie, "name"),
             domain: text(cookie, "domain"),
             path: text(cookie, "path"),
@@ -217,8 +217,8 @@ impl Chromium {
         kept["cookies"].as_array().unwrap().iter().map(read).collect()
     }
 
-    /// What stands in the console since the last look: errors, and what a policy forbade.
-    pub fn complaints(&self) -> Vec<String> {
+    /// The console messages since the last call: errors, and what a content security policy blocked.
+    pub fn console_errors(&self) -> Vec<String> {
         let log = self.beyond("se/log", json!({ "type": "browser" }));
         log.as_array().unwrap().iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
     }

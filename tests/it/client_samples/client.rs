@@ -1,5 +1,5 @@
-//! Runs a sample as its reader would: bash what is for the shell, Node what is for a browser. What was answered is noted
-//! beside the sample, by curl's own .curlrc and by browser.mjs, so that no line of it has to change.
+//! Sample runner: shell samples run in bash, browser samples in Node. The answers are recorded beside the sample, by
+//! curl's .curlrc and by browser.mjs, so that the sample itself is unchanged.
 
 use std::io::ErrorKind;
 use std::process::{Command, Output};
@@ -11,10 +11,10 @@ use crate::support::process::search_path;
 
 const BROWSER: &str = include_str!("browser.mjs");
 
-/// What came of a sample.
+/// The outcome of a sample.
 #[derive(Debug)]
 pub struct Seen {
-    /// Of the last answer.
+    /// The status of the last answer.
     pub status: u16,
     /// The `Set-Cookie` values of the last answer.
     pub cookies: Vec<String>,
@@ -22,13 +22,13 @@ pub struct Seen {
     pub body: String,
     /// What the sample itself printed.
     pub printed: String,
-    /// What it complained of; empty unless it failed.
+    /// Its error output; empty unless it failed.
     pub complaint: String,
     folder: TempDir,
 }
 
 impl Seen {
-    /// The body, which is JSON.
+    /// The body as JSON.
     pub fn json(&self) -> Value {
         parsed(&self.body)
     }
@@ -53,14 +53,14 @@ impl Seen {
         names
     }
 
-    /// The lines of a file that the sample left.
+    /// The lines of a file that the sample wrote.
     pub fn lines_of(&self, file: &str) -> Vec<String> {
         let text = std::fs::read_to_string(self.folder.path().join(file)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 }
 
-/// What the text says, which is JSON.
+/// The text as JSON.
 pub fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|why| panic!("{text:?} is no JSON: {why}"))
 }

@@ -1,5 +1,5 @@
-//! The samples and what their sources show as the answer. An answer is like the one shown if it has the same keys and the
-//! same constants, and something of its kind wherever an example is shown.
+//! The samples and the answers that their sources show. An answer is like the one shown if it has the same keys and
+//! constants, and a value of the same kind wherever an example is shown.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::client::parsed;
 
-/// Where each sample stands in its source.
+/// The place of each sample in its source.
 pub const ORIGINS: [(&str, &str); 22] = [
     ("000-1-login.js", "source 000, line 9"),
     ("000-2-me.js", "source 000, line 12"),
@@ -36,7 +36,7 @@ pub const ORIGINS: [(&str, &str); 22] = [
     ("004-7-change-password.sh", "source 004, lines 173 to 179"),
 ];
 
-/// What stands in a sample, and what is put in its place.
+/// A text in a sample, and its replacement.
 pub type Placeholders<'a> = &'a [(&'a str, &'a str)];
 
 /// The folder of samples and answers.
@@ -44,7 +44,7 @@ pub fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/client_samples"))
 }
 
-/// A sample, with its placeholders filled; each of them must stand there.
+/// A sample with its placeholders filled, each of which must be present.
 pub fn sample(name: &str, placeholders: Placeholders) -> String {
     let (_, origin) = ORIGINS.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("whence is {name}?"));
     filled(name, placeholders, origin)
@@ -84,7 +84,7 @@ fn compare(shown: &Value, got: &Value, at: &str, faults: &mut Vec<String>) {
             faults.extend(unknown.map(|name| format!("{at}/{name} is not shown")));
             return;
         }
-        // `{}` and `[{}]` stand for what the page does not spell out.
+        // `{}` and `[{}]` stand for values that the page does not spell out.
         (Value::Object(_), Value::Object(_)) => true,
         (Value::Array(shown), Value::Array(items)) if *shown == [serde_json::json!({})] => !items.is_empty(),
         (Value::String(example), Value::Number(_)) => example == "<number>",

@@ -1,12 +1,12 @@
-//! Refreshes and logouts that meet on different nodes: the table decides, whichever node is asked, and every node
-//! makes the same successor.
+//! Concurrent refreshes and logouts on different nodes: the table decides, whichever node is asked, and every node
+//! derives the same successor.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde_json::json;
 
-use super::{beside, new_session, node, prunable};
+use super::{accepted_for, beside, new_session, node};
 use crate::support::http::Request;
 use crate::support::{Tokens, is_soak, on_postgres, postgres, print_figure, race, refresh_with, register};
 
@@ -23,7 +23,7 @@ fn fifty_refreshes_over_two_nodes_agree_on_one_successor() {
     let url = postgres::new_database();
     let first = node(&url).start();
     let second = beside(&first, &url).start();
-    let mut tokens = Tokens::held_by(&register(&first, "emily"));
+    let mut tokens = Tokens::in_jar_of(&register(&first, "emily"));
     let addresses = [first.address(), second.address()];
     let rounds = rounds(20, 200);
     for round in 0..rounds {
@@ -43,7 +43,7 @@ fn fifty_refreshes_over_two_nodes_agree_on_one_successor() {
         assert_eq!(generation, (round + 1).to_string(), "one step a round");
     }
     assert_eq!(postgres::psql(&url, "SELECT count(*) FROM sessions WHERE ended_at IS NULL"), "1", "no session died");
-    tokens.assert_alive(&second);
+    tokens.assert_valid(&second);
     print_figure(&format!("{rounds} rounds of 50 refreshes over two nodes: one successor each, none refused"));
 }
 
@@ -81,7 +81,7 @@ fn no_token_survives_a_logout_that_raced_refreshes_over_two_nodes() {
         for tokens in won.iter().chain([&session]) {
             for node in [&first, &second] {
                 assert_eq!(refresh_with(node, &tokens.refresh).status, 401, "round {round}: a refresh token lives");
-                prunable(node, &tokens.access, *ended_at);
+                accepted_for(node, &tokens.access, *ended_at);
             }
         }
     }

@@ -1,13 +1,13 @@
-//! The whole database goes away, by a crash or by standing still: every node is right or refuses, nothing that was
-//! answered is lost, and all are right again by themselves.
+//! Outage of the shared database, by a crash or a freeze: every node answers correctly or with 503, nothing
+//! acknowledged is lost, and all nodes recover without intervention.
 
 use std::time::Instant;
 
 use doorward::testing::TestService;
 
 use super::{
-    SOON, assert_cut_off, beside, logged_out, new_session, node, patience, prunable, recovered, unavailable,
-    until_refused, who,
+    SOON, accepted_for, assert_cut_off, beside, database_timeout, logged_out, new_session, node, recovered,
+    unavailable, until_refused, who,
 };
 use crate::support::postgres::Cluster;
 use crate::support::process::{Node, Place, until};
@@ -24,25 +24,25 @@ fn a_crashed_or_frozen_database_loses_nothing_and_revives_no_session() {
         let frozen = cluster.freeze();
         Box::new(|| drop(frozen))
     };
-    // They mostly wait, so they do it together.
+    // The cases mostly wait, so they run concurrently.
     std::thread::scope(|scope| {
-        scope.spawn(|| rides_out("crash", crash));
-        scope.spawn(|| rides_out("standstill", standstill));
+        scope.spawn(|| survives("crash", crash));
+        scope.spawn(|| survives("standstill", standstill));
     });
 }
 
-/// Begins an outage; what it gives ends it.
+/// Starts an outage; the returned closure ends it.
 type Begin = for<'a> fn(&'a Cluster) -> Box<dyn FnOnce() + 'a>;
 
-fn rides_out(what: &str, cut: Begin) {
+fn survives(what: &str, cut: Begin) {
     let cluster = Cluster::own();
     let url = cluster.new_database();
-    let first = node(&url).set("DATABASE_TIMEOUT", patience()).start();
-    let second = beside(&first, &url).set("DATABASE_TIMEOUT", patience()).start();
-    let alive = Tokens::held_by(&register(&first, "emily"));
+    let first = node(&url).set("DATABASE_TIMEOUT", database_timeout()).start();
+    let second = beside(&first, &url).set("DATABASE_TIMEOUT", database_timeout()).start();
+    let alive = Tokens::in_jar_of(&register(&first, "emily"));
     let [ended, own, late] = [(); 3].map(|()| new_session(&first, "emily"));
 
-    let logs = Place::on(Backend::Sqlite).set("DATABASE_URL", url.clone()).set("DATABASE_TIMEOUT", patience());
+    let logs = Place::on(Backend::Sqlite).set("DATABASE_URL", url.clone()).set("DATABASE_TIMEOUT", database_timeout());
     let logs = logs.set("KEYS_FILE", first.folder().join("doorward.keys").display().to_string()).serve(&[]);
     let ended_at = logged_out(&first, &ended);
     let began = Instant::now();
@@ -59,13 +59,14 @@ fn rides_out(what: &str, cut: Begin) {
     let rows = cluster.psql(&url, "SELECT count(*) FROM revocations r JOIN sessions s ON s.id = r.session_id");
     assert!(rows.parse::<usize>().unwrap() >= 1, "what was answered is in the table");
     Tokens::set_by(&refresh_with(&second, &alive.refresh));
-    prunable(&second, &late.access, logged_out(&first, &late));
-    prunable(&first, &own.access, logged_out(&second, &own));
+    accepted_for(&second, &late.access, logged_out(&first, &late));
+    accepted_for(&first, &own.access, logged_out(&second, &own));
     until(SOON, "readyz", || (logs.get("/readyz").status == 200).then_some(()));
     assert_logged(what, &logs);
 }
 
-/// During the outage: what was ended just before stays or becomes dead, and what lives is believed only for a while.
+/// During the outage: sessions ended just before stay or become refused, and live ones are accepted for a bounded time
+/// only.
 fn watch(
     what: &str,
     nodes: [&TestService; 2],
@@ -73,12 +74,13 @@ fn watch(
     (ended_at, began): (Instant, Instant),
 ) {
     assert_eq!(who(nodes[0], &ended.access).status, 401, "memory knows without the table");
-    // The second may not have heard before the database went; then it must have stopped believing anybody in time.
+    // The second node may not have received the revocations before the outage; it must then have stopped accepting any
+    // session in time.
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let believed = until_refused(nodes[1], ended, ended_at);
             print_figure(&format!(
-                "{what}: a session that was ended just before was believed for {believed:?} elsewhere"
+                "{what}: a session that was ended just before was accepted for {believed:?} elsewhere"
             ));
         });
         for node in nodes {
@@ -91,7 +93,7 @@ fn watch(
     });
 }
 
-/// An operator finds when it began and when it was over, once each.
+/// The log says once when the outage began and once when it ended.
 fn assert_logged(what: &str, node: &Node) {
     let lines = ["the database does not answer", "the database answers again"];
     until(SOON, "the log's line of the end", || node.stderr().contains(lines[1]).then_some(()));

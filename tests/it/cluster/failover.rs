@@ -1,9 +1,9 @@
-//! The primary dies and its asynchronous replica takes over, without the last of what the primary had answered: its
-//! numbers of revocations begin again below what the nodes have seen. No logout that is answered from then on is missed.
+//! Failover to an asynchronous replica: the primary crashes, and the replica lacks its last commits, so that revocation
+//! ids restart below what the nodes have seen. No logout answered from then on is missed.
 
 use std::time::{Duration, Instant};
 
-use super::{beside, logged_out, new_session, node, prunable, recovered, who};
+use super::{accepted_for, beside, logged_out, new_session, node, recovered, who};
 use crate::support::postgres::Cluster;
 use crate::support::process::until;
 use crate::support::tcp_proxy::Link;
@@ -11,10 +11,10 @@ use crate::support::{Tokens, is_soak, on_postgres, print_figure, register};
 
 on_postgres!(no_logout_is_missed_after_a_failover);
 
-/// More than the numbers that PostgreSQL sets aside ahead (32), so that the new primary gives some of them out again.
+/// More than the sequence values that PostgreSQL logs ahead (32), so that the new primary issues some of them again.
 const LOST: i64 = 300;
 
-/// Longer than a poll looks back: the nodes have done with every number that they saw. Only the long job waits for it.
+/// Longer than a poll's overlap window: the nodes have passed every id that they saw. Only the long job waits for it.
 const DONE_WITH: Duration = Duration::from_secs(13);
 
 fn no_logout_is_missed_after_a_failover() {
@@ -23,17 +23,17 @@ fn no_logout_is_missed_after_a_failover() {
     let link = Link::to(primary.socket());
     let first = node(&link.url(&url)).start();
     let second = beside(&first, &link.url(&url)).start();
-    let alive = Tokens::held_by(&register(&first, "emily"));
+    let alive = Tokens::in_jar_of(&register(&first, "emily"));
     let [ended, lost] = [(); 2].map(|()| new_session(&first, "emily"));
     let dies_later: Vec<Tokens> = (0..5).map(|_| new_session(&first, "emily")).collect();
-    prunable(&second, &ended.access, logged_out(&first, &ended));
+    accepted_for(&second, &ended.access, logged_out(&first, &ended));
     let standby = primary.standby();
     catch_up(&primary, &standby);
     stop_following(&standby);
 
     lose(&primary, &url);
     let seen = primary.psql(&url, "SELECT max(id) FROM revocations").parse::<i64>().unwrap();
-    prunable(&second, &lost.access, logged_out(&first, &lost));
+    accepted_for(&second, &lost.access, logged_out(&first, &lost));
     if is_soak() {
         std::thread::sleep(DONE_WITH);
     }
@@ -50,7 +50,7 @@ fn no_logout_is_missed_after_a_failover() {
         let nodes = [&first, &second];
         let (asked, other) = (nodes[number % 2], nodes[(number + 1) % 2]);
         assert_eq!(who(other, &session.access).status, 200);
-        let delay = prunable(other, &session.access, logged_out(asked, session));
+        let delay = accepted_for(other, &session.access, logged_out(asked, session));
         print_figure(&format!("failover: a logout on the new primary was heard after {delay:?}"));
     }
     let given = standby.psql(&url, "SELECT max(id) FROM revocations").parse::<i64>().unwrap();
@@ -63,7 +63,7 @@ fn catch_up(primary: &Cluster, standby: &Cluster) {
     until(super::SOON, "the replica", || (standby.psql("postgres", &query) == "t").then_some(()));
 }
 
-/// The replica lags behind from here on.
+/// Stops replication: the replica lags from here on.
 fn stop_following(standby: &Cluster) {
     standby.psql("postgres", "ALTER SYSTEM SET primary_conninfo = ''");
     standby.psql("postgres", "SELECT pg_reload_conf()");
@@ -71,7 +71,7 @@ fn stop_following(standby: &Cluster) {
     until(super::SOON, "the replica to lag", || (standby.psql("postgres", query) == "0").then_some(()));
 }
 
-/// Revocations that the replica will not have.
+/// Writes revocations that the replica will not have.
 fn lose(primary: &Cluster, url: &str) {
     let rows = format!(
         "INSERT INTO revocations (session_id, created_at, expires_at) \

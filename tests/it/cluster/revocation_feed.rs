@@ -1,5 +1,5 @@
-//! How fast the others hear: of logouts by the thousand, of every other act that ends sessions, and of one that nobody
-//! was told about.
+//! Revocation feed: how soon the other nodes learn of a logout, of every other session end, and of a revocation whose
+//! notification was lost.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use doorward::core::{AccountId, AccountStatus};
 use doorward::testing::TestService;
 use serde_json::json;
 
-use super::{MAX_STALE, beside, logged_out, new_session, node, prunable, who};
+use super::{MAX_STALE, accepted_for, beside, logged_out, new_session, node, until_shown, who};
 use crate::support::http::Request;
-use crate::support::{PASSWORD, Tokens, on_postgres, postgres, print_figure, register};
+use crate::support::{PASSWORD, Tokens, is_soak, on_postgres, postgres, print_figure, register};
 
 on_postgres!(
     a_thousand_logouts_reach_the_other_nodes_by_notification,
@@ -19,11 +19,11 @@ on_postgres!(
 
 const LOGOUTS: usize = 1000;
 
-/// How many clients log out at the same time.
+/// Clients that log out concurrently.
 const CLIENTS: usize = 2;
 
-/// What a poll alone could not reach: a node polls twice a second.
-const OF_A_NOTICE: Duration = Duration::from_millis(100);
+/// A delay that polling alone cannot reach, since a node polls twice a second.
+const NOTIFICATION_DELAY: Duration = Duration::from_millis(100);
 
 fn a_thousand_logouts_reach_the_other_nodes_by_notification() {
     let url = postgres::new_database();
@@ -38,18 +38,22 @@ fn a_thousand_logouts_reach_the_other_nodes_by_notification() {
     let at = |share: usize| delays[(delays.len() - 1) * share / 1000];
     let late = delays.iter().filter(|delay| **delay > Duration::from_millis(50)).count();
     print_figure(&format!(
-        "{} logouts, {} other nodes: believed for p50 {:?}, p99 {:?}, max {:?} after the answer; {late} past 50 ms",
+        "{} logouts, {} other nodes: accepted for p50 {:?}, p99 {:?}, max {:?} after the answer; {late} past 50 ms",
         LOGOUTS,
         others.len(),
         at(500),
         at(990),
         at(1000),
     ));
-    assert!(at(500) < OF_A_NOTICE, "this is how fast a poll is");
     assert!(at(1000) <= MAX_STALE);
+    assert!(!is_soak() || at(500) < NOTIFICATION_DELAY, "this is how fast a poll is");
+    for other in &others {
+        // A feed that reconnected has missed some notifications and read those rows from the table.
+        until_shown(other, "doorward_feed_notices_total", |notices| notices >= 900.0);
+    }
 }
 
-/// For each of a client's logouts and each other node, how long it was believed there.
+/// For each logout of a client and each other node, how long the token was still accepted there.
 fn delays_of_logouts(first: &TestService, others: &[TestService]) -> Vec<Duration> {
     let mut delays = vec![];
     for _ in 0..LOGOUTS / CLIENTS {
@@ -58,15 +62,15 @@ fn delays_of_logouts(first: &TestService, others: &[TestService]) -> Vec<Duratio
             assert_eq!(who(other, &session.access).status, 200, "it lives until it is ended");
         }
         let ended = logged_out(first, &session);
-        assert_eq!(who(first, &session.access).status, 401, "at once on the node that was asked");
-        delays.extend(others.iter().map(|other| prunable(other, &session.access, ended)));
+        assert_eq!(who(first, &session.access).status, 401, "immediately on the node of the logout");
+        delays.extend(others.iter().map(|other| accepted_for(other, &session.access, ended)));
     }
     delays
 }
 
 type Act = fn(&TestService, AccountId, &Tokens);
 
-/// What ends sessions, done on one node by a session that is not the one that must die.
+/// The acts that end sessions, done on one node by a session other than the one that must end.
 const ACTS: [(&str, Act); 5] = [
     ("logout-all", |node, _, by| {
         let body = json!({ "refreshToken": by.refresh }).to_string();
@@ -95,17 +99,17 @@ fn every_kind_of_session_end_reaches_the_other_nodes() {
         let (by, other) = (new_session(&first, &username), new_session(&first, &username));
         assert_eq!(who(&second, &other.access).status, 200);
         act(&first, account, &by);
-        let delay = prunable(&second, &other.access, Instant::now());
-        print_figure(&format!("{name}: believed for {delay:?} on the other node"));
+        let delay = accepted_for(&second, &other.access, Instant::now());
+        print_figure(&format!("{name}: accepted for {delay:?} on the other node"));
     }
 }
 
-/// The row is there and no notice was sent, as after a fault between the two, or from an old tool.
+/// The row is written and no notification sent, as after a failure between the two, or by an old tool.
 fn a_revocation_with_a_lost_notification_is_found_by_the_poll() {
     let url = postgres::new_database();
     let first = node(&url).start();
     let second = beside(&first, &url).start();
-    let session = Tokens::held_by(&register(&first, "emily"));
+    let session = Tokens::in_jar_of(&register(&first, "emily"));
     for node in [&first, &second] {
         assert_eq!(who(node, &session.access).status, 200);
     }
@@ -114,6 +118,6 @@ fn a_revocation_with_a_lost_notification_is_found_by_the_poll() {
     postgres::psql(&url, row);
     let ended = Instant::now();
     for node in [&first, &second] {
-        print_figure(&format!("without a notice: believed for {:?}", prunable(node, &session.access, ended)));
+        print_figure(&format!("without a notification: accepted for {:?}", accepted_for(node, &session.access, ended)));
     }
 }

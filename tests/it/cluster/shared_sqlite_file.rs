@@ -1,5 +1,5 @@
-//! Two processes on one SQLite file: there are no notices, so the poll tells the other, and so does an operator's command
-//! to a running service.
+//! Two processes on one SQLite file: without notifications, polling carries revocations from one to the other, and so
+//! it does for an operator's command beside a running service.
 
 use std::time::{Duration, Instant};
 
@@ -21,26 +21,26 @@ fn two_processes_on_one_sqlite_file_see_each_others_logouts() {
     for round in 0..6 {
         let (asked, other) = if round % 2 == 0 { (&first, &second) } else { (&second, &first) };
         let (access, refresh) = asked.sign_in("emily", PASSWORD);
-        assert!(other.believes(&access));
+        assert!(other.accepts(&access));
         assert_eq!(asked.post("/auth/logout", &json!({ "refreshToken": refresh })).status, 200);
-        assert!(!asked.believes(&access));
+        assert!(!asked.accepts(&access));
         delays.push(believed(other, &access, Instant::now()));
     }
     let (access, _) = first.sign_in("emily", PASSWORD);
     place.succeed(&["session", "revoke-all", "emily"], "");
     let ended = Instant::now();
     delays.extend([&first, &second].map(|node| believed(node, &access, ended)));
-    print_figure(&format!("two processes on one SQLite file: believed for {delays:?}"));
+    print_figure(&format!("two processes on one SQLite file: accepted for {delays:?}"));
 }
 
 fn believed(node: &Node, access: &str, ended: Instant) -> Duration {
     let mut last = Duration::ZERO;
     until(super::SOON, "the token to be refused", || {
         let sent = ended.elapsed();
-        if !node.believes(access) {
+        if !node.accepts(access) {
             return Some(last);
         }
-        assert!(sent <= MAX_STALE, "believed {sent:?} after its end was answered");
+        assert!(sent <= MAX_STALE, "accepted {sent:?} after its end was answered");
         last = sent;
         None
     })

@@ -1,4 +1,5 @@
-//! What an operator does to accounts, sessions and keys, and that a running service hears of it in time.
+//! Administration commands for accounts, sessions and keys, and that a running service applies them within the promised
+//! time.
 
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ fn an_invalid_account_command_says_why_and_changes_nothing(backend: Backend) {
     let place = with_emily(backend);
     let before = place.succeed(&["account", "list"], "");
     for (arguments, input, told) in [
-        // No terminal here, so it cannot ask.
+        // Without a terminal there is no prompt.
         (&["account", "add", "--username", "bob"][..], "", "--password-stdin"),
         (&["account", "set-password", "emily"], "", "--password-stdin"),
         (&["account", "set-pin", "emily"], "", "--pin-stdin"),
@@ -104,9 +105,9 @@ fn an_invalid_account_command_says_why_and_changes_nothing(backend: Backend) {
     place.serve(&[]).sign_in("emily", PASSWORD);
 }
 
-/// Waits until a running service no longer believes a token, as long as is promised and no longer.
+/// Waits until the running service refuses the token, within the promised time.
 fn assert_dies(node: &Node, access: &str, what: &str) {
-    until(SOON, what, || (!node.believes(access)).then_some(()));
+    until(SOON, what, || (!node.accepts(access)).then_some(()));
 }
 
 fn refresh_status(node: &Node, refresh: &str) -> u16 {
@@ -121,12 +122,12 @@ fn sessions_are_listed_and_revoked_on_a_running_service(backend: Backend) {
     let ids: Vec<&str> = list.lines().skip(1).map(|line| line.split_whitespace().next().unwrap()).collect();
     assert_eq!(ids.len(), 3, "{list}");
     assert!(list.contains("native") && list.contains("127.0.0.1"), "{list}");
-    assert!(tokens.iter().all(|(access, _)| node.believes(access)));
+    assert!(tokens.iter().all(|(access, _)| node.accepts(access)));
     // Newest first.
     place.succeed(&["session", "revoke", ids[0]], "");
     assert_dies(&node, &tokens[2].0, "the end of one session");
     assert_eq!(refresh_status(&node, &tokens[2].1), 401);
-    assert!(node.believes(&tokens[0].0) && node.believes(&tokens[1].0), "the others live");
+    assert!(node.accepts(&tokens[0].0) && node.accepts(&tokens[1].0), "the others live");
     assert!(!place.run(&["session", "revoke", ids[0]]).status.success(), "it has ended already");
     place.succeed(&["session", "revoke-all", "1"], "");
     for (access, refresh) in &tokens {
@@ -152,11 +153,11 @@ fn changing_an_account_ends_its_sessions_on_a_running_service(backend: Backend) 
         (&["account", "set-status", "emily", "suspended"], ""),
     ] {
         let (access, refresh) = node.sign_in("emily", PASSWORD);
-        assert!(node.believes(&access));
+        assert!(node.accepts(&access));
         place.succeed(command, input);
         assert_dies(&node, &access, &format!("{command:?}"));
         assert_eq!(refresh_status(&node, &refresh), 401, "{command:?}");
-        assert!(node.believes(&other), "{command:?} is about emily alone");
+        assert!(node.accepts(&other), "{command:?} is about emily alone");
     }
     let refused = node.post("/auth/login", &json!({ "username": "emily", "password": PASSWORD }));
     assert!([401, 403].contains(&refused.status), "{}", refused.text());
@@ -207,7 +208,7 @@ fn new_secrets_work_immediately_and_old_ones_stop(backend: Backend) {
     assert_eq!(status(PASSWORD), 200);
     place.succeed(&["account", "set-password", "emily", "--password-stdin"], "silver-kettle-morning\n");
     assert_eq!((status(PASSWORD), status("silver-kettle-morning")), (401, 200));
-    // Only the line's end goes: a space is a part of a password.
+    // Only the line break is stripped: a space is part of a password.
     place.succeed(&["account", "set-password", "emily", "--password-stdin"], " silver kettle morning \n");
     assert_eq!((status("silver kettle morning"), status(" silver kettle morning ")), (401, 200));
 }
@@ -228,7 +229,7 @@ fn signing_keys_rotate_under_a_running_service(backend: Backend) {
     let new = said.split_whitespace().next().unwrap().to_owned();
     assert_ne!(new, key_id(&access));
     until(SOON, "a token under the new key", || (key_id(&node.sign_in("emily", PASSWORD).0) == new).then_some(()));
-    assert!(node.believes(&access), "a token of the old key lives on");
+    assert!(node.accepts(&access), "a token of the old key lives on");
     let refreshed = node.post("/auth/refresh", &json!({ "refreshToken": refresh }));
     assert_eq!(refreshed.status, 200, "{}", refreshed.text());
     assert_eq!(key_id(refreshed.json()["accessToken"].as_str().unwrap()), new);
@@ -238,7 +239,7 @@ fn signing_keys_rotate_under_a_running_service(backend: Backend) {
     let mode = std::os::unix::fs::PermissionsExt::mode(&place.file("doorward.keys").metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     drop(node);
-    assert!(place.serve(&[]).believes(&access), "after a restart too");
+    assert!(place.serve(&[]).accepts(&access), "after a restart too");
     let fixed = Place::on(backend).set("JWT_SECRET", "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6");
     let refused = fixed.run(&["keys", "rotate"]);
     assert!(!refused.status.success() && refused.stderr.contains("JWT_SECRET"), "{refused:?}");
@@ -257,9 +258,9 @@ fn tokens_of_a_removed_signing_key_are_refused(backend: Backend) {
     let pulled = format!("hs256 {} ", key_id(&old));
     let left: Vec<&str> = keys.lines().filter(|line| !line.starts_with(&pulled)).collect();
     assert_eq!(left.len(), keys.lines().count() - 1);
-    // Written over it, so that it keeps its mode.
+    // Overwritten in place, so that the file keeps its mode.
     std::fs::write(place.file("doorward.keys"), left.join("\n") + "\n").unwrap();
     assert_dies(&node, &old, "the end of the old key");
     assert_eq!(refresh_status(&node, &old_refresh), 401);
-    assert!(node.believes(&new));
+    assert!(node.accepts(&new));
 }

@@ -1,5 +1,5 @@
-//! `doorward doctor`: each thing that will not work is named with its way out, and a walk finds what a proxy in front
-//! does to cookies, headers and answers.
+//! `doorward doctor`: every problem is named with its remedy, and the URL check finds what a proxy does to cookies,
+//! headers and answers.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::support::process::{Place, Ran};
 
-fn wrongs(ran: &Ran) -> Vec<&str> {
+fn problems(ran: &Ran) -> Vec<&str> {
     ran.stdout.lines().filter(|line| line.starts_with("WRONG ")).collect()
 }
 
@@ -15,7 +15,7 @@ fn wrongs(ran: &Ran) -> Vec<&str> {
 fn a_fresh_folder_has_no_problem_and_stays_empty() {
     let place = Place::new();
     let ran = place.run(&["doctor"]);
-    assert!(ran.status.success() && wrongs(&ran).is_empty(), "{ran:?}");
+    assert!(ran.status.success() && problems(&ran).is_empty(), "{ran:?}");
     assert!(ran.stdout.contains("odd   PUBLIC_URL is not set"), "{}", ran.stdout);
     assert_eq!(place.path().read_dir().unwrap().count(), 0, "it makes nothing");
 }
@@ -39,8 +39,8 @@ fn every_problem_is_named_with_its_remedy() {
         let place = settings.iter().fold(Place::new(), |place, (name, value)| place.set(name, *value));
         let ran = place.run(&["doctor"]);
         assert!(!ran.status.success(), "{settings:?}");
-        assert!(wrongs(&ran).iter().any(|line| line.contains(expected)), "{settings:?}: {ran:?}");
-        // What is wrong is not praised in the next line.
+        assert!(problems(&ran).iter().any(|line| line.contains(expected)), "{settings:?}: {ran:?}");
+        // A problem is not contradicted by the next line.
         let praised = ran.stdout.contains("ok    clients' addresses come from the proxies named");
         assert!(!praised || !expected.contains("everybody"), "{}", ran.stdout);
         assert!(ran.stderr.contains("will not work"), "{}", ran.stderr);
@@ -69,7 +69,7 @@ fn files_readable_by_others_are_named() {
         let path = place.file(file);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let ran = place.run(&["doctor"]);
-        assert!(wrongs(&ran).iter().any(|line| line.contains(file) && line.contains("chmod 600")), "{ran:?}");
+        assert!(problems(&ran).iter().any(|line| line.contains(file) && line.contains("chmod 600")), "{ran:?}");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 }
@@ -88,8 +88,8 @@ fn the_url_check_passes_a_service_and_leaves_no_session() {
     assert!(ran.stdout.ends_with(end), "{}", ran.stdout);
     assert_eq!(place.succeed(&["session", "list", "emilys"], "").lines().count(), 1, "the head of the table");
     let ran = walk(&place, node.address(), "wrong-wrong");
-    assert!(!ran.status.success() && wrongs(&ran)[0].contains("answers 401 (invalid_credentials)"), "{ran:?}");
-    assert!(wrongs(&ran)[0].ends_with("is that the account's password?"), "{ran:?}");
+    assert!(!ran.status.success() && problems(&ran)[0].contains("answers 401 (invalid_credentials)"), "{ran:?}");
+    assert!(problems(&ran)[0].ends_with("is that the account's password?"), "{ran:?}");
 }
 
 #[test]
@@ -99,8 +99,8 @@ fn an_unreachable_url_is_reported_with_what_to_check() {
     let to = |url: String, prefix: &str| {
         let arguments = ["doctor", &url, "--prefix", prefix, "--as", "emilys", "--password-stdin"];
         let ran = place.run_with(&arguments, "emilyspass");
-        assert!(!ran.status.success() && wrongs(&ran).len() == 1, "{ran:?}");
-        wrongs(&ran)[0].to_owned()
+        assert!(!ran.status.success() && problems(&ran).len() == 1, "{ran:?}");
+        problems(&ran)[0].to_owned()
     };
     let here = format!("http://{}", node.address());
     for prefix in ["/nowhere", "/flat"] {
@@ -119,7 +119,7 @@ fn the_url_check_names_the_first_thing_that_a_proxy_breaks() {
     let behind = |to_service: Rewrite, to_client: Rewrite| {
         let ran = walk(&place, proxy(node.address(), to_service, to_client), "emilyspass");
         assert!(!ran.status.success(), "{ran:?}");
-        wrongs(&ran)[0].to_owned()
+        problems(&ran)[0].to_owned()
     };
     let same: Rewrite = Some;
     let said = behind(|line| (!line.to_lowercase().starts_with("origin")).then_some(line), same);
@@ -140,7 +140,7 @@ fn the_url_check_names_the_first_thing_that_a_proxy_breaks() {
 
 type Rewrite = fn(String) -> Option<String>;
 
-/// Something in front that rewrites each header line on its way. Its thread ends with the test's process.
+/// A proxy that rewrites each header line. Its thread ends with the test process.
 fn proxy(service: SocketAddr, to_service: Rewrite, to_client: Rewrite) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -161,7 +161,7 @@ fn pass(client: &TcpStream, service: SocketAddr, to_service: Rewrite, to_client:
     to.write_all(&answer)
 }
 
-/// One message, rewritten, told to be the last of its connection.
+/// One message, rewritten and marked as the last of its connection.
 fn read_one(stream: &mut TcpStream, rewrite: Rewrite) -> std::io::Result<Vec<u8>> {
     let mut reader = BufReader::new(stream);
     let (mut message, mut length) = (Vec::new(), 0);

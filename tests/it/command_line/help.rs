@@ -1,4 +1,4 @@
-//! Help: every command has one, `serve --help` has every setting, and no help shows a secret.
+//! Help texts: every command has one, `serve --help` lists every setting, and no help shows a secret.
 
 use crate::support::process::Place;
 
@@ -66,7 +66,7 @@ fn help_of_serve_lists_every_setting_with_its_default() {
     assert!(!help.contains(key) && !help.contains("hunter2"));
 }
 
-/// Names at two spaces, and what stands under each at six, without the breaks of its lines.
+/// The names at an indent of two, and the text at an indent of six under each, its lines joined.
 fn entries(help: &str) -> Vec<(String, String)> {
     let mut entries: Vec<(String, String)> = vec![];
     for line in help.lines() {
@@ -106,7 +106,7 @@ fn a_misspelt_command_is_answered_with_a_suggestion() {
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "a slip makes no file");
 }
 
-/// Every user of the machine can read arguments.
+/// Every user of the machine can read the arguments of a process.
 #[test]
 fn no_command_takes_a_secret_as_an_argument() {
     let place = Place::new();

@@ -1,12 +1,12 @@
-//! Settings: every wrong one stops the start in a sentence that names it, none is silently something else, and none
-//! shows a secret.
+//! Validation of settings: every invalid one stops the start with a sentence that names it, none falls back silently,
+//! and none shows a secret.
 
 use crate::support::process::Place;
 
 const GOOD_KEY: &str = "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
 const HTTPS: (&str, &str) = ("PUBLIC_URL", "https://auth.example");
 
-/// The setting that is named, and what is set beside the defaults.
+/// The setting that must be named, and the variables that are set.
 type Row = (&'static str, &'static [(&'static str, &'static str)]);
 
 const WEB: [Row; 24] = [
@@ -116,11 +116,11 @@ const MAILS: [Row; 21] = [
     ("SIGNUP_CONFIRM_EMAIL", &[SILENT, TO, FROM]),
 ];
 
-/// What is wrong with how a start that should stop ended.
+/// What is wrong with the outcome of a start that should fail.
 fn complaint(name: &str, vars: &[(&str, &str)]) -> Option<String> {
     let place = vars.iter().fold(Place::new(), |place, (name, value)| place.set(name, *value));
     let mut node = place.begin(&["serve"]);
-    // A start that should have been stopped must not hold the test: it is asked whether it listens.
+    // A start that wrongly succeeds must not block the test: the test asks whether it listens.
     let ended = crate::support::process::until(crate::support::process::PATIENCE, "a start or its end", || {
         let listens = node.stdout().contains("listening on");
         (listens || !node.is_running()).then_some(!listens)

@@ -1,4 +1,4 @@
-//! Starts: the first one, the demonstration, tables left to `migrate`, two nodes at once.
+//! Startup: the first start, the demo, migrations by `migrate`, concurrent starts of nodes.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ fn a_first_start_creates_private_files_and_prints_its_address() {
     let registered = node.post("/auth/register", &json!({ "username": "emily", "password": "quiet-harbour-lantern" }));
     assert_eq!(registered.status, 201, "{}", registered.text());
     drop(node);
-    // Killed, not stopped: what was answered is on disk.
+    // Killed without a shutdown: acknowledged writes are on disk.
     let again = place.serve(&["serve"]);
     assert!(!again.stdout().contains("ran)") && !again.stdout().contains("made now"), "{}", again.stdout());
     again.sign_in("emily", "quiet-harbour-lantern");
@@ -150,7 +150,7 @@ fn accounts_of_an_earlier_version_survive_the_migration(backend: Backend) {
     assert_eq!(said.matches(": ran ").count(), 1, "{said}");
     assert_eq!(place.succeed(&["account", "show", "emilys"], ""), before);
     let node = place.serve(&[]);
-    assert!(node.believes(&access), "a token of before is one of an account that must do nothing");
+    assert!(node.accepts(&access), "a token of before is one of an account that must do nothing");
     node.sign_in("emilys", password);
 }
 
@@ -164,7 +164,7 @@ fn nodes_started_together_on_an_empty_database_all_start(backend: Backend) {
         let (access, refresh) = nodes[0].sign_in("emilys", "quiet-harbour-lantern");
         for node in &nodes {
             assert_eq!(node.get("/readyz").status, 200, "round {round}");
-            assert!(node.believes(&access), "round {round}: they share the keys");
+            assert!(node.accepts(&access), "round {round}: they share the keys");
         }
         let refreshed = nodes[1].post("/auth/refresh", &json!({ "refreshToken": refresh }));
         assert_eq!(refreshed.status, 200, "round {round}: {}", refreshed.text());
@@ -177,10 +177,10 @@ fn nodes_started_together_on_an_empty_database_all_start(backend: Backend) {
     }
 }
 
-/// The tables may take another node longer to make than any request may wait.
+/// Another node's migration may take longer than DATABASE_TIMEOUT.
 #[test]
 fn a_start_waits_for_another_nodes_migration() {
-    let place = Place::on(Backend::Sqlite);
+    let place = Place::on(Backend::Sqlite).set("DATABASE_TIMEOUT", "1s");
     let file = place.file("doorward.db");
     let mut other = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
     other.batch_execute("PRAGMA journal_mode = WAL; BEGIN EXCLUSIVE").unwrap();

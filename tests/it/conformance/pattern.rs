@@ -1,10 +1,10 @@
-//! What a table expects of a body: values, and words in angle brackets that stand for a kind of value.
+//! Pattern matching of JSON bodies: literal values, and words in angle brackets that match a kind of value.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-/// Compares a body with what is expected of it, keys exactly, and says every difference.
+/// Compares a body with a pattern, keys exactly, and reports every difference.
 pub fn compare(pattern: &Value, got: &Value, at: &str, faults: &mut Vec<String>) {
     let same = match (pattern, got) {
         (Value::Object(pattern), Value::Object(fields)) => {
@@ -34,7 +34,7 @@ pub fn compare(pattern: &Value, got: &Value, at: &str, faults: &mut Vec<String>)
     }
 }
 
-/// Whether a value is of the kind that `<…>` names; a pattern without brackets stands for itself.
+/// Whether a value is of the kind that `<…>` names; a pattern without brackets matches itself only.
 fn is_such(pattern: &str, got: &Value) -> bool {
     let Some(kind) = pattern.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) else { return got == pattern };
     let text = got.as_str();
@@ -69,7 +69,7 @@ fn is_jwt(text: &str) -> bool {
     parts.len() == 3 && parts.iter().all(is_base64) && parts.iter().take(2).all(|part| part.starts_with("eyJ"))
 }
 
-/// `h`: a hexadecimal digit, `d`: a decimal digit, anything else: itself.
+/// `h` matches a hexadecimal digit, `d` a decimal digit, anything else itself.
 fn has_shape(text: &str, shape: &str) -> bool {
     let fits = |(c, shape): (char, char)| match shape {
         'h' => c.is_ascii_hexdigit(),
@@ -79,14 +79,14 @@ fn has_shape(text: &str, shape: &str) -> bool {
     text.chars().count() == shape.len() && text.chars().zip(shape.chars()).all(fits)
 }
 
-/// Whether a text fits a pattern in which `*` stands for any text.
+/// Whether a text matches a pattern in which `*` matches any text.
 pub fn fits(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(text) = text.strip_prefix(start) else { return false };
     (0..=text.len()).filter_map(|from| text.get(from..)).any(|text| fits(rest, text))
 }
 
-/// So much of a text as a person reads.
+/// The text, shortened for an error message.
 pub fn shortened(text: &str) -> String {
     if text.len() > 800 { format!("{}…", text.chars().take(800).collect::<String>()) } else { text.to_owned() }
 }

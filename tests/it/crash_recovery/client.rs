@@ -1,31 +1,31 @@
-//! A client under way: a random mix of acts, each written down once it was acknowledged, until an answer does not come.
-//! An answer that says no is a failure here: the client does nothing that may be refused.
+//! Random client: a random mix of acts, each recorded once it is acknowledged, until an answer is missing. A refusal is
+//! a failure here, since the client does nothing that may be refused.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ledger::{Doubt, Held, Ledger, Person, Unanswered, Wire, tokens_of};
 use crate::support::PASSWORD;
-use crate::support::rng::Dice;
+use crate::support::rng::Rng;
 
-/// Sessions that one person keeps at most.
+/// The most sessions of one account.
 const SESSIONS: usize = 4;
 
-/// People that a client is busy with at a time; older ones rest and must be found as they were left.
+/// Accounts that a client acts for at a time; older ones rest and must be found as they were left.
 const BUSY: usize = 4;
 
-/// A client: its number, its chance, its writing.
+/// A client: its number, its random numbers, its ledger.
 pub struct Client {
     number: usize,
-    pub dice: Dice,
+    pub rng: Rng,
     pub ledger: Ledger,
 }
 
 impl Client {
-    pub fn some(clients: usize, dice: &mut Dice) -> Vec<Self> {
-        (0..clients).map(|number| Self { number, dice: dice.part(), ledger: Ledger::default() }).collect()
+    pub fn some(clients: usize, rng: &mut Rng) -> Vec<Self> {
+        (0..clients).map(|number| Self { number, rng: rng.part(), ledger: Ledger::default() }).collect()
     }
 
-    /// Acts until told to stop, or until an answer does not come: then the act is in doubt.
+    /// Acts until stopped, or until an answer is missing: that act is then in doubt.
     pub fn act_until(&mut self, stop: &AtomicBool, wire: Wire) {
         while !stop.load(Ordering::Relaxed) {
             if self.act(wire).is_err() {
@@ -38,16 +38,16 @@ impl Client {
 
     fn act(&mut self, wire: Wire) -> Result<(), Unanswered> {
         let people = self.ledger.people.len();
-        if people < BUSY || self.dice.below(40) == 0 {
+        if people < BUSY || self.rng.below(40) == 0 {
             return self.sign_up(wire);
         }
-        let who = people - 1 - self.dice.below(BUSY);
+        let who = people - 1 - self.rng.below(BUSY);
         let sessions = self.ledger.people[who].sessions.len();
         if sessions == 0 {
             return self.sign_in(wire, who);
         }
-        let which = self.dice.below(sessions);
-        match self.dice.below(100) {
+        let which = self.rng.below(sessions);
+        match self.rng.below(100) {
             0..20 if sessions < SESSIONS => self.sign_in(wire, who),
             0..50 => self.refresh(wire, who, which),
             50..60 => self.refresh_in_two_tabs(wire, who, which),
@@ -91,7 +91,7 @@ impl Client {
         Ok(())
     }
 
-    /// One answer is enough to know what the other said.
+    /// Both tabs get the same answer, so one is enough.
     fn refresh_in_two_tabs(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
         let session = &mut self.in_doubt(who, Doubt::Refresh(which)).sessions[which];
         let token = session.now.refresh.clone();
@@ -107,7 +107,7 @@ impl Client {
         Ok(())
     }
 
-    /// A check, which marks the generation as received. It changes nothing, so nothing is in doubt.
+    /// A check, which confirms the generation. It changes nothing that could be in doubt.
     fn look(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
         let answer = wire.me(&self.ledger.people[who].sessions[which].now.access)?;
         assert_eq!(answer.status, 200, "a live session is refused: {}", answer.text());
@@ -133,12 +133,12 @@ impl Client {
     }
 
     fn change_password(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
-        let new = format!("{PASSWORD}-{}", self.dice.below(1 << 30));
+        let new = format!("{PASSWORD}-{}", self.rng.below(1 << 30));
         let person = self.in_doubt(who, Doubt::ChangePassword(new.clone()));
         let answer = wire.change_password(&person.sessions[which].now, &person.password, &new)?;
         let goes_on = Held::new(tokens_of(&answer, 200));
         person.former = Some(std::mem::replace(&mut person.password, new));
-        // The session that made the change goes on; the tokens it had are as dead as the other sessions.
+        // The session that made the change continues; its former tokens are as invalid as the other sessions.
         let ended = std::mem::replace(&mut person.sessions, vec![goes_on]);
         self.ledger.ended.extend(ended);
         Ok(())

@@ -1,5 +1,5 @@
-//! Proof of receipt and a crash: marks live in memory until housekeeping writes them, so a kill loses some. That may cost
-//! nobody a session, and theft is found again as soon as the next mark is written.
+//! Delivery confirmations and a crash: confirmations wait in memory until housekeeping flushes them, so a kill loses
+//! some. No session is lost by that, and token theft is detected again after the next flush.
 
 use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection, sql_query};
 
@@ -13,7 +13,7 @@ on_both_backends!(a_crash_before_a_confirmation_is_flushed_loses_no_session);
 
 const RECEIPTS: &str = "SELECT count(*) FROM sessions WHERE confirmed_at IS NOT NULL";
 
-/// Keeps every writer out of the sessions until dropped; readers go on.
+/// Locks the sessions against writers until dropped; readers continue.
 enum Hold {
     Sqlite { _db: SqliteConnection },
     Postgres { _db: PgConnection },
@@ -39,7 +39,7 @@ impl Hold {
 }
 
 fn a_crash_before_a_confirmation_is_flushed_loses_no_session(backend: Backend) {
-    // Without grace a mark decides at once: the token before it is a thief's.
+    // Without grace a confirmation decides immediately: the former token is a thief's.
     let place = place_on(backend).set("REFRESH_GRACE", "0");
     let rows = Rows::of(&place, backend);
     let (node, _) = start(&place);

@@ -1,5 +1,5 @@
-//! What a client has in writing: each answer that said yes, and the one act whose answer never came. How it acts is
-//! client.rs's, what it must find again verify.rs's.
+//! Ledger of a client: each acknowledged act, and the one act whose answer is missing. client.rs acts, verify.rs
+//! compares.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use crate::support::Tokens;
 use crate::support::http::{Request, Response};
 
-/// The `REFRESH_GRACE` that the service runs with: the longest there may be.
+/// The `REFRESH_GRACE` of the service: the longest one allowed.
 pub const GRACE: Duration = Duration::from_secs(60);
 
-/// A session as its client holds it.
+/// A session as its client knows it.
 #[derive(Debug, Clone)]
 pub struct Held {
     pub now: Tokens,
-    /// Those that `now` succeeded.
+    /// The tokens before `now`.
     pub before: Option<Tokens>,
     since: Instant,
 }
@@ -32,23 +32,23 @@ impl Held {
         self.since = Instant::now();
     }
 
-    /// The tokens before, while the grace surely lasts in which they may be asked for their successor.
+    /// The tokens before, while the grace certainly lasts in which they are answered with their successor.
     pub fn repeatable(&self) -> Option<&Tokens> {
         self.before.as_ref().filter(|_| self.since.elapsed() < GRACE / 2)
     }
 }
 
-/// An account, and all that was acknowledged to its owner.
+/// An account, and everything acknowledged to its owner.
 #[derive(Debug)]
 pub struct Person {
     pub name: String,
     pub password: String,
-    /// The password before, which must be wrong for ever.
+    /// The former password, which must never work again.
     pub former: Option<String>,
     pub sessions: Vec<Held>,
 }
 
-/// An act whose answer never came: it happened or it did not.
+/// An act whose answer is missing: it happened or it did not.
 #[derive(Debug)]
 pub enum Doubt {
     SignUp(Person),
@@ -73,25 +73,25 @@ impl Doubt {
     }
 }
 
-/// Everything one client knows.
+/// Everything that a client knows.
 #[derive(Debug, Default)]
 pub struct Ledger {
     pub people: Vec<Person>,
-    /// The person that the client is busy with, and what is in doubt about it.
+    /// The account that the client acts for, and its act in doubt.
     pub doubt: Option<(usize, Doubt)>,
-    /// Sessions whose end was acknowledged since the last look.
+    /// Sessions whose end was acknowledged since the last verification.
     pub ended: Vec<Held>,
-    /// Those of before.
-    pub buried: Vec<Held>,
-    /// How many answers said yes.
+    /// Those ended before that.
+    pub ended_before: Vec<Held>,
+    /// The number of acknowledged acts.
     pub acknowledged: usize,
 }
 
-/// The wire, to a service that may be gone or unable at any time.
+/// The connection to a service that may be down or unavailable at any time.
 #[derive(Debug, Clone, Copy)]
 pub struct Wire(pub SocketAddr);
 
-/// No answer, or one that says that the service cannot tell.
+/// No answer, or a 503.
 #[derive(Debug)]
 pub struct Unanswered;
 
@@ -143,7 +143,7 @@ impl Wire {
     }
 }
 
-/// The tokens of an answer that must have said yes.
+/// The tokens of an answer that must be a success.
 pub fn tokens_of(answer: &Response, status: u16) -> Tokens {
     assert_eq!(answer.status, status, "{}", answer.text());
     let body = answer.json();

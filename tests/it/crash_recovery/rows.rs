@@ -1,5 +1,5 @@
-//! The rows behind a service that was killed, looked at from outside: is the file whole, and does any row tell of half an
-//! act. What a client must find again is verify.rs's.
+//! Integrity of the rows after a kill, seen from outside the service: the file is intact, and no row is the trace of
+//! half an act. What a client must find again is verify.rs's.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use diesel::{Connection, RunQueryDsl, SqliteConnection, dsl::sql, select};
 use crate::support::process::{PATIENCE, Place, until};
 use crate::support::{Backend, postgres};
 
-/// Each counts rows that only half an act leaves behind.
+/// Queries that count rows which only half an act leaves behind.
 const HALVES: [(&str, &str); 5] = [
     ("accounts without a hash", "SELECT count(*) FROM accounts WHERE password IS NULL"),
     (
@@ -34,7 +34,7 @@ const HALVES: [(&str, &str); 5] = [
     ),
 ];
 
-/// The database of a place.
+/// The database of a node.
 pub enum Rows {
     Sqlite(PathBuf),
     Postgres(String),
@@ -48,8 +48,8 @@ impl Rows {
         }
     }
 
-    /// Fails unless every page, every reference and every act is whole. Meant for a running service: the first connection
-    /// after a crash must be the service's own, or this would be the one that recovers the file.
+    /// Fails unless every page, every reference and every act is intact. For a running service only: the first
+    /// connection after a crash must be the service's own, or this one would recover the file.
     pub fn assert_whole(&self) {
         if let Self::Sqlite(file) = self {
             let mut db = open(file);
@@ -63,7 +63,7 @@ impl Rows {
         }
     }
 
-    /// This moment, by the clock of the server.
+    /// The current time by the database server's clock.
     pub fn moment(&self) -> i64 {
         match self {
             Self::Sqlite(_) => 0,
@@ -71,9 +71,9 @@ impl Rows {
         }
     }
 
-    /// How many connections from before are left. PostgreSQL still commits for a client that is dead, if it was asked to in
-    /// time, and a machine that is busy may get to it after the next start: until then an act in flight is neither done nor
-    /// undone. What a process does to SQLite ends with it.
+    /// How many connections from before the kill are left. PostgreSQL still commits for a dead client if the commit
+    /// arrived in time, and on a busy machine that may be after the next start: until then an act in flight is
+    /// undecided. SQLite ends with its process.
     pub fn connections_from_before(&self, moment: i64) -> i64 {
         match self {
             Self::Sqlite(_) => 0,
@@ -84,7 +84,7 @@ impl Rows {
         }
     }
 
-    /// Waits until none is left; whether there was anything to wait for.
+    /// Waits until none is left. Returns whether there was one.
     pub fn settle(&self, moment: i64) -> bool {
         let waits = self.connections_from_before(moment) > 0;
         let over = || (self.connections_from_before(moment) == 0).then_some(());

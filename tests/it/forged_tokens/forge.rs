@@ -1,4 +1,4 @@
-//! The forge: genuine tokens taken apart and put together again with one thing wrong, by somebody who has the key.
+//! Token forgery: genuine tokens taken apart and reassembled with one change, by someone who has the signing key.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 
 /// `JWT_SECRET` of the service under test.
 pub const KEY: &str = "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
-/// Somebody else's.
+/// The key of another service.
 pub const OTHER_KEY: &str = "Zq8vT2mNc6RyLx0pKd4sHf9wBg1jUa7eOiYt5XzWnVk3";
 
-/// What is wrong, and the token.
+/// What is wrong with it, and the token.
 pub type Case = (String, String);
 
 /// A genuine token taken apart, to be put together again with one thing changed.
@@ -36,7 +36,7 @@ impl Forge {
         signed(header, &self.payload, KEY.as_bytes())
     }
 
-    /// One more member in the header, the others octet for octet as they were.
+    /// Adds a member to the header and leaves every other byte as it was.
     fn with_in_header(&self, member: &str) -> String {
         self.with_header(&self.header.replace('}', &format!(",{member}}}")))
     }
@@ -81,7 +81,7 @@ fn signed_with(algorithm: hmac::Algorithm, header: &str, payload: &str, key: &[u
     format!("{message}.{}", BASE64.encode(signature.as_ref()))
 }
 
-/// Signed for real by a key that the token itself brings: `jwk` of RFC 7515 section 4.1.3.
+/// Signed with a key that the token itself contains: `jwk` of RFC 7515 section 4.1.3.
 fn signed_by_its_own_jwk(forge: &Forge) -> String {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
     let point = pair.public_key().as_ref();

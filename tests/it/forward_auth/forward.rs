@@ -1,5 +1,5 @@
-//! `/auth/forward`: as verify, but a browser that changes its page is led to sign in, with the way back as a trusted proxy
-//! tells it.
+//! `/auth/forward`: like verify, but a browser navigation is redirected to the sign-in page, with the return URL that a
+//! trusted proxy names.
 
 use doorward::testing::{Builder, TestService};
 
@@ -87,7 +87,7 @@ fn contradictory_forwarded_headers_are_refused(backend: Backend) {
 
 fn a_browser_with_a_live_refresh_cookie_is_redirected_to_continue(backend: Backend) {
     let service = backend.service().set("TRUSTED_PROXIES", "127.0.0.1").start();
-    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let tokens = Tokens::in_jar_of(&register(&service, "emily"));
     let lead = |cookies: &str| {
         let request = forwarded("/auth/forward", "GET", "app.example.com", "/").header("Accept", "text/html");
         location(&request.cookie_header(cookies).send(service.address())).to_owned()

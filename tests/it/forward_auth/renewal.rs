@@ -1,4 +1,4 @@
-//! VERIFY_RENEW: a check that finds a live refresh cookie and no usable access token makes an access token and touches
+//! VERIFY_RENEW: a check with a live refresh cookie and no usable access token issues an access token and changes
 //! nothing else.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use doorward::testing::{Builder, TestService};
 use super::identity;
 use crate::support::http::{Request, Response};
 use crate::support::{
-    Backend, Tokens, code, end_of, is_believed, on_both_backends, parts_of, race, refresh_with, register,
+    Backend, Tokens, code, decode_jwt, expiry_of, is_accepted, on_both_backends, race, refresh_with, register,
 };
 
 on_both_backends!(
@@ -45,27 +45,27 @@ fn renewed(answer: &Response) -> String {
 fn a_check_renews_the_access_token_and_keeps_the_generation(backend: Backend) {
     let service = renewing(backend).start();
     let mut browser = register(&service, "emily");
-    let first = Tokens::held_by(&browser);
+    let first = Tokens::in_jar_of(&browser);
     for _ in 0..3 {
         service.advance(Duration::from_mins(20));
-        assert!(!is_believed(&service, &first.access));
+        assert!(!is_accepted(&service, &first.access));
         let access = renewed(&with_refresh(&service, &first.refresh));
-        assert!(is_believed(&service, &access));
-        let (old, new) = (parts_of(&first.access).1, parts_of(&access).1);
+        assert!(is_accepted(&service, &access));
+        let (old, new) = (decode_jwt(&first.access).1, decode_jwt(&access).1);
         assert_eq!((&new["sid"], &new["gen"], &new["sub"]), (&old["sid"], &old["gen"], &old["sub"]));
-        // With a token that lives there is nothing to renew.
+        // With a live access token there is nothing to renew.
         let cookies = format!("accessToken={access}; refreshToken={}", first.refresh);
         let again = Request::new("GET", "/auth/verify").cookie_header(&cookies).send(service.address());
         assert_eq!((again.status, again.set_cookies().len()), (200, 0));
     }
-    // The refresh token was not spent: it still gives the next generation.
+    // The refresh token is not spent: it still gives the next generation.
     assert_eq!(browser.post_empty("/auth/refresh").status, 200);
-    assert_eq!(parts_of(&Tokens::held_by(&browser).access).1["gen"], 1);
+    assert_eq!(decode_jwt(&Tokens::in_jar_of(&browser).access).1["gen"], 1);
 }
 
 fn nothing_is_renewed_unless_the_setting_allows_it(backend: Backend) {
     let service = backend.service().start();
-    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let tokens = Tokens::in_jar_of(&register(&service, "emily"));
     let answer = with_refresh(&service, &tokens.refresh);
     assert_eq!((answer.status, answer.set_cookies().len()), (401, 0));
 }
@@ -75,7 +75,7 @@ fn two_hundred_checks_at_expiry_end_no_session(backend: Backend) {
     let mut browser = register(&service, "emily");
     for _ in 0..3 {
         service.advance(Duration::from_mins(20));
-        let held = Tokens::held_by(&browser);
+        let held = Tokens::in_jar_of(&browser);
         let (to, refresh) = (service.address(), held.refresh.clone());
         let answers = race(40, move |number| {
             let ask = |_| {
@@ -87,8 +87,8 @@ fn two_hundred_checks_at_expiry_end_no_session(backend: Backend) {
         });
         let tokens: Vec<String> = answers.iter().flatten().map(renewed).collect();
         assert_eq!(tokens.len(), 200);
-        assert!(tokens.iter().all(|access| is_believed(&service, access)));
-        // And a refresh beside them goes on as ever.
+        assert!(tokens.iter().all(|access| is_accepted(&service, access)));
+        // A refresh still works.
         assert_eq!(browser.post_empty("/auth/refresh").status, 200);
     }
 }
@@ -96,7 +96,7 @@ fn two_hundred_checks_at_expiry_end_no_session(backend: Backend) {
 fn an_ended_session_is_not_renewed(backend: Backend) {
     let service = renewing(backend).start();
     let mut browser = register(&service, "emily");
-    let tokens = Tokens::held_by(&browser);
+    let tokens = Tokens::in_jar_of(&browser);
     browser.post_empty("/auth/logout");
     for refresh in [tokens.refresh.as_str(), "x", tokens.access.as_str(), "00000000-0000-4000-8000-000000000000"] {
         let answer = with_refresh(&service, refresh);
@@ -104,7 +104,7 @@ fn an_ended_session_is_not_renewed(backend: Backend) {
     }
     let two = format!("refreshToken={}; refreshToken=x", tokens.refresh);
     assert_eq!(Request::new("GET", "/auth/verify").cookie_header(&two).send(service.address()).status, 401);
-    let locked = Tokens::held_by(&register(&service, "locked"));
+    let locked = Tokens::in_jar_of(&register(&service, "locked"));
     let account = service.core().find_account_by("locked").unwrap().id;
     service.core().set_status(account, doorward::core::AccountStatus::Locked).unwrap();
     assert_eq!(with_refresh(&service, &locked.refresh).status, 401);
@@ -113,11 +113,11 @@ fn an_ended_session_is_not_renewed(backend: Backend) {
 fn a_spent_refresh_token_renews_within_its_grace_only_and_ends_nothing(backend: Backend) {
     let service = renewing(backend).start();
     let mut browser = register(&service, "emily");
-    let parent = Tokens::held_by(&browser);
+    let parent = Tokens::in_jar_of(&browser);
     browser.post_empty("/auth/refresh");
-    // The child has not shown up anywhere: its holder may never have got it.
+    // The successor has not been used: its holder may never have received it.
     let access = renewed(&with_refresh(&service, &parent.refresh));
-    assert_eq!(parts_of(&access).1["gen"], 0, "a later generation would prove a receipt that did not happen");
+    assert_eq!(decode_jwt(&access).1["gen"], 0, "a later generation would prove a receipt that did not happen");
     assert_eq!(browser.get("/auth/verify").status, 200);
     service.advance(Duration::from_secs(11));
     let late = with_refresh(&service, &parent.refresh);
@@ -128,7 +128,7 @@ fn a_spent_refresh_token_renews_within_its_grace_only_and_ends_nothing(backend: 
 
 fn an_invalid_bearer_token_is_not_replaced_by_the_refresh_cookie(backend: Backend) {
     let service = renewing(backend).start();
-    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let tokens = Tokens::in_jar_of(&register(&service, "emily"));
     let request = Request::new("GET", "/auth/verify").bearer("old.and.over");
     let answer = request.cookie_header(&format!("refreshToken={}", tokens.refresh)).send(service.address());
     assert_eq!((answer.status, answer.set_cookies().len()), (401, 0));
@@ -138,19 +138,19 @@ fn a_renewed_token_dies_with_its_session(backend: Backend) {
     let service = renewing(backend).start();
     let mut browser = register(&service, "emily");
     service.advance(Duration::from_hours(2));
-    let access = renewed(&with_refresh(&service, &Tokens::held_by(&browser).refresh));
+    let access = renewed(&with_refresh(&service, &Tokens::in_jar_of(&browser).refresh));
     assert_eq!(browser.post_empty("/auth/logout").status, 200);
-    // The revocation lasts as long as the token that was made last.
-    while service.core().now().seconds() < end_of(&access) {
+    // The revocation lasts as long as the token that was issued last.
+    while service.core().now().seconds() < expiry_of(&access) {
         service.core().purge().unwrap();
-        assert!(!is_believed(&service, &access));
+        assert!(!is_accepted(&service, &access));
         service.advance(Duration::from_mins(5));
     }
 }
 
 fn a_renewed_token_expires_with_the_session(backend: Backend) {
     let service = renewing(backend).set("REFRESH_TTL", "1h").start();
-    let tokens = Tokens::held_by(&register(&service, "emily"));
+    let tokens = Tokens::in_jar_of(&register(&service, "emily"));
     service.advance(Duration::from_mins(55));
     let answer = with_refresh(&service, &tokens.refresh);
     assert_eq!(answer.status, 200);

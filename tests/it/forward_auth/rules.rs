@@ -1,4 +1,4 @@
-//! RULES_FILE: who may pass, host by host and path by path, and paths that two readers may read differently.
+//! RULES_FILE: access rules by host and path, and ambiguous paths, which two parsers may read differently.
 
 use doorward::testing::TestService;
 
@@ -35,8 +35,8 @@ fn rules_apply_at_both_endpoints(backend: Backend) {
     let (_folder, service) = with_rules(backend);
     add_account(&service, "boss", "ADMIN", &[]);
     add_account(&service, "reader", "USER", &["reports:read"]);
-    let boss = Tokens::held_by(&sign_in(&service, "boss")).access;
-    let reader = Tokens::held_by(&sign_in(&service, "reader")).access;
+    let boss = Tokens::in_jar_of(&sign_in(&service, "boss")).access;
+    let reader = Tokens::in_jar_of(&sign_in(&service, "reader")).access;
     for (target, nobodys, bosss, readers) in [
         ("/public/style.css", 200, 200, 200),
         ("/", 401, 200, 200),
@@ -45,18 +45,18 @@ fn rules_apply_at_both_endpoints(backend: Backend) {
         ("/publicity", 401, 200, 200),
     ] {
         for path in ["/auth/verify", "/auth/forward"] {
-            assert_eq!(ask(&service, path, target, None).status, nobodys, "{path} {target}, nobody");
+            assert_eq!(ask(&service, path, target, None).status, nobodys, "{path} {target}, signed out");
             assert_eq!(ask(&service, path, target, Some(&boss)).status, bosss, "{path} {target}, boss");
             assert_eq!(ask(&service, path, target, Some(&reader)).status, readers, "{path} {target}, reader");
         }
     }
     let public = ask(&service, "/auth/verify", "/public/", Some(&boss));
-    assert!(identity(&public).iter().all(String::is_empty), "where nobody is asked for, nobody is named");
+    assert!(identity(&public).iter().all(String::is_empty), "a public path has no identity");
     assert_eq!(ask(&service, "/auth/verify?role=BOSS", "/", Some(&boss)).status, 403, "both must hold");
 }
 
-/// What a proxy or an app may take for another path than we do.
-pub const ODD: [&str; 64] = [
+/// Paths that a proxy or an app may normalise differently from us.
+pub const AMBIGUOUS_PATHS: [&str; 64] = [
     "/public/../admin/x",
     "/public/..",
     "/public/../",
@@ -126,13 +126,13 @@ pub const ODD: [&str; 64] = [
 fn an_ambiguous_path_is_never_public(backend: Backend) {
     let (_folder, service) = with_rules(backend);
     add_account(&service, "both", "ADMIN", &["reports:read"]);
-    let both = Tokens::held_by(&sign_in(&service, "both")).access;
-    let user = Tokens::held_by(&register(&service, "emily")).access;
-    for odd in ODD {
+    let both = Tokens::in_jar_of(&sign_in(&service, "both")).access;
+    let user = Tokens::in_jar_of(&register(&service, "emily")).access;
+    for odd in AMBIGUOUS_PATHS {
         for path in ["/auth/verify", "/auth/forward"] {
             let statuses =
                 [None, Some(user.as_str()), Some(both.as_str())].map(|who| ask(&service, path, odd, who).status);
-            // Where it is no path at all, nobody is asked who he is.
+            // If it is not a path at all, the identity does not matter.
             let expected = if odd.starts_with('/') { [401, 403, 200] } else { [403, 403, 403] };
             assert_eq!(statuses, expected, "{path} {odd}");
         }
@@ -141,7 +141,7 @@ fn an_ambiguous_path_is_never_public(backend: Backend) {
 
 fn rules_deny_everything_without_a_trusted_proxy(backend: Backend) {
     let (folder, service) = with_rules(backend);
-    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let access = Tokens::in_jar_of(&register(&service, "emily")).access;
     let unclear = |request: Request, service: &TestService| {
         let answer = request.bearer(&access).send(service.address());
         (answer.status, code(&answer)) == (403, "invalid_forwarded_headers".to_owned())

@@ -10,7 +10,7 @@ use crate::multi_node::beside;
 use crate::support::http::{Browser, Request};
 use crate::support::process::until;
 use crate::support::{
-    Backend, Tokens, assert_refused, code, on_both_backends, parts_of, post, register, registered, sign_in,
+    Backend, Tokens, assert_refused, code, decode_jwt, on_both_backends, post, register, registered, sign_in,
 };
 
 on_both_backends!(
@@ -32,7 +32,7 @@ fn a_live_token_is_answered_with_every_identity_header(backend: Backend) {
         json!({ "username": "Emily", "email": "emily@example.com", "firstName": "Emily", "lastName": "Johnson" });
     let registered = registered(&service, person);
     let tokens = Tokens { access: registered.set_cookies()[0].value.clone(), refresh: String::new() };
-    let session = parts_of(&tokens.access).1["sid"].as_str().unwrap().to_owned();
+    let session = decode_jwt(&tokens.access).1["sid"].as_str().unwrap().to_owned();
     let expected = ["Emily", "1", "emily@example.com", "Emily Johnson", "USER", "", &session, ""];
     let by_cookie = check(&service, "/auth/verify", &tokens.access);
     let by_header = Request::new("GET", "/auth/verify").bearer(&tokens.access).send(service.address());
@@ -58,7 +58,7 @@ fn a_name_of_any_script_fits_a_header(backend: Backend) {
 
 fn every_method_is_answered_alike_and_origin_is_not_checked(backend: Backend) {
     let service = backend.service().start();
-    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let access = Tokens::in_jar_of(&register(&service, "emily")).access;
     for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"] {
         for path in ["/auth/verify", "/auth/forward"] {
             let request = Request::new(method, path).header("Origin", "https://evil.example");
@@ -73,7 +73,7 @@ fn every_method_is_answered_alike_and_origin_is_not_checked(backend: Backend) {
 fn required_role_and_permissions_are_enforced(backend: Backend) {
     let service = backend.service().start();
     add_account(&service, "editor", "EDITOR", &["reports:read", "a,b"]);
-    let access = Tokens::held_by(&sign_in(&service, "editor")).access;
+    let access = Tokens::in_jar_of(&sign_in(&service, "editor")).access;
     for (query, status) in [
         ("role=EDITOR", 200),
         ("role=ADMIN", 403),
@@ -101,7 +101,7 @@ fn required_role_and_permissions_are_enforced(backend: Backend) {
 
 fn a_check_answers_200_401_403_or_503_and_nothing_else(backend: Backend) {
     let service = backend.service().start();
-    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let access = Tokens::in_jar_of(&register(&service, "emily")).access;
     let cookie = format!("accessToken={access}");
     let get = || Request::new("GET", "/auth/verify");
     let long = format!("{cookie}; x={}", "y".repeat(20_000));
@@ -114,14 +114,14 @@ fn a_check_answers_200_401_403_or_503_and_nothing_else(backend: Backend) {
         ("another scheme", get().header("Authorization", "Basic eDp5")),
         ("a refresh token as access token", get().cookie_header("accessToken=eyJhbGciOiJIUzI1NiJ9.e30.x")),
         ("cookies over 8 KiB", get().cookie_header(&long)),
-        ("octets that are no text", get().raw_header(b"Cookie", b"accessToken=\xff\xfe")),
+        ("bytes that are no text", get().raw_header(b"Cookie", b"accessToken=\xff\xfe")),
     ] {
         let answer = request.send(service.address());
         assert_eq!(answer.status, 401, "{what}: {}", answer.text());
         assert!(super::IDENTITY.iter().all(|name| answer.header(name).is_none()), "{what}");
         code(&answer);
     }
-    // A neighbour's broken cookie is none of ours.
+    // A malformed foreign cookie does not affect ours.
     let neighbour = get().raw_header(b"Cookie", format!("x=\u{0}; {cookie}").replace('\u{0}', "%zz").as_bytes());
     assert_eq!(neighbour.send(service.address()).status, 200);
 }
@@ -130,16 +130,16 @@ fn ending_a_session_denies_its_next_check(backend: Backend) {
     let service = backend.service().start();
     let believed = |tokens: &Tokens| check(&service, "/auth/verify", &tokens.access).status;
     let mut browser = register(&service, "emily");
-    let tokens = Tokens::held_by(&browser);
+    let tokens = Tokens::in_jar_of(&browser);
     assert_eq!(believed(&tokens), 200);
     browser.post_empty("/auth/logout");
     assert_eq!(believed(&tokens), 401);
-    let tokens = Tokens::held_by(&sign_in(&service, "emily"));
+    let tokens = Tokens::in_jar_of(&sign_in(&service, "emily"));
     assert_eq!(believed(&tokens), 200);
     service.core().set_role(service.core().find_account_by("emily").unwrap().id, "ADMIN").unwrap();
     assert_eq!(believed(&tokens), 401);
     let browser = sign_in(&service, "emily");
-    let tokens = Tokens::held_by(&browser);
+    let tokens = Tokens::in_jar_of(&browser);
     assert_eq!(check(&service, "/auth/verify", &tokens.access).header("remote-role"), Some("ADMIN"));
     service.advance(Duration::from_mins(16));
     assert_refused(&check(&service, "/auth/verify", &tokens.access), 401, "token_expired");
@@ -150,7 +150,7 @@ fn a_profile_change_shows_at_the_next_check_on_every_node(backend: Backend) {
     let first = builder.start();
     let second = beside(&first, &tables).start();
     let mut browser = register(&first, "emily");
-    let access = Tokens::held_by(&browser).access;
+    let access = Tokens::in_jar_of(&browser).access;
     let name = |node: &TestService| {
         let check = Request::new("GET", "/auth/verify").cookie_header(&format!("accessToken={access}"));
         let answer = check.send(node.address());
@@ -166,12 +166,12 @@ fn a_profile_change_shows_at_the_next_check_on_every_node(backend: Backend) {
             (name(&second).as_deref() == Some(new)).then_some(())
         });
     }
-    assert_eq!(browser.get("/auth/me").status, 200, "nobody was signed out by it");
+    assert_eq!(browser.get("/auth/me").status, 200, "the session is live");
 }
 
 fn an_underscore_header_spoofs_no_identity(backend: Backend) {
     let service = backend.service().start();
-    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let access = Tokens::in_jar_of(&register(&service, "emily")).access;
     for name in ["Remote_User", "remote_role", "REMOTE_PERMISSIONS", "X_Forwarded_Host", "X-Forwarded_Uri"] {
         let request = Request::new("GET", "/auth/verify").bearer(&access).header(name, "admin");
         let answer = request.send(service.address());
@@ -184,7 +184,7 @@ fn an_underscore_header_spoofs_no_identity(backend: Backend) {
 fn header_names_are_settings(backend: Backend) {
     let builder = backend.service().set("REMOTE_USER_HEADER", "X-Who").set("REMOTE_ROLE_HEADER", "x-what");
     let service = builder.start();
-    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let access = Tokens::in_jar_of(&register(&service, "emily")).access;
     let answer = check(&service, "/auth/verify", &access);
     assert_eq!((answer.header("x-who"), answer.header("x-what")), (Some("emily"), Some("USER")));
     assert_eq!((answer.header("remote-user"), answer.header("remote-role")), (None, None));

@@ -1,9 +1,9 @@
-//! The user list of the system that the mount `flat` speaks like, as that system gives it: its people sign in there, and see
-//! what they saw.
+//! Import of the user list that belongs to the `flat` contract, in its original format: its users sign in at that mount
+//! and see their fields.
 
 use serde_json::{Value, json};
 
-use super::{House, me};
+use super::{Workspace, me};
 use crate::support::process::Node;
 use crate::support::{Backend, on_both_backends};
 
@@ -31,9 +31,9 @@ fn users() -> Value {
     ])
 }
 
-fn import(house: &House, users: &str, arguments: &[&str]) -> String {
-    std::fs::write(house.place.file("users.json"), users).unwrap();
-    house.place.succeed(&[&["import", "users.json", "--format", "flat"], arguments].concat(), "")
+fn import(workspace: &Workspace, users: &str, arguments: &[&str]) -> String {
+    std::fs::write(workspace.place.file("users.json"), users).unwrap();
+    workspace.place.succeed(&[&["import", "users.json", "--format", "flat"], arguments].concat(), "")
 }
 
 fn login(node: &Node, username: &str, password: &str) -> Value {
@@ -43,11 +43,11 @@ fn login(node: &Node, username: &str, password: &str) -> Value {
 }
 
 fn imported_users_sign_in_and_see_their_fields(backend: Backend) {
-    let house = House::on(backend);
-    let said = import(&house, &serde_json::to_string_pretty(&users()).unwrap(), &["--role", "user"]);
+    let workspace = Workspace::on(backend);
+    let said = import(&workspace, &serde_json::to_string_pretty(&users()).unwrap(), &["--role", "user"]);
     assert!(said.starts_with("3 accounts read: 3 added, 0 already there, 0 refused\n"), "{said}");
-    assert_eq!(house.count("password LIKE 'hmac-bcrypt:%:$2b$04$%'"), 3);
-    let node = house.place.serve(&[]);
+    assert_eq!(workspace.count("password LIKE 'hmac-bcrypt:%:$2b$04$%'"), 3);
+    let node = workspace.place.serve(&[]);
     for user in users().as_array().unwrap() {
         let username = user["username"].as_str().unwrap();
         let entered = login(&node, username, &format!("{username}pass"));
@@ -67,31 +67,31 @@ fn imported_users_sign_in_and_see_their_fields(backend: Backend) {
         assert_eq!(shown["role"], role);
     }
     let profile = r#"profile LIKE '{"maidenName":"","age":36,"birthDate":"1815-12-10","bloodGroup":%'"#;
-    assert_eq!(house.count(profile), 1, "in the order in which they stand");
+    assert_eq!(workspace.count(profile), 1, "in the order in which they stand");
     let wrong = node.post("/flat/auth/login", &json!({ "username": "adab", "password": "adabpas" }));
     assert_eq!((wrong.status, wrong.json()["message"].as_str()), (400, Some("Invalid credentials")));
-    let again = import(&house, &users().to_string(), &[]);
+    let again = import(&workspace, &users().to_string(), &[]);
     assert!(again.contains("3 accounts read: 0 added, 3 already there, 0 refused"), "{again}");
 }
 
 fn payment_and_identity_data_are_not_imported(backend: Backend) {
-    let house = House::on(backend);
+    let workspace = Workspace::on(backend);
     let user = json!({
         "username": "adab", "password": "adabpass", "ssn": "canary", "ein": "canary", "ip": "canary", "macAddress": "canary",
         "userAgent": "canary", "bank": { "cardNumber": "canary" }, "crypto": { "wallet": "canary" }, "age": 36
     });
-    import(&house, &json!({ "users": [user], "total": 1 }).to_string(), &[]);
-    assert_eq!(house.count("profile = '{\"age\":36}'"), 1);
-    let node = house.place.serve(&[]);
+    import(&workspace, &json!({ "users": [user], "total": 1 }).to_string(), &[]);
+    assert_eq!(workspace.count("profile = '{\"age\":36}'"), 1);
+    let node = workspace.place.serve(&[]);
     let entered = login(&node, "adab", "adabpass");
     assert!(!me(&node, "/flat", &entered["accessToken"]).to_string().contains("canary"));
 }
 
 fn a_rejected_user_is_reported_by_its_first_line(backend: Backend) {
-    let house = House::on(backend);
+    let workspace = Workspace::on(backend);
     let users = "[\n {\n  \"username\": \"adab\",\n  \"password\": \"adabpass\"\n },\n {\n  \"username\": \"bad name\",\n  \"password\": 5\n }\n]\n";
-    std::fs::write(house.place.file("users.json"), users).unwrap();
-    let ran = house.place.run(&["import", "users.json", "--format", "flat"]);
+    std::fs::write(workspace.place.file("users.json"), users).unwrap();
+    let ran = workspace.place.run(&["import", "users.json", "--format", "flat"]);
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
     assert!(ran.stdout.starts_with("line 6: refused: password must be text\n2 accounts read: 1 added"), "{ran:?}");
 }

@@ -1,10 +1,8 @@
-//! What an import refuses, and that it says where and why and never what the secret was.
-
-use std::time::{Duration, Instant};
+//! Rejected lines: an import reports line and reason, and never the secret.
 
 use serde_json::json;
 
-use super::{House, PASSWORD, SOME_HASH, someone, status};
+use super::{PASSWORD, SOME_HASH, Workspace, someone, status};
 use crate::support::{Backend, on_both_backends};
 
 on_both_backends!(
@@ -15,7 +13,8 @@ on_both_backends!(
     an_unreadable_file_is_reported,
 );
 
-/// A line, and why it is refused, behind what names it if anything does. HASH stands for a good hash, LONG for 1,025 letters.
+/// A line and the reason for its rejection, after its identifier if it has one. HASH stands for a valid hash, LONG for
+/// 1,025 letters.
 const REFUSED: [(&str, &str); 26] = [
     (r#"{"username":"a1","passwordHash":"canary$42""#, r#"it is no JSON (in "passwordHash", column 43)"#),
     ("[1]", "it must be an object"),
@@ -55,11 +54,11 @@ const REFUSED: [(&str, &str); 26] = [
 ];
 
 fn every_rejected_line_is_reported_with_its_reason_and_without_its_secret(backend: Backend) {
-    let house = House::on(backend);
+    let workspace = Workspace::on(backend);
     let whole = |(line, _): &(&str, &str)| line.replace("HASH", SOME_HASH).replace("LONG", &"x".repeat(1025));
     let mut lines: Vec<String> = REFUSED.iter().map(whole).collect();
     lines.push(someone("fit").to_string());
-    let ran = house.import_text(&["--plain-secrets"], &lines);
+    let ran = workspace.import_text(&["--plain-secrets"], &lines);
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
     let mut told = ran.stdout.lines();
     for (number, (line, expected)) in (1..).zip(REFUSED) {
@@ -75,11 +74,11 @@ fn every_rejected_line_is_reported_with_its_reason_and_without_its_secret(backen
     assert_eq!(ran.stderr, format!("doorward: {all} of {} accounts were refused\n", all + 1));
     let said = format!("{}{}", ran.stdout, ran.stderr);
     assert!(!said.contains("canary") && !said.contains("seasalt") && !said.contains("xxxx"), "{said}");
-    assert_eq!((house.count("username = 'fit'"), house.count("TRUE")), (1, 1));
+    assert_eq!((workspace.count("username = 'fit'"), workspace.count("TRUE")), (1, 1));
 }
 
 fn hashes_of_excessive_cost_are_rejected_without_being_computed(backend: Backend) {
-    let house = House::on(backend);
+    let workspace = Workspace::on(backend);
     let hashes = [
         "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHRzYWx0$ZYYzdXh79iJ8hhQqe654Q5M4G+AzwYWF",
         "$argon2id$v=19$m=64,t=4294967295,p=1$c2FsdHNhbHRzYWx0$ZYYzdXh79iJ8hhQqe654Q5M4G+AzwYWF",
@@ -88,22 +87,20 @@ fn hashes_of_excessive_cost_are_rejected_without_being_computed(backend: Backend
         "pbkdf2_sha256$4294967295$seasalt$mQnueSakb748zqBAC1tmWVZsZbi2zPGZarEzTGdfmso=",
         "$2b$31$mFHPM7IeXN4lhvu/tHkFH.5YRKmSkf54XuCJE7s2AZulxxk0uHBD2",
     ];
-    let began = Instant::now();
     let lines: Vec<_> =
         (0..).zip(hashes).map(|(n, hash)| json!({ "username": format!("u{n}"), "passwordHash": hash })).collect();
-    let ran = house.import(&[], &lines);
-    // A check of any of them would take minutes.
-    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    let ran = workspace.import(&[], &lines);
+    // Verifying any of them would take minutes, and the command is given 30 s to end.
     assert_eq!(
         ran.stdout.matches("passwordHash must be a hash that one sign-in can check").count(),
         hashes.len(),
         "{ran:?}"
     );
-    assert_eq!((ran.status.code(), house.count("TRUE")), (Some(1), 0));
+    assert_eq!((ran.status.code(), workspace.count("TRUE")), (Some(1), 0));
 }
 
 fn a_binary_or_overlong_line_affects_no_other(backend: Backend) {
-    let house = House::on(backend);
+    let workspace = Workspace::on(backend);
     let long = json!({ "username": "long", "profile": { "x": "y".repeat(200_000) } }).to_string();
     let deep = "[".repeat(10_000);
     let mut file = b"\xef\xbb\xbf".to_vec();
@@ -120,8 +117,8 @@ fn a_binary_or_overlong_line_affects_no_other(backend: Backend) {
         file.extend_from_slice(b"\r\n");
     }
     file.extend_from_slice(someone("last").to_string().as_bytes());
-    std::fs::write(house.place.file("broken.jsonl"), file).unwrap();
-    let ran = house.place.run(&["import", "broken.jsonl"]);
+    std::fs::write(workspace.place.file("broken.jsonl"), file).unwrap();
+    let ran = workspace.place.run(&["import", "broken.jsonl"]);
     let said: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(said.len(), 5, "{ran:?}");
     assert!(
@@ -131,18 +128,18 @@ fn a_binary_or_overlong_line_affects_no_other(backend: Backend) {
     assert_eq!(said[2], "line 5: refused: it is longer than 64 KiB");
     assert!(said[3].starts_with("line 6: refused: it is no JSON"), "{said:?}");
     assert_eq!(said[4], "6 accounts read: 2 added, 0 already there, 4 refused");
-    assert_eq!(house.count("username IN ('first', 'last')"), 2);
+    assert_eq!(workspace.count("username IN ('first', 'last')"), 2);
 }
 
 fn plain_text_secrets_are_imported_only_when_allowed(backend: Backend) {
-    let house = House::on(backend);
-    // Listed, short, like its owner's name: it exists, so it is taken.
+    let workspace = Workspace::on(backend);
+    // Common, short, equal to the user name: the password exists, so it is accepted.
     let lines = [
         json!({ "username": "emily", "password": "emily" }),
         json!({ "username": "bob", "password": "123456" }),
         json!({ "name": "Till 4", "pin": "0000" }),
     ];
-    let ran = house.import(&[], &lines);
+    let ran = workspace.import(&[], &lines);
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
     for line in [
         "line 1 (emily): refused: password must be left out without --plain-secrets",
@@ -150,11 +147,11 @@ fn plain_text_secrets_are_imported_only_when_allowed(backend: Backend) {
     ] {
         assert!(ran.stdout.contains(line), "{ran:?}");
     }
-    assert_eq!(house.count("TRUE"), 0);
-    let said = house.succeed(&["--plain-secrets"], &lines);
+    assert_eq!(workspace.count("TRUE"), 0);
+    let said = workspace.succeed(&["--plain-secrets"], &lines);
     assert!(said.contains("the file holds plain secrets: remove it when you are done"), "{said}");
-    assert_eq!(house.count("password LIKE 'hmac-bcrypt:%' OR pin LIKE 'hmac-bcrypt:%'"), 3);
-    let node = house.place.serve(&[]);
+    assert_eq!(workspace.count("password LIKE 'hmac-bcrypt:%' OR pin LIKE 'hmac-bcrypt:%'"), 3);
+    let node = workspace.place.serve(&[]);
     assert_eq!(
         [status(&node, "emily", "emily"), status(&node, "bob", "123456"), status(&node, "bob", PASSWORD)],
         [200, 200, 401]
@@ -163,16 +160,16 @@ fn plain_text_secrets_are_imported_only_when_allowed(backend: Backend) {
 }
 
 fn an_unreadable_file_is_reported(backend: Backend) {
-    let house = House::on(backend);
-    let absent = house.place.run(&["import", "absent.jsonl"]);
+    let workspace = Workspace::on(backend);
+    let absent = workspace.place.run(&["import", "absent.jsonl"]);
     assert!(
         !absent.status.success() && absent.stderr.starts_with("doorward: absent.jsonl cannot be read: "),
         "{absent:?}"
     );
-    std::fs::write(house.place.file("users.json"), "[{\"username\":\"a\"},\n {\"password\":\"canary\"").unwrap();
-    let cut = house.place.run(&["import", "--format", "flat", "users.json"]);
+    std::fs::write(workspace.place.file("users.json"), "[{\"username\":\"a\"},\n {\"password\":\"canary\"").unwrap();
+    let cut = workspace.place.run(&["import", "--format", "flat", "users.json"]);
     assert_eq!(cut.stderr, "doorward: users.json is no JSON list of users (line 2 column 21)\n", "{cut:?}");
-    let role = house.place.run(&["import", "users.json", "--role", "two words"]);
+    let role = workspace.place.run(&["import", "users.json", "--role", "two words"]);
     assert!(!role.status.success() && role.stderr.contains("is no role"), "{role:?}");
-    assert_eq!(house.count("TRUE"), 0);
+    assert_eq!(workspace.count("TRUE"), 0);
 }

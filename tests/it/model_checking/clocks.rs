@@ -1,5 +1,6 @@
-//! Purges and clocks: a session is refreshed and ended while one node's clock jumps and comes back, and either node removes
-//! what it takes for over. How nodes hear of an end is in ends.rs; here both have heard of it when it is answered.
+//! Model of purges and clocks: a session is refreshed and ended while one node's clock steps and steps back, and either
+//! node purges what it considers expired. How nodes learn of an end is modelled in session_end.rs; here both know it
+//! when it is answered.
 
 use std::time::Duration;
 
@@ -22,13 +23,13 @@ const ACCESS: Duration = Duration::from_secs(900);
 const SESSION: Duration = Duration::from_hours(30);
 /// `CLOCK_SKEW`.
 const SKEW: Duration = Duration::from_secs(5);
-/// How long nothing happens, and how often at most.
+/// Waits, and how often each may occur.
 const WAITS: [(Duration, u8); 2] = [(Duration::from_mins(14), 2), (Duration::from_hours(23), 2)];
 
-/// Which world is explored.
+/// The parameters of the model.
 #[derive(Debug, Clone, Copy)]
 pub struct Clocks {
-    /// How far the clock of node 1 jumps, forward in one world and backward in another.
+    /// The clock step of node 1, forward in one model and backward in another.
     pub step: Duration,
     pub jumps: u8,
     pub refreshes: usize,
@@ -41,7 +42,7 @@ enum Offset {
     Behind,
 }
 
-/// From when to when an access token lives.
+/// From when until when an access token is valid.
 type Life = (Timestamp, Timestamp);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,7 +55,7 @@ pub struct State {
     row: Option<Row>,
     access_until: Timestamp,
     tokens: Vec<Life>,
-    /// The end's revocation in the table and in the two memories: until when it is of use.
+    /// The revocation in the table and in the two caches: until when it is kept.
     table: Option<Timestamp>,
     memories: [Option<Timestamp>; 2],
     ended: bool,
@@ -72,7 +73,7 @@ pub enum Action {
 }
 
 impl Clocks {
-    /// What the node's clock shows.
+    /// The time by the node's clock.
     fn shown(&self, state: &State, node: usize) -> Timestamp {
         match (node, state.offset) {
             (1, Offset::Ahead) => state.now.plus(self.step),
@@ -81,14 +82,14 @@ impl Clocks {
         }
     }
 
-    fn believes(&self, state: &State, node: usize, (issued, expires): Life) -> bool {
+    fn accepts(&self, state: &State, node: usize, (issued, expires): Life) -> bool {
         let now = self.shown(state, node);
         let revoked = state.memories[node].is_some() && is_revoked(&[Dead::Session(0)], 0, 0);
         issued <= now.plus(SKEW) && expires > now && !revoked
     }
 
-    /// The verdict on the session's current refresh token; `None` where it is not looked at: its row is gone, or its
-    /// `iat` lies ahead, which is refused for now and ends nothing.
+    /// The decision on the session's current refresh token; `None` if there is none to make: its row is purged, or its
+    /// `iat` is in the future, which is refused for now and ends nothing.
     fn verdict(&self, state: &State, node: usize) -> Option<Verdict> {
         let now = self.shown(state, node);
         let row = state.row.filter(|row| row.rotated_at <= now.plus(SKEW))?;
@@ -103,7 +104,7 @@ impl Clocks {
         if let Some(row) = &mut state.row {
             let read = *row;
             row.rotate(&read, now, Writing::CompareAndSet);
-            // As many rotations as lives; the number itself decides nothing here.
+            // One rotation for each access token; the generation itself decides nothing here.
             row.generation = 0;
             let until = now.plus(ACCESS).min(row.expires_at);
             state.access_until = state.access_until.max(until);
@@ -195,7 +196,7 @@ impl Model for Clocks {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(FINAL, |world: &Self, state: &State| {
-                let dead = |node| state.tokens.iter().all(|life| !world.believes(state, node, *life));
+                let dead = |node| state.tokens.iter().all(|life| !world.accepts(state, node, *life));
                 !state.ended || (dead(0) && dead(1))
             }),
             Property::always(NO_TOKENS, |world, state: &State| {

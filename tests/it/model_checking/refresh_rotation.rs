@@ -1,8 +1,8 @@
-//! One session under refresh: two tabs that share a cookie jar, a thief, two nodes with receipts in memory, lost and
-//! reordered answers, a crash. A beat is the life of an access token, so it is far longer than a grace.
+//! Model of one session under refresh: two tabs with a shared cookie jar, a thief, two nodes with confirmations in
+//! memory, lost and reordered answers, a crash. A beat is the lifetime of an access token, far longer than a grace.
 //!
-//! What is believed of honest browsers: a request or an answer does not travel longer than a beat, and a tab refreshes when its
-//! access token has expired ([`Habit::WhenExpired`]), or whenever it likes ([`Habit::AtAnyTime`]).
+//! Assumed of honest browsers: a request or an answer travels for no longer than a beat, and a tab refreshes when its
+//! access token has expired ([`Habit::WhenExpired`]), or at any time ([`Habit::AtAnyTime`]).
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub enum Habit {
     AtAnyTime,
 }
 
-/// Which world is explored.
+/// The parameters of the model.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotation {
     pub writing: Writing,
@@ -37,7 +37,7 @@ pub struct Rotation {
     pub thief: bool,
     pub beats: u8,
     pub crashes: u8,
-    /// Nothing is looked at beyond this generation.
+    /// The exploration stops at this generation.
     pub generations: i64,
 }
 
@@ -52,7 +52,7 @@ pub enum Step {
     Answered(Answer),
 }
 
-/// What is yet to be written.
+/// A pending write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Act {
     Rotate,
@@ -75,14 +75,14 @@ pub struct Flight {
     step: Step,
 }
 
-/// Tokens in somebody's hands, and the beat of the access token.
+/// The tokens that a client holds, and the beat of the access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Held {
     generation: i64,
     beat: u8,
 }
 
-/// A generation was used at a node; whether the table knows.
+/// A generation was used at a node, and whether the table knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Use {
     generation: i64,
@@ -105,7 +105,7 @@ pub struct State {
     crashes: u8,
     last_use: Option<Use>,
     found_by: Option<Who>,
-    /// The promise that was broken first.
+    /// The invariant that was broken first.
     broke: Option<&'static str>,
 }
 
@@ -136,7 +136,7 @@ impl State {
         *(if who == THIEF { &mut self.stolen } else { &mut self.jar }) = held;
     }
 
-    /// What the node's memory says of the current generation, by the production's own memory.
+    /// Whether and when the current generation was confirmed, by the production's own code.
     fn confirmed(&self, node: usize) -> Option<Timestamp> {
         let marked = self.marks[node].map(|(generation, at, _)| (generation, at));
         self.row.first_confirmation(marked.and_then(|mark| seen(mark, self.row.generation)))
@@ -161,7 +161,7 @@ impl State {
         flight
     }
 
-    /// The promise in its own words, without a look at the verdict's rules.
+    /// The invariant, stated independently of the production's rules.
     fn must_be_found(&self, flight: &Flight) -> bool {
         self.last_use.is_some_and(|used| {
             let known = used.written || used.node == flight.node;
@@ -212,7 +212,7 @@ impl State {
         }
     }
 
-    /// A check of an access token: answered 200, it is a mark in the node's memory.
+    /// A check of an access token: if allowed, it is a confirmation in the node's memory.
     fn check(&mut self, who: Who, held: Held, node: usize) {
         self.acted |= who == THIEF;
         if self.row.ended.is_some() || held.generation == 0 {
@@ -236,7 +236,7 @@ impl State {
         }
     }
 
-    /// What makes no difference makes no state: an answer on its way to the thief, a mark that says nothing any more.
+    /// Normalises states that do not differ: an answer on its way to the thief, a confirmation without effect.
     fn settle(&mut self) {
         let answered = self.flights[THIEF].take_if(|flight| matches!(flight.step, Step::Answered(_)));
         if let Some(Flight { step: Step::Answered(answer), .. }) = answered {
@@ -248,7 +248,7 @@ impl State {
         }
     }
 
-    /// Memory is gone, and so is whatever the node was asked and had not answered.
+    /// The node's memory is lost, and so are its unanswered requests.
     fn crash(&mut self, node: usize) {
         self.crashes += 1;
         self.marks[node] = None;
@@ -287,7 +287,7 @@ impl Model for Rotation {
             actions.push(Action::Steal);
         }
         for who in 0..3 {
-            // With a tab at each node, what the thief does at one of them stands for both.
+            // With a tab at each node, the thief at one of them stands for both.
             let nodes = if who == THIEF { 0..(3 - self.tabs) } else { who..who + 1 };
             match state.flights[who].map(|flight| flight.step) {
                 None if who >= self.tabs && who != THIEF => {}
@@ -328,7 +328,7 @@ impl Model for Rotation {
             Action::Send(who, node) => {
                 let presented = state.held(who)?.generation;
                 let flight = Flight { node, presented, lost_a_race: false, step: Step::Sent };
-                // A thief's slow request is one that he sends later.
+                // A slow request of the thief is equivalent to a later one.
                 state.flights[who] = Some(if who == THIEF { state.read(who, flight) } else { flight });
             }
             Action::Read(who) => state.flights[who] = Some(state.read(who, last.flights[who]?)),

@@ -1,5 +1,6 @@
-//! What the models share: a session's row small enough to be hashed, its statements as one atomic step each, and the
-//! production's own verdicts over it. The statements mirror store/sessions.rs; the verdicts are called, not mirrored.
+//! Shared parts of the models: a session's row small enough to be hashed, its statements as one atomic step each, and
+//! the production's own decisions on it. The statements mirror store/sessions.rs; the decisions are called, not
+//! mirrored.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -22,21 +23,21 @@ use uuid::Uuid;
 /// `REFRESH_GRACE`.
 pub const GRACE: Duration = Duration::from_secs(10);
 
-/// When the models begin.
+/// The time at which the models begin.
 pub const START: Timestamp = Timestamp::from_seconds(1_000_000);
 
 const OWNER: AccountId = AccountId(1);
 
-/// How a rotation is written.
+/// How a rotation is written to the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writing {
     /// `UPDATE … WHERE generation = … AND ended_at IS NULL`, as store/sessions.rs has it.
     CompareAndSet,
-    /// Broken: the row is read, and written back whole.
+    /// Broken variant: the row is read, and written back whole.
     ReadThenWrite,
 }
 
-/// One session's row, as far as the protocol depends on it.
+/// A session's row, as far as the protocol depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Row {
     pub generation: i64,
@@ -61,7 +62,7 @@ impl Row {
         }
     }
 
-    /// The production's verdict on a refresh token of this session.
+    /// The production's decision on a refresh token of this session.
     pub fn verdict(&self, now: Timestamp, presented: i64, epoch: i64, confirmed: Option<Timestamp>) -> Verdict {
         ask_once(&VERDICTS, (*self, now, presented, epoch, confirmed), || {
             let account =
@@ -71,12 +72,12 @@ impl Row {
         })
     }
 
-    /// The production's word on when the current generation was first seen.
+    /// When the current generation was first used, by the production's own code.
     pub fn first_confirmation(&self, seen_here: Option<Timestamp>) -> Option<Timestamp> {
         first_confirmation(&self.in_full(), seen_here)
     }
 
-    /// `sessions::rotate`: whether this one won.
+    /// `sessions::rotate`: whether the row was updated.
     pub fn rotate(&mut self, read: &Self, now: Timestamp, writing: Writing) -> bool {
         let current = self.generation == read.generation && self.ended.is_none();
         let rotated = match writing {
@@ -88,7 +89,7 @@ impl Row {
         true
     }
 
-    /// `sessions::touch`: whether the session still is at the generation.
+    /// `sessions::touch`: whether the session is still at this generation.
     pub fn touch(&self, generation: i64) -> bool {
         self.generation == generation && self.ended.is_none()
     }
@@ -100,7 +101,7 @@ impl Row {
         }
     }
 
-    /// `sessions::end`: whether it was alive.
+    /// `sessions::end`: whether the session was live.
     pub fn end(&mut self, at: Timestamp, why: &'static str) -> bool {
         let alive = self.ended.is_none();
         if alive {
@@ -136,12 +137,12 @@ impl Row {
     }
 }
 
-/// Whether the verdict is answered with tokens.
+/// Whether the decision is answered with tokens.
 pub fn gives_tokens(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Rotate | Verdict::Replay | Verdict::Keep)
 }
 
-/// Whether the answer takes the browser's cookies away.
+/// Whether the answer clears the browser's cookies.
 pub fn clears_cookies(refusal: Refusal) -> bool {
     refusal.of_refresh().ends_session()
 }
@@ -150,7 +151,7 @@ fn session_id(number: u8) -> SessionId {
     Id128(Uuid::from_u128(u128::from(number)))
 }
 
-/// What is dead before its time.
+/// What is revoked before it expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dead {
     /// All tokens of a session.
@@ -180,14 +181,14 @@ impl Dead {
     }
 }
 
-/// The production's memory of revocations, with this in it.
+/// The production's revocation cache, with this row in it.
 pub fn view_of(row: &RevocationRow) -> View {
     let view = View::default();
     view.apply(row);
     view
 }
 
-/// Whether a memory that holds these calls the token dead, by the production's own memory.
+/// Whether a revocation cache with these entries revokes the token, by the production's own code.
 pub fn is_revoked(known: &[Dead], session: u8, generation: i64) -> bool {
     ask_once(&REVOKED, (known.to_vec(), session, generation), || {
         let view = View::default();
@@ -196,7 +197,7 @@ pub fn is_revoked(known: &[Dead], session: u8, generation: i64) -> bool {
     })
 }
 
-/// When a memory that was marked with a generation says that the current one was seen, by the production's own memory.
+/// When the current generation was confirmed, after this confirmation, by the production's own code.
 pub fn seen(mark: (i64, Timestamp), current: i64) -> Option<Timestamp> {
     ask_once(&SEEN, (mark, current), || {
         let confirmations = PendingConfirmations::default();
@@ -213,7 +214,7 @@ thread_local! {
     static SEEN: Asked<((i64, Timestamp), i64), Option<Timestamp>> = RefCell::default();
 }
 
-/// The states of a model put the same few questions to the production again and again.
+/// Memoises the production's answers: the states of a model ask the same few questions repeatedly.
 fn ask_once<Q: Hash + Eq, A: Clone>(
     asked: &'static std::thread::LocalKey<Asked<Q, A>>,
     question: Q,
@@ -222,7 +223,7 @@ fn ask_once<Q: Hash + Eq, A: Clone>(
     asked.with_borrow_mut(|asked| asked.entry(question).or_insert_with(ask).clone())
 }
 
-/// What an access token says, as far as a revocation looks at it.
+/// The claims of an access token that a revocation depends on.
 fn access_token(session: u8, generation: i64, epoch: i64) -> AccessClaims {
     AccessClaims {
         account: OWNER,
@@ -237,9 +238,9 @@ fn access_token(session: u8, generation: i64, epoch: i64) -> AccessClaims {
     }
 }
 
-/// Looks at every state and prints how many there were; the promises that broke, each with the shortest way there. Fails
-/// when something that must be possible never happened.
-#[expect(clippy::print_stdout, reason = "how much was looked at")]
+/// Explores every state and prints their number. Returns the invariants that broke, each with the shortest path there,
+/// and fails if something that must be reachable never happened.
+#[expect(clippy::print_stdout, reason = "the number of states")]
 pub fn broken_by<M>(name: &str, model: &M) -> BTreeMap<&'static str, Vec<M::Action>>
 where
     M: Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq + Send + Sync>,
@@ -264,7 +265,7 @@ where
     broken
 }
 
-/// The checker remembers the last way that it found, so it is let in step by step.
+/// The checker keeps the last path that it found, so the depth is increased step by step.
 fn shortest_way<M>(property: &'static str, model: &M, depth: usize) -> Vec<M::Action>
 where
     M: Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq + Send + Sync>,
@@ -274,7 +275,7 @@ where
     (1..=depth + 1).find_map(within).map(Path::into_actions).unwrap_or_default()
 }
 
-/// Fails unless every promise of the model holds in all its states.
+/// Fails unless every invariant of the model holds in all its states.
 pub fn assert_holds<M>(name: &str, model: &M)
 where
     M: Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq + Send + Sync>,

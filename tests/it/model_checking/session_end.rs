@@ -1,8 +1,8 @@
-//! Ends against refreshes: logout, logout everywhere and a change of the secret, on two nodes that hear of each other by
-//! polls alone, as late as they are allowed to, while tokens are refreshed with the current or the one before it.
+//! Model of session ends against refreshes: logout, logout everywhere and password change, on two nodes that learn of
+//! each other by polling alone, as late as permitted, while tokens are refreshed with the current or the previous one.
 //!
-//! Nothing is confirmed here, so every parent is within its grace for ever: the hardest case for an end. The browser holds
-//! session 0, another device session 1; both began before anything ends.
+//! Nothing is confirmed here, so every parent is within its grace for ever: the hardest case for an end. The browser
+//! holds session 0, another device session 1; both began before anything ends.
 
 use doorward::core::session::end_reason::EndReason;
 use doorward::core::session::refresh::decide::Verdict;
@@ -10,44 +10,44 @@ use stateright::{Model, Property};
 
 use super::rows::{Dead, Row, START, Writing, gives_tokens, is_revoked};
 
-pub const FINAL: &str = "an end is final: at once where it was answered, elsewhere when memory may be no older";
+pub const FINAL: &str = "an end is final: immediately where it was answered, elsewhere within the permitted staleness";
 pub const NO_TOKENS: &str = "after an end is answered no refresh gets tokens";
-pub const LIVE: &str = "a session that did not end is believed and refreshes";
+pub const LIVE: &str = "a session that did not end is accepted and refreshes";
 pub const JAR: &str = "a browser that changed its secret and lost no answer holds live tokens";
 
 /// `REVOCATION_MAX_STALE`, in seconds.
 const MAX_STALE: u8 = 2;
 
-/// What its owner wants.
+/// The act that ends sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Deed {
+pub enum Act {
     Logout,
     LogoutEverywhere,
     SecretChange,
 }
 
-/// Which world is explored.
+/// The parameters of the model.
 #[derive(Debug, Clone)]
-pub struct Ends {
+pub struct SessionEnds {
     pub writing: Writing,
-    /// Broken: a parent is answered before anybody looks whether the session has ended.
+    /// Broken variant: a parent is answered before the session's end is checked.
     pub parents_first: bool,
-    /// What is asked once of which node.
-    pub deeds: Vec<(Deed, usize)>,
+    /// The acts, each sent once to one node.
+    pub acts: Vec<(Act, usize)>,
     pub refreshes: u8,
     pub crashes: u8,
-    /// Whether answers take a while to the browser; then its jar is what the last one set.
+    /// Whether answers are delayed on their way to the browser; its jar is then what the last one set.
     pub jar: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Stage {
     Asked,
-    /// In the table, not yet in the node's memory.
+    /// Committed, not yet in the node's cache.
     Committed {
         learnt: u8,
     },
-    /// For so many seconds; `sets` is on its way to the jar.
+    /// For this many seconds; `sets` is on its way to the jar.
     Answered {
         since: u8,
         sets: Option<i64>,
@@ -61,7 +61,7 @@ enum Flight {
     Answered { sets: i64 },
 }
 
-/// A node's memory: which of the revocations it has heard of, and how many seconds ago it last asked.
+/// A node's cache: the revocations that it knows, and the seconds since its last poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Node {
     known: u8,
@@ -95,12 +95,12 @@ pub enum Action {
     Second,
 }
 
-impl Ends {
-    pub fn of(deeds: &[(Deed, usize)]) -> Self {
+impl SessionEnds {
+    pub fn of(acts: &[(Act, usize)]) -> Self {
         Self {
             writing: Writing::CompareAndSet,
             parents_first: false,
-            deeds: deeds.to_vec(),
+            acts: acts.to_vec(),
             refreshes: 1,
             crashes: 0,
             jar: false,
@@ -114,10 +114,10 @@ impl Ends {
         row.verdict(START, presented, state.epoch, None)
     }
 
-    /// The deeds that were answered: what, where, and how long ago.
-    fn answered<'a>(&'a self, state: &'a State) -> impl Iterator<Item = (Deed, usize, u8)> + 'a {
-        self.deeds.iter().zip(&state.stages).filter_map(|((deed, node), stage)| match stage {
-            Stage::Answered { since, .. } => Some((*deed, *node, *since)),
+    /// The acts that were answered: which, where, and how long ago.
+    fn answered<'a>(&'a self, state: &'a State) -> impl Iterator<Item = (Act, usize, u8)> + 'a {
+        self.acts.iter().zip(&state.stages).filter_map(|((act, node), stage)| match stage {
+            Stage::Answered { since, .. } => Some((*act, *node, *since)),
             _ => None,
         })
     }
@@ -144,28 +144,28 @@ impl Ends {
 }
 
 impl State {
-    /// One transaction of the deed; `None` when it is refused.
-    fn commit(&mut self, deed: Deed) -> Option<u8> {
+    /// One transaction of the act; `None` if it is refused.
+    fn commit(&mut self, act: Act) -> Option<u8> {
         let everywhere = EndReason::SignOutEverywhere.as_str();
         let before = self.revocations.len();
-        match deed {
-            Deed::Logout => {
+        match act {
+            Act::Logout => {
                 if !self.row.end(START, EndReason::SignOut.as_str()) {
                     return Some(self.all());
                 }
                 self.revocations.push(Dead::Session(0));
             }
-            Deed::LogoutEverywhere if self.row.ended.is_some_and(|(_, why)| why == everywhere) => {
+            Act::LogoutEverywhere if self.row.ended.is_some_and(|(_, why)| why == everywhere) => {
                 return Some(self.all());
             }
-            Deed::LogoutEverywhere | Deed::SecretChange if self.row.ended.is_some() => return None,
-            Deed::LogoutEverywhere => {
+            Act::LogoutEverywhere | Act::SecretChange if self.row.ended.is_some() => return None,
+            Act::LogoutEverywhere => {
                 self.epoch += 1;
                 self.row.end(START, everywhere);
                 self.other.end(START, everywhere);
                 self.revocations.push(Dead::Epochs(self.epoch));
             }
-            Deed::SecretChange => {
+            Act::SecretChange => {
                 if self.other.end(START, EndReason::SecretChange.as_str()) {
                     self.revocations.push(Dead::Session(1));
                 }
@@ -182,8 +182,8 @@ impl State {
         (1 << self.revocations.len()) - 1
     }
 
-    /// Whether the node believes an access token: from memory, or from the table when memory is too old.
-    fn believes(&self, node: usize, session: u8, generation: i64) -> bool {
+    /// Whether the node accepts an access token: by its cache, or by the table if that is stale.
+    fn accepts(&self, node: usize, session: u8, generation: i64) -> bool {
         let Node { known, age } = self.nodes[node];
         let known = if age > MAX_STALE { self.all() } else { known };
         let known = self.revocations.iter().enumerate().filter(|(index, _)| known & (1 << index) != 0);
@@ -191,21 +191,21 @@ impl State {
         !is_revoked(&known, session, generation)
     }
 
-    /// Tokens that an answered deed has killed: session and generation.
-    fn killed(&self, deed: Deed) -> impl Iterator<Item = (u8, i64)> {
-        let browsers = match deed {
-            Deed::Logout | Deed::LogoutEverywhere => 0..self.row.generation + 1,
-            Deed::SecretChange => 0..self.row.min_generation,
+    /// The tokens that an answered act has invalidated: session and generation.
+    fn invalidated(&self, act: Act) -> impl Iterator<Item = (u8, i64)> {
+        let browsers = match act {
+            Act::Logout | Act::LogoutEverywhere => 0..self.row.generation + 1,
+            Act::SecretChange => 0..self.row.min_generation,
         };
-        let others = if deed == Deed::Logout { 0..0 } else { 0..1 };
+        let others = if act == Act::Logout { 0..0 } else { 0..1 };
         browsers.map(|generation| (0, generation)).chain(others.map(|generation| (1, generation)))
     }
 
-    fn crash(&mut self, world: &Ends, node: usize) {
+    fn crash(&mut self, world: &SessionEnds, node: usize) {
         self.crashes += 1;
         self.nodes[node] = Node { known: self.all(), age: 0 };
         self.flight.take_if(|flight| matches!(flight, Flight::Read { node: at, .. } if *at == node));
-        for ((_, at), stage) in world.deeds.iter().zip(&mut self.stages) {
+        for ((_, at), stage) in world.acts.iter().zip(&mut self.stages) {
             if *at == node && matches!(stage, Stage::Committed { .. }) {
                 *stage = Stage::Over;
             }
@@ -223,40 +223,40 @@ impl State {
     }
 }
 
-fn an_end_is_final(world: &Ends, state: &State) -> bool {
-    world.answered(state).all(|(deed, at, since)| {
+fn an_end_is_final(world: &SessionEnds, state: &State) -> bool {
+    world.answered(state).all(|(act, at, since)| {
         let tolerated = |node: usize| node != at && since <= MAX_STALE;
-        let mut dead = state.killed(deed);
+        let mut dead = state.invalidated(act);
         dead.all(|(session, generation)| {
-            (0..2).all(|node| tolerated(node) || !state.believes(node, session, generation))
+            (0..2).all(|node| tolerated(node) || !state.accepts(node, session, generation))
         })
     })
 }
 
-fn no_refresh_after_an_end(world: &Ends, state: &State) -> bool {
-    world.answered(state).all(|(deed, ..)| {
-        state.killed(deed).all(|(session, generation)| {
+fn no_refresh_after_an_end(world: &SessionEnds, state: &State) -> bool {
+    world.answered(state).all(|(act, ..)| {
+        state.invalidated(act).all(|(session, generation)| {
             let row = if session == 0 { &state.row } else { &state.other };
             !gives_tokens(&world.verdict(state, row, generation))
         })
     })
 }
 
-fn the_living_live(world: &Ends, state: &State) -> bool {
+fn the_living_live(world: &SessionEnds, state: &State) -> bool {
     [(0, &state.row), (1, &state.other)].into_iter().filter(|(_, row)| row.ended.is_none()).all(|(session, row)| {
         world.verdict(state, row, row.generation) == Verdict::Rotate
-            && (0..2).all(|node| state.believes(node, session, row.generation))
+            && (0..2).all(|node| state.accepts(node, session, row.generation))
     })
 }
 
-fn the_jar_lives(world: &Ends, state: &State) -> bool {
+fn the_jar_lives(world: &SessionEnds, state: &State) -> bool {
     let settled = state.flight.is_none() && state.stages.iter().all(|stage| !matches!(stage, Stage::Committed { .. }));
-    let changed = world.answered(state).any(|(deed, ..)| deed == Deed::SecretChange);
+    let changed = world.answered(state).any(|(act, ..)| act == Act::SecretChange);
     let delivered = !state.stages.iter().any(|stage| matches!(stage, Stage::Answered { sets: Some(_), .. }));
     !(settled && changed && delivered) || state.jar >= state.row.min_generation
 }
 
-impl Model for Ends {
+impl Model for SessionEnds {
     type State = State;
     type Action = Action;
 
@@ -268,7 +268,7 @@ impl Model for Ends {
             epoch: 0,
             revocations: vec![],
             nodes: [Node { known: 0, age: 0 }; 2],
-            stages: vec![Stage::Asked; self.deeds.len()],
+            stages: vec![Stage::Asked; self.acts.len()],
             flight: None,
             refreshes: 0,
             crashes: 0,
@@ -317,14 +317,14 @@ impl Model for Ends {
                 }
             }
             Action::Commit(index) => {
-                let learnt = state.commit(self.deeds[index].0);
+                let learnt = state.commit(self.acts[index].0);
                 state.stages[index] = learnt.map_or(Stage::Over, |learnt| Stage::Committed { learnt });
             }
             Action::Answer(index) => {
                 let Stage::Committed { learnt } = state.stages[index] else { return None };
-                let (deed, node) = self.deeds[index];
+                let (act, node) = self.acts[index];
                 state.nodes[node].known |= learnt;
-                let sets = (self.jar && deed == Deed::SecretChange).then_some(state.row.min_generation);
+                let sets = (self.jar && act == Act::SecretChange).then_some(state.row.min_generation);
                 state.stages[index] = Stage::Answered { since: 0, sets };
             }
             Action::DeliverDeed(index) => {
@@ -346,10 +346,10 @@ impl Model for Ends {
             Property::sometimes(
                 "an end is answered while the other node still believes the session",
                 |world: &Self, state: &State| {
-                    let late = |deed, at: usize| {
-                        state.killed(deed).any(|(session, generation)| state.believes(1 - at, session, generation))
+                    let late = |act, at: usize| {
+                        state.invalidated(act).any(|(session, generation)| state.accepts(1 - at, session, generation))
                     };
-                    world.answered(state).any(|(deed, at, _)| late(deed, at))
+                    world.answered(state).any(|(act, at, _)| late(act, at))
                 },
             ),
             Property::sometimes("a memory too old asks the table", |_, state: &State| {

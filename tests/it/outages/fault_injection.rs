@@ -1,4 +1,4 @@
-//! Ways to spoil a database, each undone by its own last method.
+//! Fault injection: ways to make a database unavailable or slow, each undone by its own last method.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::postgres::psql;
 
 const TABLES: &str = "accounts, sessions, opaque_tokens, revocations, throttles, audit_events";
 
-/// The lock that writers need, held by another process; on PostgreSQL readers as well.
+/// A write lock held by another process; on PostgreSQL it blocks readers too.
 pub enum Lock {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
@@ -45,10 +45,10 @@ fn allow_connections(name: &str, allow: bool) {
     psql("postgres", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allow}"));
 }
 
-/// A server that cuts every connection and takes no new one.
-pub struct Gone(String);
+/// A server that terminates every connection and accepts no new one.
+pub struct Unreachable(String);
 
-impl Gone {
+impl Unreachable {
     pub fn take(url: &str) -> Self {
         let name = name_of(url).to_owned();
         allow_connections(&name, false);
@@ -56,18 +56,18 @@ impl Gone {
         Self(name)
     }
 
-    pub fn give_back(self) {
+    pub fn end(self) {
         allow_connections(&self.0, true);
     }
 }
 
-/// A server whose processes stand still: nothing is cut, nothing is answered.
-pub struct Hung {
+/// A server whose processes are stopped (SIGSTOP): connections stay open, nothing is answered.
+pub struct Hanging {
     name: String,
     processes: Vec<String>,
 }
 
-impl Hung {
+impl Hanging {
     pub fn stop(url: &str, new_connections: bool) -> Self {
         let name = name_of(url).to_owned();
         allow_connections(&name, new_connections);
@@ -85,34 +85,34 @@ impl Hung {
         let _ = kill.args(["-c", "kill -s \"$0\" \"$@\"", signal]).args(&self.processes).status();
     }
 
-    pub fn go_on(self) {
+    pub fn end(self) {
         allow_connections(&self.name, true);
     }
 }
 
-impl Drop for Hung {
+impl Drop for Hanging {
     fn drop(&mut self) {
         self.signal("CONT");
     }
 }
 
-/// A server that takes its time over every session it writes.
+/// A server on which every write of a session is delayed.
 pub struct Slow(String);
 
 impl Slow {
     pub fn make(url: &str, by: Duration) -> Self {
         let function = format!(
-            "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS \
+            "CREATE FUNCTION delay_write() RETURNS trigger LANGUAGE plpgsql AS \
              $$ BEGIN PERFORM pg_sleep({}); RETURN NEW; END $$",
             by.as_secs_f32()
         );
-        let on = "CREATE TRIGGER dawdle BEFORE INSERT OR UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION dawdle()";
+        let on = "CREATE TRIGGER delay_write BEFORE INSERT OR UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION delay_write()";
         psql(url, &format!("{function}; {on}"));
         Self(url.to_owned())
     }
 
-    pub fn mend(self) {
-        // It waits for the lock of whoever is still dawdling.
-        psql(&self.0, "DROP TRIGGER dawdle ON sessions");
+    pub fn end(self) {
+        // Waits for the statements that are still delayed.
+        psql(&self.0, "DROP TRIGGER delay_write ON sessions");
     }
 }

@@ -1,4 +1,4 @@
-//! `/account`: password and devices, also after a long silence.
+//! The account page (`/account`): password change and device list, also after a long idle time.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ const NEW: &str = "another-quiet-harbour";
 fn a_password_change_signs_every_other_device_out(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
-    let (before, mut other) = (Tokens::held_by(&browser), sign_in(&service, "emily"));
+    let (before, mut other) = (Tokens::in_jar_of(&browser), sign_in(&service, "emily"));
     let changed = open_and_send(&mut browser, "/account", "/account/password", &[("current", PASSWORD), ("new", NEW)]);
     assert_eq!(location(&changed), "/account?done=password");
     assert!(browser.get("/account?done=password").text().contains("Your password is changed"));
     assert!(is_signed_in(&mut browser) && !is_signed_in(&mut other));
-    before.assert_dead(&service);
+    before.assert_invalid(&service);
     let body = serde_json::json!({ "username": "emily", "password": NEW });
     assert_eq!(post(&service, "/auth/login", &body).status, 200);
 }
@@ -65,7 +65,7 @@ fn another_device_is_signed_out_by_its_button(backend: Backend) {
 
     let page = browser.get("/account");
     assert!(page.text().contains("Firefox on Linux") && page.text().contains("This device"), "{}", page.text());
-    // Of somebody else, or of nobody: nothing ends, and nothing is told.
+    // Of another account, or unknown: nothing ends, and the answer reveals nothing.
     for id in [of_mallory.to_string(), "x".to_owned(), "00000000-0000-0000-0000-000000000000".to_owned()] {
         let answer = send(&mut browser, &page, &format!("/account/sessions/{id}"), &[]);
         assert_eq!(location(&answer), "/account?done=device");
@@ -82,24 +82,24 @@ fn another_device_is_signed_out_by_its_button(backend: Backend) {
 fn sign_out_everywhere_ends_every_session(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
-    let (held, mut other) = (Tokens::held_by(&browser), sign_in(&service, "emily"));
+    let (held, mut other) = (Tokens::in_jar_of(&browser), sign_in(&service, "emily"));
     let done = open_and_send(&mut browser, "/account", "/account/sign-out-everywhere", &[]);
     assert_eq!(location(&done), "/logout");
     assert_eq!(done.set_cookies().iter().filter(|cookie| cookie.is_cleared()).count(), 2);
     assert!(!is_signed_in(&mut other) && !is_signed_in(&mut browser));
-    held.assert_dead(&service);
+    held.assert_invalid(&service);
 }
 
 fn a_form_left_open_for_long_still_works(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
     let page = browser.get("/account");
-    let before = Tokens::held_by(&browser);
+    let before = Tokens::in_jar_of(&browser);
     service.advance(Duration::from_hours(3));
     let fields = [("current", PASSWORD), ("new", NEW)];
     assert_eq!(location(&send(&mut browser, &page, "/account/password", &fields)), "/account?done=password");
     assert!(is_signed_in(&mut browser));
-    assert_ne!(Tokens::held_by(&browser), before);
+    assert_ne!(Tokens::in_jar_of(&browser), before);
     service.advance(Duration::from_hours(3));
     let page = browser.get("/account");
     assert_eq!((page.status, page.set_cookies().len()), (200, 2), "the page renews on the way");
@@ -128,13 +128,13 @@ fn without_a_session_the_sign_in_page_comes_first(backend: Backend) {
 fn signing_out_works_with_an_expired_access_token(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
-    let held = Tokens::held_by(&browser);
+    let held = Tokens::in_jar_of(&browser);
     service.advance(Duration::from_hours(1));
     browser.set_cookie("accessToken", "");
     let asked = browser.get("/logout?rd=%2Fbye");
     assert_eq!(hidden(&asked, "rd").as_deref(), Some("/bye"));
     assert!(asked.set_cookies().is_empty(), "asking changes nothing");
     assert_eq!(location(&send(&mut browser, &asked, "/logout", &[])), "/bye");
-    held.assert_dead(&service);
+    held.assert_invalid(&service);
     assert_eq!(browser.cookie("refreshToken"), None);
 }

@@ -1,9 +1,9 @@
-//! `/register` and `/register/confirm` where sign-up is silent: one page for whatever is taken, a form behind the link, and
-//! the way back that survives the mail.
+//! Confirmed sign-up on the hosted pages (`/register`, `/register/confirm`): one page whether or not an identifier is
+//! taken, a form behind the mailed link, and a redirect target that survives the mail.
 
 use super::{form, hidden, is_signed_in, location, open_and_send, send, sign_in_by_page};
 use crate::mounts::Away;
-use crate::support::confirmed_sign_up::{OTHER, Silent, add_account, assert_invalid, whole};
+use crate::support::confirmed_sign_up::{OTHER, SignUpService, add_account, assert_invalid, exact_answer};
 use crate::support::http::{Browser, Request, Response};
 use crate::support::process::{PATIENCE, until};
 use crate::support::{Backend, PASSWORD, on_both_backends};
@@ -26,16 +26,16 @@ on_both_backends!(
 
 const EMAIL: &str = "emily@mail.example";
 
-fn register(silent: &Silent, page: &str, fields: &[(&str, &str)]) -> Response {
-    let mut browser = Browser::new(silent.service.address());
+fn register(setup: &SignUpService, page: &str, fields: &[(&str, &str)]) -> Response {
+    let mut browser = Browser::new(setup.service.address());
     open_and_send(&mut browser, page, "/register", fields)
 }
 
-/// Signs up by the page; the path of the link that is mailed.
-fn link_of(silent: &Silent, page: &str) -> String {
-    let told = register(silent, page, &[("email", EMAIL), ("password", PASSWORD)]);
+/// Signs up by the page; the path of the mailed link.
+fn link_of(setup: &SignUpService, page: &str) -> String {
+    let told = register(setup, page, &[("email", EMAIL), ("password", PASSWORD)]);
     assert_eq!(told.status, 202, "{}", told.text());
-    let mail = silent.mails.wait_for_mail_to(EMAIL, 1);
+    let mail = setup.mails.wait_for_mail_to(EMAIL, 1);
     mail.token();
     let link = mail.link();
     assert_eq!(link.query_pairs().count(), 1, "the token and nothing else: {link}");
@@ -48,7 +48,7 @@ fn confirm(browser: &mut Browser, link: &str, password: &str) -> Response {
     confirm_on(browser, &opened, password, true)
 }
 
-/// Sends the form of a page that is open.
+/// Sends the form of an open page.
 fn confirm_on(browser: &mut Browser, page: &Response, password: &str, remember: bool) -> Response {
     let confirmation = hidden(page, "confirmation").unwrap_or_else(|| panic!("{}", page.text()));
     let mut fields = vec![("confirmation", confirmation.as_str()), ("password", password)];
@@ -59,16 +59,16 @@ fn confirm_on(browser: &mut Browser, page: &Response, password: &str, remember: 
 }
 
 fn the_page_after_the_form_is_the_same_whatever_is_taken(backend: Backend) {
-    let silent = Silent::start(backend);
-    add_account(&silent.service, "taken@mail.example", Some("taken"));
-    // One browser, so that what its cookie makes of a page is the same too.
-    let mut browser = Browser::new(silent.service.address());
+    let setup = SignUpService::start(backend);
+    add_account(&setup.service, "taken@mail.example", Some("taken"));
+    // One browser, so that the parts of a page that depend on its cookie are the same too.
+    let mut browser = Browser::new(setup.service.address());
     let mut told = |email: &str, username: &str| {
         let fields = [("email", email), ("username", username), ("password", PASSWORD), ("remember", "yes")];
         let answer = open_and_send(&mut browser, "/register?rd=%2Fwelcome", "/register", &fields);
         assert_eq!((answer.status, answer.set_cookies().len()), (202, 0), "{}", answer.text());
         assert!(answer.device_cookie().is_none());
-        whole(&answer)
+        exact_answer(&answer)
     };
     let expected = told("free@mail.example", "");
     let (_, headers, page) = &expected;
@@ -84,12 +84,12 @@ fn the_page_after_the_form_is_the_same_whatever_is_taken(backend: Backend) {
     ] {
         assert_eq!(told(email, username), expected, "{email} {username}");
     }
-    assert_eq!((silent.count("accounts"), silent.count("sessions")), (1, 0));
+    assert_eq!((setup.count("accounts"), setup.count("sessions")), (1, 0));
 }
 
 fn an_email_address_is_required(backend: Backend) {
-    let silent = Silent::start(backend);
-    add_account(&silent.service, "taken@mail.example", Some("taken"));
+    let setup = SignUpService::start(backend);
+    add_account(&setup.service, "taken@mail.example", Some("taken"));
     for (email, username, password, field) in [
         ("", "emily", PASSWORD, "email"),
         ("", "taken", PASSWORD, "email"),
@@ -99,20 +99,20 @@ fn an_email_address_is_required(backend: Backend) {
         (EMAIL, "two words", PASSWORD, "username"),
     ] {
         let fields = [("email", email), ("username", username), ("password", password)];
-        let answer = register(&silent, "/register?rd=%2Fx", &fields);
+        let answer = register(&setup, "/register?rd=%2Fx", &fields);
         assert_eq!((answer.status, answer.set_cookies().len()), (422, 0), "{}", answer.text());
         assert!(answer.text().contains(&format!("id=\"{field}-fault\">")), "{field}: {}", answer.text());
         assert_eq!(hidden(&answer, "rd").as_deref(), Some("/x"));
     }
-    assert!(silent.mails.commands().is_empty());
-    assert_eq!(silent.count("pending_sign_ups"), 0);
+    assert!(setup.mails.commands().is_empty());
+    assert_eq!(setup.count("pending_sign_ups"), 0);
 }
 
 fn the_link_opens_a_form_that_signs_in_and_redirects_to_the_target(backend: Backend) {
-    let silent = Silent::with(backend, |builder| builder.set("REDIRECT_HOSTS", "good.test"));
-    let link = link_of(&silent, "/register?rd=https%3A%2F%2Fapp.good.test%2Fdeep%3Fa%3Db%26c");
-    // Another browser than the one that signed up: the mailbox may be on a telephone.
-    let mut browser = Browser::new(silent.service.address());
+    let setup = SignUpService::with(backend, |builder| builder.set("REDIRECT_HOSTS", "good.test"));
+    let link = link_of(&setup, "/register?rd=https%3A%2F%2Fapp.good.test%2Fdeep%3Fa%3Db%26c");
+    // A different browser from the one that signed up: the mail may be read on a phone.
+    let mut browser = Browser::new(setup.service.address());
     let entered = confirm(&mut browser, &link, PASSWORD);
     assert_eq!(location(&entered), "https://app.good.test/deep?a=b&c");
     assert_eq!(entered.set_cookies().len(), 2);
@@ -120,30 +120,30 @@ fn the_link_opens_a_form_that_signs_in_and_redirects_to_the_target(backend: Back
     assert!(is_signed_in(&mut browser));
     let me = browser.get("/auth/me").json();
     assert_eq!((&me["email"], &me["emailVerified"]), (&EMAIL.into(), &true.into()));
-    assert_eq!((silent.count("accounts"), silent.count("sessions")), (1, 1));
-    let mut again = Browser::new(silent.service.address());
+    assert_eq!((setup.count("accounts"), setup.count("sessions")), (1, 1));
+    let mut again = Browser::new(setup.service.address());
     let refused = confirm(&mut again, &link, PASSWORD);
     assert_eq!((refused.status, refused.set_cookies().len()), (401, 0), "once");
     assert!(!is_signed_in(&mut again));
 }
 
 fn without_a_target_the_link_leads_to_the_default_page(backend: Backend) {
-    let silent = Silent::start(backend);
-    let link = link_of(&silent, "/register");
-    let mut browser = Browser::new(silent.service.address());
+    let setup = SignUpService::start(backend);
+    let link = link_of(&setup, "/register");
+    let mut browser = Browser::new(setup.service.address());
     assert_eq!(location(&confirm(&mut browser, &link, PASSWORD)), "/account");
     let page = browser.get("/account");
     assert!(page.status == 200 && page.text().contains(EMAIL), "{}", page.text());
 }
 
 fn a_redirect_target_elsewhere_is_dropped(backend: Backend) {
-    let silent = Silent::start(backend);
-    let mut browser = Browser::new(silent.service.address());
+    let setup = SignUpService::start(backend);
+    let mut browser = Browser::new(setup.service.address());
     let token = hidden(&browser.get("/register"), "token").unwrap();
     let fields = [("token", token.as_str()), ("email", EMAIL), ("password", PASSWORD), ("rd", "https://evil.test/")];
     assert_eq!(browser.send(form("/register", &fields)).status, 202);
-    let token = silent.mails.wait_for_mail_to(EMAIL, 1).token();
-    // Nor does one that the link or its form are given.
+    let token = setup.mails.wait_for_mail_to(EMAIL, 1).token();
+    // Nor does one that is added to the link or its form.
     let opened = browser.get(&format!("/register/confirm?token={token}&rd=https%3A%2F%2Fevil.test%2F"));
     assert!(!opened.text().contains("evil.test"), "{}", opened.text());
     let own = hidden(&opened, "token").unwrap();
@@ -158,16 +158,16 @@ fn a_redirect_target_elsewhere_is_dropped(backend: Backend) {
 }
 
 fn the_form_behind_the_link_is_the_same_for_any_token(backend: Backend) {
-    let silent = Silent::start(backend);
-    let link = link_of(&silent, "/register");
+    let setup = SignUpService::start(backend);
+    let link = link_of(&setup, "/register");
     let genuine = link.split_once("token=").unwrap().1.to_owned();
-    let spent = silent.token_of("spent@mail.example");
-    assert_eq!(silent.confirm(&spent, PASSWORD).status, 201);
-    let mut browser = Browser::new(silent.service.address());
+    let spent = setup.token_of("spent@mail.example");
+    assert_eq!(setup.confirm(&spent, PASSWORD).status, 201);
+    let mut browser = Browser::new(setup.service.address());
     browser.get("/login");
     let mut shown = |token: &str| {
         let page = browser.get(&format!("/register/confirm?token={token}"));
-        let (status, mut headers, body) = whole(&page);
+        let (status, mut headers, body) = exact_answer(&page);
         assert_eq!(hidden(&page, "confirmation").as_deref(), Some(token));
         headers.retain(|(name, _)| name != "content-length");
         (status, headers, body.replace(token, "TOKEN"))
@@ -189,21 +189,21 @@ fn the_form_behind_the_link_is_the_same_for_any_token(backend: Backend) {
 }
 
 fn opening_the_link_changes_nothing(backend: Backend) {
-    let silent = Silent::with(backend, |builder| builder.set("DATABASE_TIMEOUT", "2s"));
-    let link = link_of(&silent, "/register");
-    // Readers of mail open links by themselves.
+    let setup = SignUpService::with(backend, |builder| builder.set("DATABASE_TIMEOUT", "2s"));
+    let link = link_of(&setup, "/register");
+    // Mail programs open links by themselves.
     for method in ["GET", "HEAD", "GET", "OPTIONS"] {
         for _ in 0..4 {
-            let answer = Request::new(method, &link).send(silent.service.address());
+            let answer = Request::new(method, &link).send(setup.service.address());
             assert!(answer.set_cookies().is_empty(), "{method}: {:?}", answer.headers);
         }
     }
-    assert_eq!((silent.count("accounts"), silent.count("sessions")), (0, 0));
-    let away = Away::take(&silent.tables, silent.service.folder());
-    let opened = Request::new("GET", &link).send(silent.service.address());
+    assert_eq!((setup.count("accounts"), setup.count("sessions")), (0, 0));
+    let away = Away::take(&setup.tables, setup.service.folder());
+    let opened = Request::new("GET", &link).send(setup.service.address());
     assert_eq!(opened.status, 200, "no row is asked for: {}", opened.text());
     away.give_back();
-    let mut browser = Browser::new(silent.service.address());
+    let mut browser = Browser::new(setup.service.address());
     let entered = until(PATIENCE, "the database", || {
         let answer = confirm(&mut browser, &link, PASSWORD);
         assert!([303, 503].contains(&answer.status), "{}", answer.text());
@@ -213,9 +213,9 @@ fn opening_the_link_changes_nothing(backend: Backend) {
 }
 
 fn a_wrong_password_is_reported_and_can_be_retried(backend: Backend) {
-    let silent = Silent::start(backend);
-    let link = link_of(&silent, "/register?rd=%2Fwelcome");
-    let mut browser = Browser::new(silent.service.address());
+    let setup = SignUpService::start(backend);
+    let link = link_of(&setup, "/register?rd=%2Fwelcome");
+    let mut browser = Browser::new(setup.service.address());
     let mut page = browser.get(&link);
     for _ in 0..2 {
         page = confirm_on(&mut browser, &page, OTHER, true);
@@ -223,7 +223,7 @@ fn a_wrong_password_is_reported_and_can_be_retried(backend: Backend) {
         assert!(page.text().contains("role=\"alert\"") && page.text().contains("type=\"password\""), "{}", page.text());
         assert!(!page.text().contains(OTHER) && hidden(&page, "confirmation").is_some());
     }
-    // A token that nobody mailed is told in the same words.
+    // An unknown token is reported in the same words.
     let unknown = browser.get("/register/confirm?token=nobody-ever-mailed-this");
     let unknown = confirm_on(&mut browser, &unknown, OTHER, true);
     let said =
@@ -234,12 +234,12 @@ fn a_wrong_password_is_reported_and_can_be_retried(backend: Backend) {
 }
 
 fn a_confirmation_needs_its_csrf_token(backend: Backend) {
-    let silent = Silent::start(backend);
-    let link = link_of(&silent, "/register");
+    let setup = SignUpService::start(backend);
+    let link = link_of(&setup, "/register");
     let token = link.split_once("token=").unwrap().1.to_owned();
-    let mut attacker = Browser::new(silent.service.address());
+    let mut attacker = Browser::new(setup.service.address());
     let theirs = hidden(&attacker.get(&link), "token").unwrap();
-    let mut browser = Browser::new(silent.service.address());
+    let mut browser = Browser::new(setup.service.address());
     let own = hidden(&browser.get(&link), "token").unwrap();
     assert_ne!(own, token);
     for forged in ["", "x", &theirs, &own[1..], &token] {
@@ -249,53 +249,53 @@ fn a_confirmation_needs_its_csrf_token(backend: Backend) {
     }
     let fields = [("token", own.as_str()), ("confirmation", &token), ("password", PASSWORD)];
     let foreign = form("/register/confirm", &fields);
-    assert_eq!(foreign.send(silent.service.address()).status, 403, "without the browser's cookie");
+    assert_eq!(foreign.send(setup.service.address()).status, 403, "without the browser's cookie");
     for (header, value) in [("Origin", "https://evil.test"), ("Sec-Fetch-Site", "cross-site")] {
         assert_eq!(browser.send(foreign.clone().header(header, value)).status, 403, "{header}");
     }
     let json = serde_json::json!({ "confirmation": token, "password": PASSWORD, "token": own }).to_string();
     assert_eq!(browser.post("/register/confirm", &json).status, 415);
     assert_eq!(browser.delete("/register/confirm").status, 405);
-    assert_eq!(silent.count("accounts"), 0);
+    assert_eq!(setup.count("accounts"), 0);
     assert_eq!(location(&confirm(&mut browser, &link, PASSWORD)), "/account", "and none of that used it up");
-    assert_invalid(&silent.confirm(&token, PASSWORD));
+    assert_invalid(&setup.confirm(&token, PASSWORD));
 }
 
 fn forms_count_against_the_sign_up_rate_limit(backend: Backend) {
-    let silent = Silent::with(backend, |builder| builder.set("THROTTLE_SIGN_UPS", "2/1h"));
-    let link = link_of(&silent, "/register");
-    let mut browser = Browser::new(silent.service.address());
+    let setup = SignUpService::with(backend, |builder| builder.set("THROTTLE_SIGN_UPS", "2/1h"));
+    let link = link_of(&setup, "/register");
+    let mut browser = Browser::new(setup.service.address());
     assert_eq!(confirm(&mut browser, &link, OTHER).status, 401);
-    let late = register(&silent, "/register", &[("email", "next@mail.example"), ("password", PASSWORD)]);
+    let late = register(&setup, "/register", &[("email", "next@mail.example"), ("password", PASSWORD)]);
     for refused in [confirm(&mut browser, &link, PASSWORD), late] {
         assert_eq!((refused.status, refused.set_cookies().len()), (429, 0), "{}", refused.text());
         assert!(refused.header("retry-after").is_some() && refused.text().contains("role=\"alert\""));
     }
-    silent.advance(3600);
+    setup.advance(3600);
     assert_eq!(location(&confirm(&mut browser, &link, PASSWORD)), "/account");
 }
 
 fn without_remember_me_the_browser_keeps_no_session(backend: Backend) {
-    let silent = Silent::start(backend);
-    let link = link_of(&silent, "/register");
-    let mut browser = Browser::new(silent.service.address());
+    let setup = SignUpService::start(backend);
+    let link = link_of(&setup, "/register");
+    let mut browser = Browser::new(setup.service.address());
     let opened = browser.get(&link);
     let entered = confirm_on(&mut browser, &opened, PASSWORD, false);
     assert_eq!((entered.status, entered.set_cookies().len()), (303, 2));
     assert!(entered.set_cookies().iter().all(|cookie| !cookie.line.contains("Max-Age")), "{:?}", entered.set_cookies());
-    let mut later = Browser::new(silent.service.address());
+    let mut later = Browser::new(setup.service.address());
     assert_eq!(location(&sign_in_by_page(&mut later, "/login", EMAIL)), "/account");
 }
 
 fn the_pages_and_the_mail_are_in_spanish_when_preferred(backend: Backend) {
-    let silent = Silent::start(backend);
-    let mut browser = Browser::new(silent.service.address());
+    let setup = SignUpService::start(backend);
+    let mut browser = Browser::new(setup.service.address());
     let token = hidden(&browser.get("/register"), "token").unwrap();
     let fields = [("token", token.as_str()), ("email", EMAIL), ("password", PASSWORD)];
     let told = browser.send(form("/register", &fields).header("Accept-Language", "es"));
     assert_eq!((told.status, told.header("content-language")), (202, Some("es")), "{}", told.text());
     assert!(told.text().contains("<html lang=\"es\">") && told.text().contains("correo"), "{}", told.text());
-    let mail = silent.mails.wait_for_mail_to(EMAIL, 1);
+    let mail = setup.mails.wait_for_mail_to(EMAIL, 1);
     assert!(mail.body.contains("contraseña"), "{}", mail.body);
     let path = format!("/register/confirm?token={}", mail.token());
     let opened = browser.send(Request::new("GET", &path).header("Accept-Language", "es"));
@@ -305,10 +305,10 @@ fn the_pages_and_the_mail_are_in_spanish_when_preferred(backend: Backend) {
 }
 
 fn the_page_of_the_link_has_its_security_headers(backend: Backend) {
-    let silent = Silent::start(backend);
-    let link = link_of(&silent, "/register");
-    let page = Request::new("GET", &link).send(silent.service.address());
-    let login = Request::new("GET", "/login").send(silent.service.address());
+    let setup = SignUpService::start(backend);
+    let link = link_of(&setup, "/register");
+    let page = Request::new("GET", &link).send(setup.service.address());
+    let login = Request::new("GET", "/login").send(setup.service.address());
     for name in [
         "Referrer-Policy",
         "Cache-Control",
@@ -320,7 +320,7 @@ fn the_page_of_the_link_has_its_security_headers(backend: Backend) {
         let fences = page.headers_named(name);
         assert!(fences.len() == 1 && fences == login.headers_named(name), "{name}: {fences:?}");
     }
-    // Another site must not be told the link.
+    // The link must not leak to another site in `Referer`.
     assert!(["no-referrer", "same-origin"].contains(&page.header("Referrer-Policy").unwrap()));
     assert_eq!(page.header("Cache-Control"), Some("no-store"));
     assert!(!page.text().contains("<script"), "{}", page.text());

@@ -1,4 +1,5 @@
-//! Only our own pages' forms are taken (CSRF, login CSRF), and only forms.
+//! CSRF tokens of the hosted pages: only forms that our own pages rendered are accepted (CSRF, login CSRF), and only
+//! form media types.
 
 use super::{form, hidden, is_signed_in, location, send, sign_in_by_page, signed_in};
 use crate::support::http::{Browser, Request, Response};
@@ -18,8 +19,8 @@ fn fields<'a>(token: &'a str, back: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![("token", token), ("rd", back), ("identifier", "emily"), ("username", "mia"), ("password", PASSWORD)]
 }
 
-/// Refused with a form that lets the person try again.
-fn assert_tried_again(answer: &Response) {
+/// Refused, with a new form to retry.
+fn assert_retry_form(answer: &Response) {
     assert_eq!(answer.status, 403, "{}", answer.text());
     assert!(answer.set_cookies().is_empty() && answer.device_cookie().is_none());
     assert!(answer.text().contains("Please try again") && answer.text().contains("role=\"alert\""));
@@ -39,15 +40,15 @@ fn a_form_without_its_token_does_not_sign_in(backend: Backend) {
         let own = hidden(&browser.get(path), "token").unwrap();
         for token in ["", "x", &theirs, &of_session, &own[1..], &format!("{own}x")] {
             let answer = browser.send(form(path, &fields(token, "/x")));
-            assert_tried_again(&answer);
+            assert_retry_form(&answer);
             assert_eq!(hidden(&answer, "rd").as_deref(), Some("/x"));
         }
-        // A token whose cookie the browser does not have, and a cookie that somebody made up.
-        assert_tried_again(&form(path, &fields(&own, "/x")).send(service.address()));
+        // A token whose cookie the browser lacks, and a forged cookie.
+        assert_retry_form(&form(path, &fields(&own, "/x")).send(service.address()));
         for cookie in
             ["formToken=x", "formToken=", "formToken=AAAAAAAAAAAAAAAAAAAAAA; formToken=BBBBBBBBBBBBBBBBBBBBBB"]
         {
-            assert_tried_again(&form(path, &fields(&own, "/x")).cookie_header(cookie).send(service.address()));
+            assert_retry_form(&form(path, &fields(&own, "/x")).cookie_header(cookie).send(service.address()));
         }
         let again = browser.send(form(path, &fields("x", "/x")));
         let entered = send(&mut browser, &again, path, &fields("", "")[2..]);

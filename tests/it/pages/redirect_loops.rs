@@ -1,4 +1,5 @@
-//! `/auth/continue`, and the end of a circle: a place that keeps sending people back who are signed in.
+//! Redirect-loop guard: `/auth/continue` renews a session and redirects; a target that keeps sending signed-in users
+//! back is stopped.
 
 use std::time::Duration;
 
@@ -18,10 +19,10 @@ on_both_backends!(
 fn continue_refreshes_and_redirects(backend: Backend) {
     let service = backend.service().set("REDIRECT_HOSTS", "good.test").start();
     let mut browser = signed_in(&service);
-    let before = Tokens::held_by(&browser);
+    let before = Tokens::in_jar_of(&browser);
     let answer = browser.get("/auth/continue?rd=https%3A%2F%2Fapp.good.test%2Fdeep%3Fa%3Db");
     assert_eq!(location(&answer), "https://app.good.test/deep?a=b");
-    let after = Tokens::held_by(&browser);
+    let after = Tokens::in_jar_of(&browser);
     assert!(before.access != after.access && before.refresh != after.refresh);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert!(is_signed_in(&mut browser));
@@ -88,7 +89,7 @@ fn redirects_are_counted_by_target_for_a_minute(backend: Backend) {
         assert_eq!(location(&browser.get("/login?rd=%2Fslow")), "/slow");
         service.advance(Duration::from_secs(31));
     }
-    // By either way here.
+    // Both routes count together.
     browser.get("/auth/continue?rd=%2Fmixed");
     browser.get("/login?rd=%2Fmixed");
     let told = browser.get("/auth/continue?rd=%2Fmixed");
@@ -104,7 +105,7 @@ fn a_lost_answer_of_continue_ends_no_session(backend: Backend) {
     service.advance(Duration::from_mins(20));
     assert_eq!(location(&browser.get("/auth/continue?rd=%2Fa")), "/a");
     assert!(is_signed_in(&mut browser));
-    assert_eq!(Tokens::held_by(&browser).refresh, Tokens::held_by(&lossy).refresh);
+    assert_eq!(Tokens::in_jar_of(&browser).refresh, Tokens::in_jar_of(&lossy).refresh);
 }
 
 fn continue_with_a_stolen_token_ends_the_session(backend: Backend) {
@@ -117,5 +118,5 @@ fn continue_with_a_stolen_token_ends_the_session(backend: Backend) {
     let answer = thief.get("/auth/continue?rd=%2Fa");
     assert_eq!(location(&answer), "/login?rd=%2Fa");
     assert_eq!(answer.set_cookies().iter().filter(|cookie| cookie.is_cleared()).count(), 2);
-    assert!(!is_signed_in(&mut browser), "nobody is believed any more");
+    assert!(!is_signed_in(&mut browser), "the session has ended");
 }

@@ -1,5 +1,4 @@
-//! What the pages are made of: fences around each, only text where people put text, two languages, names and colours by
-//! settings.
+//! Rendering of the pages: security headers, escaping, two languages, and name, logo and colour from the settings.
 
 use serde_json::json;
 
@@ -16,7 +15,7 @@ on_both_backends!(
     password_managers_and_screen_readers_find_what_they_need,
 );
 
-/// Every page there is, signed in or not.
+/// Every page, signed in and signed out.
 fn every_page(service: &doorward::testing::TestService) -> Vec<Response> {
     let mut browser = signed_in(service);
     let mut pages: Vec<Response> = ["/account", "/logout"].into_iter().map(|page| browser.get(page)).collect();

@@ -1,5 +1,4 @@
-//! A password that must be changed, as a browser without scripts meets it: whatever page is asked for, the form for the change
-//! comes first, and after it the place that was headed for.
+//! Required password change on the hosted pages: every page redirects to the form, and the form to the original target.
 
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ fn require(service: &TestService) {
     service.core().require_password_change(&account, true).unwrap();
 }
 
-/// A service with one account that must change its password, and a browser that is signed in to it by the page.
+/// A service with one account that must change its password, and a browser signed in to it by the page.
 fn restricted(builder: Builder) -> (TestService, Browser) {
     let service = builder.start();
     let mut browser = signed_in(&service);
@@ -57,10 +56,10 @@ fn a_sign_in_redirects_to_the_form_and_the_form_to_the_target(backend: Backend) 
     let page = browser.get(&there);
     assert_asks(&page);
     assert_eq!(code(&browser.get("/auth/me")), "password_change_required");
-    let before = Tokens::held_by(&browser);
+    let before = Tokens::in_jar_of(&browser);
     assert_eq!(location(&fill_in(&mut browser, &page, PASSWORD)), "https://app.good.test/deep?a=b");
     assert!(is_signed_in(&mut browser));
-    before.assert_dead(&service);
+    before.assert_invalid(&service);
     let page = browser.get("/account").text();
     assert!(!page.contains(WHY) && page.contains("Signed-in devices"), "{page}");
 }
@@ -73,14 +72,14 @@ fn without_a_target_the_form_redirects_to_the_default_page(backend: Backend) {
         assert_eq!(location(&fill_in(&mut browser, &page, PASSWORD)), expected);
         assert!(browser.get("/account?done=password").text().contains("Your password is changed."));
     }
-    // What is no way back on the way in is none on the way out.
+    // A redirect target that is refused at the sign-in is refused after the form, too.
     let (_service, mut browser) = restricted(backend.service());
     let page = browser.get("/account?rd=https%3A%2F%2Fevil.test%2F");
     assert_eq!(hidden(&page, "rd"), None);
     let token = hidden(&page, "token").unwrap();
     let fields = [("token", token.as_str()), ("rd", "https://evil.test/"), ("current", PASSWORD), ("new", NEW)];
     assert_eq!(location(&browser.send(form("/account/password", &fields))), "/account?done=password");
-    // And who changes it unasked stays where they are.
+    // A voluntary change stays on the account page.
     let page = browser.get("/account?rd=%2Felsewhere");
     assert_eq!(hidden(&page, "rd"), None);
     let token = hidden(&page, "token").unwrap();
@@ -133,7 +132,7 @@ fn every_other_page_redirects_to_the_form_and_none_loops(backend: Backend) {
             assert_eq!(location(&browser.get(page)), "/account", "{page}");
         }
     }
-    // With the refresh cookie alone too, whose tokens are kept on the way.
+    // With the refresh cookie alone too: the page renews the session first.
     service.advance(Duration::from_mins(20));
     for page in ["/login?rd=%2Fdeep", "/auth/continue?rd=%2Fdeep"] {
         browser.set_cookie("accessToken", "old.and.over");
@@ -156,13 +155,13 @@ fn every_other_page_redirects_to_the_form_and_none_loops(backend: Backend) {
 
 fn signing_out_instead_is_possible(backend: Backend) {
     let (service, mut browser) = restricted(backend.service());
-    let held = Tokens::held_by(&browser);
+    let held = Tokens::in_jar_of(&browser);
     assert_eq!(location(&open_and_send(&mut browser, "/logout", "/logout", &[])), "/logout");
-    held.assert_dead(&service);
+    held.assert_invalid(&service);
     assert_eq!(location(&sign_in_by_page(&mut browser, "/login", "emily")), "/account");
-    let held = Tokens::held_by(&browser);
+    let held = Tokens::in_jar_of(&browser);
     assert_eq!(location(&open_and_send(&mut browser, "/account", "/account/sign-out-everywhere", &[])), "/logout");
-    held.assert_dead(&service);
+    held.assert_invalid(&service);
     assert_eq!(browser.cookie("refreshToken"), None);
 }
 

@@ -1,10 +1,10 @@
-//! `/login`: who may come in, where it leads, and what it does not tell.
+//! The sign-in page (`/login`): who may sign in, where it redirects, and what it does not reveal.
 
 use std::time::Duration;
 
 use super::{hidden, is_signed_in, location, open_and_send, send, sign_in_by_page, signed_in};
 use crate::support::http::{Browser, Request};
-use crate::support::{Backend, PASSWORD, Tokens, is_believed, on_both_backends, register};
+use crate::support::{Backend, PASSWORD, Tokens, is_accepted, on_both_backends, register};
 
 on_both_backends!(
     a_sign_in_redirects_to_the_requested_target,
@@ -110,25 +110,25 @@ fn a_signed_in_browser_is_redirected_to_the_target(backend: Backend) {
 fn an_expired_access_token_is_renewed_before_the_redirect(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
-    let before = Tokens::held_by(&browser);
+    let before = Tokens::in_jar_of(&browser);
     service.advance(Duration::from_mins(16));
     let answer = browser.get("/login?rd=%2Fdeep");
     assert_eq!(location(&answer), "/deep");
-    let after = Tokens::held_by(&browser);
+    let after = Tokens::in_jar_of(&browser);
     assert!(after.access != before.access && after.refresh != before.refresh, "both are new");
-    // The answer may have been lost: until the new ones are shown, the old refresh token gives them again.
+    // The answer may have been lost: until the new tokens are used, the old refresh token is answered with them again.
     service.advance(Duration::from_mins(5));
     browser.set_cookie("refreshToken", &before.refresh);
     browser.set_cookie("accessToken", "");
     assert_eq!(location(&browser.get("/login?rd=%2Fdeeper")), "/deeper");
-    assert_eq!(Tokens::held_by(&browser).refresh, after.refresh);
+    assert_eq!(Tokens::in_jar_of(&browser).refresh, after.refresh);
     assert!(is_signed_in(&mut browser));
 }
 
 fn viewing_a_page_begins_no_session(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
-    let held = Tokens::held_by(&browser);
+    let held = Tokens::in_jar_of(&browser);
     let pages = ["/login", "/register", "/account", "/logout", "/auth/continue"];
     for page in pages {
         for method in ["GET", "HEAD"] {
@@ -142,7 +142,7 @@ fn viewing_a_page_begins_no_session(backend: Backend) {
         let answer = Request::new("HEAD", page).cookie_header(&cookies).send(service.address());
         assert!(answer.set_cookies().is_empty(), "HEAD {page} changes nothing");
     }
-    assert!(!is_believed(&service, &held.access));
+    assert!(!is_accepted(&service, &held.access));
     assert_eq!(location(&browser.get("/login")), "/account");
     assert!(is_signed_in(&mut browser), "the refresh token was not spent by a HEAD");
 }
@@ -150,7 +150,7 @@ fn viewing_a_page_begins_no_session(backend: Backend) {
 fn a_sign_in_replaces_the_previous_session(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
-    let before = Tokens::held_by(&browser);
+    let before = Tokens::in_jar_of(&browser);
     // The form was open in another tab before the first sign-in.
     let mut other = Browser::new(service.address());
     let page = other.get("/login");
@@ -159,7 +159,7 @@ fn a_sign_in_replaces_the_previous_session(backend: Backend) {
     }
     let fields = [("identifier", "emily"), ("password", PASSWORD)];
     assert_eq!(send(&mut other, &page, "/login", &fields).status, 303);
-    assert!(!is_believed(&service, &before.access), "the old session is over");
+    assert!(!is_accepted(&service, &before.access), "the old session is over");
     assert!(is_signed_in(&mut other) && !is_signed_in(&mut browser));
 }
 

@@ -1,4 +1,4 @@
-//! `/register`: the form, what it says is wrong, and what it does not tell.
+//! The sign-up page (`/register`): its form, its error messages, and what it does not reveal.
 
 use super::{hidden, is_signed_in, location, open_and_send};
 use crate::support::http::Browser;
@@ -40,7 +40,7 @@ fn errors_are_shown_beside_their_field(backend: Backend) {
         ("", "emily-long-name", "emily-long-name", "password", "too much like your name"),
     ] {
         let mut browser = Browser::new(service.address());
-        // A field that says what role one wants is none of this form's.
+        // A `role` field is not part of this form.
         let fields = [("email", email), ("username", username), ("password", password), ("role", "ADMIN")];
         let answer = open_and_send(&mut browser, "/register?rd=%2Fx", "/register", &fields);
         assert_eq!((answer.status, answer.set_cookies().len()), (422, 0), "{}", answer.text());

@@ -1,7 +1,7 @@
-//! Who gets through to the app.
+//! Access control behind each proxy: which requests reach the app.
 
 use super::{Proxy, Site, behind_every_proxy, get};
-use crate::forward_auth::{ODD, add_account};
+use crate::forward_auth::{AMBIGUOUS_PATHS, add_account};
 use crate::support::PASSWORD;
 use crate::support::http::{Browser, Request, exchange_raw};
 
@@ -74,7 +74,7 @@ fn no_request_reaches_the_app_while_doorward_is_down(proxy: Proxy) {
     assert_eq!(site.app.reached(), 1);
 }
 
-/// With a public path, so that a lie about the path would pay.
+/// With a public path, so that a forged path would pay off.
 fn with_rules(proxy: Proxy) -> (tempfile::TempDir, Site) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rules");
@@ -111,7 +111,7 @@ fn forged_forwarded_headers_grant_nothing(proxy: Proxy) {
         assert!([400, 401, 403].contains(&refused.status), "{name}: {} {}", refused.status, refused.text());
     }
     assert_eq!(site.app.reached(), reached);
-    // Nobody chooses the address that he is known by.
+    // No client chooses the address that it is recorded under.
     let mut browser = site.register("emily");
     let body = serde_json::json!({ "username": "emily", "password": PASSWORD }).to_string();
     let request = Request::new("POST", "/auth/login").header("Host", super::HOST).json(&body);
@@ -129,7 +129,7 @@ fn an_ambiguous_path_is_public_through_no_proxy(proxy: Proxy) {
     }
     let mut browser = site.register("emily");
     let reached = site.app.reached();
-    for odd in ODD {
+    for odd in AMBIGUOUS_PATHS {
         for bytes in
             [raw(odd, ""), raw(odd, &format!("Cookie: accessToken={}\r\n", browser.cookie("accessToken").unwrap()))]
         {

@@ -1,4 +1,4 @@
-//! The shipped configurations with a test's addresses in them; everything else stands as an operator copies it.
+//! The shipped proxy configurations, with only the addresses replaced.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,17 +14,17 @@ pub enum Proxy {
     Haproxy,
 }
 
-/// Replaces what must be there.
+/// Replaces texts, each of which must be present.
 fn with(mut text: String, replacements: &[(&str, &str)]) -> String {
     for (old, new) in replacements {
-        assert!(text.contains(old), "{old:?} stands in no line of the configuration");
+        assert!(text.contains(old), "{old:?} is not in the configuration");
         text = text.replace(old, new);
     }
     text
 }
 
 impl Proxy {
-    /// Starts it before doorward and the app. `query` is what the check asks for besides.
+    /// Starts the proxy in front of doorward and the app; `query` is added to the check's URL.
     pub fn start(self, doorward: SocketAddr, app: SocketAddr, query: &str) -> Daemon {
         let addresses = [doorward.to_string(), app.to_string()];
         let [doorward, app] = addresses.each_ref().map(String::as_str);

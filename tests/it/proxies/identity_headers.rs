@@ -1,9 +1,9 @@
-//! What the app is told of the caller, and that nobody but doorward tells it.
+//! Identity headers behind each proxy: the app receives doorward's, and none that a client sent.
 
 use super::{Proxy, Site, behind_every_proxy, get, received};
 use crate::forward_auth::IDENTITY;
+use crate::support::decode_jwt;
 use crate::support::http::{Browser, Request, Response};
-use crate::support::parts_of;
 
 behind_every_proxy!(
     the_app_receives_the_callers_identity,
@@ -11,8 +11,9 @@ behind_every_proxy!(
     on_public_paths_a_forged_identity_header_does_not_arrive_either,
 );
 
-/// What the app got under each identity header; more than one value, or one in another form, is somebody else's.
-fn told(answer: &Response) -> Vec<String> {
+/// The value of each identity header that the app received; more than one value, or one under another spelling, is a
+/// client's.
+fn received_identity(answer: &Response) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let of = |name: &&str| {
         let values = received(answer, name);
@@ -24,7 +25,7 @@ fn told(answer: &Response) -> Vec<String> {
 }
 
 fn expected(browser: &Browser) -> Vec<String> {
-    let session = parts_of(&browser.cookie("accessToken").unwrap()).1["sid"].as_str().unwrap().to_owned();
+    let session = decode_jwt(&browser.cookie("accessToken").unwrap()).1["sid"].as_str().unwrap().to_owned();
     ["emily", "1", "", "Jos%C3%A9", "USER", "", &session, ""].map(ToOwned::to_owned).to_vec()
 }
 
@@ -33,18 +34,18 @@ fn the_app_receives_the_callers_identity(proxy: Proxy) {
     let mut browser = site.register("emily");
     let profile = Request::new("PATCH", "/auth/me").header("Host", super::HOST).json(r#"{"firstName":"José"}"#);
     assert_eq!(browser.send(profile).status, 200);
-    assert_eq!(told(&get(&mut browser, "/")), expected(&browser));
+    assert_eq!(received_identity(&get(&mut browser, "/")), expected(&browser));
     let asserting = Site::with(proxy, "?assertion=true", |builder| builder);
     let mut browser = asserting.register("emily");
-    let assertion = told(&get(&mut browser, "/")).pop().unwrap();
-    let claims = parts_of(&assertion).1;
+    let assertion = received_identity(&get(&mut browser, "/")).pop().unwrap();
+    let claims = decode_jwt(&assertion).1;
     assert_eq!(
         (&claims["aud"], &claims["htm"], &claims["sub"]),
         (&"app.example.com".into(), &"GET".into(), &"1".into())
     );
 }
 
-/// A header's name in the forms that some server takes for the same.
+/// The spellings of a header name that some server treats as equal.
 fn forms(name: &str) -> Vec<String> {
     let underscored = name.replace('-', "_");
     vec![
@@ -69,7 +70,7 @@ fn a_forged_identity_header_reaches_no_app_in_any_form(proxy: Proxy) {
                 let request = values.iter().fold(request, |request, value| request.header(&form, value));
                 let nobody = site.send(values.iter().fold(Request::new("GET", "/"), |r, value| r.header(&form, value)));
                 assert!([400, 401, 403].contains(&nobody.status), "{form}: {}", nobody.status);
-                assert_eq!(told(&browser.send(request)), expected(&browser), "{form} {values:?}");
+                assert_eq!(received_identity(&browser.send(request)), expected(&browser), "{form} {values:?}");
             }
         }
     }
@@ -83,7 +84,11 @@ fn on_public_paths_a_forged_identity_header_does_not_arrive_either(proxy: Proxy)
     for name in IDENTITY {
         for form in forms(name) {
             let answer = site.send(Request::new("GET", "/public/a").header(&form, "admin"));
-            assert!(told(&answer).iter().all(String::is_empty), "{form}: {:?}", told(&answer));
+            assert!(
+                received_identity(&answer).iter().all(String::is_empty),
+                "{form}: {:?}",
+                received_identity(&answer)
+            );
         }
     }
 }

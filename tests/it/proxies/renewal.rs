@@ -1,4 +1,4 @@
-//! VERIFY_RENEW through each proxy: the new access token reaches the browser, and nobody is signed out by it.
+//! VERIFY_RENEW behind each proxy: the new access token reaches the browser, and renewal ends no session.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn a_renewed_token_reaches_the_browser(proxy: Proxy) {
 fn two_hundred_requests_at_expiry_end_no_session(proxy: Proxy, backend: Backend) {
     let site = Site::on(backend, proxy, "", |builder| builder.set("VERIFY_RENEW", "true"));
     let mut browser = site.register("emily");
-    // An hour, in steps of an access token's life.
+    // An hour, in steps of an access token's lifetime.
     for _ in 0..4 {
         site.service().advance(Duration::from_mins(15));
         let tab = browser.clone();

@@ -1,4 +1,5 @@
-//! An app that says what it received, as JSON: method, target, headers in their order, body. It knows no sign-in.
+//! Upstream app: reports what it received as JSON: method, target, headers in order, body. It has no authentication of
+//! its own.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -30,13 +31,13 @@ impl App {
         self.address
     }
 
-    /// How many requests came through.
+    /// The number of requests that reached it.
     pub fn reached(&self) -> usize {
         self.reached.load(Ordering::SeqCst)
     }
 }
 
-/// One connection, until its end.
+/// Serves a connection until its end.
 fn serve(stream: TcpStream, reached: &AtomicUsize) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {

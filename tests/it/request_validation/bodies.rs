@@ -1,10 +1,10 @@
-//! Bodies that are no JSON, JSON of another shape, fields that a request does not have, and too much of everything.
+//! Request bodies: malformed JSON, JSON of another shape, undocumented fields, and excessive sizes.
 
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{Body, CONFIRM, House, Route, assert_refused, problem, registration, routes_with_a_body};
+use super::{Body, CONFIRM, Fixture, Route, assert_refused, problem, registration, routes_with_a_body};
 use crate::support::http::{Request, Response, exchange_raw};
 use crate::support::{Backend, code, on_both_backends};
 
@@ -20,13 +20,13 @@ on_both_backends!(
     a_truncated_body_is_answered_or_dropped,
 );
 
-fn house(backend: Backend) -> House {
-    House::of_every_route(backend)
+fn fixture(backend: Backend) -> Fixture {
+    Fixture::of_every_route(backend)
 }
 
 const CANARY: &str = "canary-hunter2";
 
-/// Bodies that no parser of JSON takes; the value of `password` must not come back.
+/// Bodies that no JSON parser accepts; the value of `password` must not be quoted in the answer.
 fn malformed() -> Vec<Vec<u8>> {
     let mut bodies: Vec<Vec<u8>> = [
         r#"{"password":CANARY}"#,
@@ -72,10 +72,10 @@ fn malformed() -> Vec<Vec<u8>> {
 }
 
 fn malformed_json_is_reported_by_position_and_never_quoted(backend: Backend) {
-    let house = house(backend);
+    let fixture = fixture(backend);
     for route in routes_with_a_body() {
         for body in malformed() {
-            let answer = house.send_to(route, |request| request.body(Some("application/json"), body.clone()));
+            let answer = fixture.send_to(route, |request| request.body(Some("application/json"), body.clone()));
             let what = format!("{} {}: {}", route.path, String::from_utf8_lossy(&body), answer.text());
             assert_eq!(problem(&answer), (400, "malformed_body".to_owned(), vec![]), "{what}");
             let detail = answer.json()["detail"].as_str().unwrap().to_owned();
@@ -84,14 +84,14 @@ fn malformed_json_is_reported_by_position_and_never_quoted(backend: Backend) {
         }
     }
     for route in routes_with_a_body().filter(|route| route.body == Body::Required) {
-        let answer = house.send_to(route, |request| request.json(""));
+        let answer = fixture.send_to(route, |request| request.json(""));
         assert_eq!((answer.status, code(&answer).as_str()), (400, "malformed_body"), "{}: empty", route.path);
     }
-    house.assert_nothing_changed();
+    fixture.assert_nothing_changed();
 }
 
 fn json_other_than_an_object_is_refused(backend: Backend) {
-    let house = house(backend);
+    let fixture = fixture(backend);
     for route in routes_with_a_body() {
         let listed: Value = serde_json::from_str(route.json).unwrap();
         let listed = listed.as_object().unwrap().values().cloned().collect::<Vec<_>>();
@@ -106,16 +106,16 @@ fn json_other_than_an_object_is_refused(backend: Backend) {
             json!(true),
             json!(null),
         ] {
-            let answer = house.send_to(route, |request| request.json(&body.to_string()));
+            let answer = fixture.send_to(route, |request| request.json(&body.to_string()));
             assert_eq!((answer.status, code(&answer).as_str()), (422, "invalid_fields"), "{} {body}", route.path);
             assert!(!answer.text().contains(CANARY), "{}", answer.text());
         }
     }
-    house.assert_nothing_changed();
+    fixture.assert_nothing_changed();
 }
 
 fn undocumented_fields_are_refused(backend: Backend) {
-    let house = house(backend);
+    let fixture = fixture(backend);
     for route in routes_with_a_body() {
         for field in [
             "role",
@@ -149,17 +149,17 @@ fn undocumented_fields_are_refused(backend: Backend) {
             for value in [json!("ADMIN"), json!(1), json!(true), json!(null), json!({ "x": 1 })] {
                 let mut body: Value = serde_json::from_str(route.json).unwrap();
                 body[field] = value;
-                let answer = house.send_to(route, |request| request.json(&body.to_string()));
+                let answer = fixture.send_to(route, |request| request.json(&body.to_string()));
                 let (status, code, fields) = problem(&answer);
                 assert_eq!((status, code.as_str()), (422, "invalid_fields"), "{} {field}", route.path);
                 assert!(fields.contains(&field.to_owned()), "{} {field:?} {fields:?}", route.path);
             }
         }
     }
-    house.assert_nothing_changed();
+    fixture.assert_nothing_changed();
 }
 
-/// Every field of every request, by the type it has.
+/// Every field of every request, by its type.
 const TEXTS: [(&str, &[&str]); 8] = [
     ("/auth/register", &["email", "username", "password", "deviceId", "deviceName", "tokens"]),
     (CONFIRM, &["token", "password", "deviceId", "deviceName", "tokens"]),
@@ -176,34 +176,34 @@ const TEXTS: [(&str, &[&str]); 8] = [
 const PROFILE: [&str; 6] = ["name", "firstName", "lastName", "gender", "image", "phone"];
 
 fn every_field_of_the_wrong_type_is_named(backend: Backend) {
-    let house = house(backend);
+    let fixture = fixture(backend);
     let (texts, switches) = ([json!(1), json!(1.5), json!(true), json!(["x"]), json!({ "x": "x" })], json!("true"));
     for (path, fields) in TEXTS {
         let route = routes_with_a_body().find(|route| route.path == path).unwrap();
         let profile: &[&str] = if ["/auth/register", "/auth/me"].contains(&path) { &PROFILE } else { &[] };
         for field in fields.iter().chain(profile) {
             for odd in &texts {
-                assert_names(&house, route, field, odd);
+                assert_names(&fixture, route, field, odd);
             }
         }
         if !profile.is_empty() {
             for odd in [json!("x"), json!(1), json!(true), json!([{}])] {
-                assert_names(&house, route, "profile", &odd);
+                assert_names(&fixture, route, "profile", &odd);
             }
         }
         if ["/auth/register", CONFIRM, "/auth/login"].contains(&path) {
             for odd in [switches.clone(), json!(1), json!([true]), json!({})] {
-                assert_names(&house, route, "remember", &odd);
+                assert_names(&fixture, route, "remember", &odd);
             }
         }
     }
-    house.assert_nothing_changed();
+    fixture.assert_nothing_changed();
 }
 
-fn assert_names(house: &House, route: &Route, field: &str, odd: &Value) {
+fn assert_names(fixture: &Fixture, route: &Route, field: &str, odd: &Value) {
     let mut body: Value = serde_json::from_str(route.json).unwrap();
     body[field] = odd.clone();
-    let answer = house.send_to(route, |request| request.json(&body.to_string()));
+    let answer = fixture.send_to(route, |request| request.json(&body.to_string()));
     let (status, code, fields) = problem(&answer);
     let what = format!("{} {field} {odd}: {}", route.path, answer.text());
     assert_eq!((status, code.as_str()), (422, "invalid_fields"), "{what}");
@@ -211,7 +211,7 @@ fn assert_names(house: &House, route: &Route, field: &str, odd: &Value) {
 }
 
 fn a_duplicate_json_member_is_refused(backend: Backend) {
-    let house = house(backend);
+    let fixture = fixture(backend);
     for route in routes_with_a_body() {
         let inner = route.json.trim_end_matches('}');
         let (name, _) = inner.trim_start_matches('{').split_once(':').unwrap();
@@ -224,36 +224,36 @@ fn a_duplicate_json_member_is_refused(backend: Backend) {
             format!("{inner},\"profile\":{{\"a\":[{{\"b\":1,\"b\":1}}]}}}}"),
             format!("{inner},\"x\":1,\"x\":1}}"),
         ] {
-            let answer = house.send_to(route, |request| request.json(&body));
+            let answer = fixture.send_to(route, |request| request.json(&body));
             assert_eq!(problem(&answer), (400, "malformed_body".to_owned(), vec![]), "{} {body}", route.path);
             assert!(!answer.text().contains(CANARY), "{}", answer.text());
         }
     }
-    house.assert_nothing_changed();
+    fixture.assert_nothing_changed();
 }
 
 fn deep_nesting_is_answered(backend: Backend) {
-    let house = house(backend);
+    let fixture = fixture(backend);
     for depth in [200, 2000, 2700] {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let (opened, closed) = (open.repeat(depth), close.repeat(depth));
             for route in routes_with_a_body() {
                 for body in [format!("{opened}1{closed}"), opened.clone(), format!("{{\"profile\":{opened}1{closed}}}")]
                 {
-                    let answer = house.send_to(route, |request| request.json(&body));
+                    let answer = fixture.send_to(route, |request| request.json(&body));
                     assert_refused(&answer, &format!("{} {depth} of {open}", route.path));
                 }
             }
         }
     }
-    house.assert_nothing_changed();
-    // What is taken can be shown again.
+    fixture.assert_nothing_changed();
+    // What is accepted can be shown again.
     for depth in 100..130 {
         let nested = format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
-        let request = Request::new("PATCH", "/auth/me").bearer(&house.access);
-        let answer = house.send(&request.json(&format!("{{\"profile\":{nested}}}")));
+        let request = Request::new("PATCH", "/auth/me").bearer(&fixture.access);
+        let answer = fixture.send(&request.json(&format!("{{\"profile\":{nested}}}")));
         assert!([200, 400, 422].contains(&answer.status), "{depth}: {}", answer.status);
-        let shown = house.send(&Request::new("GET", "/auth/me").bearer(&house.access));
+        let shown = fixture.send(&Request::new("GET", "/auth/me").bearer(&fixture.access));
         assert_eq!(shown.status, 200, "{depth}");
         if answer.status == 200 {
             assert!(shown.text().contains(&nested), "{depth}: {}", shown.text());
@@ -261,14 +261,14 @@ fn deep_nesting_is_answered(backend: Backend) {
     }
 }
 
-/// JSON that a route takes, with white space up to so many octets.
+/// JSON that a route accepts, padded with white space to this length.
 fn padded(json: &str, length: usize) -> String {
     format!("{json}{}", " ".repeat(length - json.len()))
 }
 
-fn chunked(house: &House, route: &Route, body: &str) -> String {
+fn chunked(fixture: &Fixture, route: &Route, body: &str) -> String {
     let bearer =
-        if route.is_protected() { format!("Authorization: Bearer {}\r\n", house.access) } else { String::new() };
+        if route.is_protected() { format!("Authorization: Bearer {}\r\n", fixture.access) } else { String::new() };
     let mut bytes = format!(
         "{} {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n{bearer}\
          Transfer-Encoding: chunked\r\n\r\n",
@@ -277,47 +277,47 @@ fn chunked(house: &House, route: &Route, body: &str) -> String {
     for chunk in body.as_bytes().chunks(1000) {
         let _ = write!(bytes, "{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk));
     }
-    let answer = exchange_raw(house.address_of(route), (bytes + "0\r\n\r\n").as_bytes());
+    let answer = exchange_raw(fixture.address_of(route), (bytes + "0\r\n\r\n").as_bytes());
     String::from_utf8_lossy(&answer).into_owned()
 }
 
 fn a_body_over_16_kib_is_refused(backend: Backend) {
-    let house = house(backend);
+    let fixture = fixture(backend);
     for route in routes_with_a_body() {
         for length in [16 * 1024 + 1, 100_000] {
             let body = padded(route.json, length);
-            let answer = house.send_to(route, |request| request.json(&body));
+            let answer = fixture.send_to(route, |request| request.json(&body));
             assert_eq!(problem(&answer), (413, "body_too_large".to_owned(), vec![]), "{} {length}", route.path);
-            let answer = chunked(&house, route, &body);
+            let answer = chunked(&fixture, route, &body);
             assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("body_too_large"), "{answer}");
         }
         for declared in ["16385", "1000000000", "18446744073709551615", "99999999999999999999999", "-1", "+1", "1 1"] {
-            // Only declared: the answer must not wait for what never comes.
+            // Only declared: the answer must not wait for the rest.
             let request = |request: Request| request.json(route.json).header("Content-Length", declared);
-            let answer = house.send_to(route, request);
+            let answer = fixture.send_to(route, request);
             let expected = if declared.parse::<u64>().is_ok() && declared != "+1" { 413 } else { 400 };
             assert_eq!(answer.status, expected, "{} {declared}", route.path);
         }
     }
-    house.assert_nothing_changed();
+    fixture.assert_nothing_changed();
 }
 
 fn a_body_of_16_kib_is_read(backend: Backend) {
-    let house = house(backend);
+    let fixture = fixture(backend);
     for route in routes_with_a_body().filter(|route| route.path != "/auth/me") {
         let body = padded(route.json, 16 * 1024);
-        let whole: Response = house.send_to(route, |request| request.json(&body));
+        let whole: Response = fixture.send_to(route, |request| request.json(&body));
         assert_ne!(whole.status, 413, "{}: {}", route.path, whole.text());
-        assert!(!chunked(&house, route, &body).starts_with("HTTP/1.1 413 "), "{}", route.path);
+        assert!(!chunked(&fixture, route, &body).starts_with("HTTP/1.1 413 "), "{}", route.path);
     }
     let fields = registration(&json!({ "profile": { "about": "x".repeat(16_000) } })).to_string();
-    let registered = house.send(&Request::new("POST", "/auth/register").json(&padded(&fields, 16 * 1024)));
+    let registered = fixture.send(&Request::new("POST", "/auth/register").json(&padded(&fields, 16 * 1024)));
     assert_eq!(registered.status, 201, "{}", registered.text());
 }
 
-/// The client hangs up in the middle, or says nonsense about its chunks.
+/// The client disconnects in the middle, or sends invalid chunk framing.
 fn a_truncated_body_is_answered_or_dropped(backend: Backend) {
-    let house = house(backend);
+    let fixture = fixture(backend);
     let head = "POST /auth/register HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n";
     for rest in [
         "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
@@ -327,9 +327,9 @@ fn a_truncated_body_is_answered_or_dropped(backend: Backend) {
         "Transfer-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
         "Transfer-Encoding: chunked, identity\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     ] {
-        let answer = exchange_raw(house.service.address(), format!("{head}{rest}").as_bytes());
+        let answer = exchange_raw(fixture.service.address(), format!("{head}{rest}").as_bytes());
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{rest:?}: {answer}");
-        house.assert_nothing_changed();
+        fixture.assert_nothing_changed();
     }
 }

@@ -1,4 +1,4 @@
-//! The headers that fence every answer in, whatever its status: ASVS 3.4 and 14.3.2.
+//! Security headers on every answer, whatever its status: ASVS 3.4 and 14.3.2.
 
 use doorward::testing::{Builder, TestService};
 use serde_json::json;
@@ -54,12 +54,12 @@ fn service(backend: Backend) -> Builder {
     backend.service().dialect(TOY)
 }
 
-/// The last sign-up that is asked for is one too many.
+/// The last sign-up of the list exceeds the rate limit.
 fn start(builder: Builder) -> TestService {
     builder.set("THROTTLE_SIGN_UPS", "2/1h").start()
 }
 
-fn assert_fenced(answer: &Response, what: &str) {
+fn assert_security_headers(answer: &Response, what: &str) {
     for (name, value) in FENCES {
         assert_eq!(answer.headers_named(name), [value], "{what}: {name}");
     }
@@ -93,14 +93,14 @@ fn walk(service: &TestService) -> Vec<(String, Response)> {
 
 fn every_answer_has_the_security_headers(backend: Backend) {
     for (what, answer) in walk(&start(service(backend))) {
-        assert_fenced(&answer, &what);
+        assert_security_headers(&answer, &what);
         assert_eq!(answer.header("Strict-Transport-Security"), None, "{what}: over http it would lock people out");
     }
 }
 
 fn over_https_every_answer_has_hsts(backend: Backend) {
     for (what, answer) in walk(&start(over_https(service(backend)))) {
-        assert_fenced(&answer, &what);
+        assert_security_headers(&answer, &what);
         let said = answer.headers_named("Strict-Transport-Security");
         assert_eq!(said, ["max-age=31536000; includeSubDomains"], "{what}");
     }

@@ -1,5 +1,5 @@
-//! A real nginx in a folder of its own in front of nodes, with the configuration that an operator is told to use; gone with
-//! the test process, however that ends. When it is told what is the test's.
+//! nginx in a folder of its own in front of nodes, with the configuration that operators are advised to use; it ends
+//! with the test process in any case.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,7 +10,8 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::process::{PATIENCE, search_path, until};
 
-/// What stands in nginx.conf; FOLDER and LISTEN are the test's. The upstream has a file of its own, which deployments rewrite.
+/// nginx.conf, with FOLDER and LISTEN filled in by the test. The upstream is in a file of its own, which deployments
+/// rewrite.
 const CONFIGURATION: &str = r#"
 daemon off;
 pid FOLDER/nginx.pid;
@@ -71,7 +72,7 @@ impl Drop for Nginx {
 }
 
 impl Nginx {
-    /// Starts in front of these nodes; a true means: not this one.
+    /// Starts in front of these nodes; `true` marks a node as down.
     pub fn start(nodes: &[(SocketAddr, bool)]) -> Self {
         let binary = find().unwrap_or_else(|| panic!("{MISSING}"));
         for _ in 0..5 {
@@ -84,7 +85,7 @@ impl Nginx {
 
     fn try_start(binary: &Path, nodes: &[(SocketAddr, bool)]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        // nginx cannot say which port it got, so it is given one that was free just now.
+        // nginx cannot report its port, so it is given one that was free just before.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let path = folder.path().display().to_string();
         let configuration = CONFIGURATION.replace("FOLDER", &path).replace("LISTEN", &address.to_string());
@@ -114,7 +115,7 @@ impl Nginx {
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// Tells it of the nodes anew, as `nginx -s reload` does, and waits until the workers that knew the old ones are gone.
+    /// Reloads nginx with new upstreams, as `nginx -s reload` does, and waits until the old workers have exited.
     pub fn reload(&mut self, nodes: &[(SocketAddr, bool)]) {
         write_upstream(self.folder.path(), nodes);
         self.reloads += 1;

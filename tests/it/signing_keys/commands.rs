@@ -1,4 +1,4 @@
-//! `doorward keys` beside a running service, which is never restarted: what an operator is told, and what follows.
+//! `doorward keys` commands beside a running service that is never restarted.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn with_emily(place: &Place) {
     place.succeed(&["account", "add", "--username", "emily", "--password-stdin"], PASSWORD);
 }
 
-/// The table of `keys list`, a row a line and a cell a word; NEEDED BY and a time of STATE are two.
+/// The table of `keys list`: a row for each line, a cell for each word; NEEDED BY and a time in STATE are two words.
 fn listed(place: &Place) -> Vec<Vec<String>> {
     let list = place.succeed(&["keys", "list"], "");
     let mut rows: Vec<Vec<String>> =
@@ -83,8 +83,8 @@ fn a_key_is_retired_under_a_running_service(backend: Backend) {
     let (access, refresh) = node.sign_in("emily", PASSWORD);
     let old = key_id(&access);
     let new = id_in(&place.succeed(&["keys", "rotate"], ""));
-    assert!(node.believes(&access), "the overlap");
-    // At once: the command itself waits until every node has read the new one.
+    assert!(node.accepts(&access), "the overlap");
+    // Immediately: the command itself waits until every node has read the new key.
     let said = place.succeed(&["keys", "retire", &old], "");
     let lines: Vec<&str> = said.lines().collect();
     assert!(
@@ -92,16 +92,16 @@ fn a_key_is_retired_under_a_running_service(backend: Backend) {
         "said before it is done: {said}"
     );
     assert_eq!(*lines.last().unwrap(), format!("{old} is retired; 1 session ended"));
-    until(SOON, "the end of the old key", || (!node.believes(&access)).then_some(()));
+    until(SOON, "the end of the old key", || (!node.accepts(&access)).then_some(()));
     assert_eq!(refresh_status(&node, &refresh), 401);
     assert_eq!(place.succeed(&["session", "list", "emily"], "").lines().count(), 1, "none but the head");
     let (access, refresh) = sign_in_under(&node, &new);
-    assert!(node.believes(&access) && refresh_status(&node, &refresh) == 200);
+    assert!(node.accepts(&access) && refresh_status(&node, &refresh) == 200);
     let rows = listed(&place);
     assert_eq!((rows.len(), &rows[0][0]), (2, &new), "{rows:?}");
     drop(node);
     let node = place.serve(&[]);
-    assert!(node.believes(&access), "after a restart too");
+    assert!(node.accepts(&access), "after a restart too");
 }
 
 fn the_only_key_cannot_be_retired_and_a_dry_run_changes_nothing(backend: Backend) {
@@ -126,7 +126,7 @@ fn the_only_key_cannot_be_retired_and_a_dry_run_changes_nothing(backend: Backend
     let said = place.succeed(&["keys", "retire", &id, "--dry-run"], "");
     assert!(said.contains("1 live session ends") && said.lines().count() == 1, "{said}");
     assert_eq!(file(), before);
-    assert!(node.believes(&access) && refresh_status(&node, &refresh) == 200);
+    assert!(node.accepts(&access) && refresh_status(&node, &refresh) == 200);
     let mode = std::os::unix::fs::PermissionsExt::mode(&place.file("doorward.keys").metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -143,19 +143,19 @@ fn a_running_service_switches_to_key_pairs(backend: Backend) {
     assert!(out().is_empty());
     let eddsa = id_in(&place.succeed(&["keys", "rotate", "--algorithm", "eddsa"], ""));
     until(SOON, "the public key", || (out() == [eddsa.clone()]).then_some(()));
-    // It waits a minute for those who keep the JWKS, but not when the key before it must go.
+    // It waits a minute for services that cache the JWKS, but not if the key before it must be removed.
     place.succeed(&["keys", "retire", &old], "");
     let (access, _) = sign_in_under(&node, &eddsa);
     assert_eq!(algorithm_of(&access), "EdDSA");
     assert!(place.succeed(&["keys", "rotate"], "").contains("(eddsa)"), "as the newest key");
     until(SOON, "the next public key", || (out().len() == 2).then_some(()));
-    assert!(node.believes(&access));
+    assert!(node.accepts(&access));
     drop(node);
     let place = place.set("TOKEN_ALGORITHM", "es256");
     let node = place.serve(&[]);
     let told = "TOKEN_ALGORITHM=es256; make one: doorward keys rotate";
     until(SOON, told, || node.stdout().contains(told).then_some(()));
-    assert!(node.believes(&access));
+    assert!(node.accepts(&access));
     assert!(place.succeed(&["keys", "rotate"], "").contains("(es256)"), "as the setting says");
 }
 
@@ -190,7 +190,7 @@ fn a_pepper_rotates_under_a_running_service(backend: Backend) {
     let new = id_in(&said);
     assert!(said.contains("(pepper) hashes new secrets from 20"), "{said}");
     assert_eq!(row(&listed(&place), &old)[4..].join(" "), "2 accounts");
-    // She signs in before every node has the new one, after it, and ever after.
+    // She can sign in before every node has the new pepper, after it, and ever after.
     until(SOON, "a hash under the new pepper", || {
         node.sign_in("emily", PASSWORD);
         (row(&listed(&place), &new)[3..].join(" ") == "hashes 1 account").then_some(())

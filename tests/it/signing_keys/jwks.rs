@@ -1,4 +1,4 @@
-//! Tokens checked by somebody who has the public keys and nothing else, and what he cannot see.
+//! JWKS: tokens verified by a service that has the public keys and nothing else, and what it cannot see.
 
 use std::collections::HashSet;
 use std::process::Command;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{ALGORITHMS, key_id, rotate, with};
 use crate::support::http::{Request, Response};
 use crate::support::process::search_path;
-use crate::support::{Backend, Tokens, is_believed, on_both_backends, parts_of, register, sign_in};
+use crate::support::{Backend, Tokens, decode_jwt, is_accepted, on_both_backends, register, sign_in};
 
 on_both_backends!(
     another_service_verifies_with_the_jwks_alone,
@@ -34,7 +34,7 @@ fn key_ids(service: &TestService) -> Vec<String> {
     set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
-/// What Node's own crypto makes of a token: the reason for a no, and the claims.
+/// Verification by Node's own crypto: the reason for a refusal, and the claims.
 fn in_node(service: &TestService, token: &str, audience: &str) -> (Option<String>, Value) {
     let now = service.clock().now().seconds().to_string();
     let url = format!("{}{JWKS}", service.url());
@@ -48,7 +48,7 @@ fn in_node(service: &TestService, token: &str, audience: &str) -> (Option<String
     (said["refusal"].as_str().map(ToOwned::to_owned), said["claims"].clone())
 }
 
-/// The same by a Rust library.
+/// Verification by a Rust library.
 fn in_rust(service: &TestService, token: &str) -> Result<Value, String> {
     let set: JwkSet = serde_json::from_slice(&jwks(service).body).unwrap();
     let key = set.find(&key_id(token)).ok_or("unknown kid")?;
@@ -56,7 +56,7 @@ fn in_rust(service: &TestService, token: &str) -> Result<Value, String> {
     let mut rules = Validation::new(algorithm);
     rules.set_issuer(&["doorward"]);
     rules.set_audience(&["doorward"]);
-    // The service's clock stands where the test set it.
+    // The service's clock is the test's, so expiry is not checked here.
     rules.validate_exp = false;
     let decoded = decode::<Value>(token, &DecodingKey::from_jwk(key).unwrap(), &rules);
     decoded.map(|data| data.claims).map_err(|why| why.to_string())
@@ -66,8 +66,8 @@ fn another_service_verifies_with_the_jwks_alone(backend: Backend) {
     for (word, name) in &ALGORITHMS[1..] {
         let service = with(backend, word).start();
         let mut browser = register(&service, "emily");
-        let Tokens { access, refresh } = Tokens::held_by(&browser);
-        let claims = parts_of(&access).1;
+        let Tokens { access, refresh } = Tokens::in_jar_of(&browser);
+        let claims = decode_jwt(&access).1;
         assert_eq!(in_node(&service, &access, "doorward"), (None, claims.clone()), "{name}");
         assert_eq!(in_rust(&service, &access), Ok(claims), "{name}");
         let refusal = |token: &str, audience: &str| in_node(&service, token, audience).0.unwrap_or_default();
@@ -77,9 +77,9 @@ fn another_service_verifies_with_the_jwks_alone(backend: Backend) {
         let (signed, signature) = access.rsplit_once('.').unwrap();
         let turned: String = signature.chars().rev().collect();
         assert_eq!(refusal(&format!("{signed}.{turned}"), "doorward"), "wrong signature");
-        // What the public keys cannot tell: that the session is over.
+        // What the public keys cannot show: that the session has ended.
         assert_eq!(browser.post_empty("/auth/logout").status, 200);
-        assert!(!is_believed(&service, &access) && refusal(&access, "doorward").is_empty());
+        assert!(!is_accepted(&service, &access) && refusal(&access, "doorward").is_empty());
         service.advance(std::time::Duration::from_secs(15 * 60));
         assert_eq!(refusal(&access, "doorward"), "expired");
     }
@@ -90,14 +90,14 @@ fn every_trusted_key_is_published_before_its_first_token_and_until_its_last(back
     register(&service, "emily");
     assert_eq!(jwks(&service).json(), json!({ "keys": [] }), "a shared secret is nobody else's");
     let eddsa = rotate(&service, TokenAlgorithm::EdDsa);
-    let old = Tokens::held_by(&sign_in(&service, "emily"));
+    let old = Tokens::in_jar_of(&sign_in(&service, "emily"));
     assert_eq!(key_ids(&service).join(" "), eddsa);
     let es256 = service.core().rotate_signing_key(Some(TokenAlgorithm::Es256)).unwrap().id;
     service.core().sync().unwrap();
     assert_eq!(key_ids(&service), [es256.clone(), eddsa.clone()], "before its first token");
     service.advance(super::SETTLED);
     service.core().sync().unwrap();
-    let new = Tokens::held_by(&sign_in(&service, "emily"));
+    let new = Tokens::in_jar_of(&sign_in(&service, "emily"));
     assert_eq!((key_id(&old.access), key_id(&new.access)), (eddsa.clone(), es256.clone()));
     assert!(in_rust(&service, &old.access).is_ok() && in_rust(&service, &new.access).is_ok(), "both in the overlap");
     service.core().retire_key(&eddsa).unwrap();
@@ -120,7 +120,7 @@ fn the_jwks_is_served_once_at_the_root_and_cached_for_a_minute(backend: Backend)
     assert_eq!((posted.status, posted.header("Allow")), (405, Some("GET, HEAD")));
     assert_eq!(posted.header("Cache-Control"), Some("no-store"), "an error is not kept");
     assert_eq!(send("GET", &format!("/here{JWKS}")).status, 404);
-    // A cookie that would be refused elsewhere is nothing to it.
+    // A cookie that is refused elsewhere is ignored here.
     let odd = Request::new("GET", JWKS).cookie_header("accessToken=a; accessToken=b").send(service.address());
     assert_eq!(odd.json(), answer.json());
 }

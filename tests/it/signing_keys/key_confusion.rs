@@ -1,5 +1,6 @@
-//! Forgeries that only a key with a public half invites: the public key as an HMAC secret, signatures that are no numbers,
-//! a token of one key under another's name. The tests hold the private keys too, so that each fails for one reason only.
+//! Key confusion: forgeries that only a key pair invites, such as the public key as an HMAC secret, malformed
+//! signatures, or a token of one key under another's id. The tests hold the private keys too, so that each forgery
+//! fails for exactly one reason.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -15,7 +16,9 @@ use doorward::testing::TestService;
 use super::jwks::jwks;
 use super::{key_id, rotate, with};
 use crate::support::http::Request;
-use crate::support::{Backend, Tokens, code, is_believed, on_both_backends, parts_of, refresh_with, register, sign_in};
+use crate::support::{
+    Backend, Tokens, code, decode_jwt, is_accepted, on_both_backends, refresh_with, register, sign_in,
+};
 
 on_both_backends!(
     a_public_key_in_any_encoding_is_no_hmac_secret,
@@ -26,9 +29,9 @@ on_both_backends!(
     a_malleated_ecdsa_signature_is_the_same_token_and_is_revoked_with_it,
 );
 
-/// The order of P-256, most significant octet first.
+/// The order of P-256, most significant byte first.
 const P256_ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
-/// The order of Ed25519's group, least significant octet first.
+/// The order of Ed25519's group, least significant byte first.
 const ED25519_ORDER: &str = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -37,14 +40,14 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.chunks(2).map(byte).collect()
 }
 
-/// The key of this kind in the keys file.
+/// The key of this algorithm in the keys file.
 fn private_key(service: &TestService, kind: &str) -> Vec<u8> {
     let file = std::fs::read_to_string(service.folder().join("doorward.keys")).unwrap();
     let line = file.lines().find(|line| line.starts_with(&format!("{kind} "))).unwrap();
     BASE64.decode(line.split(' ').nth(2).unwrap()).unwrap()
 }
 
-/// Signs as the key of this kind does.
+/// Signs with a key of this algorithm.
 fn signed_by(kind: &str, key: &[u8], message: &str) -> Vec<u8> {
     let message = message.as_bytes();
     match kind {
@@ -66,12 +69,12 @@ fn with_signature(message: &str, signature: &[u8]) -> String {
     format!("{message}.{}", BASE64.encode(signature))
 }
 
-/// A token's header and payload as they were sent.
+/// A token's header and payload as they were signed.
 fn message_of(token: &str) -> &str {
     token.rsplit_once('.').unwrap().0
 }
 
-/// What is believed of it, by header, by cookie and at refresh; empty when all is well.
+/// The ways in which it is accepted: by header, by cookie, at refresh; empty if none.
 fn faults(service: &TestService, what: &str, token: &str) -> Vec<String> {
     let by_header = Request::new("GET", "/auth/me").bearer(token).send(service.address());
     let by_cookie = Request::new("GET", "/auth/me").cookie_header(&format!("accessToken={token}"));
@@ -84,8 +87,8 @@ fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "{} not refused as they should be:\n{}", faults.len(), faults.join("\n"));
 }
 
-/// Every way in which somebody may have a public key at hand.
-fn spellings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> {
+/// Every encoding in which an attacker may have a public key.
+fn encodings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> {
     let set = jwks(service);
     let jwk = set.json()["keys"][0].clone();
     let coordinate = |name: &str| BASE64.decode(jwk[name].as_str().unwrap_or_default()).unwrap();
@@ -99,7 +102,7 @@ fn spellings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> 
     let lines: Vec<String> =
         STANDARD.encode(&der).chars().collect::<Vec<_>>().chunks(64).map(|l| l.iter().collect()).collect();
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----", lines.join("\n"));
-    let mut spellings = vec![
+    let mut encodings = vec![
         ("the whole set", set.body.clone()),
         ("the JWK", jwk.to_string().into_bytes()),
         ("x as text", jwk["x"].as_str().unwrap().into()),
@@ -117,24 +120,24 @@ fn spellings(service: &TestService, kind: &str) -> Vec<(&'static str, Vec<u8>)> 
         ("nothing", vec![]),
     ];
     let hex: Vec<String> = point.iter().map(|byte| format!("{byte:02x}")).collect();
-    spellings.push(("the point in hex", hex.concat().into_bytes()));
-    spellings
+    encodings.push(("the point in hex", hex.concat().into_bytes()));
+    encodings
 }
 
 fn a_public_key_in_any_encoding_is_no_hmac_secret(backend: Backend) {
     for kind in ["eddsa", "es256"] {
         let service = with(backend, kind).start();
-        let Tokens { access, refresh } = Tokens::held_by(&register(&service, "emily"));
+        let Tokens { access, refresh } = Tokens::in_jar_of(&register(&service, "emily"));
         let kid = key_id(&access);
         let headers = [
-            parts_of(&access).0.to_string(),
-            parts_of(&refresh).0.to_string(),
+            decode_jwt(&access).0.to_string(),
+            decode_jwt(&refresh).0.to_string(),
             format!(r#"{{"typ":"at+jwt","alg":"HS256","kid":"{kid}"}}"#),
             format!(r#"{{"typ":"JWT","alg":"HS256","kid":"{kid}"}}"#),
             r#"{"typ":"at+jwt","alg":"HS256"}"#.to_owned(),
         ];
         let mut found = vec![];
-        for (name, secret) in spellings(&service, kind) {
+        for (name, secret) in encodings(&service, kind) {
             for header in &headers {
                 for token in [&access, &refresh] {
                     let message = unsigned(header, token);
@@ -144,23 +147,23 @@ fn a_public_key_in_any_encoding_is_no_hmac_secret(backend: Backend) {
             }
         }
         assert_none(&found);
-        assert!(is_believed(&service, &access) && refresh_with(&service, &refresh).status == 200);
+        assert!(is_accepted(&service, &access) && refresh_with(&service, &refresh).status == 200);
     }
 }
 
 fn a_malformed_ecdsa_signature_is_refused(backend: Backend) {
     let service = with(backend, "es256").start();
-    let Tokens { access, .. } = Tokens::held_by(&register(&service, "emily"));
+    let Tokens { access, .. } = Tokens::in_jar_of(&register(&service, "emily"));
     let (message, key) = (message_of(&access), private_key(&service, "es256"));
     let genuine = signed_by("es256", &key, message);
-    assert!(is_believed(&service, &with_signature(message, &genuine)), "the forge has the key");
+    assert!(is_accepted(&service, &with_signature(message, &genuine)), "the forge has the key");
     let order = bytes(P256_ORDER);
     let (r, s) = genuine.split_at(32);
     let one = [vec![0; 31], vec![1]].concat();
     let der = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key).unwrap();
     let der = der.sign(&SystemRandom::new(), message.as_bytes()).unwrap().as_ref().to_vec();
     let mut cases = vec![
-        // CVE-2022-21449: r = s = 0 fits every message and every key for whoever forgets to look.
+        // CVE-2022-21449: r = s = 0 verifies for every message and key if the range is not checked.
         ("all zero", vec![0; 64]),
         ("r zero", [&[0; 32], s].concat()),
         ("s zero", [r, &[0; 32]].concat()),
@@ -186,7 +189,7 @@ fn a_malformed_ecdsa_signature_is_refused(backend: Backend) {
     assert_none(&found);
 }
 
-/// `a` + `b`, least significant octet first.
+/// `a` + `b`, least significant byte first.
 fn sum(a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut carry = 0;
     let add = |(a, b): (&u8, &u8)| {
@@ -199,7 +202,7 @@ fn sum(a: &[u8], b: &[u8]) -> Vec<u8> {
 
 fn a_malformed_eddsa_signature_is_refused(backend: Backend) {
     let service = with(backend, "eddsa").start();
-    let Tokens { access, .. } = Tokens::held_by(&register(&service, "emily"));
+    let Tokens { access, .. } = Tokens::in_jar_of(&register(&service, "emily"));
     let message = message_of(&access);
     let genuine = signed_by("eddsa", &private_key(&service, "eddsa"), message);
     assert_eq!(with_signature(message, &genuine), access, "the forge has the key");
@@ -232,13 +235,13 @@ fn a_malformed_eddsa_signature_is_refused(backend: Backend) {
         ("R and s changed round".into(), [s, r].concat()),
         ("the sign of R".into(), [&r[..31], &[r[31] ^ 128], s].concat()),
         ("twice".into(), [&genuine[..], &genuine].concat()),
-        ("an octet more".into(), [&genuine[..], &[0]].concat()),
+        ("a byte more".into(), [&genuine[..], &[0]].concat()),
     ];
     for point in points {
         cases.push((format!("R = {point}, s = 0"), [&bytes(point)[..], &zero].concat()));
         cases.push((format!("R = {point}"), [&bytes(point)[..], s].concat()));
     }
-    cases.extend([0, 1, 32, 63].map(|length| (format!("{length} octets"), genuine[..length].to_vec())));
+    cases.extend([0, 1, 32, 63].map(|length| (format!("{length} bytes"), genuine[..length].to_vec())));
     let found: Vec<String> =
         cases.iter().flat_map(|(name, odd)| faults(&service, name, &with_signature(message, odd))).collect();
     assert_none(&found);
@@ -247,10 +250,10 @@ fn a_malformed_eddsa_signature_is_refused(backend: Backend) {
 fn no_key_is_accepted_under_another_key_id(backend: Backend) {
     let service = with(backend, "hs256").start();
     register(&service, "emily");
-    let mut tokens = vec![Tokens::held_by(&sign_in(&service, "emily")).access];
+    let mut tokens = vec![Tokens::in_jar_of(&sign_in(&service, "emily")).access];
     for algorithm in [TokenAlgorithm::EdDsa, TokenAlgorithm::Es256] {
         rotate(&service, algorithm);
-        tokens.push(Tokens::held_by(&sign_in(&service, "emily")).access);
+        tokens.push(Tokens::in_jar_of(&sign_in(&service, "emily")).access);
     }
     let kinds = ["hs256", "eddsa", "es256"];
     let names = ["HS256", "EdDSA", "ES256"];
@@ -265,7 +268,7 @@ fn no_key_is_accepted_under_another_key_id(backend: Backend) {
                 let message = unsigned(&header, &tokens[2]);
                 let token = with_signature(&message, &signed_by(kind, &key, &message));
                 if signer == named && named == claimed {
-                    assert!(is_believed(&service, &token), "{header} by its own key");
+                    assert!(is_accepted(&service, &token), "{header} by its own key");
                     genuine += 1;
                 } else {
                     found.extend(faults(&service, &format!("{header} by {kind}"), &token));
@@ -278,12 +281,12 @@ fn no_key_is_accepted_under_another_key_id(backend: Backend) {
     service.core().retire_key(&ids[1]).unwrap();
     service.core().sync().unwrap();
     assert_none(&faults(&service, "a retired kid", &tokens[1]));
-    assert!(is_believed(&service, &tokens[0]) && is_believed(&service, &tokens[2]));
+    assert!(is_accepted(&service, &tokens[0]) && is_accepted(&service, &tokens[2]));
 }
 
 fn a_token_with_an_embedded_public_key_is_refused(backend: Backend) {
     let service = with(backend, "es256").start();
-    let Tokens { access, .. } = Tokens::held_by(&register(&service, "emily"));
+    let Tokens { access, .. } = Tokens::in_jar_of(&register(&service, "emily"));
     let kid = key_id(&access);
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
     let point = pair.public_key().as_ref();
@@ -304,7 +307,7 @@ fn a_token_with_an_embedded_public_key_is_refused(backend: Backend) {
         let signature = pair.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
         found.extend(faults(&service, &header, &with_signature(&message, signature.as_ref())));
         if header.contains("jwk") || header.contains("jku") {
-            // By the right key, and still with more in its header than we write.
+            // Signed by the right key, with more in its header than we write.
             let signature = signed_by("es256", &private_key(&service, "es256"), &message);
             found.extend(faults(&service, &header, &with_signature(&message, &signature)));
         }
@@ -312,7 +315,7 @@ fn a_token_with_an_embedded_public_key_is_refused(backend: Backend) {
     assert_none(&found);
 }
 
-/// `a` - `b`, most significant octet first.
+/// `a` - `b`, most significant byte first.
 fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut borrow = 0;
     let subtract = |(a, b): (&u8, &u8)| {
@@ -325,11 +328,12 @@ fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Of (r, s) anybody can make (r, n - s), and RFC 7518 takes both. So nothing may hang on a token's text.
+/// ECDSA signatures are malleable: anyone can turn (r, s) into (r, n - s), and RFC 7518 accepts both. So nothing may
+/// depend on a token's text.
 fn a_malleated_ecdsa_signature_is_the_same_token_and_is_revoked_with_it(backend: Backend) {
     let service = with(backend, "es256").start();
     let mut browser = register(&service, "emily");
-    let Tokens { access, .. } = Tokens::held_by(&browser);
+    let Tokens { access, .. } = Tokens::in_jar_of(&browser);
     let (message, signature) = access.rsplit_once('.').unwrap();
     let signature = BASE64.decode(signature).unwrap();
     let (r, s) = signature.split_at(32);
@@ -338,5 +342,5 @@ fn a_malleated_ecdsa_signature_is_the_same_token_and_is_revoked_with_it(backend:
     let me = |token: &str| Request::new("GET", "/auth/me").bearer(token).send(service.address());
     assert_eq!((me(&other).status, me(&other).json()), (200, me(&access).json()));
     assert_eq!(browser.post_empty("/auth/logout").status, 200);
-    assert!(!is_believed(&service, &access) && !is_believed(&service, &other));
+    assert!(!is_accepted(&service, &access) && !is_accepted(&service, &other));
 }

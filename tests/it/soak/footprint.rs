@@ -1,4 +1,4 @@
-//! What a process takes of the machine, as Linux tells it; elsewhere nothing is known.
+//! Resource usage of a process, as Linux reports it; unknown on other systems.
 
 use std::path::Path;
 

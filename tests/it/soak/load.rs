@@ -1,5 +1,5 @@
-//! Mixed load at a steady pace: people who sign up or in, look, refresh and sign out, each life over one connection. Every
-//! answer is counted; which counts are right is soak.rs's.
+//! Mixed load at a steady pace: accounts sign up or in, check, refresh and sign out, each session on one connection.
+//! Every answer is counted; soak.rs asserts the counts.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::http::{KeptConnection, Request, Response};
-use crate::support::rng::Dice;
+use crate::support::rng::Rng;
 use crate::support::{PASSWORD, Tokens};
 
-/// How often a life refreshes, and looks between two refreshes.
+/// Refreshes in a session, and checks between two refreshes.
 const REFRESHES: usize = 4;
 const LOOKS: usize = 4;
 
-/// What was asked, and the times and statuses of the answers.
+/// The requests, and the times and statuses of their answers.
 #[derive(Debug, Default)]
 pub struct Answers {
     pub statuses: BTreeMap<(&'static str, u16), usize>,
@@ -33,19 +33,19 @@ impl Answers {
     }
 }
 
-/// One person at a time, at a pace of so much between two requests.
+/// One client, with this pause between two requests.
 pub struct Walker {
     number: usize,
     people: usize,
-    dice: Dice,
+    rng: Rng,
     pace: Duration,
     next: Instant,
     answers: Answers,
 }
 
 impl Walker {
-    pub fn new(number: usize, dice: Dice, pace: Duration) -> Self {
-        Self { number, people: 0, dice, pace, next: Instant::now(), answers: Answers::default() }
+    pub fn new(number: usize, rng: Rng, pace: Duration) -> Self {
+        Self { number, people: 0, rng, pace, next: Instant::now(), answers: Answers::default() }
     }
 
     pub fn walk(mut self, address: SocketAddr, stop: &AtomicBool) -> Answers {
@@ -57,7 +57,7 @@ impl Walker {
         self.answers
     }
 
-    /// From entering to leaving. A tenth never leave: they close the laptop.
+    /// From sign-in to sign-out; a tenth never sign out.
     fn live(&mut self, address: SocketAddr, stop: &AtomicBool) -> io::Result<()> {
         let mut line = KeptConnection::open(address)?;
         let Some(mut tokens) = self.enter(&mut line)? else { return Ok(()) };
@@ -73,7 +73,7 @@ impl Walker {
                 break;
             }
         }
-        if self.dice.below(10) > 0 {
+        if self.rng.below(10) > 0 {
             let body = json!({ "refreshToken": tokens.refresh }).to_string();
             self.ask(&mut line, "sign-out", Request::new("POST", "/auth/logout").json(&body))?;
             self.ask(&mut line, "me after sign-out", Request::new("GET", "/auth/me").bearer(&tokens.access))?;
@@ -81,10 +81,10 @@ impl Walker {
         Ok(())
     }
 
-    /// Every fourth is new here.
+    /// Every fourth signs up.
     fn enter(&mut self, line: &mut KeptConnection) -> io::Result<Option<Tokens>> {
-        let is_new = self.people == 0 || self.dice.below(4) == 0;
-        let who = if is_new { self.people } else { self.dice.below(self.people) };
+        let is_new = self.people == 0 || self.rng.below(4) == 0;
+        let who = if is_new { self.people } else { self.rng.below(self.people) };
         let name = format!("emily{}x{who}", self.number);
         let body = json!({ "username": name, "password": PASSWORD, "tokens": "body" }).to_string();
         self.people = self.people.max(who + 1);
@@ -95,7 +95,7 @@ impl Walker {
     fn ask(&mut self, line: &mut KeptConnection, what: &'static str, request: Request) -> io::Result<Response> {
         std::thread::sleep(self.next.saturating_duration_since(Instant::now()));
         let began = Instant::now();
-        // What the machine kept us from asking is not made up for: a burst is another test.
+        // Requests that the machine delayed are not made up for: bursts are another test.
         self.next = began + self.pace;
         let answer = line.send(request)?;
         *self.answers.statuses.entry((what, answer.status)).or_default() += 1;

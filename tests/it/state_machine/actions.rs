@@ -1,15 +1,15 @@
-//! What the three clients, the operator, the clock and the machine may do next, and how often each is drawn.
+//! The actions of clients, operator, clock and machine, and how often each is drawn.
 
 use proptest::prelude::*;
 
-/// One thing that happens, at one of the nodes.
+/// An action at one of the nodes.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
     pub node: usize,
     pub action: Action,
 }
 
-/// What a sign-out presents of what the client holds.
+/// Which of the client's tokens a sign-out presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum With {
     Both,
@@ -18,7 +18,8 @@ pub enum With {
     Neither,
 }
 
-/// `held`: the client's cookies come along. `lost`: the answer never arrives. `pick`: counted back from the newest.
+/// `held`: the client's cookies are sent. `lost`: the answer does not arrive. `pick`: an index from the newest
+/// backwards.
 #[derive(Debug, Clone, Copy)]
 pub enum Action {
     Register {
@@ -34,11 +35,11 @@ pub enum Action {
         held: bool,
         lost: bool,
     },
-    /// Asks who it is, with the client's own cookies.
+    /// `GET /auth/me` with the client's cookies.
     Me {
         client: usize,
     },
-    /// Asks who it is, with any access token that was ever given out.
+    /// `GET /auth/me` with any access token that was ever issued.
     Check {
         pick: usize,
     },
@@ -47,11 +48,11 @@ pub enum Action {
         in_body: bool,
         lost: bool,
     },
-    /// Spends any refresh token that was ever given out; nobody keeps the answer.
+    /// Sends any refresh token that was ever issued; the answer is discarded.
     Respend {
         pick: usize,
     },
-    /// Tokens that another service signed, and tokens in each other's place.
+    /// Tokens of another service, and access and refresh token in each other's place.
     Forge,
     SignOut {
         client: usize,
@@ -71,7 +72,7 @@ pub enum Action {
     List {
         client: usize,
     },
-    /// Ends any session that ever was.
+    /// Ends any session that ever existed.
     End {
         client: usize,
         pick: usize,
@@ -85,7 +86,7 @@ pub enum Action {
         role: usize,
     },
     CleanUp,
-    /// A step of the clock of every node, in seconds.
+    /// A step of every node's clock, in seconds.
     Clock {
         by: i64,
     },
@@ -94,7 +95,7 @@ pub enum Action {
     Sweep,
 }
 
-/// A sequence of up to so many steps. Any fewer are one too, so that what fails can be made short.
+/// A sequence of at most this many steps. Every shorter one is valid too, so that a failing one can be shrunk.
 pub fn steps(nodes: usize, longest: usize) -> impl Strategy<Value = Vec<Step>> {
     let step = (0..nodes, action()).prop_map(|(node, action)| Step { node, action });
     prop::collection::vec(step, 1..=longest)
@@ -154,7 +155,7 @@ fn around_them() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// Around the grace, the skew, an access token's life, a session's idle end and its last.
+/// Around the grace, the skew, an access token's lifetime, a session's idle and absolute expiry.
 fn clock() -> impl Strategy<Value = i64> {
     let near = prop::sample::select(&[1_i64, 3, 5, 6, 9, 10, 11, 60][..]);
     let far = prop::sample::select(&[890_i64, 899, 900, 901, 3600, 4 * 3600, 8 * 3600, 13 * 3600][..]);

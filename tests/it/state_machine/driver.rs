@@ -1,5 +1,5 @@
-//! The nodes under test and what passes between them and the model: requests, clocks, cookies, tokens. Each says in words
-//! where the two disagree. Which request an action makes is acts.rs's.
+//! Driver: the nodes under test and the translation between them and the model (requests, clocks, cookies, tokens). It
+//! reports disagreements in words. requests.rs builds the requests.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use super::actions::{Action, Step};
 use super::model::{ACCESS_LIFE, Jar, Model, Seconds, Token};
 use crate::multi_node::beside;
 use crate::support::http::{Request, Response};
-use crate::support::{Backend, Tokens, code, parts_of, register};
+use crate::support::{Backend, Tokens, code, decode_jwt, register};
 
-/// A node's clock runs so far ahead of the one before it.
+/// How far each node's clock is ahead of the one before.
 const AHEAD: Seconds = 2;
 
-/// How many of the newest access tokens a sweep looks at.
+/// How many of the newest access tokens a sweep checks.
 const SWEPT: usize = 40;
 
 pub type Verdict = Result<(), String>;
@@ -30,7 +30,7 @@ pub enum Cookies {
 }
 
 pub struct Machine {
-    /// The last first: the first node's folder holds what all of them share.
+    /// In reverse order: the first node's folder has the shared files.
     nodes: Vec<TestService>,
     now: Seconds,
     cases: usize,
@@ -38,7 +38,7 @@ pub struct Machine {
     pub foreign: Tokens,
     pub model: Model,
     pub steps: usize,
-    /// What was expected of tokens, how often.
+    /// How often each outcome was expected of a token.
     pub tally: BTreeMap<String, usize>,
 }
 
@@ -53,7 +53,7 @@ impl Machine {
         let others: Vec<TestService> = (1..nodes).map(|_| timed(beside(&first, &tables)).start()).collect();
         let mut nodes = others;
         nodes.push(first);
-        let foreign = Tokens::held_by(&register(&TestService::start(), "emily"));
+        let foreign = Tokens::in_jar_of(&register(&TestService::start(), "emily"));
         let model = Model::new(Self::names(0), now);
         Self { nodes, now, cases: 0, foreign, model, steps: 0, tally: BTreeMap::new() }
     }
@@ -62,7 +62,7 @@ impl Machine {
         [format!("emily-{case}"), format!("bob-{case}")]
     }
 
-    /// Plays a sequence on two new accounts, then looks at every token once more.
+    /// Runs a sequence on two new accounts, then checks every token once more.
     pub fn play(&mut self, steps: &[Step]) -> Verdict {
         self.cases += 1;
         self.model = Model::new(Self::names(self.cases), self.now);
@@ -107,7 +107,7 @@ impl Machine {
         self.nodes[at].restart();
     }
 
-    /// What this node's clock shows.
+    /// The time by this node's clock.
     pub fn now_at(&self, node: usize) -> Seconds {
         self.now + AHEAD * i64::try_from(node).unwrap()
     }
@@ -124,8 +124,8 @@ impl Machine {
         self.model.latest = self.model.latest.max(self.now_at(self.nodes.len() - 1));
     }
 
-    /// The other nodes hear of what was written here, which they would by themselves a moment later.
-    pub fn spread(&self) {
+    /// Synchronises the other nodes, which would happen by itself a moment later.
+    pub fn synchronize(&self) {
         for node in &self.nodes {
             node.core().sync().unwrap();
         }
@@ -144,11 +144,11 @@ impl Machine {
             request = request.json(&body.to_string());
         }
         let answer = request.send(self.node(node).address());
-        self.spread();
+        self.synchronize();
         answer
     }
 
-    /// The tokens that an answer brought, found to be what they should be: of this session, from one of these times.
+    /// Adds the tokens of an answer after verifying their claims: of this session, from one of these times.
     pub fn take(&mut self, session: usize, tokens: &Tokens, from: &[Seconds]) -> Result<Jar, String> {
         let kept = &self.model.sessions[session];
         let account = &self.model.accounts[kept.account];
@@ -170,13 +170,13 @@ impl Machine {
             same("a generation's refresh token", &before.text, &refresh.0.text)?;
         }
         Ok(Jar {
-            access: Some(note(&mut self.model.access, access.0)),
-            refresh: Some(note(&mut self.model.refresh, refresh.0)),
+            access: Some(index_of(&mut self.model.access, access.0)),
+            refresh: Some(index_of(&mut self.model.refresh, refresh.0)),
         })
     }
 
-    /// The client gets the answer, unless it is lost on the way.
-    pub fn hand_over(&mut self, client: usize, lost: bool, cookies: Cookies, jar: Jar) {
+    /// Gives the client the answer, unless it is lost.
+    pub fn deliver_answer(&mut self, client: usize, lost: bool, cookies: Cookies, jar: Jar) {
         match cookies {
             _ if lost => {}
             Cookies::Kept => {}
@@ -186,16 +186,16 @@ impl Machine {
     }
 }
 
-/// The times and the place of a token, and all that it claims.
+/// The times, session and generation of a token, and all its claims.
 fn read(text: &str, session: usize) -> Result<(Token, Value), String> {
-    let claims = parts_of(text).1;
+    let claims = decode_jwt(text).1;
     let number = |name: &str| claims[name].as_i64().ok_or_else(|| format!("no {name} in {claims}"));
     let (generation, from, until) = (number("gen")?, number("iat")?, number("exp")?);
     Ok((Token { session, generation, from, until, text: text.to_owned() }, claims))
 }
 
-/// Where the token stands among those given out; the same text stands there once.
-fn note(known: &mut Vec<Token>, token: Token) -> usize {
+/// The token's index among those issued; equal texts share one.
+fn index_of(known: &mut Vec<Token>, token: Token) -> usize {
     if let Some(at) = known.iter().position(|other| other.text == token.text) {
         return at;
     }
@@ -208,7 +208,7 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, model: T, service: T) ->
     if model == service { Ok(()) } else { Err(format!("{what}: the model says {model:?}, the service {service:?}")) }
 }
 
-/// The answer has this status and does this to the cookies.
+/// Fails unless the answer has this status and does this to the cookies.
 pub fn answered(answer: &Response, status: u16, cookies: Cookies) -> Verdict {
     let set = answer.set_cookies();
     let cleared = set.iter().filter(|cookie| cookie.is_cleared()).count();

@@ -1,5 +1,5 @@
-//! The sessions and revocations of two accounts as the protocol's description has them, in memory and without a token's
-//! inside: what each token is worth now, and what each act changes. It knows no table, no view and no node.
+//! Model of the sessions and revocations of two accounts, as the protocol is documented, in memory: what each token is
+//! worth now, and what each act changes. It knows no table, no cache and no node.
 
 pub type Seconds = i64;
 
@@ -23,7 +23,7 @@ pub struct Account {
     pub is_active: bool,
 }
 
-/// What ended a session, as far as it makes a difference.
+/// The reason of a session's end, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// A sign-out, its owner, a change of secret, an operator, or a stolen token.
@@ -39,7 +39,7 @@ pub struct Session {
     pub account: usize,
     pub id: String,
     pub generation: i64,
-    /// Tokens of lower generations were replaced by a change of secret.
+    /// Tokens of lower generations were replaced by a password change.
     pub bar: i64,
     /// When a token of the current generation was first presented.
     pub confirmed: Option<Seconds>,
@@ -59,37 +59,37 @@ pub struct Token {
     pub text: String,
 }
 
-/// What a client holds: places in `access` and `refresh`.
+/// The tokens that a client holds: indices into `access` and `refresh`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Jar {
     pub access: Option<usize>,
     pub refresh: Option<usize>,
 }
 
-/// What becomes of a presented refresh token.
+/// The outcome of a presented refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spent {
     Rotates,
-    /// The same successor again.
+    /// A replay: the same successor.
     Repeats,
-    /// It has leaked: the session ends.
+    /// Reuse: the session ends.
     Reuse,
-    /// Its session is over for good.
+    /// Its session has ended or expired.
     Over,
-    /// No good, and that says nothing about the session.
+    /// Invalid, which says nothing about the session.
     Refused,
-    /// Another sign-in took the session's place; its cookies are in the browser now.
+    /// Another sign-in replaced the session; the browser has its cookies.
     Replaced,
 }
 
-/// What becomes of a sign-out everywhere.
+/// The outcome of a sign-out everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Everywhere {
     Ends(usize),
-    /// It was done before with this session's tokens.
+    /// It was already done with this session's tokens.
     Done,
     Refused,
-    /// The description leaves it open: the idle end is past, or the row is so old that it may be gone.
+    /// Unspecified: the idle expiry has passed, or the row is so old that it may be purged.
     Open(usize),
 }
 
@@ -100,7 +100,7 @@ pub struct Model {
     pub access: Vec<Token>,
     pub refresh: Vec<Token>,
     pub jars: [Jar; 3],
-    /// The latest time that any clock has shown: a clean-up may have run then.
+    /// The latest time that any clock has shown: a purge may have run then.
     pub latest: Seconds,
 }
 
@@ -117,17 +117,17 @@ impl Model {
         }
     }
 
-    /// How far back the clock may be set: clean-ups wait a day, and promise nothing beyond it.
+    /// How far back the clock may be set: purges lag a day behind, and promise nothing beyond it.
     pub fn earliest(&self) -> Seconds {
         self.latest - DAY + 3600
     }
 
-    /// Genuine, and not from further ahead than clocks may differ.
+    /// Genuine, and not issued further in the future than the clock skew.
     fn is_readable(token: &Token, now: Seconds) -> bool {
         token.from <= now + SKEW
     }
 
-    /// Whether an access token is believed.
+    /// Whether an access token is accepted.
     pub fn is_live(&self, access: usize, now: Seconds) -> bool {
         let token = &self.access[access];
         let session = &self.sessions[token.session];
@@ -135,7 +135,7 @@ impl Model {
         in_time && session.over.is_none() && token.generation >= session.bar
     }
 
-    /// Whether the session's row may have been cleaned away.
+    /// Whether the session's row may have been purged.
     fn may_be_gone(&self, session: &Session) -> bool {
         let end = session.over.map_or(session.end, |(_, at)| at.min(session.end));
         end < self.latest - DAY
@@ -167,7 +167,8 @@ impl Model {
         if token.generation == session.generation - 1 && in_grace { Spent::Repeats } else { Spent::Reuse }
     }
 
-    /// The sessions that presented tokens name: a live-in-time access token's, then a genuine refresh token's of any age.
+    /// The sessions that presented tokens name: of an unexpired access token, then of a genuine refresh token of any
+    /// age.
     pub fn resolve_refresh_token(&self, jar: Jar, now: Seconds) -> Vec<(usize, i64)> {
         let access = jar.access.map(|at| &self.access[at]).filter(|token| now < token.until);
         let refresh = jar.refresh.map(|at| &self.refresh[at]);
@@ -198,7 +199,7 @@ impl Model {
         self.sessions.iter().filter(|session| session.account == account).filter(lives).collect()
     }
 
-    /// What a check of a live access token leaves behind: proof that its generation arrived.
+    /// The effect of a check of a live access token: its generation is confirmed.
     pub fn receive(&mut self, access: usize, now: Seconds) {
         let token = &self.access[access];
         let session = &mut self.sessions[token.session];

@@ -1,4 +1,4 @@
-//! Each action as a request: what the model expects, what the service answers, and what changes.
+//! Each action as a request: what the model expects, what the service answers, and what changes in the model.
 
 use doorward::core::{AccountId, AccountStatus};
 use serde_json::{Value, json};
@@ -45,12 +45,12 @@ impl Machine {
                 newest(self.model.sessions.len(), pick).map_or(Ok(()), |at| self.end(turn(client, false), at))
             }
             Action::Sweep => self.sweep(),
-            around => self.befall(node, now, around),
+            around => self.apply_external(node, now, around),
         }
     }
 
-    /// What no client does.
-    fn befall(&mut self, node: usize, now: Seconds, action: Action) -> Verdict {
+    /// Actions of the operator, the clock and the machine.
+    fn apply_external(&mut self, node: usize, now: Seconds, action: Action) -> Verdict {
         let core = self.node(node).core().clone();
         match action {
             Action::SetStatus { account, status } => {
@@ -69,7 +69,7 @@ impl Machine {
             Action::Clock { by } => self.move_clocks(by),
             _ => self.restart(node),
         }
-        self.spread();
+        self.synchronize();
         Ok(())
     }
 
@@ -100,7 +100,7 @@ impl Machine {
         self.enter(turn, account, jar, &answer)
     }
 
-    /// A session began, and those that the client brought are over.
+    /// A session began, and the ones that the client presented are replaced.
     fn enter(&mut self, turn: Turn, account: usize, brought: Jar, answer: &Response) -> Verdict {
         let user = &answer.json()["user"];
         let known = &self.model.accounts[account];
@@ -109,17 +109,17 @@ impl Machine {
             self.model.end(session, End::Replaced, turn.now);
         }
         let tokens = tokens_in(answer);
-        let id = crate::support::parts_of(&tokens.access).1["sid"].as_str().unwrap_or_default().to_owned();
+        let id = crate::support::decode_jwt(&tokens.access).1["sid"].as_str().unwrap_or_default().to_owned();
         let session = self.model.begin(account, &id, turn.now);
         let jar = self.take(session, &tokens, &[turn.now])?;
-        self.hand_over(turn.client, turn.lost, Cookies::Set, jar);
+        self.deliver_answer(turn.client, turn.lost, Cookies::Set, jar);
         Ok(())
     }
 
     fn me(&mut self, turn: Turn) -> Verdict {
         let jar = self.model.jars[turn.client];
         let answer = self.ask(turn.node, "GET", "/auth/me", jar, None);
-        self.is_who(jar.access, turn.now, &answer)
+        self.check_identity(jar.access, turn.now, &answer)
     }
 
     /// One access token by itself, as a bearer.
@@ -128,13 +128,13 @@ impl Machine {
         let answer = request.send(self.node(node).address());
         self.node(node).core().flush_confirmations().map_err(|why| why.to_string())?;
         let place = |why| format!("access token {access} at node {node}: {why}");
-        self.is_who(Some(access), self.now_at(node), &answer).map_err(place)
+        self.check_identity(Some(access), self.now_at(node), &answer).map_err(place)
     }
 
-    /// The token's account, with name and role, or nobody.
-    fn is_who(&mut self, access: Option<usize>, now: Seconds, answer: &Response) -> Verdict {
+    /// The answer names the token's account, or is a refusal.
+    fn check_identity(&mut self, access: Option<usize>, now: Seconds, answer: &Response) -> Verdict {
         let live = access.filter(|access| self.model.is_live(*access, now));
-        self.count(if live.is_some() { "believed" } else { "not believed" });
+        self.count(if live.is_some() { "accepted" } else { "not accepted" });
         let Some(access) = live else { return answered(answer, 401, Cookies::Kept) };
         answered(answer, 200, Cookies::Kept)?;
         let user = answer.json();
@@ -155,9 +155,9 @@ impl Machine {
         let cookies = if in_body { Jar::default() } else { jar };
         let answer = self.ask(turn.node, "POST", "/auth/refresh", cookies, body.as_ref());
         let (done, jar) = self.spent(turn.now, refresh, in_body, &answer)?;
-        // What came in the body is the client's all the same; a refusal leaves it what it had.
+        // Tokens in the body are the client's as well; after a refusal it keeps what it had.
         let done = if in_body && answer.status == 200 { Cookies::Set } else { done };
-        self.hand_over(turn.client, turn.lost, done, jar);
+        self.deliver_answer(turn.client, turn.lost, done, jar);
         Ok(())
     }
 
@@ -235,7 +235,7 @@ impl Machine {
         for (session, _) in named {
             self.model.end(session, End::Ended, turn.now);
         }
-        self.hand_over(turn.client, turn.lost, Cookies::Cleared, Jar::default());
+        self.deliver_answer(turn.client, turn.lost, Cookies::Cleared, Jar::default());
         Ok(())
     }
 
@@ -254,7 +254,7 @@ impl Machine {
             let account = self.model.sessions[session].account;
             self.model.end_all_but(account, None, End::Everywhere, turn.now);
         }
-        self.hand_over(turn.client, turn.lost, Cookies::Cleared, Jar::default());
+        self.deliver_answer(turn.client, turn.lost, Cookies::Cleared, Jar::default());
         Ok(())
     }
 
@@ -279,7 +279,7 @@ impl Machine {
         self.model.rotate(session, turn.now);
         self.model.sessions[session].bar = self.model.sessions[session].generation;
         let jar = self.take(session, &tokens_in(&answer), &[turn.now])?;
-        self.hand_over(turn.client, turn.lost, Cookies::Set, jar);
+        self.deliver_answer(turn.client, turn.lost, Cookies::Set, jar);
         Ok(())
     }
 
@@ -314,19 +314,19 @@ impl Machine {
             return answered(&answer, 404, Cookies::Kept);
         }
         let listed = self.model.list(aim.account, turn.now).iter().any(|session| session.id == aim.id);
-        // To end what is over already may be a success or a miss.
+        // Ending an ended session may be a success or a 404.
         if !listed && answer.status == 404 {
             return answered(&answer, 404, Cookies::Kept);
         }
         let cookies = if own == target { Cookies::Cleared } else { Cookies::Kept };
         answered(&answer, 200, cookies)?;
         self.model.end(target, End::Ended, turn.now);
-        self.hand_over(turn.client, turn.lost, cookies, Jar::default());
+        self.deliver_answer(turn.client, turn.lost, cookies, Jar::default());
         Ok(())
     }
 }
 
-/// The place of the one that is so many before the last, going round.
+/// The index counted back from the newest, wrapping around.
 fn newest(length: usize, pick: usize) -> Option<usize> {
     (length > 0).then(|| length - 1 - pick % length)
 }
@@ -338,7 +338,7 @@ fn part_of(jar: Jar, with: With) -> Jar {
     }
 }
 
-/// The tokens of an answer, wherever they stand in it.
+/// The tokens of an answer, in cookies or in the body.
 fn tokens_in(answer: &Response) -> Tokens {
     let cookies = answer.set_cookies();
     let body = answer.json();

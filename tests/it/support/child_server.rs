@@ -1,5 +1,5 @@
-//! A server of somebody else's as a child process in a folder of its own: started with its configuration, gone with the
-//! test, however that ends. What it is told is the test's.
+//! A foreign server (nginx, chromedriver, …) as a child process in a folder of its own: started with its configuration,
+//! ended with the test in any case.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -34,7 +34,7 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
-    /// Starts it. `configure` writes its files into the folder, for the address, and gives the command.
+    /// Starts it. `configure` writes its files into the folder, for the given address, and returns the command.
     pub fn start(name: &str, configure: impl Fn(&Path, SocketAddr) -> Command) -> Self {
         let mut said = String::new();
         for _ in 0..5 {
@@ -48,7 +48,7 @@ impl Daemon {
 
     fn try_start(configure: &impl Fn(&Path, SocketAddr) -> Command) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
-        // Most cannot say which port they got, so they are given one that was free just now.
+        // Most cannot report their port, so they are given one that was free just before.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let told = configure(folder.path(), address);
         let mut command = Command::new("sh");
@@ -74,14 +74,14 @@ impl Daemon {
         self.address
     }
 
-    /// What it wrote.
+    /// What it has written.
     pub fn log(&self) -> String {
         let read = |name: &str| std::fs::read(self.folder.path().join(name)).unwrap_or_default();
         String::from_utf8_lossy(&[read("output.log"), read("error.log")].concat()).into_owned()
     }
 }
 
-/// The program, on PATH or where servers are.
+/// The path of the program, from PATH or the usual folders of servers.
 pub fn find(name: &str, package: &str) -> PathBuf {
     let path = search_path();
     let folders = path.split(':').chain(["/usr/sbin", "/opt/homebrew/bin", "/usr/local/bin", "/usr/local/sbin"]);

@@ -1,5 +1,5 @@
-//! A raw HTTP/1.1 client, so that a test decides every octet that is sent and sees every one that comes back, and
-//! a `Browser` that keeps cookies over it. One connection a request. What an answer should be is left to the tests.
+//! Raw HTTP/1.1 client, so that a test decides every byte that is sent and sees every byte that is received, and a
+//! `Browser` with a cookie jar on top. One connection a request.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::secret_scanner;
 
-/// Longer than a service waits for anything, so that its own answer is seen.
+/// Longer than any timeout of the service, so that its own answer is seen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A request that is built up and can be sent as often as one likes.
+/// A request, which can be sent repeatedly.
 #[derive(Clone, Debug)]
 pub struct Request {
     method: String,
@@ -28,7 +28,7 @@ impl Request {
         self.raw_header(name.as_bytes(), value.as_ref())
     }
 
-    /// A header line of any octets: nothing is checked or escaped.
+    /// A header line of arbitrary bytes: nothing is validated or escaped.
     pub fn raw_header(mut self, name: &[u8], value: &[u8]) -> Self {
         self.headers.push((name.to_vec(), value.to_vec()));
         self
@@ -59,7 +59,7 @@ impl Request {
         answer.unwrap_or_else(|fault| panic!("{} {} to {address}: {fault}", self.method, self.path))
     }
 
-    /// As `send`, to a server that may be gone: an answer counts only if it came whole.
+    /// Like `send`, to a server that may be down: an answer counts only if it is complete.
     pub fn try_send(&self, address: SocketAddr) -> io::Result<Response> {
         self.note_secrets();
         let stream = write_to(address, &self.to_bytes(address))?;
@@ -67,7 +67,7 @@ impl Request {
     }
 
     fn note_secrets(&self) {
-        secret_scanner::sent(&self.path, &self.headers, self.body.as_deref());
+        secret_scanner::record_request(&self.path, &self.headers, self.body.as_deref());
     }
 
     fn has_header(&self, name: &str) -> bool {
@@ -97,7 +97,7 @@ impl Request {
     }
 }
 
-/// A connection that is kept from request to request, as browsers and proxies keep theirs.
+/// A kept-alive connection, as browsers and proxies use them.
 pub struct KeptConnection {
     address: SocketAddr,
     reader: BufReader<TcpStream>,
@@ -115,7 +115,7 @@ impl KeptConnection {
         self.read(request.method == "HEAD")
     }
 
-    /// The octets of a request that keeps the connection.
+    /// The bytes of a keep-alive request.
     pub fn bytes(&self, request: Request) -> Vec<u8> {
         request.note_secrets();
         request.header("Connection", "keep-alive").to_bytes(self.address)
@@ -129,24 +129,24 @@ impl KeptConnection {
         Response::read(&mut self.reader, to_head)
     }
 
-    /// Whether the server hangs up without another word.
+    /// Whether the server closes the connection without another byte.
     pub fn is_hung_up(&mut self) -> bool {
         matches!(self.reader.read(&mut [0]), Ok(0))
     }
 }
 
-/// Sends exactly these bytes and returns all that comes until the server hangs up; where it would keep the
-/// connection, the bytes must carry `Connection: close`.
+/// Sends exactly these bytes and returns everything up to the close; where the server would keep the connection, the
+/// bytes must contain `Connection: close`.
 pub fn exchange_raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut answer = vec![];
-    secret_scanner::sent_raw(bytes);
+    secret_scanner::record_raw_request(bytes);
     let outcome = write_to(address, bytes).and_then(|mut stream| stream.read_to_end(&mut answer));
     match outcome {
         Err(fault) if !hung_up(&fault) => {
             panic!("raw bytes to {address}: {fault}; until then came: {}", String::from_utf8_lossy(&answer))
         }
         _ => {
-            secret_scanner::came_raw(&answer);
+            secret_scanner::record_raw_answer(&answer);
             answer
         }
     }
@@ -158,7 +158,7 @@ fn write_to(address: SocketAddr, bytes: &[u8]) -> io::Result<TcpStream> {
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
     match stream.write_all(bytes) {
-        // A server may refuse a large body before it has read it all: the answer is there nevertheless.
+        // A server may refuse a large body before it has read all of it: the answer is there all the same.
         Err(fault) if !hung_up(&fault) => Err(fault),
         _ => Ok(stream),
     }
@@ -168,7 +168,7 @@ fn hung_up(fault: &io::Error) -> bool {
     matches!(fault.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-/// An answer, its body decoded from whatever framing it came in.
+/// An answer, its body decoded from its framing.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: u16,
@@ -195,12 +195,12 @@ impl Response {
             .unwrap_or_else(|fault| panic!("status {}, not JSON ({fault}): {:?}", self.status, self.text()))
     }
 
-    /// The cookies of the session.
+    /// The session cookies that it sets or clears.
     pub fn set_cookies(&self) -> Vec<SetCookie> {
         self.every_cookie().filter(|cookie| !cookie.is_of_device() && !cookie.is_of_pages()).collect()
     }
 
-    /// What a sign-in sets to know the device by.
+    /// The trusted-device cookie of a sign-in.
     pub fn device_cookie(&self) -> Option<SetCookie> {
         self.every_cookie().find(SetCookie::is_of_device)
     }
@@ -211,14 +211,14 @@ impl Response {
 
     fn read(reader: &mut impl BufRead, to_head: bool) -> io::Result<Self> {
         let mut response = Self::read_head(reader)?;
-        // 100 Continue and its like precede the answer.
+        // Informational answers (100 Continue) precede the answer.
         while response.status < 200 && response.status != 101 {
             response = Self::read_head(reader)?;
         }
         if !to_head && !matches!(response.status, 101 | 204 | 304) {
             response.body = response.read_body(reader)?;
         }
-        secret_scanner::came(&response);
+        secret_scanner::record_answer(&response);
         Ok(response)
     }
 
@@ -309,12 +309,12 @@ impl SetCookie {
         }
     }
 
-    /// What the pages bind their forms to, and note of redirects.
+    /// The pages' own cookies: CSRF tokens and the redirect-loop guard.
     fn is_of_pages(&self) -> bool {
         ["formToken", "bounces"].iter().any(|name| self.name.ends_with(name))
     }
 
-    /// Whether it tells the browser to drop the cookie.
+    /// Whether it clears the cookie.
     fn is_of_device(&self) -> bool {
         self.name.ends_with("deviceToken")
     }
@@ -324,8 +324,8 @@ impl SetCookie {
     }
 }
 
-/// A browser with one jar for one server, whatever the cookies' paths. A clone holds the same cookies, as a second
-/// tab does until either changes them, or a thief.
+/// A browser with one cookie jar for one server, whatever the cookies' paths. A clone has the same cookies until either
+/// changes them, like a second tab, or a thief.
 #[derive(Clone, Debug)]
 pub struct Browser {
     address: SocketAddr,
@@ -382,7 +382,7 @@ impl Browser {
         }
     }
 
-    /// Drops all cookies, as a browser whose data is cleared.
+    /// Drops all cookies, like a browser whose data is cleared.
     pub fn forget(&mut self) {
         self.jar.clear();
     }

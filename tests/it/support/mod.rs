@@ -1,4 +1,4 @@
-//! What tests stand on: the backends, and shorthands for what nearly every test does.
+//! Test support: the backends, the macros that make tests of them, and shorthands that most tests use.
 
 pub mod child_server;
 pub mod confirmed_sign_up;
@@ -18,10 +18,10 @@ use doorward::testing::{Builder, TestService};
 use http::{Browser, Request, Response};
 use serde_json::json;
 
-/// A password that fits the policy and stands on no list.
+/// A password that satisfies the policy and is on no list of common ones.
 pub const PASSWORD: &str = "quiet-harbour-lantern";
 
-/// A database that a test runs on.
+/// The database that a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     Sqlite,
@@ -29,7 +29,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// A service on it, not yet started.
+    /// A service on this backend, not yet started.
     pub fn service(self) -> Builder {
         match self {
             Self::Sqlite => TestService::builder(),
@@ -38,28 +38,28 @@ impl Backend {
     }
 }
 
-/// Whether this is the long job, `./scripts/soak`, and not the ordinary run.
+/// Whether this is the long job, `./scripts/soak`, in which alone times are asserted.
 pub fn is_soak() -> bool {
     #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
     let soak = std::env::var("DOORWARD_SOAK");
     soak.is_ok_and(|value| value == "1")
 }
 
-/// Says what was measured, also when the test passes.
+/// Prints a measured figure, also when the test passes.
 pub fn print_figure(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "figure: {text}");
 }
 
-/// A number that the long job may be told by the environment.
+/// A number that the environment may set in the long job.
 pub fn soak_number(name: &str, otherwise: usize) -> usize {
     #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
     let given = std::env::var(name).ok().filter(|_| is_soak());
     given.map_or(otherwise, |text| text.parse().unwrap_or_else(|why| panic!("{name}={text}: {why}")))
 }
 
-/// Makes a module of the tests of one backend: `ignored` where `DOORWARD_TEST_BACKENDS` leaves it out, which build.rs sets
-/// `cfg(without_…)` for. A test that returned instead would say `ok` without having run.
+/// Makes a module of tests of one backend. Where `DOORWARD_TEST_BACKENDS` leaves the backend out, for which build.rs
+/// sets `cfg(without_…)`, they are `ignored`: a test that returned early would be counted as passed.
 macro_rules! tests_on {
     ($module:ident, sqlite, $run:expr, $($name:ident),+) => {
         mod $module {
@@ -82,7 +82,8 @@ macro_rules! tests_on {
 }
 pub(crate) use tests_on;
 
-/// Makes each named function a test on each backend: `fn(Backend)`. One that is not named is dead code, which clippy finds.
+/// Makes each named function a test on each backend: `fn(Backend)`. A function that is not named is dead code, which
+/// the compiler reports.
 macro_rules! on_both_backends {
     ($($name:ident),+ $(,)?) => {
         crate::support::tests_on!(sqlite, sqlite, crate::support::run_on, $($name),+);
@@ -99,7 +100,8 @@ macro_rules! on_sqlite {
 }
 pub(crate) use on_sqlite;
 
-/// Makes each named function a test on PostgreSQL alone: `fn()`, for what only several nodes or a server of its own have.
+/// Makes each named function a test on PostgreSQL alone: `fn()`, for what requires several nodes or a server of its
+/// own.
 macro_rules! on_postgres {
     ($($name:ident),+ $(,)?) => {
         crate::support::tests_on!(on_postgres, postgres, crate::support::run_on_one, $($name),+);
@@ -107,12 +109,12 @@ macro_rules! on_postgres {
 }
 pub(crate) use on_postgres;
 
-/// Runs a test on a backend, and searches the log and the rows that it left for secrets.
+/// Runs a test on a backend, then searches the log and the rows for secrets.
 pub fn run_on(backend: Backend, test: fn(Backend)) {
     run(backend, || test(backend));
 }
 
-/// The same of a test that runs on this backend alone.
+/// Like `run_on`, for a test of this backend alone.
 pub fn run_on_one(backend: Backend, test: fn()) {
     run(backend, test);
 }
@@ -122,11 +124,11 @@ fn run(backend: Backend, test: impl FnOnce()) {
     test();
     secret_scanner::assert_none_in_text("the log of this process", &running.text());
     if backend == Backend::Postgres && !is_soak() {
-        secret_scanner::assert_none_in_rows("a database", &secret_scanner::with_octets(&postgres::rows_of_the_test()));
+        secret_scanner::assert_none_in_rows("a database", &secret_scanner::with_bytes(&postgres::rows_of_the_test()));
     }
 }
 
-/// Registers an account and gives the browser that is signed in to it.
+/// Registers an account; the browser that is signed in to it.
 pub fn register(service: &TestService, username: &str) -> Browser {
     let mut browser = Browser::new(service.address());
     let body = json!({ "username": username, "password": PASSWORD }).to_string();
@@ -144,7 +146,7 @@ pub fn sign_in(service: &TestService, username: &str) -> Browser {
     browser
 }
 
-/// The problem's code, after a look at its shape (RFC 9457).
+/// The problem's code, after validating its shape (RFC 9457).
 pub fn code(answer: &Response) -> String {
     let problem = answer.json();
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{problem}");
@@ -161,14 +163,14 @@ pub fn refresh_with(service: &TestService, token: &str) -> Response {
     request.send(service.address())
 }
 
-/// Whether an access token is believed.
-pub fn is_believed(service: &TestService, access: &str) -> bool {
+/// Whether an access token is accepted.
+pub fn is_accepted(service: &TestService, access: &str) -> bool {
     let answer = Request::new("GET", "/auth/me").bearer(access).send(service.address());
     assert!([200, 401].contains(&answer.status), "{}", answer.text());
     answer.status == 200
 }
 
-/// Runs `task` at the same moment on so many threads; what each returned.
+/// Runs `task` concurrently on this many threads; the results.
 pub fn race<T: Send + 'static>(threads: usize, task: impl Fn(usize) -> T + Send + Sync + 'static) -> Vec<T> {
     let (task, start) = (Arc::new(task), Arc::new(Barrier::new(threads)));
     let run = |number: usize| {
@@ -182,7 +184,7 @@ pub fn race<T: Send + 'static>(threads: usize, task: impl Fn(usize) -> T + Send 
     running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| panic!("a racing thread panicked"))).collect()
 }
 
-/// A session's two tokens.
+/// Access token and refresh token of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
     pub access: String,
@@ -190,13 +192,13 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Those in a browser's jar.
-    pub fn held_by(browser: &Browser) -> Self {
+    /// The tokens in a browser's cookie jar.
+    pub fn in_jar_of(browser: &Browser) -> Self {
         let held = |name: &str| browser.cookie(name).unwrap_or_else(|| panic!("the browser holds no {name}"));
         Self { access: held("accessToken"), refresh: held("refreshToken") }
     }
 
-    /// Those that an answer sets as cookies.
+    /// The tokens that an answer sets as cookies.
     pub fn set_by(answer: &Response) -> Self {
         assert_eq!(answer.status, 200, "{}", answer.text());
         let cookies = answer.set_cookies();
@@ -205,22 +207,22 @@ impl Tokens {
         Self { access: set("accessToken"), refresh: set("refreshToken") }
     }
 
-    /// Fails unless the access token is refused, and so is the refresh token.
-    pub fn assert_dead(&self, service: &TestService) {
-        assert!(!is_believed(service, &self.access), "the access token lives");
+    /// Fails unless both tokens are refused.
+    pub fn assert_invalid(&self, service: &TestService) {
+        assert!(!is_accepted(service, &self.access), "the access token is accepted");
         let refused = refresh_with(service, &self.refresh);
-        assert_eq!(refused.status, 401, "the refresh token lives: {}", refused.text());
+        assert_eq!(refused.status, 401, "the refresh token is accepted: {}", refused.text());
     }
 
-    /// Fails unless the access token is believed, and the refresh token gives new tokens: those it returns.
-    pub fn assert_alive(&self, service: &TestService) -> Self {
-        assert!(is_believed(service, &self.access), "the access token is dead");
+    /// Fails unless the access token is accepted and the refresh token gives new tokens, which it returns.
+    pub fn assert_valid(&self, service: &TestService) -> Self {
+        assert!(is_accepted(service, &self.access), "the access token is refused");
         Self::set_by(&refresh_with(service, &self.refresh))
     }
 }
 
-/// What a JWT says, unchecked: header and claims.
-pub fn parts_of(token: &str) -> (serde_json::Value, serde_json::Value) {
+/// Header and claims of a JWT, without verification.
+pub fn decode_jwt(token: &str) -> (serde_json::Value, serde_json::Value) {
     let part = |number: usize| {
         let part = token.split('.').nth(number).unwrap_or_default();
         let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, part);
@@ -230,19 +232,19 @@ pub fn parts_of(token: &str) -> (serde_json::Value, serde_json::Value) {
     (part(0), part(1))
 }
 
-/// The seconds since 1970 at which a JWT ends.
-pub fn end_of(token: &str) -> i64 {
-    parts_of(token).1["exp"].as_i64().unwrap_or_else(|| panic!("no exp in {token}"))
+/// The expiry of a JWT, in seconds since 1970.
+pub fn expiry_of(token: &str) -> i64 {
+    decode_jwt(token).1["exp"].as_i64().unwrap_or_else(|| panic!("no exp in {token}"))
 }
 
-/// The way to the tables behind a service, for what no wire shows.
+/// Direct access to a service's tables, for what no answer shows.
 pub enum Tables {
     Sqlite,
     Postgres(String),
 }
 
 impl Tables {
-    /// The number that a query answers.
+    /// The number that a query returns.
     pub fn number(&self, service: &TestService, query: &str) -> i64 {
         match self {
             Self::Sqlite => number_in_sqlite(service, query),
@@ -265,7 +267,7 @@ fn number_in_sqlite(service: &TestService, query: &str) -> i64 {
 }
 
 impl Backend {
-    /// A service on it, not yet started, and the way to its tables.
+    /// A service on this backend, not yet started, and access to its tables.
     pub fn service_and_tables(self) -> (Builder, Tables) {
         match self {
             Self::Sqlite => (TestService::builder(), Tables::Sqlite),
@@ -282,19 +284,19 @@ pub fn post(service: &TestService, path: &str, body: &serde_json::Value) -> Resp
     Request::new("POST", path).json(&body.to_string()).send(service.address())
 }
 
-/// Registers what the body says, with the usual password.
+/// Registers an account with these fields and the usual password.
 pub fn registered(service: &TestService, mut body: serde_json::Value) -> Response {
     body["password"] = PASSWORD.into();
     post(service, "/auth/register", &body)
 }
 
-/// Refused so, and no cookie set.
+/// Fails unless the answer is this refusal and sets no cookie.
 pub fn assert_refused(answer: &Response, status: u16, expected: &str) {
     assert_eq!((answer.status, code(answer).as_str()), (status, expected), "{}", answer.text());
     assert!(answer.set_cookies().is_empty());
 }
 
-/// The time that this percentage of them did not exceed.
+/// The percentile of the times.
 pub fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times.sort();
     times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()

@@ -1,7 +1,6 @@
-//! Throwaway PostgreSQL clusters, started from the installed binaries and gone with the test process, however that ends.
-//! One is shared by all tests and as fast as one can be that may lose everything; a test that crashes, freezes or replaces
-//! its cluster starts one of its own. Each listens on a Unix socket in its own folder only. Which backends a test runs on is
-//! decided elsewhere.
+//! Throwaway PostgreSQL clusters, started from the installed binaries and ended with the test process in any case. All
+//! tests share one, which trades durability for speed; a test that crashes, freezes or replaces its cluster starts one
+//! of its own. Each listens only on a Unix socket in its own folder.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,12 +14,12 @@ use std::sync::{Mutex, OnceLock};
 use diesel::sql_types::{Nullable, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_query};
 
-/// The shell between the test process and the server: it starts the server as its own child, does with it what it reads, and
-/// stops it when its standard input closes. Only the test process holds the other end, so this happens after an exit, an
-/// abort and a SIGKILL alike. Signals do not reach it: Ctrl-C must end the tests first.
+/// The shell between the test process and the server: it starts the server as its child, executes the commands that it
+/// reads, and stops the server when its standard input closes. Only the test process holds the other end, so this
+/// happens after an exit, an abort and a SIGKILL alike. Signals do not reach it: Ctrl-C must end the tests first.
 ///
-/// `$1` is the folder of the binaries, `$2` the folder to live in and to remove, `$3` whether a commit waits for its log,
-/// `$4` the folder of the cluster to follow as a standby, or nothing.
+/// `$1` is the folder of the binaries, `$2` the data folder, which it removes, `$3` whether commits are durable, `$4`
+/// the folder of the cluster to follow as a standby, or nothing.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM PIPE
 begin() {
@@ -68,21 +67,21 @@ const MISSING: &str = "The tests need PostgreSQL's server binaries (initdb, post
 
 static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
 
-/// A running cluster, or one that a test has stopped.
+/// A cluster, running or stopped by a test.
 pub struct Cluster {
     binaries: PathBuf,
     folder: PathBuf,
     watchdog: Watchdog,
 }
 
-/// Holds the pipe's write end open for as long as it lives.
+/// Keeps the pipe's write end open.
 struct Watchdog {
     shell: Child,
     said: Mutex<BufReader<ChildStdout>>,
 }
 
 thread_local! {
-    /// The databases of the test that runs on this thread.
+    /// The databases of the test on this thread.
     static OF_THE_TEST: RefCell<Vec<String>> = const { RefCell::new(vec![]) };
 }
 
@@ -93,14 +92,14 @@ pub fn new_database() -> String {
     url
 }
 
-/// All rows of the databases that this thread has made since it was asked last, as JSON.
+/// All rows of the databases that this thread has created since the last call, as JSON.
 pub fn rows_of_the_test() -> String {
     OF_THE_TEST.take().iter().map(|url| all_rows(url)).collect()
 }
 
 /// All rows of all tables, as JSON.
 pub fn all_rows(url: &str) -> String {
-    // Not psql: this is asked at the end of every test.
+    // Not by psql, which is slow to start: this runs at the end of every test.
     let mut db = PgConnection::establish(url).unwrap_or_else(|why| panic!("{url}: {why}"));
     let mut ask = |query: &str| -> Vec<String> {
         let rows = sql_query(query).load::<Line>(&mut db).unwrap_or_else(|why| panic!("{query}: {why}"));
@@ -118,24 +117,24 @@ struct Line {
     line: Option<String>,
 }
 
-/// Runs SQL in a database, named by its name or its URL. Answers the rows, one a line, columns divided by `|`.
+/// Runs SQL in a database, given by name or URL. Returns the rows, one a line, columns separated by `|`.
 pub fn psql(database: &str, sql: &str) -> String {
     shared().psql(database, sql)
 }
 
-/// The cluster that tests share. A start that failed is not tried again: every test that needs it says the same at once.
+/// The shared cluster. A failed start is not retried: every test that needs it fails with the same message immediately.
 pub fn shared() -> &'static Cluster {
     let started = CLUSTER.get_or_init(|| Cluster::start("off", None));
     started.as_ref().unwrap_or_else(|reason| panic!("{reason}"))
 }
 
 impl Cluster {
-    /// One that a test may crash: what it has committed outlives its processes.
+    /// A cluster that a test may crash: its commits are durable.
     pub fn own() -> Self {
         Self::start("on", None).unwrap_or_else(|reason| panic!("{reason}"))
     }
 
-    /// A streaming replica of it, asynchronous.
+    /// An asynchronous streaming replica of it.
     pub fn standby(&self) -> Self {
         Self::start("on", Some(&self.folder)).unwrap_or_else(|reason| panic!("{reason}"))
     }
@@ -149,7 +148,7 @@ impl Cluster {
     pub fn new_database(&self) -> String {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let name = format!("test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-        // template0: nobody can be connected to it, which would make the copy fail.
+        // template0: no session can be connected to it, which would make the copy fail.
         self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
         format!("postgres://doorward@/{name}?host={}", self.folder.display())
     }
@@ -159,7 +158,7 @@ impl Cluster {
         self.folder.join(".s.PGSQL.5432")
     }
 
-    /// As the function of this name, in this cluster; a URL counts for its database only.
+    /// Like the function of this name, in this cluster; of a URL only the database counts.
     pub fn psql(&self, database: &str, sql: &str) -> String {
         let output = Command::new(self.binaries.join("psql"))
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "doorward", "-h"])
@@ -172,24 +171,24 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
-    /// Ends all its processes at once, as a crash does.
+    /// Kills all its processes, like a crash.
     pub fn crash(&self) {
         self.watchdog.ask("stop", "done");
     }
 
-    /// Starts it again where it crashed.
+    /// Restarts it after a crash.
     pub fn start_again(&self) {
         self.watchdog.ask("start", "ready");
     }
 
-    /// Stops all its processes where they stand; they go on when the guard is dropped.
+    /// Freezes all its processes (SIGSTOP) until the guard is dropped.
     pub fn freeze(&self) -> Frozen<'_> {
         self.watchdog.ask("freeze", "done");
         Frozen(self)
     }
 }
 
-/// A cluster whose processes stand still.
+/// A frozen cluster.
 pub struct Frozen<'a>(&'a Cluster);
 
 impl Drop for Frozen<'_> {
@@ -205,15 +204,15 @@ pub fn database_of(url: &str) -> &str {
 }
 
 fn launch(binaries: PathBuf, waits: &str, follows: Option<&Path>) -> io::Result<Cluster> {
-    // Not TMPDIR, which may be deep: the path of a socket has 107 bytes at most.
+    // Not TMPDIR, which may be deep: a socket's path has at most 107 bytes.
     let folder = tempfile::Builder::new().prefix("doorward-pg-").tempdir_in("/tmp")?;
     let mut command = Command::new("sh");
     command.args(["-c", WATCHDOG, "doorward-pg-watchdog"]).arg(&binaries).arg(folder.path()).arg(waits);
     command.arg(follows.unwrap_or(Path::new("")));
     command.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    // A group of its own: what kills the tests by group leaves it to clean up.
+    // A process group of its own: a kill of the tests' group leaves it to clean up.
     command.process_group(0);
-    // The folder is ours, so its owner is who we are; PostgreSQL refuses to run as root.
+    // The folder's owner is the current user; PostgreSQL refuses to run as root.
     if folder.path().metadata()?.uid() == 0 {
         let (user, group) = unprivileged()?;
         chown(folder.path(), Some(user), Some(group))?;
@@ -223,7 +222,7 @@ fn launch(binaries: PathBuf, waits: &str, follows: Option<&Path>) -> io::Result<
     let folder = folder.keep();
     let Some(stdout) = shell.stdout.take() else { return Err(io::Error::other("no pipe from the watchdog")) };
     let watchdog = Watchdog { shell, said: Mutex::new(BufReader::new(stdout)) };
-    watchdog.await_word("ready")?;
+    watchdog.wait_for_reply("ready")?;
     Ok(Cluster { binaries, folder, watchdog })
 }
 
@@ -231,10 +230,10 @@ impl Watchdog {
     fn ask(&self, wish: &str, answer: &str) {
         let told = self.shell.stdin.as_ref().map(|mut pipe| writeln!(pipe, "{wish}"));
         assert!(matches!(told, Some(Ok(()))), "the watchdog of PostgreSQL is gone");
-        self.await_word(answer).unwrap_or_else(|said| panic!("PostgreSQL, asked to {wish}: {said}"));
+        self.wait_for_reply(answer).unwrap_or_else(|said| panic!("PostgreSQL, asked to {wish}: {said}"));
     }
 
-    fn await_word(&self, word: &str) -> io::Result<()> {
+    fn wait_for_reply(&self, word: &str) -> io::Result<()> {
         let mut said = String::new();
         let mut pipe =
             self.said.lock().map_err(|_poisoned| io::Error::other("another thread gave up on the watchdog"))?;
@@ -266,7 +265,7 @@ const BINARIES: [&str; 5] = ["initdb", "postgres", "pg_isready", "pg_basebackup"
 fn find_binaries() -> Option<PathBuf> {
     let debian = newest_first("/usr/lib/postgresql").into_iter().map(|version| version.join("bin"));
     let on_path = say(Command::new("sh").args(["-c", "command -v initdb"]))
-        // A link leads to the folder that has the others as well.
+        // A symbolic link leads to the folder with the other binaries.
         .and_then(|initdb| Some(Path::new(&initdb).canonicalize().ok()?.parent()?.to_owned()));
     let homebrew =
         ["/opt/homebrew/opt", "/usr/local/opt"].into_iter().flat_map(newest_first).map(|keg| keg.join("bin"));
@@ -292,7 +291,7 @@ fn newest_first(folder: &str) -> Vec<PathBuf> {
     found.into_iter().rev().map(|(_, path)| path).collect()
 }
 
-/// What a command prints, if it succeeds.
+/// The output of a command, if it succeeds.
 fn say(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())

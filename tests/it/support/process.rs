@@ -1,5 +1,5 @@
-//! The real binary as a child process: a working folder of its own, a clean environment, output line by line, and an end
-//! to every wait.
+//! The real binary as a child process: a working folder of its own, a clean environment, output line by line, and a
+//! limit for every wait.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -17,18 +17,18 @@ use crate::support::{Backend, is_soak, postgres, secret_scanner};
 /// How long a start, a command or an exit may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A service that a test uses tells all it can, so that a secret among it is found.
+/// Services under test log everything, so that a leaked secret is found.
 const LOGS_ALL: [(&str, &str); 1] = [("RUST_LOG", "trace")];
 
-/// A folder to run in, and the variables to run with.
+/// A working folder, and the environment variables.
 pub struct Place {
     folder: tempfile::TempDir,
     vars: Vec<(String, String)>,
-    /// What a shell does before it becomes the child.
+    /// Shell commands to run before the child replaces the shell.
     before: &'static str,
 }
 
-/// What a command that ended said.
+/// The outcome of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub status: ExitStatus,
@@ -37,16 +37,16 @@ pub struct Ran {
 }
 
 impl Place {
-    /// As an operator's first folder, but for the port: a free one.
+    /// A fresh folder like an operator's, but with a free port.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { folder, vars: vec![], before: "" }.set("BIND", "127.0.0.1:0")
     }
 
-    /// On this backend, with cheap hashes and a short stop.
+    /// On this backend, with cheap hashes and a short shutdown.
     pub fn on(backend: Backend) -> Self {
         let quick = Self::new().set("TEST_MODE", "true").set("BCRYPT_COST", "4").set("WORKERS", "2");
-        // A machine that stalls is no database that is away; a test of the latter says so.
+        // A stalled machine must not look like a database outage; tests of outages set the timeout themselves.
         let quick = quick.set("DATABASE_TIMEOUT", "20s");
         let quick = quick.set("DRAIN_DELAY", "0");
         match backend {
@@ -65,18 +65,18 @@ impl Place {
         self
     }
 
-    /// What a shell does before it becomes the child, and leaves to it: limits, ignored signals.
+    /// Shell commands to run before the child, which inherits their effects: limits, ignored signals.
     pub fn after(mut self, shell: &'static str) -> Self {
         self.before = shell;
         self
     }
 
-    /// What a variable is set to.
+    /// The value of a variable, if it is set.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.vars.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// What a variable that must be set is set to.
+    /// The value of a variable that must be set.
     pub fn value(&self, name: &str) -> String {
         let found = self.vars.iter().find(|(known, _)| known == name);
         found.map_or_else(|| panic!("{name} is not set"), |(_, value)| value.clone())
@@ -102,13 +102,13 @@ impl Place {
             secret_scanner::used(how, input.trim_end());
         }
         let mut node = self.spawn(arguments, Stdio::piped(), &[]);
-        // A command that does not read may be gone before it is written to.
+        // A command that reads nothing may have ended before it is written to.
         let _ = node.child.stdin.take().unwrap().write_all(input.as_bytes());
         let status = node.wait();
         Ran { status, stdout: node.stdout(), stderr: node.stderr() }
     }
 
-    /// Runs a command that must succeed; what it printed.
+    /// Runs a command that must succeed; its output.
     pub fn succeed(&self, arguments: &[&str], input: &str) -> String {
         let ran = self.run_with(arguments, input);
         assert!(ran.status.success(), "{arguments:?}: {ran:?}");
@@ -122,12 +122,12 @@ impl Place {
         node
     }
 
-    /// Starts a service and waits for nothing.
+    /// Starts a service without waiting.
     pub fn begin(&self, arguments: &[&str]) -> Node {
         self.spawn(arguments, Stdio::null(), &[])
     }
 
-    /// Where SQLite keeps the rows.
+    /// The SQLite file, if there is one.
     fn database_file(&self) -> Option<PathBuf> {
         match self.get("DATABASE_URL") {
             None => Some(self.file("doorward.db")),
@@ -156,7 +156,7 @@ pub fn search_path() -> String {
     std::env::var("PATH").unwrap_or_else(|_unset| "/usr/local/bin:/usr/bin:/bin".to_owned())
 }
 
-/// What a child has written so far.
+/// The output of a child so far.
 struct Output {
     text: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
@@ -196,7 +196,7 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.read_to_the_end();
-        // A test that fails already is not to fail twice, which would end the whole suite.
+        // A second panic in a failing test would abort the whole suite.
         if !std::thread::panicking() && !is_soak() {
             self.search();
         }
@@ -204,7 +204,7 @@ impl Drop for Node {
 }
 
 impl Node {
-    /// Until it has said where it listens, and with which tables, keys and mounts.
+    /// Waits until it has printed its address, tables, keys and mounts.
     pub fn wait_until_it_listens(&mut self) {
         let outcome = until(PATIENCE, "listening on", || {
             let stdout = self.stdout();
@@ -232,7 +232,7 @@ impl Node {
         self.stderr.text()
     }
 
-    /// What it has said by the time that this stands in it.
+    /// Waits until its output contains this text; the output.
     pub fn stdout_with(&self, part: &str) -> String {
         until(PATIENCE, part, || Some(self.stdout()).filter(|said| said.contains(part)))
     }
@@ -249,7 +249,7 @@ impl Node {
         self.send(&Request::new("POST", path).json(&body.to_string()))
     }
 
-    /// Signs in and gives access and refresh token.
+    /// Signs in; access and refresh token.
     pub fn sign_in(&self, username: &str, password: &str) -> (String, String) {
         let body = json!({ "username": username, "password": password, "tokens": "body" });
         let answer = self.post("/auth/login", &body);
@@ -258,13 +258,13 @@ impl Node {
         (token("accessToken"), token("refreshToken"))
     }
 
-    pub fn believes(&self, access: &str) -> bool {
+    pub fn accepts(&self, access: &str) -> bool {
         let answer = self.send(&Request::new("GET", "/auth/me").bearer(access));
         assert!([200, 401].contains(&answer.status), "{} {}", answer.status, answer.text());
         answer.status == 200
     }
 
-    /// Sends a signal to this child and to nobody else.
+    /// Sends a signal to this child only.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("sh")
             .args(["-c", "kill -s \"$1\" \"$2\"", "kill", name, &self.child.id().to_string()])
@@ -282,7 +282,7 @@ impl Node {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end, and for the last of what it wrote.
+    /// Waits until it has ended and its output is complete.
     pub fn wait(&mut self) -> ExitStatus {
         let status = until(PATIENCE, "the end of the process", || self.child.try_wait().unwrap());
         self.read_to_the_end();
@@ -297,7 +297,7 @@ impl Node {
         }
     }
 
-    /// Fails if any secret of the suite stands in what it wrote.
+    /// Fails if its output or database contains any secret of the suite.
     fn search(&self) {
         secret_scanner::assert_none_in_text("a node's standard output", self.stdout().as_bytes());
         secret_scanner::assert_none_in_text("a node's log", self.stderr().as_bytes());
@@ -310,7 +310,7 @@ impl Node {
     }
 }
 
-/// Asks again and again until there is an answer, but not for ever.
+/// Polls until there is a result; fails after `patience`.
 pub fn until<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {

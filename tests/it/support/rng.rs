@@ -1,17 +1,17 @@
-//! Chance that can be repeated: a test that rolls prints its seed, and `DOORWARD_SEED` rolls the same again. How far the
-//! same rolls lead to the same run is up to what else is random there: threads, the moment of a kill.
+//! Reproducible random numbers: a randomised test prints its seed, and `DOORWARD_SEED` repeats it. How far the same
+//! numbers lead to the same run depends on other sources of randomness: threads, the moment of a kill.
 #![expect(clippy::print_stdout, reason = "the seed")]
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// A generator of numbers (SplitMix64): small, and the same on every machine.
+/// A random number generator (SplitMix64): small, and the same on every machine.
 #[derive(Debug, Clone)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
-    /// With a seed of its own each time, or with the given one; printed either way.
-    pub fn thrown(for_what: &str) -> Self {
+impl Rng {
+    /// Seeded anew each time, or with the given seed; printed in either case.
+    pub fn seeded(for_what: &str) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
         let given = std::env::var("DOORWARD_SEED").ok();
         let seed = given.map_or_else(
@@ -22,7 +22,7 @@ impl Dice {
         Self(seed)
     }
 
-    /// Dice of their own for a part of the test, so that the order of threads does not matter.
+    /// A separate generator for a part of the test, so that the order of threads does not matter.
     pub fn part(&mut self) -> Self {
         Self(self.next())
     }
@@ -40,7 +40,7 @@ impl Dice {
         usize::try_from(self.next() % end).unwrap()
     }
 
-    /// A time of at most so many milliseconds.
+    /// A random time of at most this many milliseconds.
     pub fn moment(&mut self, longest: usize) -> Duration {
         Duration::from_micros(u64::try_from(self.below(longest * 1000)).unwrap())
     }

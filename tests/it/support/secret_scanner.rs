@@ -1,6 +1,6 @@
-//! Every secret that the suite's clients send or get, and the search for them in what a service leaves behind: log lines and
-//! rows. It knows all of the test process: a node is searched for what any test used. Which places are searched, and
-//! when, is for process.rs and mod.rs.
+//! Secret scanner: records every secret that the suite's clients send or receive, and searches for them in what a
+//! service leaves behind, log lines and rows. It spans the whole test process: a node is searched for the secrets of
+//! every test. process.rs and mod.rs decide what is searched, and when.
 
 mod extraction;
 pub mod log_capture;
@@ -11,16 +11,16 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-pub use extraction::{came, came_raw, sent, sent_raw};
+pub use extraction::{record_answer, record_raw_answer, record_raw_request, record_request};
 
-/// What is shorter may stand somewhere by chance.
+/// Shorter texts may occur by chance.
 const SHORTEST: usize = 12;
 
-/// The factor of the rolling hash, an odd number of many bits, and that which a window's first octet was multiplied by.
+/// The factor of the rolling hash, an odd number of many bits, and its power for the first byte of a window.
 const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 const FIRST: u64 = FACTOR.wrapping_pow(11);
 
-/// Bits that say which hashes no secret has.
+/// The size of the filter that rejects hashes of no secret.
 const BITS: u32 = 22;
 
 /// Bounds memory; more than the suite ever uses.
@@ -28,17 +28,17 @@ const SECRETS_MAX: usize = 400_000;
 
 static KNOWN: LazyLock<RwLock<Known>> = LazyLock::new(RwLock::default);
 
-/// Secrets, by the hash of one window of each.
+/// Secrets, keyed by the hash of one window of each.
 #[derive(Default)]
 pub struct Known {
     texts: HashSet<Arc<str>>,
     forms: HashMap<u64, Vec<Form>>,
     bits: Vec<u64>,
-    /// What was sent as somebody's name, which rows hold.
+    /// Texts that were sent as names, which rows may contain.
     names: HashSet<String>,
 }
 
-/// Octets that tell a secret.
+/// An encoding of a secret.
 struct Form {
     kind: Arc<str>,
     text: Arc<str>,
@@ -46,19 +46,19 @@ struct Form {
     window: usize,
 }
 
-/// Where a secret was found.
+/// A secret that was found.
 #[derive(Debug)]
 pub struct Found {
-    /// What it is: a password, a cookie. Never the secret itself.
+    /// Its kind: a password, a cookie. Never the secret itself.
     pub kind: Arc<str>,
-    /// Where it begins and ends.
+    /// Its position.
     pub range: std::ops::Range<usize>,
 }
 
 impl Known {
-    /// Adds a secret, unless it may stand somewhere by chance.
+    /// Adds a secret, unless it may occur by chance.
     pub fn add(&mut self, kind: impl std::fmt::Display, text: &str) {
-        // A hash that is shown as if it were a password stands in the rows all the same.
+        // A hash in place of a password is stored in the rows legitimately.
         let is_hash = text.matches('$').count() > 1;
         if is_hash || by_chance(text.as_bytes()) || self.texts.contains(text) || self.texts.len() >= SECRETS_MAX {
             return;
@@ -67,7 +67,7 @@ impl Known {
         self.texts.insert(Arc::clone(&text));
         for bytes in forms_of(&text).into_iter().filter(|bytes| !by_chance(bytes)) {
             let last = bytes.len() - SHORTEST;
-            // Tokens begin and end alike: the window that tells most.
+            // Tokens have common beginnings and endings: the most distinctive window is used.
             let windows = [last / 2, 0, last, last / 3].map(|at| (at, hash(&bytes[at..at + SHORTEST])));
             let alike = |hash: &u64| self.forms.get(hash).map_or(0, Vec::len);
             let (window, hash) = windows.into_iter().min_by_key(|(_, hash)| alike(hash)).unwrap();
@@ -81,7 +81,7 @@ impl Known {
         }
     }
 
-    /// Adds what is no secret where rows are searched: somebody is called so.
+    /// Adds a text that is no secret in rows, since it is a name.
     pub fn add_name(&mut self, name: &str) {
         if name.len() >= SHORTEST {
             self.names.insert(name.to_lowercase());
@@ -93,7 +93,7 @@ impl Known {
         self.names.iter().any(|name| name.contains(&text))
     }
 
-    /// The first secret in these octets that counts.
+    /// The first secret in these bytes that satisfies the condition.
     fn find(&self, bytes: &[u8], counts: impl Fn(&Form) -> bool) -> Option<Found> {
         if self.bits.is_empty() || bytes.len() < SHORTEST {
             return None;
@@ -119,18 +119,18 @@ impl Known {
         None
     }
 
-    /// The first secret in a text that should hold none.
+    /// The first secret in a text that should contain none.
     pub fn find_in_text(&self, text: &[u8]) -> Option<Found> {
         self.find(text, |_| true)
     }
 
-    /// The first secret in rows, which hold names.
+    /// The first secret in rows, which may contain names.
     pub fn find_in_rows(&self, rows: &[u8]) -> Option<Found> {
         self.find(rows, |form| !self.is_in_a_name(&form.text))
     }
 }
 
-/// Whether it is so short or so plain that it may stand somewhere by chance.
+/// Whether it is so short or uniform that it may occur by chance.
 fn by_chance(bytes: &[u8]) -> bool {
     bytes.len() < SHORTEST || bytes.iter().collect::<HashSet<_>>().len() < 6
 }
@@ -139,13 +139,14 @@ fn hash(window: &[u8]) -> u64 {
     window.iter().fold(0, |hash, byte| hash.wrapping_mul(FACTOR).wrapping_add(u64::from(*byte) + 1))
 }
 
-/// The word and the bit of a hash.
+/// The filter's word and bit for a hash.
 fn place(hash: u64) -> (usize, u64) {
     let number = hash.wrapping_mul(FACTOR) >> (64 - BITS);
     (usize::try_from(number >> 6).unwrap(), 1 << (number & 63))
 }
 
-/// What alone would be of use: a JWT's payload, its signature as text and as octets; a UUID in both its texts and as octets.
+/// The encodings that are usable by themselves: a JWT's payload, its signature as text and as bytes; a UUID in both its
+/// texts and as bytes.
 fn forms_of(text: &str) -> Vec<Vec<u8>> {
     let parts: Vec<&str> = text.split('.').collect();
     if text.starts_with("eyJ") && parts.len() == 3 {
@@ -164,32 +165,32 @@ fn change(change: impl FnOnce(&mut Known)) {
     }
 }
 
-/// Adds a secret that went to a service by another way than HTTP.
+/// Adds a secret that reached a service by another way than HTTP.
 pub fn used(kind: &str, text: &str) {
     change(|known| known.add(kind, text));
 }
 
-/// Fails if a secret stands in these lines.
+/// Fails if these lines contain a secret.
 pub fn assert_none_in_text(place: &str, text: &[u8]) {
     let found = KNOWN.read().unwrap_or_else(PoisonError::into_inner).find_in_text(text);
     assert!(found.is_none(), "{place} holds a secret: {}", tell(found.as_ref(), text));
 }
 
-/// Fails if a secret stands in these rows.
+/// Fails if these rows contain a secret.
 pub fn assert_none_in_rows(place: &str, rows: &[u8]) {
     let found = KNOWN.read().unwrap_or_else(PoisonError::into_inner).find_in_rows(rows);
     assert!(found.is_none(), "{place} holds a secret: {}", tell(found.as_ref(), rows));
 }
 
-/// Rows as PostgreSQL shows them, and once more their octets, which are hexadecimal there.
-pub fn with_octets(rows: &str) -> Vec<u8> {
+/// Rows as PostgreSQL prints them, with the bytes that are hexadecimal there appended in binary.
+pub fn with_bytes(rows: &str) -> Vec<u8> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_hexdigit).collect::<Vec<u8>>();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     let bytes = |text: &str| digits(text).chunks_exact(2).map(byte).chain([b'\n']).collect::<Vec<u8>>();
     rows.bytes().chain([b'\n']).chain(rows.split(r"\\x").skip(1).flat_map(bytes)).collect()
 }
 
-/// What was found, and between what; not the secret.
+/// The kind of the secret and its surroundings, without the secret.
 fn tell(found: Option<&Found>, all: &[u8]) -> String {
     let Some(Found { kind, range }) = found else { return String::new() };
     let line = |byte: &u8| *byte == b'\n';

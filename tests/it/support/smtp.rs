@@ -1,6 +1,5 @@
-//! A mail server on loopback that a test owns: it takes mails and keeps them, refuses with the reply it is told, holds its
-//! answers back, hangs up, offers TLS under a certificate of its own. It minds RFC 5321 and notes what a client does against
-//! it. What should be in a mail is left to the tests.
+//! SMTP server on loopback for tests: accepts and stores mails, refuses with a given reply, delays its answers, closes
+//! connections, offers TLS with its own certificate. It enforces RFC 5321 and records violations.
 
 mod conversation;
 mod mail;
@@ -20,18 +19,18 @@ pub use mail::Mail;
 /// Far more than a client needs at once.
 const CONNECTIONS_MAX: usize = 500;
 
-/// What the server says that it can do.
+/// The extensions that the server offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
-    /// Takes a name and a password.
+    /// AUTH with name and password.
     pub auth: bool,
-    /// Changes to TLS when asked to.
+    /// STARTTLS.
     pub starttls: bool,
-    /// TLS from the first octet.
+    /// TLS from the first byte.
     pub tls: bool,
 }
 
-/// The server; gone with all its connections and threads when dropped.
+/// The server; ended with all its connections and threads when dropped.
 pub struct MailServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -50,7 +49,7 @@ struct State {
     over: bool,
     held: bool,
     hangs_up: bool,
-    /// The beginning of a command, and what it is answered instead.
+    /// The start of a command, and the reply that refuses it.
     refusals: Vec<(String, String)>,
     mails: Vec<Mail>,
     /// Every command of every client.
@@ -64,7 +63,7 @@ struct State {
 }
 
 impl MailServer {
-    /// One that takes every mail, without TLS and without a password.
+    /// A server that accepts every mail, without TLS and without a password.
     pub fn start() -> Self {
         Self::offering(Offer::default())
     }
@@ -88,7 +87,7 @@ impl MailServer {
         Self { address, shared, listener: Some(listener) }
     }
 
-    /// As a setting names it.
+    /// The value of SMTP_URL.
     pub fn url(&self) -> String {
         format!("smtp://{}", self.address)
     }
@@ -97,7 +96,7 @@ impl MailServer {
         self.address.port()
     }
 
-    /// From now on a command that begins so is answered with this reply. `.` is the end of a mail.
+    /// From now on commands with this start are answered with this reply. `.` is the end of a mail.
     pub fn refuse(&self, command: &str, reply: &str) {
         self.shared.lock().refusals.push((command.to_uppercase(), reply.to_owned()));
     }
@@ -107,7 +106,7 @@ impl MailServer {
         self.shared.lock().refusals.clear();
     }
 
-    /// From now on nothing is answered, until it is let go.
+    /// From now on nothing is answered, until `let_go`.
     pub fn hold(&self) {
         self.shared.lock().held = true;
     }
@@ -117,7 +116,7 @@ impl MailServer {
         self.shared.changed.notify_all();
     }
 
-    /// From now on every connection is closed before a word is said, as by a server that is down.
+    /// From now on every connection is closed immediately, like those of a server that is down.
     pub fn go_down(&self) {
         let mut state = self.shared.lock();
         state.hangs_up = true;
@@ -132,12 +131,12 @@ impl MailServer {
         self.shared.lock().mails.clone()
     }
 
-    /// The mails to this address, in the order in which they came.
+    /// The mails to this address, in the order received.
     pub fn mails_to(&self, address: &str) -> Vec<Mail> {
         self.mails().into_iter().filter(|mail| mail.is_to(address)).collect()
     }
 
-    /// So many connections were opened.
+    /// The number of connections opened.
     pub fn connections(&self) -> usize {
         self.shared.lock().connections
     }
@@ -163,12 +162,12 @@ impl MailServer {
         self.wait(&format!("mail {number} to {address}"), nth)
     }
 
-    /// Waits until a client has asked this.
+    /// Waits until a client has sent this command.
     pub fn wait_for_command(&self, command: &str) {
         self.wait(command, |state| state.commands.iter().any(|said| said.starts_with(command)).then_some(()));
     }
 
-    /// Waits until so many connections were opened.
+    /// Waits until this many connections were opened.
     pub fn wait_for_connections(&self, number: usize) {
         self.wait(&format!("{number} connections"), |state| (state.connections >= number).then_some(()));
     }
@@ -200,7 +199,7 @@ impl Drop for MailServer {
         for thread in threads {
             let _ = thread.join();
         }
-        // A test that fails already is not to fail twice, which would end the whole suite.
+        // A second panic in a failing test would abort the whole suite.
         if !std::thread::panicking() {
             let faults = std::mem::take(&mut self.shared.lock().faults);
             assert!(faults.is_empty(), "the client breaks the rules of SMTP: {faults:?}");
@@ -281,7 +280,7 @@ impl Shared {
     }
 }
 
-/// A certificate for every name of this machine that nobody has signed but itself.
+/// A self-signed certificate for every name of this machine.
 fn self_signed() -> ServerConfig {
     let names = ["localhost", "127.0.0.1", "0.0.0.0"].map(ToOwned::to_owned).to_vec();
     let made = rcgen::generate_simple_self_signed(names).unwrap();

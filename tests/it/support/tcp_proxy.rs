@@ -1,6 +1,5 @@
-//! A link to PostgreSQL that a test can cut: a proxy on a port of its own in front of a cluster's socket. It passes
-//! everything, or holds everything back without a word, or refuses and closes. What a service should make of it is left
-//! to the tests.
+//! TCP proxy in front of a PostgreSQL cluster's socket, as a link that a test can cut: it passes everything, or holds
+//! everything back silently, or refuses and closes.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -29,17 +28,17 @@ struct Shared {
     changed: Condvar,
 }
 
-/// The link; gone with all its connections when dropped.
+/// The link; closed with all its connections when dropped.
 pub struct Link {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
-/// A link that is cut until this is dropped, which closes what was held.
+/// A cut of the link; dropping it restores the link and closes what was held.
 pub struct Cut(Arc<Shared>);
 
 impl Link {
-    /// A link to the server behind this socket.
+    /// A link to the server at this socket.
     pub fn to(socket: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -58,12 +57,12 @@ impl Link {
         Self { address, shared }
     }
 
-    /// The URL of the same database over this link.
+    /// The URL of the same database through this link.
     pub fn url(&self, direct: &str) -> String {
         format!("postgres://doorward@{}/{}", self.address, database_of(direct))
     }
 
-    /// From now on nothing comes through and nobody is told: neither an error nor an end.
+    /// From now on nothing is passed, and neither side gets an error or a close.
     pub fn hold(&self) -> Cut {
         self.shared.turn(Mode::Hold);
         Cut(Arc::clone(&self.shared))
@@ -84,7 +83,7 @@ impl Link {
 }
 
 impl Cut {
-    /// Mends the link; what was held goes on its way, as after a short loss of packets.
+    /// Restores the link and passes what was held, as after a short packet loss.
     pub fn release(self) {
         self.0.turn(Mode::Pass);
     }
@@ -127,7 +126,7 @@ impl Shared {
         }
     }
 
-    /// Waits while the link is held; what it is then.
+    /// Waits while the link is held; its mode afterwards.
     fn when_not_held(&self) -> Mode {
         let held = |state: &mut State| state.mode == Mode::Hold;
         let state = self.changed.wait_while(self.lock(), held).unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +134,7 @@ impl Shared {
     }
 
     fn serve(self: &Arc<Self>, client: &TcpStream) {
-        // Known before it may go on, so that it can be closed while it is held.
+        // Registered before it may continue, so that it can be closed while it is held.
         self.lock().open.push((client.try_clone().unwrap(), None));
         if self.when_not_held() == Mode::Pass {
             let _ = self.connect_through(client);

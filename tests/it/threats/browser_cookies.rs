@@ -1,4 +1,4 @@
-//! What a browser is told, and what no browser is asked to do.
+//! Browsers and cookies: what is not done by a GET, not cleared, and not accepted in a URL.
 
 use super::{ACTIONS, CHECKS, cookies_of, emily, state};
 use crate::support::http::Request;
@@ -19,7 +19,7 @@ fn no_get_request_changes_state_in_any_dialect(backend: Backend) {
         for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "BREW"] {
             let request = Request::new(method, action.path).cookie_header(&cookies).header("Content-Length", "0");
             let answer = request.send(service.address());
-            // The store contract calls it a path that is not there; which method it takes is said all the same.
+            // The store contract answers 404 here, but still names the method.
             let expected = if action.path.starts_with("/store") { 404 } else { 405 };
             let said = (answer.status, answer.header("Allow"));
             assert_eq!(said, (expected, Some("POST")), "{method} {}", action.path);
@@ -64,7 +64,7 @@ fn a_token_in_a_url_is_not_accepted(backend: Backend) {
             assert!(!answer.text().contains(&access), "{path} gives back what stood in {name}");
         }
     }
-    // The store contract's refresh reads its token there, and nowhere does anything else.
+    // The store contract's refresh reads its token from the query, and no other route does.
     for action in ACTIONS.iter().filter(|action| action.path.contains("refresh") && !action.path.contains("rt=")) {
         for name in ["rt", "refreshToken", "refresh_token", "token"] {
             let answer = Request::new("POST", &format!("{}?{name}={refresh}", action.path)).send(service.address());

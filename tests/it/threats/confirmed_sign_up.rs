@@ -1,5 +1,5 @@
-//! Silent sign-up (ASVS 6.3.8): no answer tells whether an address or a name is taken; only the mailbox's owner learns it.
-//! What is answered is here; a folder of its own has the rest.
+//! Confirmed sign-up (email-confirmed, enumeration-safe registration, ASVS 6.3.8): no answer reveals whether an address
+//! or a name is taken; only the owner of the mailbox learns it. This file tests the answers, its folder the rest.
 
 mod confirmations;
 mod delivery;
@@ -12,8 +12,10 @@ use doorward::core::AccountStatus;
 use doorward::core::audit::Wanted;
 use serde_json::json;
 
-use super::{bare, counted, sign_in_with};
-use crate::support::confirmed_sign_up::{OTHER, Silent, add_account, settings, told, whole};
+use super::{bare, metric, sign_in_with};
+use crate::support::confirmed_sign_up::{
+    OTHER, SignUpService, add_account, exact_answer, mails_with_outcome, settings,
+};
 use crate::support::http::{Browser, Request, Response};
 use crate::support::smtp::MailServer;
 use crate::support::{Backend, PASSWORD, assert_refused, code, on_both_backends, post};
@@ -32,18 +34,18 @@ on_both_backends!(
 );
 
 fn a_sign_up_answers_alike_whether_the_address_is_taken_or_not(backend: Backend) {
-    let silent = Silent::start(backend);
-    add_account(&silent.service, "taken@mail.example", Some("taken"));
-    let disabled = add_account(&silent.service, "disabled@mail.example", Some("disabled"));
-    silent.service.core().set_status(disabled, AccountStatus::Locked).unwrap();
-    silent.token_of("waiting@mail.example");
-    let first = silent.sign_up("free@mail.example", &json!({}));
+    let setup = SignUpService::start(backend);
+    add_account(&setup.service, "taken@mail.example", Some("taken"));
+    let disabled = add_account(&setup.service, "disabled@mail.example", Some("disabled"));
+    setup.service.core().set_status(disabled, AccountStatus::Locked).unwrap();
+    setup.token_of("waiting@mail.example");
+    let first = setup.sign_up("free@mail.example", &json!({}));
     assert_eq!(first.status, 202, "{}", first.text());
     let body = first.json();
     assert_eq!(body.as_object().unwrap().keys().collect::<Vec<_>>(), ["message"], "{body}");
     assert!(body["message"].as_str().is_some_and(|message| message.len() > 10), "{body}");
     assert!(first.headers_named("Set-Cookie").is_empty(), "{:?}", first.headers);
-    let expected = whole(&first);
+    let expected = exact_answer(&first);
     for (email, more) in [
         ("another-free@mail.example", json!({})),
         ("free@mail.example", json!({})),
@@ -57,13 +59,13 @@ fn a_sign_up_answers_alike_whether_the_address_is_taken_or_not(backend: Backend)
         ("taken@mail.example", json!({ "username": "disabled" })),
         ("taken@mail.example", json!({ "password": OTHER })),
     ] {
-        assert_eq!(whole(&silent.sign_up(email, &more)), expected, "{email} {more}");
+        assert_eq!(exact_answer(&setup.sign_up(email, &more)), expected, "{email} {more}");
     }
 }
 
 fn the_requested_fields_do_not_change_the_answer(backend: Backend) {
-    let silent = Silent::start(backend);
-    let expected = whole(&silent.sign_up("plain@mail.example", &json!({})));
+    let setup = SignUpService::start(backend);
+    let expected = exact_answer(&setup.sign_up("plain@mail.example", &json!({})));
     for (number, more) in [
         json!({ "deviceId": "a-device", "deviceName": "A device" }),
         json!({ "remember": true }),
@@ -74,23 +76,23 @@ fn the_requested_fields_do_not_change_the_answer(backend: Backend) {
     .iter()
     .enumerate()
     {
-        assert_eq!(whole(&silent.sign_up(&format!("wish-{number}@mail.example"), more)), expected, "{more}");
+        assert_eq!(exact_answer(&setup.sign_up(&format!("wish-{number}@mail.example"), more)), expected, "{more}");
     }
-    // Nor does it matter who asks.
-    let mut insider = Browser::new(silent.service.address());
-    add_account(&silent.service, "insider@mail.example", None);
+    // Nor does it matter whether the caller is signed in.
+    let mut insider = Browser::new(setup.service.address());
+    add_account(&setup.service, "insider@mail.example", None);
     let body = json!({ "email": "insider@mail.example", "password": PASSWORD }).to_string();
     assert_eq!(insider.post("/auth/login", &body).status, 200);
-    assert_eq!(whole(&insider.post("/auth/register", &body)), expected);
+    assert_eq!(exact_answer(&insider.post("/auth/register", &body)), expected);
     assert_eq!(insider.get("/auth/me").status, 200, "and the session that was there lives");
 }
 
 fn the_request_does_the_same_work_whatever_is_taken(backend: Backend) {
-    let silent = Silent::start(backend);
-    add_account(&silent.service, "taken@mail.example", Some("taken"));
-    silent.token_of("waiting@mail.example");
-    // What the mails' thread does with the rows waits until all are counted.
-    silent.mails.hold();
+    let setup = SignUpService::start(backend);
+    add_account(&setup.service, "taken@mail.example", Some("taken"));
+    setup.token_of("waiting@mail.example");
+    // The outbox worker writes rows too, so it is held until all are metric.
+    setup.mails.hold();
     let mut work = vec![];
     for (email, more) in [
         ("free@mail.example", json!({})),
@@ -98,22 +100,22 @@ fn the_request_does_the_same_work_whatever_is_taken(backend: Backend) {
         ("waiting@mail.example", json!({})),
         ("named@mail.example", json!({ "username": "taken" })),
     ] {
-        let before = counted(&silent.service, "doorward_hash_seconds_count");
-        let rows = silent.count("pending_sign_ups");
-        silent.ask(email, &more);
-        let hashed = counted(&silent.service, "doorward_hash_seconds_count") - before;
-        work.push((hashed, silent.count("pending_sign_ups") - rows));
+        let before = metric(&setup.service, "doorward_hash_seconds_count");
+        let rows = setup.count("pending_sign_ups");
+        setup.must_sign_up(email, &more);
+        let hashed = metric(&setup.service, "doorward_hash_seconds_count") - before;
+        work.push((hashed, setup.count("pending_sign_ups") - rows));
     }
     assert_eq!(work, [(1, 1); 4], "hashes and rows of each");
-    silent.mails.let_go();
+    setup.mails.let_go();
 }
 
 fn no_account_exists_before_the_confirmation(backend: Backend) {
-    let silent = Silent::start(backend);
-    silent.ask("newcomer@mail.example", &json!({ "username": "newcomer" }));
-    silent.mails.wait_for_mail_to("newcomer@mail.example", 1);
-    assert_eq!((silent.count("accounts"), silent.count("sessions")), (0, 0));
-    let attempt = |body: &serde_json::Value| bare(&post(&silent.service, "/auth/login", body));
+    let setup = SignUpService::start(backend);
+    setup.must_sign_up("newcomer@mail.example", &json!({ "username": "newcomer" }));
+    setup.mails.wait_for_mail_to("newcomer@mail.example", 1);
+    assert_eq!((setup.count("accounts"), setup.count("sessions")), (0, 0));
+    let attempt = |body: &serde_json::Value| bare(&post(&setup.service, "/auth/login", body));
     let unknown = attempt(&json!({ "email": "nobody@mail.example", "password": PASSWORD }));
     assert_eq!((unknown.0, &unknown.2["code"]), (401, &"invalid_credentials".into()));
     for body in [
@@ -124,7 +126,7 @@ fn no_account_exists_before_the_confirmation(backend: Backend) {
     ] {
         assert_eq!(attempt(&body), unknown, "{body}");
     }
-    assert!(silent.service.core().find_account_by("newcomer").is_err());
+    assert!(setup.service.core().find_account_by("newcomer").is_err());
 }
 
 /// The fields that a refusal names.
@@ -135,8 +137,8 @@ fn fields(answer: &Response) -> Vec<String> {
 }
 
 fn an_address_is_required_and_the_usual_rules_apply(backend: Backend) {
-    let silent = Silent::start(backend);
-    add_account(&silent.service, "taken@mail.example", Some("taken"));
+    let setup = SignUpService::start(backend);
+    add_account(&setup.service, "taken@mail.example", Some("taken"));
     for body in [
         json!({ "username": "emily", "password": PASSWORD }),
         json!({ "username": "taken", "password": PASSWORD }),
@@ -146,7 +148,7 @@ fn an_address_is_required_and_the_usual_rules_apply(backend: Backend) {
         json!({ "email": "no-address", "password": PASSWORD }),
         json!({ "email": "a@b.example\r\nBcc: x@y.example", "password": PASSWORD }),
     ] {
-        assert_eq!(fields(&post(&silent.service, "/auth/register", &body)), ["email"], "{body}");
+        assert_eq!(fields(&post(&setup.service, "/auth/register", &body)), ["email"], "{body}");
     }
     for email in ["taken@mail.example", "free@mail.example"] {
         for (more, field) in [
@@ -160,11 +162,11 @@ fn an_address_is_required_and_the_usual_rules_apply(backend: Backend) {
             (json!({ "tokens": "everywhere" }), "tokens"),
             (json!({ "remember": "yes" }), "remember"),
         ] {
-            assert_eq!(fields(&silent.sign_up(email, &more)), [field], "{email} {more}");
+            assert_eq!(fields(&setup.sign_up(email, &more)), [field], "{email} {more}");
         }
     }
-    assert_eq!(silent.count("pending_sign_ups"), 0);
-    assert!(silent.mails.commands().is_empty(), "and nobody was written to");
+    assert_eq!(setup.count("pending_sign_ups"), 0);
+    assert!(setup.mails.commands().is_empty(), "and no mail was sent");
 }
 
 const ELSEWHERE: [(&str, &str); 3] = [
@@ -180,66 +182,66 @@ const ELSEWHERE: [(&str, &str); 3] = [
 ];
 
 fn the_other_dialects_offer_no_sign_up(backend: Backend) {
-    let silent = Silent::start(backend);
+    let setup = SignUpService::start(backend);
     let closed = backend.service().set("SIGNUP", "false").start();
-    for service in [&silent.service, &closed] {
+    for service in [&setup.service, &closed] {
         add_account(service, "taken@mail.example", Some("taken"));
     }
     for (path, json) in ELSEWHERE {
         for (email, login) in [("taken@mail.example", "taken"), ("free@mail.example", "free")] {
             let body = json.replace("EMAIL", email).replace("LOGIN", login);
             let ask = |address| Request::new("POST", path).json(&body).send(address);
-            let (here, there) = (ask(silent.service.address()), ask(closed.address()));
+            let (here, there) = (ask(setup.service.address()), ask(closed.address()));
             assert!((400..500).contains(&here.status), "{path}: {}", here.text());
             assert_eq!(bare(&here), bare(&there), "{path} {email}");
         }
     }
-    assert_eq!((silent.count("accounts"), silent.count("pending_sign_ups")), (1, 0));
-    assert!(silent.mails.commands().is_empty(), "and nobody was written to");
+    assert_eq!((setup.count("accounts"), setup.count("pending_sign_ups")), (1, 0));
+    assert!(setup.mails.commands().is_empty(), "and no mail was sent");
 }
 
 fn a_closed_sign_up_is_closed_here_too(backend: Backend) {
-    let silent = Silent::with(backend, |builder| builder.set("SIGNUP", "false"));
+    let setup = SignUpService::with(backend, |builder| builder.set("SIGNUP", "false"));
     let plain = backend.service().set("SIGNUP", "false").start();
     let expected = post(&plain, "/auth/register", &json!({ "email": "free@mail.example", "password": PASSWORD }));
     assert_eq!(expected.status, 403, "{}", expected.text());
-    add_account(&silent.service, "taken@mail.example", None);
+    add_account(&setup.service, "taken@mail.example", None);
     for email in ["free@mail.example", "taken@mail.example"] {
-        assert_eq!(whole(&silent.sign_up(email, &json!({}))), whole(&expected), "{email}");
+        assert_eq!(exact_answer(&setup.sign_up(email, &json!({}))), exact_answer(&expected), "{email}");
     }
-    assert_eq!(silent.count("pending_sign_ups"), 0);
-    assert!(silent.mails.commands().is_empty());
+    assert_eq!(setup.count("pending_sign_ups"), 0);
+    assert!(setup.mails.commands().is_empty());
 }
 
 fn sign_ups_and_confirmations_share_one_rate_limit(backend: Backend) {
-    let silent = Silent::with(backend, |builder| builder.set("THROTTLE_SIGN_UPS", "3/1h"));
-    let token = silent.token_of("emily@mail.example");
-    assert_eq!(silent.confirm(&token, OTHER).status, 401);
-    assert_eq!(silent.confirm("x", PASSWORD).status, 401);
-    for answer in [silent.confirm(&token, PASSWORD), silent.sign_up("next@mail.example", &json!({}))] {
+    let setup = SignUpService::with(backend, |builder| builder.set("THROTTLE_SIGN_UPS", "3/1h"));
+    let token = setup.token_of("emily@mail.example");
+    assert_eq!(setup.confirm(&token, OTHER).status, 401);
+    assert_eq!(setup.confirm("x", PASSWORD).status, 401);
+    for answer in [setup.confirm(&token, PASSWORD), setup.sign_up("next@mail.example", &json!({}))] {
         assert_refused(&answer, 429, "throttled");
         let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=3600).contains(&wait), "{wait}");
     }
-    silent.advance(3600);
-    assert_eq!(silent.confirm(&token, PASSWORD).status, 201, "and what was refused so has used up no token");
-    assert_eq!(silent.sign_up("next@mail.example", &json!({})).status, 202);
+    setup.advance(3600);
+    assert_eq!(setup.confirm(&token, PASSWORD).status, 201, "and what was refused so has used up no token");
+    assert_eq!(setup.sign_up("next@mail.example", &json!({})).status, 202);
 }
 
 fn audit_events_name_no_account_before_the_confirmation(backend: Backend) {
-    let silent = Silent::start(backend);
-    let known = add_account(&silent.service, "taken@mail.example", None);
-    silent.ask("taken@mail.example", &json!({ "username": "typed-by-a-stranger" }));
-    silent.mails.wait_for_mail_to("taken@mail.example", 1);
-    let token = silent.token_of("newcomer@mail.example");
-    let answer = silent.confirm(&token, PASSWORD);
+    let setup = SignUpService::start(backend);
+    let known = add_account(&setup.service, "taken@mail.example", None);
+    setup.must_sign_up("taken@mail.example", &json!({ "username": "typed-by-a-stranger" }));
+    setup.mails.wait_for_mail_to("taken@mail.example", 1);
+    let token = setup.token_of("newcomer@mail.example");
+    let answer = setup.confirm(&token, PASSWORD);
     assert_eq!(answer.status, 201, "{}", answer.text());
-    let newcomer = silent.service.core().find_account_by("newcomer@mail.example").unwrap().id;
-    let mut events = silent.service.core().list_events(&Wanted::default(), 1000).unwrap();
+    let newcomer = setup.service.core().find_account_by("newcomer@mail.example").unwrap().id;
+    let mut events = setup.service.core().list_events(&Wanted::default(), 1000).unwrap();
     events.reverse();
     let seen: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.account)).collect();
     let asked = ("sign_up_asked", None);
-    // The first is the operator's.
+    // The first event is the operator's.
     assert_eq!(seen, [("sign_up", Some(known)), asked, asked, ("sign_up", Some(newcomer))]);
     for event in &events[1..] {
         assert_eq!(event.address.as_deref(), Some("127.0.0.1"), "{event:?}");
@@ -255,7 +257,7 @@ fn without_the_setting_a_sign_up_is_answered_with_a_session(backend: Backend) {
     let service = settings(backend.service(), mails.url()).set("SIGNUP_CONFIRM_EMAIL", "false").start();
     let answer = post(&service, "/auth/register", &json!({ "email": "emily@mail.example", "password": PASSWORD }));
     assert_eq!((answer.status, answer.set_cookies().len()), (201, 2), "{}", answer.text());
-    assert_eq!(answer.json()["user"]["emailVerified"], false, "nobody has shown that the mailbox is theirs");
+    assert_eq!(answer.json()["user"]["emailVerified"], false, "the mailbox is not confirmed");
     assert_eq!(sign_in_with(&service, "emily@mail.example", PASSWORD).status, 401, "an address is no user name");
-    assert_eq!((mails.connections(), told(&service, "sent")), (0, 0));
+    assert_eq!((mails.connections(), mails_with_outcome(&service, "sent")), (0, 0));
 }

@@ -1,5 +1,5 @@
-//! Cross-site requests: every act of every dialect, over what a browser may say of where a request comes from. native's
-//! own acts are in hostile_input/origins.rs.
+//! CSRF: every act of every dialect against everything that a browser may state about a request's origin. native's own
+//! acts are tested in request_validation/csrf_and_cors.rs.
 
 use super::{ACTIONS, cookies_of, emily, state};
 use crate::support::http::Request;
@@ -13,7 +13,7 @@ on_both_backends!(
 
 const SITES: [Option<&str>; 5] = [None, Some("same-origin"), Some("none"), Some("same-site"), Some("cross-site")];
 
-/// A page's origin, and whether it is ours or listed.
+/// A page's origin, and whether it is our own or listed.
 const ORIGINS: [(Option<&str>, Option<bool>); 8] = [
     (None, None),
     (Some("http://auth.example"), Some(true)),
@@ -43,7 +43,7 @@ fn a_cross_site_page_changes_nothing_in_any_dialect(backend: Backend) {
     for action in ACTIONS {
         for (origin, ours) in ORIGINS {
             for site in SITES {
-                // An `Origin` decides; only without one is the other asked.
+                // `Origin` decides; Sec-Fetch-Site is used only without it.
                 let foreign = match ours {
                     Some(ours) => !ours,
                     None => matches!(site, Some("same-site" | "cross-site")),
@@ -64,7 +64,7 @@ fn a_cross_site_page_changes_nothing_in_any_dialect(backend: Backend) {
     assert_eq!(state(&service, &tables), before);
 }
 
-/// What a form can send without asking first: three media types.
+/// What a form can send without a preflight: three media types.
 fn a_cross_site_form_changes_nothing_in_any_dialect(backend: Backend) {
     let (service, tables) = service(backend);
     let (cookies, before) = (cookies_of(&emily(&service)), state(&service, &tables));

@@ -1,4 +1,4 @@
-//! HTTP: framing that two readers read differently, challenges, closed answers, counters that are nobody's business.
+//! HTTP: request smuggling, challenges, documented answers, protected metrics.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{ACTIONS, CHECKS, emily};
 use crate::support::http::{Request, exchange_raw};
-use crate::support::{Backend, is_believed, on_both_backends, register, sign_in};
+use crate::support::{Backend, is_accepted, on_both_backends, register, sign_in};
 
 on_both_backends!(
     an_ambiguously_framed_request_is_refused,
@@ -40,7 +40,7 @@ fn an_ambiguously_framed_request_is_refused(backend: Backend) {
         ("a negative length", post("Content-Length: -1\r\n", smuggled)),
         ("a length in hexadecimals", post("Content-Length: 0x0\r\n", smuggled)),
         ("a list of lengths", post("Content-Length: 0, 0\r\n", smuggled)),
-        ("a coding that nobody knows", post("Transfer-Encoding: xchunked\r\n", &chunked)),
+        ("an unknown coding", post("Transfer-Encoding: xchunked\r\n", &chunked)),
         ("chunks that are not last", post("Transfer-Encoding: chunked, identity\r\n", &chunked)),
         ("codings on two lines", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", &chunked)),
         ("a blank before the colon", post("Content-Length : 0\r\n", smuggled)),
@@ -81,13 +81,13 @@ fn the_host_header_decides_nothing(backend: Backend) {
             assert!(credentials.is_empty() || answer.contains("\"username\":\"emily\""), "{head}: {answer}");
         }
     }
-    // An override of the method is none.
+    // Method override headers are ignored.
     for header in ["X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method"] {
         let answer =
             Request::new("GET", "/auth/logout-all").header(header, "POST").bearer(&access).send(service.address());
         assert_eq!(answer.status, 405, "{header}");
     }
-    assert!(is_believed(&service, &access));
+    assert!(is_accepted(&service, &access));
 }
 
 fn every_401_of_every_mount_has_a_challenge(backend: Backend) {
@@ -110,7 +110,7 @@ fn every_401_of_every_mount_has_a_challenge(backend: Backend) {
             let plain = "Bearer realm=\"doorward\"";
             let expected = [plain.to_owned(), format!("{plain}, error=\"invalid_token\"")];
             assert!(expected.contains(&challenges[0].to_owned()), "{path}: {challenges:?}");
-            assert!(bad || challenges[0] == plain, "{path}: nothing was wrong with a token that nobody sent");
+            assert!(bad || challenges[0] == plain, "{path}: no token was sent, so no error may be named");
         }
     }
     assert!(seen >= 2 * CHECKS.len(), "{seen}");

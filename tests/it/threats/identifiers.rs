@@ -1,4 +1,4 @@
-//! Names: what stands in one is text to everybody who gets it.
+//! Identifiers: what a name may contain, and that it stays text everywhere.
 
 use doorward::core::AccountId;
 use serde_json::json;
@@ -61,7 +61,7 @@ fn header_injection_in_a_name_is_refused(backend: Backend) {
             let given = if field == "email" { format!("{text}@example.com") } else { text.to_owned() };
             let body = json!({ "username": "newcomer", "password": PASSWORD, field: given });
             let answer = Request::new("POST", "/auth/register").json(&body.to_string()).send(service.address());
-            // RFC 5322 lets a local part hold the letters of the last one, and none of them ends a line.
+            // RFC 5322 allows a local part the characters of the last one, and none of them ends a line.
             let harmless = field == "email" && text == "=?utf-8?q?x?=";
             assert!(answer.status == 422 || harmless, "{field} {text:?}: {}", answer.text());
         }
@@ -71,7 +71,7 @@ fn header_injection_in_a_name_is_refused(backend: Backend) {
 fn one_canonical_form_on_both_backends(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
-    // SQLite's NOCASE would fold the first only, PostgreSQL's lower() by its locale.
+    // SQLite's NOCASE would fold only the first, PostgreSQL's lower() depends on its locale.
     for (number, (name, variants, canonical)) in [
         ("Emily", ["EMILY", "eMILY"], "emily"),
         ("Straße", ["STRASSE", "straẞe"], "strasse"),
@@ -85,7 +85,7 @@ fn one_canonical_form_on_both_backends(backend: Backend) {
         registered(&service, name);
         let id = i64::try_from(number).unwrap() + 1;
         for variant in variants {
-            // One that is typed in pieces is no new name either.
+            // A decomposed spelling is not a new name either.
             let taken = register_with(&service, variant, PASSWORD).status;
             assert!([409, 422].contains(&taken), "{variant} beside {name}: {taken}");
             let mut browser = Browser::new(service.address());

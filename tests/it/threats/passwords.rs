@@ -1,8 +1,8 @@
-//! Passwords: why one is refused, what is not asked of it, what a long one costs, and what is stored of it.
+//! Passwords: why one is refused, which rules do not exist, the cost of overlong ones, and what is stored.
 
 use serde_json::json;
 
-use super::{beside, counted, register_with, registered, sign_in_with};
+use super::{beside, metric, register_with, registered, sign_in_with};
 use crate::support::http::{Request, Response};
 use crate::support::{Backend, PASSWORD, code, on_both_backends, register};
 
@@ -17,7 +17,7 @@ on_both_backends!(
     no_route_sets_another_accounts_password,
 );
 
-/// What stands at the field.
+/// The message of a field.
 fn reason(answer: &Response, field: &str) -> String {
     assert_eq!((answer.status, code(answer).as_str()), (422, "invalid_fields"));
     let errors = answer.json()["errors"].as_array().cloned().unwrap_or_default();
@@ -31,7 +31,7 @@ fn a_common_password_is_refused_with_the_reason_and_a_part_of_one_is_not(backend
         let why = reason(&register_with(&service, "emily", listed), "password");
         assert!(why.contains("common"), "{why}");
     }
-    // The list is of whole passwords: what holds a listed word, or is held by one, is another password.
+    // The list is of whole passwords: a password that contains a listed one, or is part of one, is another password.
     assert_eq!(register_with(&service, "emily", "dministrato").status, 201);
     assert_eq!(register_with(&service, "emil", "administrator of harbours").status, 201);
 }
@@ -74,13 +74,13 @@ fn no_composition_rules_apply(backend: Backend) {
 fn an_overlong_new_password_is_refused_before_any_hashing(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
-    let hashed = counted(&service, "doorward_hash_seconds_count");
+    let hashed = metric(&service, "doorward_hash_seconds_count");
     let overlong = "quiet harbour ".repeat(1000);
     assert!(reason(&register_with(&service, "bob", &overlong), "password").contains("128"));
     let change = json!({ "currentPassword": PASSWORD, "newPassword": overlong }).to_string();
     assert!(!reason(&browser.post("/auth/change-password", &change), "newPassword").is_empty());
-    assert_eq!(counted(&service, "doorward_hash_seconds_count"), hashed, "nothing was hashed for them");
-    // At a sign-in it is a wrong one like others: another answer would tell nothing that the policy does not.
+    assert_eq!(metric(&service, "doorward_hash_seconds_count"), hashed, "nothing was hashed for them");
+    // At a sign-in it is an ordinary wrong password: a different answer would reveal nothing that the policy does not.
     assert_eq!(sign_in_with(&service, "emily", &overlong).status, 401);
 }
 
@@ -91,7 +91,7 @@ fn a_stored_hash_names_its_scheme_and_its_pepper(backend: Backend) {
     let like = |pattern: &str| {
         tables.number(&service, &format!("SELECT count(*) FROM accounts WHERE password LIKE '{pattern}'"))
     };
-    // Scheme, id of the pepper, cost: what a later version needs to check it and to replace it.
+    // Scheme, pepper id and cost: what a later version needs to verify and replace it.
     assert_eq!(like("hmac-bcrypt:p-%:$2b$04$%"), 1);
     assert_eq!(like(&format!("%{PASSWORD}%")), 0);
 }
@@ -118,7 +118,7 @@ fn without_the_pepper_the_rows_verify_no_password(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
     registered(&service, "emily");
-    // A thief of the rows runs doorward itself on them, with keys of his own.
+    // An attacker with a dump runs doorward itself on it, with other keys.
     let keys = service.folder().join("thief.keys").display().to_string();
     let thief =
         beside(&service, &tables).set("KEYS_FILE", keys).set("PEPPER", "zQ4mWv8RtYc2Lk6NfHs0Xb9GpDj3Ue7AoTi5KyVw1Er");

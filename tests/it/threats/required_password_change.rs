@@ -1,5 +1,6 @@
-//! A change of password that an operator requires (SP 800-63B-4 section 3.1.1.2, on compromise): the account signs in, changes
-//! its password and signs out, and does nothing else, on any wire or node. The pages are pages/required_change.rs's.
+//! Required password change (SP 800-63B-4 section 3.1.1.2, on compromise): the account signs in, changes its password
+//! and signs out, and may do nothing else, in any contract and on any node. The pages are tested in
+//! pages/required_password_change.rs.
 
 mod envelope;
 
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 use super::{BY_EMAIL, CHECKS, EMILY, beside, emily};
 use crate::support::http::{Browser, Request, Response};
 use crate::support::process::until;
-use crate::support::{Backend, Tokens, assert_refused, code, on_both_backends, parts_of, post, refresh_with};
+use crate::support::{Backend, Tokens, assert_refused, code, decode_jwt, on_both_backends, post, refresh_with};
 
 on_both_backends!(
     only_the_change_and_a_sign_out_are_allowed,
@@ -38,10 +39,10 @@ on_both_backends!(
 const OLD: &str = "emilyspass";
 const NEW: &str = "another-quiet-harbour";
 
-/// What a wire says that has no words of its own for it.
+/// The message of contracts without one of their own.
 const WORDS: &str = "The password must be changed before anything else; change it, or sign out.";
 
-/// How long a node may take to hear of it on a machine that stalls; 2 s is the promise.
+/// How long a revocation may take to reach a node on a stalled machine; 2 s are promised.
 const SOON: Duration = Duration::from_secs(30);
 
 fn require(service: &TestService, required: bool) {
@@ -50,7 +51,7 @@ fn require(service: &TestService, required: bool) {
     core.require_password_change(&account, required).unwrap();
 }
 
-/// A demonstration whose emilys must change her password.
+/// A demo whose emilys must change her password.
 fn restricted(builder: Builder) -> TestService {
     let service = builder.demo().start();
     require(&service, true);
@@ -63,12 +64,12 @@ fn change(browser: &mut Browser, current: &str, new: &str) -> Response {
 }
 
 fn says_so(access: &str) -> bool {
-    let claims = parts_of(access).1;
+    let claims = decode_jwt(access).1;
     assert!(claims.get("mcp").is_none_or(|claim| *claim == true), "it is said when it is so, and not otherwise");
     claims.get("mcp").is_some()
 }
 
-/// A request that presents the access token in every way there is.
+/// A request that presents the access token by header and by cookie.
 fn with(access: &str, method: &str, path: &str) -> Request {
     Request::new(method, path).bearer(access).cookie_header(&format!("accessToken={access}"))
 }
@@ -87,9 +88,9 @@ fn only_the_change_and_a_sign_out_are_allowed(backend: Backend) {
     let service = restricted(backend.service().routes(own_routes));
     let mut browser = emily(&service);
     for round in 0..3 {
-        let access = Tokens::held_by(&browser).access;
+        let access = Tokens::in_jar_of(&browser).access;
         assert!(says_so(&access));
-        let session = parts_of(&access).1["sid"].as_str().unwrap().to_owned();
+        let session = decode_jwt(&access).1["sid"].as_str().unwrap().to_owned();
         for path in ["/auth/me", "/auth/sessions", "/auth/verify", "/auth/forward", "/who", "/inner/open"] {
             let refused = ask(&service, &access, path);
             assert_refused(&refused, 403, "password_change_required");
@@ -104,7 +105,7 @@ fn only_the_change_and_a_sign_out_are_allowed(backend: Backend) {
         assert_eq!((led.status, led.header("location")), (302, Some("/account")), "a person is led to the form");
         assert_refused(&browser.patch("/auth/me", r#"{"firstName":"X"}"#), 403, "password_change_required");
         assert_refused(&browser.delete(&format!("/auth/sessions/{session}")), 403, "password_change_required");
-        // It stays so over refreshes, at once and when the token's time is over.
+        // Refreshes do not lift it, immediately or after the access token has expired.
         service.advance(Duration::from_mins(20 * round));
         assert_eq!(browser.post_empty("/auth/refresh").status, 200);
     }
@@ -116,21 +117,21 @@ fn only_the_change_and_a_sign_out_are_allowed(backend: Backend) {
 
 fn the_change_lifts_the_restriction_and_leaves_no_restricted_token_alive(backend: Backend) {
     let service = restricted(backend.service());
-    let (mut browser, other) = (emily(&service), Tokens::held_by(&emily(&service)));
-    let first = Tokens::held_by(&browser);
+    let (mut browser, other) = (emily(&service), Tokens::in_jar_of(&emily(&service)));
+    let first = Tokens::in_jar_of(&browser);
     assert_eq!(browser.post_empty("/auth/refresh").status, 200);
-    let second = Tokens::held_by(&browser);
+    let second = Tokens::in_jar_of(&browser);
     let changed = change(&mut browser, OLD, NEW);
     assert_eq!(changed.status, 200, "{}", changed.text());
-    let held = Tokens::held_by(&browser);
+    let held = Tokens::in_jar_of(&browser);
     assert!(!says_so(&held.access));
     for path in ["/auth/me", "/auth/verify", "/auth/forward"] {
         assert_eq!(ask(&service, &held.access, path).status, 200, "{path}");
     }
     for old in [first, second, other] {
-        old.assert_dead(&service);
+        old.assert_invalid(&service);
     }
-    let next = held.assert_alive(&service);
+    let next = held.assert_valid(&service);
     assert!(!says_so(&next.access));
     assert!(!service.core().find_account_by("emilys").unwrap().must_change_password);
     assert_eq!(post(&service, "/auth/login", &json!({ "username": "emilys", "password": OLD })).status, 401);
@@ -149,7 +150,7 @@ fn a_refused_change_lifts_nothing(backend: Backend) {
         assert_refused(&change(&mut browser, current, new), status, expected);
         assert_refused(&browser.get("/auth/me"), 403, "password_change_required");
     }
-    // Nor does the same password again; hers from the demonstration would break another rule first.
+    // Nor does the same password again; the demo's would break another rule first.
     let core = service.core();
     let account = core.find_account_by("emilys").unwrap();
     core.set_secret(&account, &GivenSecret::Password(Secret::new(NEW))).unwrap();
@@ -167,7 +168,7 @@ fn enter(service: &TestService, path: &str, body: &str) -> Response {
     answer
 }
 
-/// Where each mount signs in, and with what; and where its answer has the access token and the refresh token.
+/// The sign-in route and body of each mount, and the position of both tokens in its answer.
 const ENTRANCES: [(&str, &str, &str, &str); 4] = [
     ("/flat/auth/login", EMILY, "/accessToken", "/refreshToken"),
     ("/store/auth/signin", r#"{"login":"emilys","password":"emilyspass"}"#, "/access_token", "/refresh_token"),
@@ -182,7 +183,7 @@ fn entered(service: &TestService, mount: &str) -> Tokens {
     Tokens { access: token(access), refresh: token(refresh) }
 }
 
-/// Gives emilys a name and a PIN beside her password, and signs her in by them.
+/// Gives emilys a name and a PIN, and signs her in with them.
 fn entered_by_pin(service: &TestService) -> Tokens {
     let core = service.core();
     let account = core.find_account_by("emilys").unwrap();
@@ -219,7 +220,7 @@ fn every_dialect_reports_it_in_its_own_shape(backend: Backend) {
         assert_eq!(body, expected, "{path}");
         assert!(refused.set_cookies().is_empty());
     }
-    // A session of one wire is refused on all.
+    // A session of one contract is refused in all.
     let access = entered(&service, "/signin").access;
     for path in CHECKS {
         assert_eq!(ask(&service, &access, path).status, 403, "{path}");
@@ -235,7 +236,7 @@ fn every_dialect_still_signs_out(backend: Backend) {
     };
     sign_out(&entered_by_pin(&service), "/pin/auth/logout");
     for path in ["/auth/logout", "/auth/logout-all"] {
-        sign_out(&Tokens::held_by(&emily(&service)), path);
+        sign_out(&Tokens::in_jar_of(&emily(&service)), path);
     }
     for (mount, path) in [
         ("/flat", "/flat/auth/logout"),
@@ -254,30 +255,30 @@ fn live_tokens_are_invalidated_on_every_node(backend: Backend) {
     let first = builder.demo().start();
     let second = beside(&first, &tables).start();
     let status = |node: &TestService, access: &str| ask(node, access, "/auth/verify").status;
-    let enter = |node: &TestService| Tokens::held_by(&emily(node));
+    let enter = |node: &TestService| Tokens::in_jar_of(&emily(node));
     let held = [enter(&first), enter(&second)];
     for tokens in &held {
         assert_eq!([status(&first, &tokens.access), status(&second, &tokens.access)], [200; 2]);
     }
     require(&first, true);
     for tokens in &held {
-        assert_eq!(status(&first, &tokens.access), 401, "at once where it was set");
+        assert_eq!(status(&first, &tokens.access), 401, "immediately on the node where it was set");
         until(SOON, "the other node to hear of it", || (status(&second, &tokens.access) == 401).then_some(()));
         assert_eq!(refresh_with(&second, &tokens.refresh).status, 401);
     }
     let restricted = enter(&second);
     assert_eq!([status(&first, &restricted.access), status(&second, &restricted.access)], [403; 2]);
-    // Lifted again, no token goes on saying what is no longer so.
+    // Once lifted, no token still carries the restriction.
     require(&second, false);
     assert_eq!(status(&second, &restricted.access), 401);
     until(SOON, "the other node to hear of it", || (status(&first, &restricted.access) == 401).then_some(()));
     let free = enter(&first);
     assert_eq!([status(&first, &free.access), status(&second, &free.access)], [200; 2]);
-    // And a change on one node is one on both.
+    // A change on one node counts on both.
     require(&first, true);
     let mut browser = emily(&second);
     assert_eq!(change(&mut browser, OLD, NEW).status, 200);
-    let changed = Tokens::held_by(&browser);
+    let changed = Tokens::in_jar_of(&browser);
     assert_eq!([status(&first, &changed.access), status(&second, &changed.access)], [200; 2]);
 }
 
@@ -285,7 +286,7 @@ fn a_check_renews_no_restricted_token(backend: Backend) {
     let service = restricted(backend.service().set("VERIFY_RENEW", "true"));
     let mut browser = emily(&service);
     let check = |browser: &Browser| {
-        let cookies = format!("accessToken=old.and.over; refreshToken={}", Tokens::held_by(browser).refresh);
+        let cookies = format!("accessToken=old.and.over; refreshToken={}", Tokens::in_jar_of(browser).refresh);
         Request::new("GET", "/auth/verify").cookie_header(&cookies).send(service.address())
     };
     for access in ["alive", "over"] {
@@ -304,8 +305,8 @@ fn a_check_renews_no_restricted_token(backend: Backend) {
 
 fn the_check_against_the_table_is_restricted_too(backend: Backend) {
     let service = restricted(backend.service());
-    let access = Tokens::held_by(&emily(&service)).access;
-    let said = parts_of(&access).1;
+    let access = Tokens::in_jar_of(&emily(&service)).access;
+    let said = decode_jwt(&access).1;
     let claims = AccessClaims {
         account: AccountId(said["sub"].as_str().unwrap().parse().unwrap()),
         session: Id128(said["sid"].as_str().unwrap().parse().unwrap()),

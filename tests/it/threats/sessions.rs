@@ -1,4 +1,4 @@
-//! Sessions: none begins by reading, and nothing is lost or revived by a database that does not answer.
+//! Sessions: reading begins none, and a database outage neither loses nor revives one.
 
 use doorward::testing::TestService;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::{CHECKS, cookies_of, emily, state};
 use crate::mounts::Away;
 use crate::support::http::Request;
 use crate::support::process::{PATIENCE, until};
-use crate::support::{Backend, Tokens, is_believed, on_both_backends, parts_of, refresh_with};
+use crate::support::{Backend, Tokens, decode_jwt, is_accepted, on_both_backends, refresh_with};
 
 on_both_backends!(
     reading_begins_no_session_and_changes_none,
@@ -38,7 +38,7 @@ fn reading_begins_no_session_and_changes_none(backend: Backend) {
     assert_eq!(state(&service, &tables), before);
 }
 
-/// Connections that were cut are made anew, in their time.
+/// Terminated connections are re-established in time.
 fn wait_until_it_answers(service: &TestService, held: &Tokens) {
     until(PATIENCE, "the database", || {
         let answer = Request::new("GET", "/auth/me").bearer(&held.access).send(service.address());
@@ -50,22 +50,22 @@ fn wait_until_it_answers(service: &TestService, held: &Tokens) {
 fn a_refresh_that_cannot_be_written_spends_no_token(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("DATABASE_TIMEOUT", "2s").demo().start();
-    let held = Tokens::held_by(&emily(&service));
+    let held = Tokens::in_jar_of(&emily(&service));
     let away = Away::take(&tables, service.folder());
     let refused = refresh_with(&service, &held.refresh);
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{}", refused.text());
     assert!(refused.headers_named("Set-Cookie").is_empty());
     away.give_back();
     wait_until_it_answers(&service, &held);
-    let renewed = held.assert_alive(&service);
-    assert_eq!(parts_of(&renewed.refresh).1["gen"], json!(parts_of(&held.refresh).1["gen"].as_i64().unwrap() + 1));
+    let renewed = held.assert_valid(&service);
+    assert_eq!(decode_jwt(&renewed.refresh).1["gen"], json!(decode_jwt(&held.refresh).1["gen"].as_i64().unwrap() + 1));
 }
 
 fn a_sign_out_that_cannot_be_written_is_reported_and_keeps_the_cookies(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("DATABASE_TIMEOUT", "2s").demo().start();
     let mut browser = emily(&service);
-    let held = Tokens::held_by(&browser);
+    let held = Tokens::in_jar_of(&browser);
     let away = Away::take(&tables, service.folder());
     for path in ["/auth/logout", "/auth/logout-all"] {
         let refused = browser.post_empty(path);
@@ -74,20 +74,20 @@ fn a_sign_out_that_cannot_be_written_is_reported_and_keeps_the_cookies(backend: 
     }
     away.give_back();
     wait_until_it_answers(&service, &held);
-    assert!(is_believed(&service, &held.access), "what was not acknowledged has not happened");
+    assert!(is_accepted(&service, &held.access), "what was not acknowledged has not happened");
     assert_eq!(browser.post_empty("/auth/logout").status, 200);
-    held.assert_dead(&service);
+    held.assert_invalid(&service);
 }
 
 fn tokens_have_enough_entropy(backend: Backend) {
     let service = backend.service().demo().start();
-    let held = Tokens::held_by(&emily(&service));
+    let held = Tokens::in_jar_of(&emily(&service));
     for token in [&held.access, &held.refresh] {
         let signature = token.rsplit('.').next().unwrap();
         let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).unwrap();
         assert_eq!(bytes.len(), 32, "256 bits");
     }
-    // The contract's shape has 122 bits; they are derived, and only their digests are stored.
+    // The contract's UUID has 122 bits; they are derived, and only digests are stored.
     let body = json!({ "email": "emily.johnson@x.dummyjson.com", "password": "emilyspass" }).to_string();
     let answer = Request::new("POST", "/envelope/auth/login").json(&body).send(service.address());
     let opaque = answer.json()["data"]["refreshToken"].as_str().map(ToOwned::to_owned);

@@ -1,11 +1,11 @@
-//! Throttling and enumeration: the waits are the documented ones, and a throttled stranger learns nothing from one.
+//! Throttle and enumeration: the waits are the documented ones, and a throttled client cannot distinguish accounts.
 
 use std::time::Duration;
 
 use doorward::core::AccountStatus;
 use serde_json::json;
 
-use super::{bare, counted, registered, sign_in_with};
+use super::{bare, metric, registered, sign_in_with};
 use crate::support::http::{Request, Response};
 use crate::support::{Backend, PASSWORD, code, on_both_backends};
 
@@ -46,7 +46,7 @@ fn the_waits_are_the_documented_ones(backend: Backend) {
 }
 
 fn known_unknown_and_locked_accounts_look_alike_when_throttled_too(backend: Backend) {
-    // Each from an address of its own, so that only what they aim at is counted.
+    // Each attempt from a unique address, so that only the failures of the account count.
     let service = backend.service().set("THROTTLE_FREE_FAILURES", "5").set("TRUSTED_PROXIES", "127.0.0.1").start();
     registered(&service, "emily");
     registered(&service, "locked");
@@ -62,7 +62,7 @@ fn known_unknown_and_locked_accounts_look_alike_when_throttled_too(backend: Back
     for (number, name) in ["emily", "locked", "nobody"].into_iter().enumerate() {
         let mut answers: Vec<_> =
             (0..7).map(|try_| attempt(name, "wrong-wrong", format!("192.0.2.{}", number * 20 + try_ + 1))).collect();
-        // Nor does the right password make a difference while the wait lasts.
+        // The right password makes no difference while the wait lasts.
         answers.push(attempt(name, PASSWORD, format!("192.0.2.{}", number * 20 + 19)));
         seen.push(answers);
     }
@@ -76,13 +76,13 @@ fn a_throttled_attempt_computes_no_hash(backend: Backend) {
     let service = backend.service().set("THROTTLE_FREE_FAILURES", "5").start();
     registered(&service, "emily");
     (0..6).for_each(|_| drop(sign_in_with(&service, "emily", "wrong-wrong")));
-    let hashed = counted(&service, "doorward_hash_seconds_count");
+    let hashed = metric(&service, "doorward_hash_seconds_count");
     for name in ["emily", "EMILY"] {
         for _ in 0..10 {
             wait_of(&sign_in_with(&service, name, PASSWORD));
         }
     }
-    assert_eq!(counted(&service, "doorward_hash_seconds_count"), hashed);
+    assert_eq!(metric(&service, "doorward_hash_seconds_count"), hashed);
 }
 
 fn a_forwarded_address_from_an_untrusted_client_opens_no_other_bucket(backend: Backend) {

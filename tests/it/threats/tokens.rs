@@ -1,4 +1,4 @@
-//! Tokens: what no mount believes, how large a cookie gets, and keys that a start refuses.
+//! Tokens: which no mount accepts, the size of cookies, and keys that stop the start.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ fn unsigned(genuine: &str) -> String {
 fn no_mount_accepts_a_forged_or_an_ended_token(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
-    let live = Tokens::held_by(&browser);
+    let live = Tokens::in_jar_of(&browser);
     let torn = &live.access[..live.access.len() - 1];
     let bad = [unsigned(&live.access), torn.to_owned(), live.refresh.clone(), "x".to_owned(), "a.b.c".to_owned()];
     let status = |path: &str, token: &str, by_cookie: bool| {
@@ -55,7 +55,7 @@ fn the_largest_cookie_fits_every_browser(backend: Backend) {
     let answer = browser.send(agent);
     assert_eq!(answer.status, 201, "{}", answer.text());
     for line in answer.headers_named("Set-Cookie") {
-        assert!(line.len() < 1024, "{} octets of the 4096 that browsers keep", line.len());
+        assert!(line.len() < 1024, "{} bytes of the 4096 that browsers keep", line.len());
     }
 }
 

@@ -1,5 +1,5 @@
-//! Which parts of requests and answers are secrets: what is called a password, PIN or token in bodies, forms and queries;
-//! the values of cookies; what the Authorization header holds; and every JWT.
+//! Extraction of the secrets in requests and answers: members and fields named password, PIN or token in bodies, forms
+//! and queries; cookie values; Authorization headers; every JWT.
 
 use serde_json::Value;
 use url::form_urlencoded;
@@ -7,7 +7,7 @@ use url::form_urlencoded;
 use super::{Known, change};
 use crate::support::http::Response;
 
-/// Members and fields that say who somebody is, in any wire.
+/// Members and fields that contain names, in any contract.
 const NAMES: [&str; 8] = ["username", "email", "name", "login", "identifier", "firstname", "lastname", "role"];
 
 fn is_secret(name: &str) -> bool {
@@ -16,8 +16,8 @@ fn is_secret(name: &str) -> bool {
     is_token || name == "rt" || name.ends_with("pin") || name.contains("password") || name.contains("secret")
 }
 
-/// A request that goes out.
-pub fn sent(target: &str, headers: &[(Vec<u8>, Vec<u8>)], body: Option<&[u8]>) {
+/// Records the secrets of a request.
+pub fn record_request(target: &str, headers: &[(Vec<u8>, Vec<u8>)], body: Option<&[u8]>) {
     change(|known| {
         fields(known, "a query", target.split_once('?').map_or("", |(_, query)| query).as_bytes());
         for (name, value) in headers {
@@ -29,15 +29,15 @@ pub fn sent(target: &str, headers: &[(Vec<u8>, Vec<u8>)], body: Option<&[u8]>) {
     });
 }
 
-/// A request of octets that somebody made by hand, as far as it can be read.
-pub fn sent_raw(bytes: &[u8]) {
+/// Records the secrets of a raw request, as far as it can be parsed.
+pub fn record_raw_request(bytes: &[u8]) {
     let (head, body) = halves(bytes);
     let target = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
-    sent(target, &headers_of(&head), Some(body));
+    record_request(target, &headers_of(&head), Some(body));
 }
 
-/// An answer that came.
-pub fn came(answer: &Response) {
+/// Records the secrets of an answer.
+pub fn record_answer(answer: &Response) {
     change(|known| {
         for (name, value) in &answer.headers {
             header(known, name, value);
@@ -48,10 +48,10 @@ pub fn came(answer: &Response) {
     });
 }
 
-/// Octets that came.
-pub fn came_raw(bytes: &[u8]) {
+/// Records the secrets of a raw answer.
+pub fn record_raw_answer(bytes: &[u8]) {
     let (head, _) = halves(bytes);
-    sent("", &headers_of(&head), None);
+    record_request("", &headers_of(&head), None);
 }
 
 fn halves(bytes: &[u8]) -> (Vec<String>, &[u8]) {
@@ -77,7 +77,7 @@ fn header(known: &mut Known, name: &str, value: &str) {
     }
 }
 
-/// A cookie of ours, whatever a deployment calls it; but not a note of redirects.
+/// Records a session cookie under any name, but not the redirect-loop guard's.
 fn cookie(known: &mut Known, pair: &str) {
     if let Some((name, value)) = pair.split_once('=')
         && !name.ends_with("bounces")

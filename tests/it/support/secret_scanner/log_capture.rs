@@ -1,5 +1,5 @@
-//! The log of the services inside the test process, at trace level, as one text. A test's end searches all that was logged
-//! while it ran, its own lines among it: by then every secret of its own is known.
+//! Log capture: the trace-level log of the services inside the test process as one text. At its end a test searches
+//! everything logged while it ran: by then every secret of its own is known.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,12 +8,12 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
 
-/// What the tests themselves stand on, which is no part of a service.
+/// Crates of the tests themselves, whose log is no service's.
 const OF_TESTS: [&str; 5] = ["hyper", "fantoccini", "want", "webdriver", "tracing"];
 
 static LINES: Mutex<Lines> = Mutex::new(Lines { text: Vec::new(), base: 0, running: BTreeMap::new(), number: 0 });
 
-/// The text from `base` on: what was before belongs to no test that runs.
+/// The text from offset `base` on: earlier text is of no running test.
 struct Lines {
     text: Vec<u8>,
     base: usize,
@@ -21,7 +21,7 @@ struct Lines {
     number: u64,
 }
 
-/// A test that runs; what is logged from its beginning on is kept for it.
+/// A running test; the log is kept from its start.
 pub struct Running(u64);
 
 struct Capture;
@@ -29,7 +29,7 @@ struct Capture;
 impl Log for Capture {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let of = |name: &&str| metadata.target().starts_with(name);
-        // As the binary does: below warnings these quote what they cannot read.
+        // Like the binary: below warnings these crates quote what they cannot parse.
         let quoting = ["actix_http", "actix_server"].iter().any(&of) && metadata.level() > LevelFilter::Warn;
         !quoting && !OF_TESTS.iter().any(of)
     }
@@ -59,7 +59,7 @@ fn lines() -> MutexGuard<'static, Lines> {
     LINES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A test begins.
+/// Marks the start of a test.
 pub fn begin() -> Running {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -74,7 +74,7 @@ pub fn begin() -> Running {
 }
 
 impl Running {
-    /// What was logged since.
+    /// The log since the start.
     pub fn text(&self) -> Vec<u8> {
         let lines = lines();
         let from = lines.running.get(&self.0).map_or(0, |at| at - lines.base);
@@ -89,7 +89,7 @@ impl Drop for Running {
         let end = lines.base + lines.text.len();
         let needed = lines.running.values().min().copied().unwrap_or(end);
         let gone = needed - lines.base;
-        // Moving what stays is not worth it for little.
+        // Compacting is not worth it for little.
         if gone > 1 << 20 || needed == end {
             lines.text.drain(..gone);
             lines.base = needed;

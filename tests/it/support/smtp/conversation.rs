@@ -1,5 +1,4 @@
-//! One connection of the mail server, command by command (RFC 5321, RFC 4954). What is said on it is kept; when to refuse,
-//! hold or end it is the server's.
+//! An SMTP session, command by command (RFC 5321, RFC 4954). The server decides when to refuse, delay or close.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,7 +14,7 @@ const LINE_MAX: usize = 998;
 /// Bounds memory.
 const MAIL_MAX: usize = 1 << 20;
 
-/// What stands between `MAIL` and the mail's end.
+/// The state between `MAIL` and the end of the mail.
 #[derive(Default)]
 struct Envelope {
     greeted: bool,
@@ -30,7 +29,7 @@ enum Next {
 }
 
 impl Shared {
-    /// Speaks until the client leaves; the wire, if it asked for TLS on it.
+    /// Serves until the client leaves; returns the connection if it asked for TLS on it.
     pub(super) fn converse<W: Read + Write>(&self, wire: W, greets: bool, secure: bool) -> io::Result<Option<W>> {
         let mut wire = BufReader::new(wire);
         if greets {
@@ -42,7 +41,7 @@ impl Shared {
             match self.command(&mut wire, &line, &mut envelope, secure)? {
                 Next::Go => {}
                 Next::Over => return Ok(None),
-                // What was sent along with the command is not read as if TLS had carried it.
+                // Bytes sent together with the command are not read as if TLS had carried them.
                 Next::Tls => return Ok(Some(wire.into_inner())),
             }
         }
@@ -63,7 +62,7 @@ impl Shared {
         wire.get_mut().flush()
     }
 
-    /// A line without its end; nothing, if the client has gone.
+    /// A line without its end; `None` if the client has closed.
     fn line<W: Read + Write>(&self, wire: &mut BufReader<W>) -> io::Result<Option<String>> {
         let mut bytes = vec![];
         let most = u64::try_from(MAIL_MAX).unwrap_or(u64::MAX);
@@ -79,12 +78,12 @@ impl Shared {
             return Ok(None);
         };
         if line.iter().any(|byte| [b'\r', b'\0'].contains(byte)) || line.len() > LINE_MAX {
-            self.fault(format!("a line of {} octets: {}", line.len(), line.escape_ascii()));
+            self.fault(format!("a line of {} bytes: {}", line.len(), line.escape_ascii()));
         }
         Ok(Some(String::from_utf8_lossy(line).into_owned()))
     }
 
-    /// What a test wants this command to be answered.
+    /// The reply with which a test refuses this command.
     fn refusal(&self, line: &str) -> Option<String> {
         let line = line.to_uppercase();
         let state = self.lock();
@@ -123,7 +122,7 @@ impl Shared {
                 return Ok(Next::Over);
             }
             _ => {
-                self.fault(format!("nobody offered {verb:?}"));
+                self.fault(format!("{verb:?} was not offered"));
                 self.reply(wire, "500 unknown")?;
             }
         }
@@ -211,7 +210,7 @@ impl Shared {
 
     fn take_mail<W: Read + Write>(&self, wire: &mut BufReader<W>, envelope: &mut Envelope) -> io::Result<Next> {
         let Some(from) = envelope.from.take().filter(|_| !envelope.to.is_empty()) else {
-            self.fault("DATA for nobody".to_owned());
+            self.fault("DATA without a recipient".to_owned());
             self.reply(wire, "503 not now")?;
             return Ok(Next::Go);
         };
@@ -247,7 +246,7 @@ fn decoded(text: &str) -> Vec<u8> {
     STANDARD.decode(text.trim()).unwrap_or_default()
 }
 
-/// What stands in angle brackets after this word.
+/// The address in angle brackets after this word.
 fn address_in(argument: &str, word: &str) -> Option<String> {
     let rest =
         argument.get(..word.len()).filter(|start| start.eq_ignore_ascii_case(word)).map(|_| &argument[word.len()..]);

@@ -1,27 +1,27 @@
-//! A mail, read as a mail program does: headers unfolded, encoded words and bodies decoded (RFC 5322, 2045, 2047). What it
-//! should say is left to the tests.
+//! A received mail, decoded like a mail program does: headers unfolded, encoded words and bodies decoded (RFC 5322,
+//! 2045, 2047).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
-/// A mail as it was taken.
+/// A received mail.
 #[derive(Clone, Debug)]
 pub struct Mail {
-    /// Whom the envelope names as its sender.
+    /// The envelope's sender.
     pub from: String,
-    /// Whom the envelope names as its recipients.
+    /// The envelope's recipients.
     pub to: Vec<String>,
     /// Unfolded, with encoded words decoded.
     pub headers: Vec<(String, String)>,
     /// Decoded, lines ended by LF.
     pub body: String,
-    /// As it came, dots unstuffed.
+    /// As received, dots unstuffed.
     pub raw: String,
 }
 
 impl Mail {
-    /// Reads one; what is wrong with it, if it is no mail.
+    /// Parses a mail, or reports what is wrong with it.
     pub fn read(from: String, to: Vec<String>, raw: &str) -> Result<Self, String> {
         let (head, body) = raw.split_once("\r\n\r\n").ok_or("no empty line after the headers")?;
         if !head.is_ascii() {
@@ -57,14 +57,14 @@ impl Mail {
         named.next().map(|(_, value)| value.as_str())
     }
 
-    /// The header that every mail must have, once.
+    /// A header that every mail must have exactly once.
     pub fn the(&self, name: &str) -> &str {
         let named: Vec<_> = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).collect();
         assert_eq!(named.len(), 1, "{name} in {}", self.raw);
         &named[0].1
     }
 
-    /// Whether the envelope leads to this address and to no other.
+    /// Whether this address is the only recipient.
     pub fn is_to(&self, address: &str) -> bool {
         matches!(self.to.as_slice(), [only] if only.eq_ignore_ascii_case(address))
     }
@@ -112,7 +112,7 @@ fn from_quoted_printable(body: &str) -> Result<Vec<u8>, String> {
             }
             (b'=', _) => return Err("quoted-printable ends in =".to_owned()),
             (byte, _) if byte.is_ascii() => bytes.push(*byte),
-            (byte, _) => return Err(format!("quoted-printable with the octet {byte}")),
+            (byte, _) => return Err(format!("quoted-printable with the byte {byte}")),
         }
     }
     if body.split("\r\n").any(|line| line.len() > 76) {
@@ -132,7 +132,7 @@ fn hexadecimal(high: u8, low: u8) -> Result<u8, String> {
 fn with_words_decoded(value: &str) -> Result<String, String> {
     let (mut text, mut rest, mut after_a_word) = (String::new(), value, false);
     while let Some((before, word)) = rest.split_once("=?") {
-        // Only what stands by itself is one; an address may hold the same signs.
+        // Only a separate word is encoded; an address may contain the same characters.
         if !before.is_empty() && !before.ends_with(' ') {
             text += before;
             text += "=?";

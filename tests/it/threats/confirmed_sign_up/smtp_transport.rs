@@ -1,10 +1,10 @@
-//! Who gets a mail and the password for it: a server whose certificate is trusted, or one that the settings excuse. And what
-//! the settings ask for, and the log keeps to itself.
+//! SMTP transport: mail and credentials go only to a server with a trusted certificate, or to one that the settings
+//! exempt. And which settings are required, and what the log omits.
 
 use doorward::testing::Builder;
 use serde_json::json;
 
-use crate::support::confirmed_sign_up::{OTHER, Silent, URL, told};
+use crate::support::confirmed_sign_up::{OTHER, SignUpService, URL, mails_with_outcome};
 use crate::support::process::Place;
 use crate::support::smtp::{MailServer, Offer};
 use crate::support::{Backend, PASSWORD, on_both_backends, secret_scanner};
@@ -21,35 +21,39 @@ on_both_backends!(
 
 const MAIL_PASSWORD: &str = "mooring-Xk4-of-the-mail-server";
 
-/// A URL of this server under a name that is not a loopback's; the system leads it to this machine all the same.
+/// A URL of this server under a name that is not loopback but resolves to this machine.
 fn elsewhere(scheme: &str, mails: &MailServer, ending: &str) -> String {
     secret_scanner::used("SMTP_URL", MAIL_PASSWORD);
     format!("{scheme}://harbour:{MAIL_PASSWORD}@0.0.0.0:{}{ending}", mails.port())
 }
 
-/// Fails if the server was told more than that somebody is there.
-fn assert_told_nothing(silent: &Silent, what: &str) {
-    silent.wait_until_told("deferred", 1);
-    silent.advance(10);
-    silent.wait_until_told("deferred", 2);
-    let commands = silent.mails.commands();
+/// Fails if the server received more than a greeting.
+fn assert_received_nothing(setup: &SignUpService, what: &str) {
+    setup.wait_for_outcome("deferred", 1);
+    setup.advance(10);
+    setup.wait_for_outcome("deferred", 2);
+    let commands = setup.mails.commands();
     for verb in ["AUTH", "MAIL", "RCPT", "DATA"] {
         assert!(!commands.iter().any(|said| said.to_uppercase().starts_with(verb)), "{what}: {commands:?}");
     }
     let said = commands.join("\n");
     assert!(!said.contains("emily") && !said.contains(MAIL_PASSWORD), "{what}: {said}");
-    assert!(silent.mails.mails().is_empty() && silent.mails.credentials().is_empty(), "{what}");
-    assert_eq!((told(&silent.service, "sent"), told(&silent.service, "refused")), (0, 0), "{what}");
+    assert!(setup.mails.mails().is_empty() && setup.mails.credentials().is_empty(), "{what}");
+    assert_eq!(
+        (mails_with_outcome(&setup.service, "sent"), mails_with_outcome(&setup.service, "refused")),
+        (0, 0),
+        "{what}"
+    );
 }
 
 fn a_server_without_starttls_gets_neither_mail_nor_password(backend: Backend) {
     for auth in [false, true] {
         let mails = MailServer::offering(Offer { auth, ..Offer::default() });
         let url = elsewhere("smtp", &mails, "");
-        let silent = Silent::over(backend, mails, url, |builder| builder);
-        silent.ask("emily@mail.example", &json!({}));
-        assert_told_nothing(&silent, "no STARTTLS");
-        assert!(silent.mails.connections() >= 2, "it was asked, and asked again");
+        let setup = SignUpService::over(backend, mails, url, |builder| builder);
+        setup.must_sign_up("emily@mail.example", &json!({}));
+        assert_received_nothing(&setup, "no STARTTLS");
+        assert!(setup.mails.connections() >= 2, "it was asked, and asked again");
     }
 }
 
@@ -60,28 +64,28 @@ fn a_server_with_an_untrusted_certificate_gets_neither_mail_nor_password(backend
     {
         let mails = MailServer::offering(offer);
         let url = elsewhere(scheme, &mails, "");
-        let silent = Silent::over(backend, mails, url, |builder| builder);
-        silent.ask("emily@mail.example", &json!({}));
-        assert_told_nothing(&silent, scheme);
-        let asked = silent.mails.commands().iter().any(|said| said == "STARTTLS");
-        assert_eq!(asked, scheme == "smtp", "{scheme}: {:?}", silent.mails.commands());
+        let setup = SignUpService::over(backend, mails, url, |builder| builder);
+        setup.must_sign_up("emily@mail.example", &json!({}));
+        assert_received_nothing(&setup, scheme);
+        let asked = setup.mails.commands().iter().any(|said| said == "STARTTLS");
+        assert_eq!(asked, scheme == "smtp", "{scheme}: {:?}", setup.mails.commands());
     }
-    // TLS that the URL asks for is asked for on this machine too.
+    // TLS that the URL requires is required on loopback, too.
     let mails = MailServer::offering(Offer { auth, tls, ..Offer::default() });
     let url = format!("smtps://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port());
-    let silent = Silent::over(backend, mails, url, |builder| builder);
-    silent.ask("emily@mail.example", &json!({}));
-    assert_told_nothing(&silent, "smtps on this machine");
+    let setup = SignUpService::over(backend, mails, url, |builder| builder);
+    setup.must_sign_up("emily@mail.example", &json!({}));
+    assert_received_nothing(&setup, "smtps on this machine");
 }
 
 fn tls_is_not_required_on_loopback_or_where_the_url_disables_it(backend: Backend) {
     for (host, ending) in [("127.0.0.1", ""), ("localhost", ""), ("LOCALHOST", ""), ("0.0.0.0", "?tls=none")] {
         let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
         let url = format!("smtp://{host}:{}{ending}", mails.port());
-        let silent = Silent::over(backend, mails, url, |builder| builder);
-        silent.ask("emily@mail.example", &json!({}));
-        silent.mails.wait_for_mail_to("emily@mail.example", 1);
-        assert!(silent.mails.credentials().is_empty(), "{host}: where there is no password, none is given");
+        let setup = SignUpService::over(backend, mails, url, |builder| builder);
+        setup.must_sign_up("emily@mail.example", &json!({}));
+        setup.mails.wait_for_mail_to("emily@mail.example", 1);
+        assert!(setup.mails.credentials().is_empty(), "{host}: where there is no password, none is given");
     }
 }
 
@@ -94,27 +98,27 @@ fn the_server_gets_the_credentials_of_the_url(backend: Backend) {
         secret_scanner::used("SMTP_URL", password);
         let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
         let url = format!("smtp://{written}@127.0.0.1:{}", mails.port());
-        let silent = Silent::over(backend, mails, url, |builder| builder);
-        silent.ask("emily@mail.example", &json!({}));
-        let mail = silent.mails.wait_for_mail_to("emily@mail.example", 1);
-        assert_eq!(silent.mails.credentials(), [(name.to_owned(), password.to_owned())]);
+        let setup = SignUpService::over(backend, mails, url, |builder| builder);
+        setup.must_sign_up("emily@mail.example", &json!({}));
+        let mail = setup.mails.wait_for_mail_to("emily@mail.example", 1);
+        assert_eq!(setup.mails.credentials(), [(name.to_owned(), password.to_owned())]);
         assert!(!mail.raw.contains(password), "{}", mail.raw);
     }
 }
 
-/// It is no answer to the mail: an operator may mend it within the day.
+/// The refusal concerns the credentials and not the mail: an operator may fix it within the day.
 fn refused_credentials_lose_no_mail(backend: Backend) {
     let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
     let url = format!("smtp://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port());
-    let silent = Silent::over(backend, mails, url, |builder| builder);
-    silent.mails.refuse("AUTH", "535 5.7.8 wrong");
-    silent.ask("emily@mail.example", &json!({}));
-    silent.wait_until_told("deferred", 1);
-    assert!(!silent.mails.commands().iter().any(|said| said.starts_with("MAIL")), "{:?}", silent.mails.commands());
-    silent.mails.refuse_nothing();
-    silent.advance(10);
-    silent.mails.wait_for_mail_to("emily@mail.example", 1);
-    assert_eq!(told(&silent.service, "refused"), 0);
+    let setup = SignUpService::over(backend, mails, url, |builder| builder);
+    setup.mails.refuse("AUTH", "535 5.7.8 wrong");
+    setup.must_sign_up("emily@mail.example", &json!({}));
+    setup.wait_for_outcome("deferred", 1);
+    assert!(!setup.mails.commands().iter().any(|said| said.starts_with("MAIL")), "{:?}", setup.mails.commands());
+    setup.mails.refuse_nothing();
+    setup.advance(10);
+    setup.mails.wait_for_mail_to("emily@mail.example", 1);
+    assert_eq!(mails_with_outcome(&setup.service, "refused"), 0);
 }
 
 const GIVEN: [(&str, &str); 4] = [
@@ -150,7 +154,7 @@ fn missing_settings_are_named_and_stop_the_start(backend: Backend) {
             assert!(!why.contains(other), "{other} is there: {why}");
         }
     }
-    // Without silent sign-up none of them is asked for.
+    // Without confirmed sign-up none of them is required.
     for (name, _) in &GIVEN[1..] {
         assert!(set(backend.service(), &[("SIGNUP_CONFIRM_EMAIL", "false")], name).try_start().is_ok(), "{name}");
     }
@@ -165,7 +169,7 @@ fn no_log_contains_an_address_a_token_or_the_password(backend: Backend) {
     let place = place.set("SMTP_URL", format!("smtp://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port()));
     let mut node = place.serve(&["serve"]);
     let (asked, confirm) = ("/auth/register", "/auth/register/confirm");
-    // Addresses that not every server takes.
+    // Addresses that not every server accepts.
     for odd in ["ünder-logged@mail.example", "\"a b-logged\"@mail.example", "a!#$%&'*+/=?^_`{|}~-logged@mail.example"]
     {
         let status = node.post(asked, &json!({ "email": odd, "password": PASSWORD })).status;
@@ -177,7 +181,7 @@ fn no_log_contains_an_address_a_token_or_the_password(backend: Backend) {
     assert_eq!(node.get(&format!("/register/confirm?token={token}")).status, 200);
     assert_eq!(node.post(confirm, &json!({ "token": token, "password": OTHER })).status, 401);
     assert_eq!(node.post(confirm, &json!({ "token": token, "password": PASSWORD })).status, 201);
-    // A taken address, one that the server refuses for good and one for now, and a server that goes away.
+    // A taken address, a permanent and a transient refusal, and a server that goes down.
     assert_eq!(node.post(asked, &free).status, 202);
     mails.wait_for_mail_to("free-logged@mail.example", 2);
     mails.refuse("RCPT TO:<refused", "550 no mailbox refused-logged@mail.example here");

@@ -1,5 +1,5 @@
-//! The required change on the wire whose answer to it has no room for new tokens: the old access token dies with it, and the
-//! refresh token that was kept gives the new ones.
+//! Required password change in the envelope contract, whose answer has no room for new tokens: the old access token is
+//! invalidated, and the refresh token that was kept gives the new ones.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{NEW, OLD, ask, entered, restricted, says_so};
 use crate::support::http::{Request, Response};
-use crate::support::{Backend, Tokens, on_both_backends, parts_of, race};
+use crate::support::{Backend, Tokens, decode_jwt, on_both_backends, race};
 
 on_both_backends!(
     a_contract_without_tokens_in_the_answer_gets_them_by_a_refresh,
@@ -37,12 +37,12 @@ fn a_contract_without_tokens_in_the_answer_gets_them_by_a_refresh(backend: Backe
     let changed = change(service.address(), &held.access);
     assert_eq!(changed.status, 200, "{}", changed.text());
     assert_eq!(ask(&service, &held.access, "/envelope/auth/me").status, 401, "as an expired one: time to refresh");
-    // Also long after: nobody else has used it.
+    // Long after as well, since the token was not used otherwise.
     service.advance(Duration::from_hours(2));
     let next = data(&refresh(service.address(), &held.refresh));
     assert!(!says_so(&next.access));
     assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 200);
-    // What was kept is spent then, as by any refresh.
+    // The kept token is then spent, as by any refresh.
     service.advance(Duration::from_secs(11));
     assert_eq!(refresh(service.address(), &held.refresh).status, 401);
     assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 401);
@@ -63,7 +63,7 @@ fn a_change_concurrent_with_refreshes_leaves_no_restricted_token_alive(backend: 
         });
         assert!([200, 401].contains(&answers[0].status), "{}", answers[0].text());
         if answers[0].status == 401 {
-            // A refresh was first, and its tokens took the place of the one that asked.
+            // A refresh was first, and its tokens replaced those of the change.
             continue;
         }
         compared += 1;
@@ -71,7 +71,7 @@ fn a_change_concurrent_with_refreshes_leaves_no_restricted_token_alive(backend: 
         for tokens in &refreshed {
             assert_ne!(ask(&service, &tokens.access, "/envelope/auth/me").status, 403, "only a dead one may say so");
         }
-        let generation = |tokens: &&Tokens| parts_of(&tokens.access).1["gen"].as_i64();
+        let generation = |tokens: &&Tokens| decode_jwt(&tokens.access).1["gen"].as_i64();
         let last = refreshed.iter().max_by_key(generation).unwrap_or(&held);
         let next = data(&refresh(to, &last.refresh));
         assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 200);
