@@ -69,8 +69,14 @@ fn words_lead_to(index: &Index<'_>) {
 #[test]
 fn cycle_list() {
     let source = Source::project();
-    let edges = edges(source);
-    for group in cycles(&edges) {
+    println!("All uses:");
+    print_cycles(source, &edges(source));
+    println!("\nWithout a module's uses of its own children:");
+    print_cycles(source, &edges_to_others(source));
+}
+
+fn print_cycles(source: &Source, edges: &[Edge]) {
+    for group in cycles(edges) {
         println!("{} files:", group.len());
         for edge in edges.iter().filter(|edge| group.contains(&edge.from) && group.contains(&edge.to)) {
             let (from, to) = (&source.files[edge.from].path, &source.files[edge.to].path);

@@ -46,22 +46,62 @@ fn is_forbidden(source: &Source, storey: &Storey, file: &SourceFile, target: &Ta
     }
 }
 
-#[test]
-fn no_storey_uses_one_above_or_beside_it() {
-    let source = Source::project();
-    source.file(READS_JSON_IN_CORE);
+/// What storeys use that they may not, each as a line for people.
+fn storey_faults(source: &Source) -> Vec<String> {
     let resolver = Resolver::new(source);
     let mut faults = vec![];
     for storey in STOREYS {
-        let files: Vec<&SourceFile> = source.files.iter().filter(|file| file.is_in(storey.name)).collect();
-        assert!(files.len() > 5, "src/{} is read", storey.name);
-        for file in files {
+        for file in source.files.iter().filter(|file| file.is_in(storey.name)) {
             let dependencies = resolver.dependencies(file).into_iter();
             let forbidden = dependencies.filter(|used| is_forbidden(source, storey, file, &used.target));
             faults.extend(forbidden.map(|Dependency { path, line, .. }| format!("{}:{line} uses {path}", file.path)));
         }
     }
-    assert_none(&faults);
+    faults
+}
+
+#[test]
+fn no_storey_uses_one_above_or_beside_it() {
+    let source = Source::project();
+    source.file(READS_JSON_IN_CORE);
+    for storey in STOREYS {
+        let files = source.files.iter().filter(|file| file.is_in(storey.name)).count();
+        assert!(files > 5, "src/{} is read", storey.name);
+    }
+    assert_none(&storey_faults(source));
+}
+
+#[test]
+fn a_forbidden_use_is_found_however_it_is_written() {
+    let lib = ("lib.rs", "mod clock; mod core; mod store; mod storehouse; mod web;");
+    let others = [("clock.rs", ""), ("core.rs", ""), ("store.rs", ""), ("storehouse.rs", ""), ("web.rs", "mod page;")];
+    let faults = |text: &str| storey_faults(&Source::of(&[&[lib, ("web/page.rs", text)], &others[..]].concat()));
+    for text in [
+        "use crate::store::Db;",
+        "use crate::store;",
+        "use crate::store as rows;",
+        "use crate::{\n    clock::Clock,\n    store::{Db, Error},\n};",
+        "use crate::{store, web};",
+        "use super::super::store::Db;",
+        "fn f() { crate::store::open() }",
+        "fn f() { assert!(crate::store::open()) }",
+        "use diesel::Connection;",
+        "use diesel as rows;",
+        "diesel::table! {}",
+        "fn f() { ::diesel::insert_into(t) }",
+    ] {
+        assert!(!faults(text).is_empty(), "{text}");
+    }
+    for text in [
+        "// use crate::store::Db;",
+        "use crate::{clock::{store}, core};",
+        "use crate::storehouse::X;",
+        "use super::x;",
+        "use not_diesel::X;",
+        "#[cfg(test)]\nmod tests { use crate::store::Db; }",
+    ] {
+        assert!(faults(text).is_empty(), "{text}");
+    }
 }
 
 /// The name of the dialect that a file belongs to.
@@ -69,11 +109,9 @@ fn dialect_of(file: &SourceFile) -> Option<&str> {
     Some(file.path.strip_prefix("web/dialects/")?.split_once('/')?.0)
 }
 
-#[test]
-fn no_dialect_uses_another() {
-    let source = Source::project();
+/// Where a dialect uses another, in its unit tests too, each as a line for people.
+fn dialect_faults(source: &Source) -> Vec<String> {
     let resolver = Resolver::new(source);
-    assert!(source.files.iter().any(|file| dialect_of(file) == Some("native")));
     let mut faults = vec![];
     for file in &source.files {
         let Some(own) = dialect_of(file) else { continue };
@@ -84,7 +122,28 @@ fn no_dialect_uses_another() {
             }
         }
     }
-    assert_none(&faults);
+    faults
+}
+
+#[test]
+fn no_dialect_uses_another() {
+    let source = Source::project();
+    assert!(source.files.iter().any(|file| dialect_of(file) == Some("native")));
+    assert_none(&dialect_faults(source));
+}
+
+#[test]
+fn a_dialect_that_uses_another_is_found() {
+    let above = [("lib.rs", "mod web;"), ("web.rs", "mod dialects;"), ("web/dialects.rs", "mod pin; mod flat;")];
+    let pin = ("web/dialects/pin/mod.rs", "mod wire;\nfn f() { wire::g() }");
+    let faults = |text: &str| {
+        let dialects = [pin, ("web/dialects/pin/wire.rs", text), ("web/dialects/flat/mod.rs", "pub struct Login;")];
+        dialect_faults(&Source::of(&[&above[..], &dialects[..]].concat())).len()
+    };
+    assert_eq!(faults("use crate::web::dialects::flat::Login;"), 1);
+    assert_eq!(faults("use super::super::flat::Login;"), 1);
+    assert_eq!(faults("#[cfg(test)]\nmod tests { use crate::web::dialects::{flat, pin}; }"), 1);
+    assert_eq!(faults("use super::f;\nuse crate::web::dialects::pin;\n// crate::web::dialects::flat"), 0);
 }
 
 #[test]
