@@ -9,15 +9,12 @@
 mod availability;
 mod connection;
 mod error;
-mod group_commit;
 pub mod listen;
 mod migrate;
+pub mod sqlite_writer;
 mod statement_cache;
 pub mod tables;
 mod transaction;
-mod wal_checkpoint;
-mod wal_pressure;
-mod write_queue;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,9 +30,9 @@ pub use transaction::LONGEST_TRANSACTION;
 use crate::metrics::Metrics;
 use availability::Availability;
 use connection::{Manager, Pooled};
-use wal_checkpoint::Checkpointer;
-use wal_pressure::WalPressure;
-use write_queue::WriteQueue;
+use sqlite_writer::wal_checkpoint::Checkpointer;
+use sqlite_writer::wal_pressure::WalPressure;
+use sqlite_writer::write_queue::WriteQueue;
 
 /// How long a start waits for other nodes that start.
 const START_WAIT: Duration = Duration::from_secs(60);

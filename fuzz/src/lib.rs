@@ -137,7 +137,8 @@ const NOW: Timestamp = Timestamp::from_seconds(1_795_262_400);
 /// A token authority with one key, and the two tokens that it has issued.
 static AUTHORITY: LazyLock<(TokenAuthority, [String; 2])> = LazyLock::new(|| {
     let rules = TokenRules { issuer: "doorward".into(), audience: "apps".into(), clock_skew: Duration::from_secs(5) };
-    let authority = TokenAuthority::new(rules, &KeyRing::new(SigningKey::hs256("k1", KEY), [])).expect("a token authority");
+    let authority =
+        TokenAuthority::new(rules, &KeyRing::new(SigningKey::hs256("k1", KEY), [])).expect("a token authority");
     let claims = AccessClaims {
         account: AccountId(7),
         session: Id128(uuid::Uuid::from_u128(1)),

@@ -1,4 +1,4 @@
-//! TODO-DOC
+//! Credentials: password policy and hashing, sign-in, and the change of a password.
 
 pub mod password;
 pub(crate) mod password_change;

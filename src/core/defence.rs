@@ -1,4 +1,4 @@
-//! TODO-DOC
+//! Defences against guessing and forgery: login throttle, trusted devices, CSRF tokens.
 
 pub mod csrf_token;
 pub mod login_throttle;

@@ -1,4 +1,4 @@
-//! TODO-DOC
+//! Background maintenance of a node: housekeeping, and how much it removes at a time.
 
 pub(crate) mod adaptive_batch;
 pub mod housekeeping;

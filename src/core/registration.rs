@@ -1,4 +1,4 @@
-//! TODO-DOC
+//! Registration: sign-up, email-confirmed sign-up, and the mails of the latter.
 
 pub(crate) mod confirmation_mail;
 pub mod confirmed_sign_up;

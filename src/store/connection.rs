@@ -12,7 +12,7 @@ use diesel::connection::SimpleConnection;
 use diesel::r2d2::R2D2Connection;
 use diesel::{Connection, PgConnection, SqliteConnection};
 
-use super::wal_pressure::AUTOCHECKPOINT_PAGES;
+use super::sqlite_writer::wal_pressure::AUTOCHECKPOINT_PAGES;
 
 /// Runs a query on the connection that `Db` is: `on_one!(db, |db| query.execute(db))`. What diesel runs on a connection that
 /// may be either has its text made three times over; this is for what nearly every request asks.

@@ -1,4 +1,4 @@
-//! TODO-DOC
+//! The tables, one file each: rows, and the queries on them.
 
 pub mod accounts;
 pub mod audit_events;

@@ -1,8 +1,8 @@
 //! Sign-ups whose outcome a mail tells, as native and the pages take them: what of the request core has to know. What the
 //! answer looks like is theirs.
 
-use super::http::context::RequestContext;
 use super::pages;
+use super::request::context::RequestContext;
 use crate::core::credential::sign_in::SignIn;
 use crate::core::error::Error;
 use crate::core::registration::confirmed_sign_up::{Confirmed, SignUpOrigin};

@@ -1,4 +1,4 @@
-//! TODO-DOC
+//! Endpoints that stand outside every mount: health, metrics and public keys.
 
 pub(crate) mod health;
 pub(crate) mod jwks;

@@ -23,13 +23,13 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::endpoints::jwks;
-use super::http::limits;
+use super::request::limits;
 use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
-use crate::web::http::credentials::access_token;
-use crate::web::http::error::HandlerResult;
-use crate::web::http::routing::resource;
+use crate::web::request::credentials::access_token;
+use crate::web::response::error::HandlerResult;
+use crate::web::response::routing::resource;
 use crate::web::service::Doorward;
 use forwarded_request::{ForwardedRequest, InvalidForwardedHeaders};
 use rules::RuleMatch;

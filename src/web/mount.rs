@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::web::ServiceConfig;
 
-use super::http::error::ErrorContext;
+use super::response::error::ErrorContext;
 use crate::core::session::TokenPolicy;
 use crate::settings::{Mount, Settings};
 

@@ -23,9 +23,9 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{Resource, Route};
 
 use super::dialects::native;
-use super::http::context::RequestContext;
-use super::http::middleware::render_errors;
-use super::http::routing::resource;
+use super::request::context::RequestContext;
+use super::response::middleware::render_errors;
+use super::response::routing::resource;
 use crate::core::session::TokenPolicy;
 use crate::settings::Settings;
 use crate::web::mount::{Dialect, Mounted};

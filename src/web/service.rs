@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::blocking::{Batcher, WorkerPool};
 use super::forward_auth::config::ForwardAuth;
-use super::http::client_address::TrustedProxies;
-use super::http::origin::Origins;
-use super::http::redirect::Redirects;
-use super::http::request_id::RequestIds;
-use super::http::session_cookie::SessionCookies;
 use super::mount::Mounted;
 use super::pages::theme::Theme;
+use super::request::client_address::TrustedProxies;
+use super::request::origin::Origins;
+use super::request::request_id::RequestIds;
+use super::request::session_cookie::SessionCookies;
+use super::response::redirect::Redirects;
 use crate::core::Core;
 use crate::core::background::Background;
 use crate::core::error::InternalError;

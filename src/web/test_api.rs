@@ -8,10 +8,10 @@ use ipnet::IpNet;
 
 use super::dialects::{envelope, flat, native, pin, signin, store};
 use super::forward_auth::try_fast_path;
-use super::http::body::Fields;
-use super::http::client_address::{FORWARDED_FOR, TrustedProxies};
-use super::http::redirect::Redirects;
-use super::http::session_cookie;
+use super::request::body::Fields;
+use super::request::client_address::{FORWARDED_FOR, TrustedProxies};
+use super::request::session_cookie;
+use super::response::redirect::Redirects;
 use crate::core::error::Refusal;
 use crate::settings::RedirectHost;
 use crate::web::server::request_framing::{ReadAction, look};
@@ -35,7 +35,7 @@ pub fn cookie(lines: &[&[u8]], name: &str) -> Result<Option<String>, Refusal> {
 
 /// The token in these `Authorization` lines.
 pub fn bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
-    crate::web::http::credentials::bearer(&headers(&AUTHORIZATION, lines))
+    crate::web::request::credentials::bearer(&headers(&AUTHORIZATION, lines))
 }
 
 /// The client behind these `X-Forwarded-For` lines, that such a peer sent.

@@ -31,7 +31,7 @@ const READS_JSON_IN_CORE: &str = "core/token/signature.rs";
 
 /// A client's view of the service: it sees cookies from the other side.
 const CLIENT: &str = "cli/doctor/";
-const COOKIES: &str = "web/http/session_cookie.rs";
+const COOKIES: &str = "web/request/session_cookie.rs";
 /// Where a check is answered with "allowed".
 const ALLOWS_A_CHECK: [&str; 2] = ["web/forward_auth.rs", "web/forward_auth/fast_path.rs"];
 

@@ -12,12 +12,12 @@ use doorward::core::credential::sign_in::SignIn;
 use doorward::core::error::{FieldRule, Refusal};
 use doorward::core::session::end::PresentedTokens;
 use doorward::secret::RefreshToken;
-use doorward::web::http::body::Fields;
-use doorward::web::http::context::RequestContext;
-use doorward::web::http::error::{HandlerResult, ErrorContext};
-use doorward::web::http::problem;
-use doorward::web::http::routing::resource;
 use doorward::web::mount::Dialect;
+use doorward::web::request::body::Fields;
+use doorward::web::request::context::RequestContext;
+use doorward::web::response::error::{ErrorContext, HandlerResult};
+use doorward::web::response::problem;
+use doorward::web::response::routing::resource;
 
 use crate::support::http::{Request, Response};
 use crate::support::{Backend, PASSWORD, on_both_backends, register};

@@ -17,7 +17,7 @@ use crate::core::registration::sign_up::{Privileges, Registration};
 use crate::core::{AccountId, AccountStatus, Id128};
 use crate::secret::Secret;
 use crate::settings::values;
-use crate::web::http::body::Fields;
+use crate::web::request::body::Fields;
 
 /// Fields of flat's users that are nobody's profile, since `/auth/me` would show them: what pays, what proves who one is,
 /// and what came from one computer.

@@ -6,8 +6,8 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use serde_json::json;
 
-use crate::web::http::limits;
-use crate::web::http::routing::resource;
+use crate::web::request::limits;
+use crate::web::response::routing::resource;
 use crate::web::service::Doorward;
 
 /// Adds both routes.

@@ -7,7 +7,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use serde_json::{Value, json};
 
 use crate::core::keys::signing_key::{PUBLIC_KEYS_MAX_AGE, PublicKey};
-use crate::web::http::routing::resource;
+use crate::web::response::routing::resource;
 use crate::web::service::Doorward;
 
 /// Adds the route, once, whatever is mounted where.

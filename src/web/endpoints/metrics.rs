@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::core::error::Refusal;
 use crate::secret::Secret;
-use crate::web::http::error::{HandlerResult, WebError};
-use crate::web::http::routing::resource;
+use crate::web::response::error::{HandlerResult, WebError};
+use crate::web::response::routing::resource;
 use crate::web::service::Doorward;
 
 /// The route that asks for a token.

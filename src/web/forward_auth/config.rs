@@ -10,8 +10,8 @@ use super::identity_headers::IdentityHeaders;
 use crate::clock::Timestamp;
 use crate::settings::forward_rules::ForwardRules;
 use crate::settings::{ForwardedHeaders, Settings};
-use crate::web::http::origin::VARY;
-use crate::web::http::security_headers::security_header_lines;
+use crate::web::request::origin::VARY;
+use crate::web::response::security_headers::security_header_lines;
 
 /// What the settings say of checks.
 #[derive(Debug)]

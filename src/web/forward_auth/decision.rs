@@ -13,9 +13,10 @@ use super::rules::Requirement;
 use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
-use crate::web::http::credentials::request_id;
-use crate::web::http::error::log_error;
-use crate::web::http::problem::{self, Problem};
+use crate::web::request::credentials::request_id;
+use crate::web::response::error::log_error;
+use crate::web::response::problem;
+use crate::web::response::problem::Problem;
 
 /// A yes.
 pub(super) struct Allowed {

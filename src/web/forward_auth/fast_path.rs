@@ -10,9 +10,9 @@ use log::{Level, log_enabled};
 
 use super::forwarded_request;
 use crate::web::forward_auth::decision::{Allowed, CheckQuery};
-use crate::web::http::access_log::{REQUESTS, log_answer};
-use crate::web::http::limits::{COOKIES_MAX, URI_MAX};
-use crate::web::http::session_cookie::is_of_cookies;
+use crate::web::request::limits::{COOKIES_MAX, URI_MAX};
+use crate::web::request::session_cookie::is_of_cookies;
+use crate::web::response::access_log::{REQUESTS, log_answer};
 use crate::web::server::request_framing::Head;
 use crate::web::service::Doorward;
 
@@ -48,7 +48,7 @@ fn write(
     let id = service.request_ids().next();
     into.extend_from_slice(&settings.fast_path_template.beginning);
     settings.headers.append_lines(into, identity, caller.session);
-    into.extend_from_slice(crate::web::http::request_id::REQUEST_ID.as_str().as_bytes());
+    into.extend_from_slice(crate::web::request::request_id::REQUEST_ID.as_str().as_bytes());
     into.extend_from_slice(b": ");
     into.extend_from_slice(id.as_str().as_bytes());
     into.extend_from_slice(b"\r\n");

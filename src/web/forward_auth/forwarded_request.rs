@@ -6,7 +6,7 @@ use actix_web::http::Uri;
 use actix_web::http::header::{HOST, HeaderMap};
 
 use crate::settings::ForwardedHeaders;
-use crate::web::http::client_address::TrustedProxies;
+use crate::web::request::client_address::TrustedProxies;
 
 /// Every header by which a proxy may name the request. None of them may come with an underscore for its hyphen.
 pub const FORWARDED: [&str; 10] = [

@@ -12,7 +12,7 @@ use crate::core::account::identity_cache::Identity;
 use crate::core::bounded_map::BoundedMap;
 use crate::core::{AccountId, SessionId};
 use crate::settings::ForwardAuth;
-use crate::web::http::security_headers::header_line;
+use crate::web::response::security_headers::header_line;
 
 /// Accounts whose headers are kept written.
 const WRITTEN_MAX: usize = 65_536;

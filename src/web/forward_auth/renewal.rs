@@ -8,8 +8,8 @@ use crate::core::error::{Error, Refusal};
 use crate::core::rate::Counted;
 use crate::core::session::Issued;
 use crate::web::forward_auth::decision::Denied;
-use crate::web::http::credentials::client_of;
-use crate::web::http::credentials::refresh_cookie;
+use crate::web::request::credentials::client_of;
+use crate::web::request::credentials::refresh_cookie;
 use crate::web::service::Doorward;
 
 /// Renews by the refresh cookie. Without one, `refusal` stands: it says what was wrong with the access token.

@@ -14,11 +14,11 @@ use crate::core::credential::password_change::PasswordChange;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Session;
 use crate::core::{Core, Id128};
-use crate::web::http::body::Fields;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
-use crate::web::http::redirect::BACK;
 use crate::web::pages::texts::catalog::count;
+use crate::web::request::body::Fields;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
+use crate::web::response::redirect::BACK;
 
 /// The page itself.
 const HERE: &str = "/account";

@@ -12,9 +12,9 @@ use super::layout::Layout;
 use super::{refusals, sign_in_fields};
 use crate::core::error::{Error, Refusal};
 use crate::secret::Secret;
-use crate::web::http::body::Fields;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
+use crate::web::request::body::Fields;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
 
 /// What the link carries in its query.
 const TOKEN: &str = "token";

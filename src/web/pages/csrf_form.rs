@@ -6,9 +6,9 @@ use actix_web::HttpResponse;
 use crate::core::SessionId;
 use crate::core::error::Error;
 use crate::secret::{base64url, from_base64url, random_bytes};
-use crate::web::http::body::Fields;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
+use crate::web::request::body::Fields;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
 
 /// The field that carries the token.
 const TOKEN: &str = "token";

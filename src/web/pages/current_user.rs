@@ -8,8 +8,8 @@ use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Issued;
 use crate::core::session::end::PresentedTokens;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
 
 /// Somebody who is signed in.
 #[derive(Debug)]

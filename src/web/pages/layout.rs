@@ -11,10 +11,10 @@ use url::form_urlencoded::byte_serialize;
 use super::texts;
 use super::theme::Theme;
 use crate::core::error::{Error, InternalError};
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
-use crate::web::http::redirect::{BACK, back_in};
 use crate::web::pages::texts::catalog::Texts;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
+use crate::web::response::redirect::{BACK, back_in};
 
 /// What every page is rendered with.
 #[derive(Debug, Clone, Copy)]

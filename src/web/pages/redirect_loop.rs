@@ -11,8 +11,8 @@ use super::sign_in_fields;
 use crate::clock::Timestamp;
 use crate::core::session::Issued;
 use crate::secret::{base64url, sha256};
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
 
 /// How long a redirect is remembered; people do not come back so fast, circles do.
 const REMEMBERED: Duration = Duration::from_mins(1);

@@ -6,10 +6,10 @@ use actix_web::http::StatusCode;
 
 use super::layout::{Layout, Message, with_back};
 use crate::core::error::{Error, FieldRule, InternalError, Refusal};
-use crate::web::http::error::{ErrorContext, HandlerResult};
-use crate::web::http::problem;
-use crate::web::http::redirect::back_in;
 use crate::web::pages::texts::catalog::{Texts, count};
+use crate::web::response::error::{ErrorContext, HandlerResult};
+use crate::web::response::problem;
+use crate::web::response::redirect::back_in;
 
 /// A refusal that no form has room for, as a page of its own.
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {

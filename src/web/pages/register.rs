@@ -10,11 +10,11 @@ use super::layout::{Layout, Message, way_back, with_back};
 use super::{redirect_loop, refusals, sign_in_fields};
 use crate::core::error::{Error, Refusal};
 use crate::core::registration::sign_up::Registration;
-use crate::web::http::body::Fields;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
-use crate::web::http::redirect::BACK;
 use crate::web::pages::texts::catalog::count;
+use crate::web::request::body::Fields;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
+use crate::web::response::redirect::BACK;
 
 #[derive(Template)]
 #[template(path = "register.html")]

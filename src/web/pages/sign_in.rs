@@ -11,10 +11,10 @@ use super::layout::{Layout, host_of, way_back, with_back};
 use super::{redirect_loop, refusals, sign_in_fields};
 use crate::core::account::identifier::IdentifierKind;
 use crate::core::error::Error;
-use crate::web::http::body::Fields;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
-use crate::web::http::redirect::BACK;
+use crate::web::request::body::Fields;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
+use crate::web::response::redirect::BACK;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -79,7 +79,7 @@ fn form(
     filled: &Filled,
     status: StatusCode,
     error: Option<String>,
-) -> Result<HttpResponse, crate::web::http::error::WebError> {
+) -> Result<HttpResponse, crate::web::response::error::WebError> {
     let layout = Layout::of(context);
     let back = filled.back.as_deref();
     let page = Page {

@@ -7,8 +7,8 @@ use crate::core::credential::sign_in::SignIn;
 use crate::core::error::Error;
 use crate::core::session::{Device, Issued};
 use crate::secret::Secret;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
 
 /// A session in this browser, in the place of the one whose cookies it brings.
 pub fn wish(

@@ -8,10 +8,10 @@ use super::csrf_form::{sent_by, token_of};
 use super::layout::{Layout, Message, redirect, way_back, with_back};
 use crate::core::SessionId;
 use crate::core::error::Error;
-use crate::web::http::body::Fields;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
-use crate::web::http::redirect::BACK;
+use crate::web::request::body::Fields;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
+use crate::web::response::redirect::BACK;
 
 #[derive(Template)]
 #[template(path = "sign_out.html")]

@@ -4,8 +4,8 @@ use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
 
 use crate::core::error::Refusal;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
 
 /// `GET /pages/…`
 pub async fn file(context: RequestContext) -> HandlerResult {

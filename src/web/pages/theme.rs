@@ -3,7 +3,7 @@
 
 use crate::secret::{base64url, sha256};
 use crate::settings::{Colour, Settings};
-use crate::web::http::redirect::Redirects;
+use crate::web::response::redirect::Redirects;
 
 const STYLE: &str = include_str!("../../../templates/pages.css");
 const DOOR: &str = include_str!("../../../templates/door.svg");

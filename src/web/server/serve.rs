@@ -20,8 +20,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::connection::{Connection, FastPath};
 use crate::settings::Settings;
 use crate::web::endpoints::metrics;
-use crate::web::http::middleware::security_headers;
-use crate::web::http::routing::no_such_route;
+use crate::web::response::middleware::security_headers;
+use crate::web::response::routing::no_such_route;
 use crate::web::server::in_flight::LINGER;
 use crate::web::service::Doorward;
 

@@ -12,11 +12,11 @@ use actix_web::web::{self, Payload, ServiceConfig};
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::end::PresentedTokens;
-use crate::web::http::body::Fields;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
-use crate::web::http::routing::resource;
 use crate::web::mount::Dialect;
+use crate::web::request::body::Fields;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
+use crate::web::response::routing::resource;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::wire::envelope;
 use crate::core::error::{Error, FieldError, FieldRule, Refusal};
-use crate::web::http::error::ErrorContext;
-use crate::web::http::problem;
+use crate::web::response::error::ErrorContext;
+use crate::web::response::problem;
 
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let error = refused.error;

@@ -15,8 +15,8 @@ use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::core::registration::sign_up::Registration;
 use crate::core::session::Issued;
 use crate::secret::{RefreshToken, Secret};
-use crate::web::http::body::Fields;
-use crate::web::http::context::RequestContext;
+use crate::web::request::body::Fields;
+use crate::web::request::context::RequestContext;
 
 /// The fewest characters of a new password here.
 const PASSWORD_MIN: usize = 8;

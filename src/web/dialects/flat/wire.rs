@@ -12,9 +12,9 @@ use crate::core::credential::sign_in::{SignIn, SignedIn};
 use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::core::session::Issued;
 use crate::secret::{RefreshToken, Secret};
-use crate::web::http::body::Fields;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
+use crate::web::request::body::Fields;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
 
 /// The field that chooses an access token's life, in minutes.
 pub const LIFETIME: &str = "expiresInMins";

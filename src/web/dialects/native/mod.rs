@@ -12,11 +12,11 @@ use crate::core::caller::Caller;
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::error::{Error, Refusal};
 use crate::core::{Id128, SessionId};
-use crate::web::http::body::Fields;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
-use crate::web::http::routing::resource;
 use crate::web::mount::Dialect;
+use crate::web::request::body::Fields;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
+use crate::web::response::routing::resource;
 use wire::Tokens;
 
 /// The dialect.

@@ -4,8 +4,8 @@ use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderName;
 
-use crate::web::http::error::ErrorContext;
-use crate::web::http::problem;
+use crate::web::response::error::ErrorContext;
+use crate::web::response::problem;
 
 /// The answer in native's shape.
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {

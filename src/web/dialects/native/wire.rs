@@ -17,9 +17,9 @@ use crate::core::error::{FieldRule, Refusal};
 use crate::core::registration::sign_up::Registration;
 use crate::core::session::{Device, Issued, Session};
 use crate::secret::{RefreshToken, Secret};
-use crate::web::http::body::Fields;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
+use crate::web::request::body::Fields;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
 
 /// Where the client wants its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::core::credential::sign_in::SignIn;
 use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::core::session::Issued;
 use crate::secret::Secret;
-use crate::web::http::body::Fields;
+use crate::web::request::body::Fields;
 
 /// The roles that this wire calls an administrator's.
 const ADMINS: [&str; 2] = ["ADMIN", "SUPER_ADMIN"];

@@ -5,8 +5,8 @@ use actix_web::http::StatusCode as Status;
 use serde_json::json;
 
 use crate::core::error::{Error, FieldError, FieldRule, Refusal};
-use crate::web::http::error::ErrorContext;
-use crate::web::http::problem;
+use crate::web::response::error::ErrorContext;
+use crate::web::response::problem;
 
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let error = refused.error;

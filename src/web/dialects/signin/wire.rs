@@ -15,7 +15,7 @@ use crate::core::error::{FieldRule, Refusal};
 use crate::core::registration::sign_up::Registration;
 use crate::core::session::Issued;
 use crate::secret::{RefreshToken, Secret};
-use crate::web::http::body::Fields;
+use crate::web::request::body::Fields;
 
 /// The fewest characters of a password that this wire looks at.
 const PASSWORD_MIN: usize = 6;

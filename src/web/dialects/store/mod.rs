@@ -10,11 +10,11 @@ use actix_web::web::{self, Payload, Query, ServiceConfig};
 
 use crate::core::error::Refusal;
 use crate::secret::RefreshToken;
-use crate::web::http::body::Fields;
-use crate::web::http::context::RequestContext;
-use crate::web::http::error::HandlerResult;
-use crate::web::http::routing::resource;
 use crate::web::mount::Dialect;
+use crate::web::request::body::Fields;
+use crate::web::request::context::RequestContext;
+use crate::web::response::error::HandlerResult;
+use crate::web::response::routing::resource;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {

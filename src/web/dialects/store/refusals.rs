@@ -5,8 +5,8 @@ use actix_web::http::StatusCode as Status;
 use serde_json::{Value, json};
 
 use crate::core::error::{Error, FieldError, FieldRule, Refusal, Taken};
-use crate::web::http::error::ErrorContext;
-use crate::web::http::problem;
+use crate::web::response::error::ErrorContext;
+use crate::web::response::problem;
 
 /// The order in which a sign-up's fields are told.
 const ORDER: [&str; 5] = ["firstName", "lastName", "login", "email", "password"];

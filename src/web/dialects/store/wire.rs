@@ -12,7 +12,7 @@ use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::core::registration::sign_up::Registration;
 use crate::core::session::Issued;
 use crate::secret::Secret;
-use crate::web::http::body::Fields;
+use crate::web::request::body::Fields;
 
 /// A field's bounds and whether its emptiness has a text of its own.
 struct Bounds {

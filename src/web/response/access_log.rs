@@ -5,7 +5,7 @@ use std::time::Instant;
 use actix_web::dev::ServiceResponse;
 use actix_web::http::{Method, StatusCode};
 
-use super::request_id::RequestId;
+use crate::web::request::request_id::RequestId;
 
 /// Where lines about single requests go.
 pub const REQUESTS: &str = "doorward::request";

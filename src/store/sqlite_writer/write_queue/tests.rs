@@ -11,8 +11,8 @@ use diesel::sql_types::{BigInt, Integer};
 use super::*;
 use crate::store::connection;
 use crate::store::connection::DatabaseUrl;
-use crate::store::wal_checkpoint::{Checkpointer, checkpoint};
-use crate::store::wal_pressure::AUTOCHECKPOINT_PAGES;
+use crate::store::sqlite_writer::wal_checkpoint::{Checkpointer, checkpoint};
+use crate::store::sqlite_writer::wal_pressure::AUTOCHECKPOINT_PAGES;
 
 /// How long a test waits for what must happen.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);

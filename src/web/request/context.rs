@@ -20,8 +20,8 @@ use crate::core::registration::sign_up::Registration;
 use crate::core::session::end::PresentedTokens;
 use crate::core::session::{Issued, TokenPolicy};
 use crate::secret::{AccessToken, RefreshToken};
-use crate::web::http::error::{ClearCookies, HandlerResult, WebError};
 use crate::web::mount::Mounted;
+use crate::web::response::error::{ClearCookies, HandlerResult, WebError};
 use crate::web::service::{Doorward, missing_doorward};
 
 /// One request to a mount.

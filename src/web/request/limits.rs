@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::session_cookie;
 use crate::core::error::Refusal;
 use crate::settings::Settings;
-use crate::web::http::error::WebError;
+use crate::web::response::error::WebError;
 
 /// The longest path and query.
 pub const URI_MAX: usize = 8 * 1024;

@@ -63,7 +63,7 @@ pub enum Authorization {
 }
 
 impl Authorization {
-    pub(super) fn read(headers: &HeaderMap) -> Self {
+    pub(in crate::web) fn read(headers: &HeaderMap) -> Self {
         let mut lines = headers.get_all(AUTHORIZATION);
         let line = match (lines.next(), lines.next()) {
             (None, _) => return Self::Absent,

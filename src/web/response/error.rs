@@ -7,10 +7,10 @@ use actix_web::{HttpResponse, ResponseError};
 
 use super::problem;
 use super::redirect::Redirects;
-use super::request_id::RequestId;
 use crate::clock::Timestamp;
 use crate::core::error::{Error, InternalError, Refusal};
 use crate::web::pages::theme::Theme;
+use crate::web::request::request_id::RequestId;
 
 /// What a handler returns.
 pub type HandlerResult = Result<HttpResponse, WebError>;
@@ -19,7 +19,7 @@ pub type HandlerResult = Result<HttpResponse, WebError>;
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct WebError {
-    pub(super) error: Error,
+    pub(in crate::web) error: Error,
 }
 
 impl WebError {

@@ -30,10 +30,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::connection::Manager;
 use super::group_commit::{GroupTransaction, WriteError};
 use super::wal_pressure::WalPressure;
 use crate::store::connection::Db;
+use crate::store::connection::Manager;
 use crate::store::error::Error;
 
 /// A group that is older takes no further member: its first member waits for its last. Two milliseconds are in the order of

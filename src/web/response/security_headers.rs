@@ -7,7 +7,7 @@ use actix_web::http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 
-use super::request_id::{REQUEST_ID, RequestId, RequestIds};
+use crate::web::request::request_id::{REQUEST_ID, RequestId, RequestIds};
 
 /// Headers of ASVS 3.4: on every answer, errors and unknown paths included. A page that needs more says so itself.
 pub fn set_security_headers(headers: &mut HeaderMap, id: &RequestId, https: bool) {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::Integer;
 
-use super::connection;
 use super::wal_pressure::WalPressure;
 use super::write_queue::WriteQueue;
+use crate::store::connection;
 use crate::store::connection::{DatabaseUrl, Db};
 use crate::store::error::Error;
 

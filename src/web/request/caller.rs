@@ -9,13 +9,13 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
-use super::problem;
 use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Resolved;
 use crate::core::token::claims::VerifiedClaims;
-use crate::web::http::credentials::{access_token, request_id_of};
-use crate::web::http::error::{WebError, log_error};
+use crate::web::request::credentials::{access_token, request_id_of};
+use crate::web::response::error::{WebError, log_error};
+use crate::web::response::problem;
 use crate::web::service::{Doorward, missing_doorward};
 
 impl Doorward {

@@ -13,10 +13,10 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 
-use super::connection::{Manager, Pooled};
-use super::transaction;
 use crate::store::connection::Db;
+use crate::store::connection::{Manager, Pooled};
 use crate::store::error::Error;
+use crate::store::transaction;
 
 /// How many changes share a commit at most. The sync is divided by the members: beyond 64 there is little left to save,
 /// and the first member waits for the last.

@@ -15,13 +15,14 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 
 use super::access_log::log_request;
-use super::credentials::request_id_of;
 use super::error::{ClearCookies, ErrorContext, WebError, log_error};
-use super::request_id::RequestId;
+use super::problem;
 use super::security_headers::{set_security_headers, strip_cors_headers};
-use super::{limits, problem};
 use crate::core::error::{Error, InternalError, Refusal};
 use crate::web::mount::Mounted;
+use crate::web::request::credentials::request_id_of;
+use crate::web::request::limits;
+use crate::web::request::request_id::RequestId;
 use crate::web::server::in_flight::{InFlight, InFlightBody};
 use crate::web::service::Doorward;
 

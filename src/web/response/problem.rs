@@ -7,8 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
-use super::request_id::RequestId;
 use crate::core::error::{Error, FieldError, Refusal};
+use crate::web::request::request_id::RequestId;
 
 /// One problem, not yet an answer.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use actix_web::http::header::{
 
 use crate::core::error::Refusal;
 use crate::settings::Settings;
-use crate::web::http::request_id::REQUEST_ID;
+use crate::web::request::request_id::REQUEST_ID;
 
 /// What `cors` writes into `Vary`, on every answer.
 pub const VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";

@@ -1,0 +1,11 @@
+//! What a request brings: context, credentials, cookies, body, client address, origin, and the limits on each.
+
+pub mod body;
+pub mod caller;
+pub(crate) mod client_address;
+pub mod context;
+pub(crate) mod credentials;
+pub(crate) mod limits;
+pub(crate) mod origin;
+pub mod request_id;
+pub(crate) mod session_cookie;

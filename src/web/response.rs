@@ -1,0 +1,9 @@
+//! What a response carries: the error middleware, problem documents, security headers, redirects and the access log.
+
+pub mod access_log;
+pub mod error;
+pub mod middleware;
+pub mod problem;
+pub mod redirect;
+pub mod routing;
+pub mod security_headers;
