@@ -4,7 +4,6 @@
 pub mod account;
 pub mod assertion;
 pub mod audit;
-pub mod background;
 pub mod bounded_map;
 pub mod caller;
 pub mod demo;
@@ -19,7 +18,7 @@ pub mod known_device;
 pub mod letters;
 pub mod opaque_token;
 pub mod password;
-pub mod rate;
+pub mod rate_limit;
 pub mod receipt;
 pub mod refresh;
 pub mod refusal;
@@ -34,6 +33,7 @@ pub mod signing_key;
 pub mod silent_sign_up;
 pub mod throttle;
 pub mod token;
+pub mod worker;
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -46,16 +46,16 @@ use crate::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
 use crate::settings::{Free, Settings, TokenAlgorithm};
 use crate::store::{self, Store};
-use background::Background;
 use duplicate_cookies::DuplicateCookies;
 use password::Hasher;
-use rate::{RateRules, Rates};
+use rate_limit::{RateLimiter, RateLimits};
 use receipt::Receipts;
 use refusal::Fault;
 use sign_up_mails::Mailing;
 use signing_key::{FileVersion, KeySource, KeysError, LoadedKeys, PublicKey};
 use throttle::ThrottleRules;
 use token::{TokenGate, TokenRules};
+use worker::Worker;
 
 pub use crate::store::{AccountId, AccountStatus, Id128, SessionId};
 
@@ -79,7 +79,7 @@ pub struct Inner {
     keys_unusable: AtomicBool,
     view: revocation::View,
     receipts: Receipts,
-    rates: Rates,
+    rate_limiter: RateLimiter,
     duplicate_cookies: DuplicateCookies,
     mailing: Option<Mailing>,
     probed: Mutex<Option<Instant>>,
@@ -103,7 +103,6 @@ struct Rules {
     signup: bool,
     signup_role: String,
     throttle: ThrottleRules,
-    rates: RateRules,
     audit_retention: Duration,
     tokens: TokenRules,
 }
@@ -185,6 +184,10 @@ impl Core {
         let version = keys.version();
         let loaded = keys.load_or_create(clock.now())?;
         let rules = Rules::new(settings);
+        let rate_limits = RateLimits {
+            sign_ups: settings.throttle.throttle_sign_ups,
+            refreshes: settings.throttle.throttle_refreshes,
+        };
         let inner = Inner {
             gate: ArcSwap::from_pointee(TokenGate::new(rules.tokens.clone(), &loaded.ring)?),
             hasher: Hasher::new(loaded.peppers, settings.passwords.bcrypt_cost),
@@ -193,8 +196,8 @@ impl Core {
             keys,
             view: revocation::View::default(),
             receipts: Receipts::default(),
-            rates: Rates::default(),
-            duplicate_cookies: DuplicateCookies::default(),
+            rate_limiter: RateLimiter::new(rate_limits, &clock),
+            duplicate_cookies: DuplicateCookies::new(&clock),
             mailing: Mailing::new(settings).map_err(OpenError::Mail)?,
             probed: Mutex::new(None),
             store,
@@ -209,7 +212,7 @@ impl Core {
     }
 
     /// Starts what a node does by itself.
-    pub fn start_background(&self) -> Result<Vec<Background>, Fault> {
+    pub fn start_background(&self) -> Result<Vec<Worker>, Fault> {
         let mut threads = vec![housekeeping::start(self.clone())?, feed::start(self.clone())?];
         if let Some(mailing) = &self.mailing {
             threads.push(mailing.start(self.clone())?);
@@ -347,10 +350,6 @@ impl Rules {
                 longest_wait: settings.throttle.throttle_longest_wait,
             },
             audit_retention: settings.database.audit_retention,
-            rates: RateRules {
-                sign_ups: settings.throttle.throttle_sign_ups,
-                refreshes: settings.throttle.throttle_refreshes,
-            },
             tokens: TokenRules {
                 audience: settings.tokens.audience.clone().unwrap_or_else(|| issuer.clone()),
                 clock_skew: settings.tokens.clock_skew,

@@ -34,10 +34,10 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, Resource};
 
 use crate::clock::Clock;
-use crate::core::background::Background;
 use crate::core::refresh::{AtOnce, Rotatable};
 use crate::core::refusal::{Fault, Refusal};
 use crate::core::session::TokenPolicy;
+use crate::core::worker::Worker;
 use crate::core::{Core, OpenError, Opened};
 use crate::secret::Secret;
 use crate::settings::Settings;
@@ -84,7 +84,7 @@ struct Inner {
     metrics_token: Option<Secret>,
     https: bool,
     draining: AtomicBool,
-    _background: Vec<Background>,
+    _background: Vec<Worker>,
 }
 
 impl std::fmt::Debug for Doorward {

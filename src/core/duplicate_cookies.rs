@@ -1,150 +1,136 @@
-//! Requests that bring two cookies of ours that differ: one of the two is somebody else's. Each is worth an event, but
-//! anybody can send them without an account, and as fast as checks are answered. So they are counted in this node's
-//! memory and told in the background: a row a minute for an address, a few rows a minute for all; what is beyond that when
-//! the node stops is not told. What such a request is answered is web's.
+//! Cookie-tossing detector: requests with two differing cookies of one name, one of which a sibling domain may have planted.
+//! Any client can send them without an account, so they are counted in memory, and housekeeping writes them to the audit
+//! table and the log in aggregate, with a rate limit. What such a request is answered is decided by web.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use governor::Quota;
+use governor::clock::Clock as _;
+use governor::state::{InMemoryState, NotKeyed};
 
 use super::Core;
 use super::audit::{Event, Kind};
 use super::caller::Client;
+use super::rate_limit::{ClockedLimiter, MonotonicClock};
 use super::refusal::Error;
 use super::throttle::network;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 
-/// The span in which an address gets one row.
-const SPAN: Duration = Duration::from_mins(1);
+/// The time in which an address gets one audit row.
+const ADDRESS_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Rows in a span, whoever sends.
-const ROWS_MAX: usize = 10;
+/// Audit rows of all addresses together: a burst, refilled evenly over a minute.
+const ROWS_A_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
-/// Bounds memory: what further addresses send is counted together, as of no address.
+/// Bounds memory: requests of further addresses are counted together, without an address.
 const ADDRESSES_MAX: usize = 256;
 
-/// What a node has met and not told yet.
-#[derive(Debug, Default)]
-pub struct DuplicateCookies {
-    counts: Mutex<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    senders: HashMap<Option<IpAddr>, Sender>,
-    began: Option<Timestamp>,
-    rows: usize,
-}
-
-/// One address. The row names the latest of its requests.
-#[derive(Debug, Default)]
-struct Sender {
-    waiting: u64,
-    /// When the first of those that wait came.
-    since: Option<Timestamp>,
-    latest: Option<(Timestamp, Client)>,
-    told: Option<Timestamp>,
-}
-
-/// A row to be written.
-#[derive(Debug)]
-struct Due {
-    sender: Option<IpAddr>,
-    waiting: u64,
-    since: Timestamp,
-    at: Timestamp,
+/// An audit row: how many requests it stands for, and the latest of them.
+#[derive(Debug, Clone)]
+struct Row {
+    requests: u64,
     client: Client,
-    told: Option<Timestamp>,
+    at: Timestamp,
 }
 
-impl DuplicateCookies {
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn count(&self, client: Client, now: Timestamp) {
-        let mut counts = self.lock();
-        let own = client.address.map(network);
-        let known = counts.senders.len() < ADDRESSES_MAX || counts.senders.contains_key(&own);
-        let (key, address) = if known { (own, client.address) } else { (None, None) };
-        let sender = counts.senders.entry(key).or_default();
-        sender.waiting += 1;
-        sender.since.get_or_insert(now);
-        sender.latest = Some((now, Client { address, device: None, ..client }));
-    }
-
-    /// Takes what may be told now, those that have waited longest first.
-    fn take_due(&self, now: Timestamp) -> Vec<Due> {
-        let mut counts = self.lock();
-        counts.senders.retain(|_, sender| sender.waiting > 0 || is_on(sender.told, now));
-        if !is_on(counts.began, now) {
-            (counts.began, counts.rows) = (Some(now), 0);
-        }
-        let may = |sender: &Sender| sender.waiting > 0 && !is_on(sender.told, now);
-        let mut due: Vec<Due> = counts.senders.iter().filter(|(_, sender)| may(sender)).filter_map(as_due).collect();
-        due.sort_by_key(|due| due.since);
-        due.truncate(ROWS_MAX.saturating_sub(counts.rows));
-        counts.rows += due.len();
-        for taken in &due {
-            if let Some(sender) = counts.senders.get_mut(&taken.sender) {
-                (sender.waiting, sender.since, sender.told) = (0, None, Some(now));
-            }
-        }
-        due
-    }
-
-    /// Takes back what could not be written.
-    fn take_back(&self, untold: Vec<Due>) {
-        let mut counts = self.lock();
-        counts.rows = counts.rows.saturating_sub(untold.len());
-        for Due { sender, waiting, since, at, client, told } in untold {
-            let sender = counts.senders.entry(sender).or_default();
-            sender.waiting += waiting;
-            sender.since = Some(since);
-            sender.told = told;
-            sender.latest.get_or_insert((at, client));
-        }
-    }
-}
-
-fn as_due((key, sender): (&Option<IpAddr>, &Sender)) -> Option<Due> {
-    let (at, client) = sender.latest.clone()?;
-    let since = sender.since.unwrap_or(at);
-    Some(Due { sender: *key, waiting: sender.waiting, since, at, client, told: sender.told })
-}
-
-/// A clock set back must not make a span longer.
-fn is_on(began: Option<Timestamp>, now: Timestamp) -> bool {
-    began.is_some_and(|began| now >= began && now < began.plus(SPAN))
-}
-
-impl Due {
+impl Row {
     fn event(&self) -> Event {
-        let requests = if self.waiting == 1 { "request" } else { "requests" };
-        let detail = format!("{} {requests} with two of one name: a sibling domain may plant one", self.waiting);
+        let requests = if self.requests == 1 { "request" } else { "requests" };
+        let detail = format!("{} {requests} with two of one name: a sibling domain may plant one", self.requests);
         Event::new(Kind::DuplicateCookie, &self.client).detail(detail)
     }
 }
 
-impl Core {
-    /// Counts a request whose cookies differ. Asks no row and waits for none.
-    pub fn note_duplicate_cookie(&self, client: Client) {
-        self.duplicate_cookies.count(client, self.now());
+/// What a node has counted and not written yet. It is lost when the node is killed.
+#[derive(Debug)]
+pub struct DuplicateCookies {
+    clock: MonotonicClock,
+    limiter: ClockedLimiter<NotKeyed, InMemoryState>,
+    counters: Mutex<HashMap<Option<IpAddr>, Counter>>,
+    /// Rows that passed the limiter and are not committed yet: while the database is unavailable they wait here.
+    outbox: Mutex<Vec<Row>>,
+}
+
+/// One address.
+#[derive(Debug)]
+struct Counter {
+    /// Its requests since its last row.
+    row: Row,
+    /// When the row may be written.
+    due: Duration,
+}
+
+impl DuplicateCookies {
+    /// Without a count.
+    pub fn new(clock: &Clock) -> Self {
+        let clock = MonotonicClock::new(clock);
+        let limiter = ClockedLimiter::direct_with_clock(Quota::per_minute(ROWS_A_MINUTE), clock.clone());
+        Self { clock, limiter, counters: Mutex::default(), outbox: Mutex::default() }
     }
 
-    /// Tells what was counted, as far as it may be told by now. What cannot be written waits.
+    fn record(&self, client: Client, at: Timestamp) {
+        let now = self.clock.now();
+        let mut counters = lock(&self.counters);
+        let network = client.address.map(network);
+        let fits = counters.len() < ADDRESSES_MAX || counters.contains_key(&network);
+        let (key, address) = if fits { (network, client.address) } else { (None, None) };
+        let first = || Counter { row: Row { requests: 0, client: Client::default(), at }, due: now };
+        let counter = counters.entry(key).or_insert_with(first);
+        let client = Client { address, device: None, ..client };
+        counter.row = Row { requests: counter.row.requests + 1, client, at };
+    }
+
+    /// The rows that may be written now, those that have been due longest first.
+    fn take_due(&self) -> Vec<Row> {
+        let now = self.clock.now();
+        let mut counters = lock(&self.counters);
+        counters.retain(|_, counter| counter.row.requests > 0 || counter.due > now);
+        let mut due: Vec<_> = counters.values_mut().filter(|some| some.row.requests > 0 && some.due <= now).collect();
+        due.sort_by_key(|counter| counter.due);
+        let allowed = due.into_iter().take_while(|_| self.limiter.check().is_ok());
+        let take = |counter: &mut Counter| {
+            let row = counter.row.clone();
+            (counter.row.requests, counter.due) = (0, now + ADDRESS_INTERVAL);
+            row
+        };
+        allowed.map(take).collect()
+    }
+
+    /// Hands the rows that are due to `write`, and returns those that it has written. Those that it could not write come
+    /// again next time, before any other: a long outage piles up no rows.
+    fn flush<E>(&self, write: impl FnOnce(&[Row]) -> Result<(), E>) -> Result<Vec<Row>, E> {
+        let mut outbox = lock(&self.outbox);
+        if outbox.is_empty() {
+            *outbox = self.take_due();
+        }
+        if !outbox.is_empty() {
+            write(&outbox)?;
+        }
+        Ok(std::mem::take(&mut *outbox))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    /// Counts a request, in memory alone.
+    pub fn record_duplicate_cookie(&self, client: Client) {
+        self.duplicate_cookies.record(client, self.now());
+    }
+
+    /// Writes the audit rows that are due, and then their log lines.
     pub fn write_duplicate_cookies(&self) -> Result<(), Error> {
-        let due = self.duplicate_cookies.take_due(self.now());
-        if due.is_empty() {
-            return Ok(());
-        }
-        let written = self.store.write(|db| due.iter().try_for_each(|due| due.event().write(db, due.at)));
-        match written {
-            Ok(()) => due.iter().for_each(|due| self.tell(&due.event())),
-            Err(_) => self.duplicate_cookies.take_back(due),
-        }
-        Ok(written?)
+        let insert =
+            |rows: &[Row]| self.store.write(|db| rows.iter().try_for_each(|row| row.event().write(db, row.at)));
+        let written = self.duplicate_cookies.flush(insert)?;
+        written.iter().for_each(|row| self.tell(&row.event()));
+        Ok(())
     }
 }
 
@@ -152,88 +138,110 @@ impl Core {
 mod tests {
     use super::*;
 
+    struct Detector {
+        clock: Clock,
+        cookies: DuplicateCookies,
+    }
+
+    impl Detector {
+        fn new() -> Self {
+            let clock = Clock::settable(Timestamp::from_seconds(0));
+            Self { cookies: DuplicateCookies::new(&clock), clock }
+        }
+
+        fn record(&self, address: &str, second: i64) {
+            self.clock.set(Timestamp::from_seconds(second));
+            self.cookies.record(client(address), self.clock.now());
+        }
+
+        /// Addresses and numbers of requests of the rows that are written now.
+        fn flush(&self, second: i64) -> Vec<(Option<IpAddr>, u64)> {
+            self.clock.set(Timestamp::from_seconds(second));
+            let rows = self.cookies.flush(|_| Ok::<_, ()>(())).unwrap();
+            rows.iter().map(|row| (row.client.address, row.requests)).collect()
+        }
+    }
+
     fn client(address: &str) -> Client {
         Client { address: Some(address.parse().unwrap()), ..Client::default() }
     }
 
-    fn told(counts: &DuplicateCookies, second: i64) -> Vec<(Option<IpAddr>, u64)> {
-        let due = counts.take_due(Timestamp::from_seconds(second));
-        due.iter().map(|due| (due.client.address, due.waiting)).collect()
-    }
-
-    fn count(counts: &DuplicateCookies, address: &str, second: i64) {
-        counts.count(client(address), Timestamp::from_seconds(second));
+    #[test]
+    fn an_address_gets_a_row_a_minute_that_counts_its_requests() {
+        let (detector, one) = (Detector::new(), client("192.0.2.1").address);
+        detector.record("192.0.2.1", 100);
+        assert_eq!(detector.flush(100), [(one, 1)]);
+        (101..=159).for_each(|second| detector.record("192.0.2.1", second));
+        assert_eq!(detector.flush(159), []);
+        assert_eq!(detector.flush(160), [(one, 59)]);
+        assert_eq!(detector.flush(10_000), []);
+        assert!(lock(&detector.cookies.counters).is_empty(), "an idle address is forgotten");
     }
 
     #[test]
-    fn an_address_gets_a_row_a_minute_that_counts_them_all() {
-        let (counts, one) = (DuplicateCookies::default(), client("192.0.2.1").address);
-        count(&counts, "192.0.2.1", 100);
-        assert_eq!(told(&counts, 100), [(one, 1)]);
-        (101..=159).for_each(|second| count(&counts, "192.0.2.1", second));
-        assert_eq!(told(&counts, 159), []);
-        assert_eq!(told(&counts, 160), [(one, 59)]);
-        count(&counts, "192.0.2.1", 161);
-        assert_eq!(told(&counts, 90), [(one, 1)], "a clock that was set back holds nothing up");
-        assert_eq!(told(&counts, 10_000), []);
-        assert_eq!(counts.lock().senders.len(), 0, "who is told and gone is forgotten");
+    fn a_clock_that_is_set_back_prolongs_no_interval() {
+        let (detector, one) = (Detector::new(), client("192.0.2.1").address);
+        detector.record("192.0.2.1", 10_000);
+        assert_eq!(detector.flush(10_000), [(one, 1)]);
+        detector.record("192.0.2.1", 90);
+        assert_eq!(detector.flush(149), []);
+        assert_eq!(detector.flush(150), [(one, 1)]);
     }
 
     #[test]
     fn an_ipv6_network_is_one_address() {
-        let counts = DuplicateCookies::default();
-        (1..=9).for_each(|host| count(&counts, &format!("2001:db8::{host}"), 100));
-        assert_eq!(told(&counts, 100), [(client("2001:db8::9").address, 9)]);
+        let detector = Detector::new();
+        (1..=9).for_each(|host| detector.record(&format!("2001:db8::{host}"), 100));
+        assert_eq!(detector.flush(100), [(client("2001:db8::9").address, 9)]);
     }
 
     #[test]
     fn all_addresses_share_a_few_rows_a_minute_and_wait_in_order() {
-        let counts = DuplicateCookies::default();
-        (1..=25).for_each(|host| count(&counts, &format!("192.0.2.{host}"), 100 + host));
-        let rounds: Vec<usize> = [130, 131, 190, 250].map(|second| told(&counts, second).len()).into();
-        assert_eq!(rounds, [10, 0, 10, 5]);
+        let detector = Detector::new();
+        (1..=25).for_each(|host| detector.record(&format!("192.0.2.{host}"), 100 + host));
+        let rounds = [130, 131, 190, 250].map(|second| detector.flush(second));
+        assert_eq!(rounds.each_ref().map(Vec::len), [10, 0, 10, 5]);
+        let in_order: Vec<_> = (1..=25).map(|host| (client(&format!("192.0.2.{host}")).address, 1)).collect();
+        assert_eq!(rounds.concat(), in_order);
     }
 
     #[test]
-    fn whoever_goes_on_sending_has_a_turn_beside_many_others() {
-        let counts = DuplicateCookies::default();
-        let mut heard = 0;
-        for minute in 0..10 {
-            for second in 0..60 {
-                let now = 1000 + minute * 60 + second;
-                count(&counts, "198.51.100.1", now);
-                if second == 30 {
-                    (1..=30).for_each(|host| count(&counts, &format!("192.0.2.{host}"), now));
-                }
-                heard += told(&counts, now).iter().filter(|(from, _)| *from == client("198.51.100.1").address).count();
+    fn an_address_that_goes_on_sending_has_a_turn_beside_many_others() {
+        let (detector, mut rows) = (Detector::new(), 0);
+        for second in 1000..1600 {
+            detector.record("198.51.100.1", second);
+            if second % 60 == 30 {
+                (1..=30).for_each(|host| detector.record(&format!("192.0.2.{host}"), second));
             }
+            let own = |(address, _): &&(Option<IpAddr>, u64)| *address == client("198.51.100.1").address;
+            rows += detector.flush(second).iter().filter(own).count();
         }
-        assert!(heard >= 3, "told {heard} times in ten minutes");
+        assert!(rows >= 3, "{rows} rows in ten minutes");
     }
 
     #[test]
     fn memory_is_bounded_and_still_counts() {
-        let counts = DuplicateCookies::default();
+        let detector = Detector::new();
         for host in 0..1000 {
-            count(&counts, &format!("10.0.{}.{}", host / 250, host % 250), 100);
+            detector.record(&format!("10.0.{}.{}", host / 250, host % 250), 100);
         }
-        assert_eq!(counts.lock().senders.len(), ADDRESSES_MAX + 1);
-        let rounds = (0..100_i64).flat_map(|minute| told(&counts, 100 + minute * 60));
-        let (mut all, mut nameless) = (0, 0);
-        for (address, number) in rounds {
-            all += number;
-            nameless += if address.is_none() { number } else { 0 };
-        }
-        assert_eq!((all, nameless), (1000, 1000 - 256));
+        assert_eq!(lock(&detector.cookies.counters).len(), ADDRESSES_MAX + 1);
+        let rows: Vec<_> = (0..100).flat_map(|minute| detector.flush(100 + minute * 60)).collect();
+        let (with, without): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(address, _)| address.is_some());
+        let requests = [with, without].map(|rows| rows.iter().map(|(_, requests)| requests).sum::<u64>());
+        assert_eq!(requests, [256, 1000 - 256]);
     }
 
     #[test]
-    fn what_could_not_be_written_waits_and_counts_on() {
-        let counts = DuplicateCookies::default();
-        count(&counts, "192.0.2.1", 100);
-        let untold = counts.take_due(Timestamp::from_seconds(100));
-        count(&counts, "192.0.2.1", 101);
-        counts.take_back(untold);
-        assert_eq!(told(&counts, 102), [(client("192.0.2.1").address, 2)]);
+    fn rows_that_could_not_be_written_come_again_and_are_counted_once() {
+        let (detector, one) = (Detector::new(), client("192.0.2.1").address);
+        detector.record("192.0.2.1", 100);
+        assert_eq!(detector.cookies.flush(|rows| Err(rows.len())).map(|_written| ()), Err(1));
+        detector.record("192.0.2.1", 101);
+        detector.record("192.0.2.2", 101);
+        assert_eq!(detector.cookies.flush(|rows| Err(rows.len())).map(|_written| ()), Err(1), "and no more pile up");
+        assert_eq!(detector.flush(102), [(one, 1)]);
+        assert_eq!(detector.flush(103), [(client("192.0.2.2").address, 1)]);
+        assert_eq!(detector.flush(160), [(one, 1)]);
     }
 }

@@ -5,12 +5,11 @@
 
 mod portion;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::background::{Background, Signal};
 use super::refusal::{Error, Fault};
+use super::worker::{Notify, Signal, Worker};
 use super::{Core, revocation};
 use crate::store::{self, audit_events, pending_sign_ups, revocations, sessions, throttles};
 use portion::Portion;
@@ -25,7 +24,7 @@ const ROUND: Duration = Duration::from_millis(500);
 const PURGE_EVERY: Duration = Duration::from_mins(1);
 
 /// How long a stop waits for the last receipts: longer than a database is waited for.
-const FAREWELL: Duration = Duration::from_secs(30);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 
 impl Core {
     /// All that follows from what others wrote and from what this node saw, at once: revocations in, receipts out, keys
@@ -117,8 +116,8 @@ impl Core {
 }
 
 /// Starts the background thread of a node.
-pub fn start(core: Core) -> Result<Background, Fault> {
-    Background::start("housekeeping", Arc::default(), FAREWELL, move |signal| run(&core, signal))
+pub fn start(core: Core) -> Result<Worker, Fault> {
+    Worker::start("housekeeping", &Notify::default(), SHUTDOWN_GRACE, move |signal| run(&core, signal))
 }
 
 fn run(core: &Core, signal: &Signal) {
@@ -131,6 +130,7 @@ fn run(core: &Core, signal: &Signal) {
         }
         tell_once(&troubled, core.write_down());
         if purged.elapsed() >= PURGE_EVERY {
+            core.rate_limiter.remove_idle();
             // A little a round, however much is over: receipts must not wait for a long clean-up.
             let began = Instant::now();
             let gone = core.purge_while(&mut portion, || began.elapsed() < PURGE_SHARE);

@@ -2,18 +2,17 @@
 //! looked up whether the address is taken, on a thread that no client waits for. How a mail leaves is crate::mail's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use url::Url;
 
 use super::Core;
-use super::background::{Background, Signal};
 use super::letters::{self, About};
 use super::refusal::{Error, Fault};
 use super::sign_up::taken;
 use super::silent_sign_up::account_text;
+use super::worker::{Notify, Signal, Worker};
 use crate::clock::Timestamp;
 use crate::mail::{Mailer, NotTaken};
 use crate::settings::Settings;
@@ -37,7 +36,7 @@ const BATCH: usize = 50;
 const ROUND: Duration = Duration::from_secs(5);
 
 /// How long a stop waits for a mail that is being handed over; what is not is tried again after its lease.
-const FAREWELL: Duration = Duration::from_secs(2);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 /// What a node needs for mails.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ pub struct Mailing {
     confirm_page: Url,
     sign_in_page: Url,
     register_page: Url,
-    signal: Arc<Signal>,
+    notify: Notify,
     troubled: AtomicBool,
 }
 
@@ -70,14 +69,14 @@ impl Mailing {
             sign_in_page: page("/login"),
             register_page: page("/register"),
             confirm_page,
-            signal: Arc::default(),
+            notify: Notify::default(),
             troubled: AtomicBool::new(false),
         }))
     }
 
     /// Starts the thread that hands mails over.
-    pub(super) fn start(&self, core: Core) -> Result<Background, Fault> {
-        Background::start("mail", Arc::clone(&self.signal), FAREWELL, move |signal| run(&core, signal))
+    pub(super) fn start(&self, core: Core) -> Result<Worker, Fault> {
+        Worker::start("mail", &self.notify, SHUTDOWN_GRACE, move |signal| run(&core, signal))
     }
 
     /// One line when trouble begins and one when it is over.
@@ -109,7 +108,7 @@ impl Core {
     /// There is a mail to hand over.
     pub(super) fn mail_is_due(&self) {
         if let Some(mailing) = &self.mailing {
-            mailing.signal.raise();
+            mailing.notify.notify();
         }
     }
 

@@ -25,7 +25,7 @@ pub fn refresh_cookie(door: &Doorward, request: &HttpRequest) -> Result<Option<R
 
 fn told<T>(door: &Doorward, request: &HttpRequest, read: Result<T, Refusal>) -> Result<T, Refusal> {
     if matches!(read, Err(Refusal::DuplicateCookie)) && request.extensions_mut().insert(IsTold).is_none() {
-        door.core().note_duplicate_cookie(client_of(door, request));
+        door.core().record_duplicate_cookie(client_of(door, request));
     }
     read
 }

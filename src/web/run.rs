@@ -17,7 +17,7 @@ use super::Doorward;
 use crate::core::Core;
 use crate::core::account::PasswordChange;
 use crate::core::caller::Client;
-use crate::core::rate::Counted;
+use crate::core::rate_limit::LimitedAction;
 use crate::core::refresh::AtOnce;
 use crate::core::refusal::{Error, Fault, Refusal};
 use crate::core::session::{Issued, TokenPolicy};
@@ -261,7 +261,7 @@ impl Doorward {
 
     /// Spends a refresh token. On SQLite, those that wait together are written together, and the tokens are made here.
     pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy, client: Client) -> Result<Issued, Error> {
-        self.core().keep_rate(Counted::Refresh, &client)?;
+        self.core().check_rate_limit(LimitedAction::Refresh, &client)?;
         let rotatable = match self.rotations() {
             Some(rotations) => self.core().rotatable_by_text(&token, &policy)?.map(|rotatable| (rotations, rotatable)),
             None => None,
@@ -318,7 +318,7 @@ impl Doorward {
         policy: TokenPolicy,
         client: Client,
     ) -> Result<SignedIn, Error> {
-        self.core().keep_rate(Counted::SignUp, &client)?;
+        self.core().check_rate_limit(LimitedAction::SignUp, &client)?;
         let mut left = self.database_patience();
         let validated = self.ask_within(&mut left, move |core| core.validate_sign_up(person, role)).await?;
         let hashed = self.hash(move |core| Ok(validated.hash(core.hasher())?)).await?;
@@ -327,7 +327,7 @@ impl Doorward {
 
     /// Notes a sign-up whose outcome a mail tells: rules, hash, rows.
     pub async fn sign_up_silently(&self, person: NewPerson, from: AskedFrom, client: Client) -> Result<(), Error> {
-        self.core().keep_rate(Counted::SignUp, &client)?;
+        self.core().check_rate_limit(LimitedAction::SignUp, &client)?;
         let mut left = self.database_patience();
         let validated = self.core().validate_silent_sign_up(person)?;
         let hashed = self.hash(move |core| Ok(validated.hash(core.hasher())?)).await?;
@@ -342,7 +342,7 @@ impl Doorward {
         policy: TokenPolicy,
         client: Client,
     ) -> Result<Confirmed, Error> {
-        self.core().keep_rate(Counted::SignUp, &client)?;
+        self.core().check_rate_limit(LimitedAction::SignUp, &client)?;
         let (mut left, password) = (self.database_patience(), wish.secret.secret().clone());
         let found = self.ask_within(&mut left, move |core| core.find_pending(&token)).await?;
         let checked = self.hash(move |core| core.check_pending(found, &password)).await?;

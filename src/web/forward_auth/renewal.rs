@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::No;
 use crate::core::caller::Caller;
-use crate::core::rate::Counted;
+use crate::core::rate_limit::LimitedAction;
 use crate::core::refusal::{Error, Fault, Refusal};
 use crate::core::session::Issued;
 use crate::web::Doorward;
@@ -26,7 +26,7 @@ impl Renewal {
 /// Renews by the refresh cookie. Without one, `refusal` stands: it says what was wrong with the access token.
 pub async fn renew(door: &Doorward, request: &HttpRequest, refusal: Refusal) -> Result<(Caller, Renewal), No> {
     let Some(token) = refresh_cookie(door, request)? else { return Err(refusal.into()) };
-    door.core().keep_rate(Counted::Refresh, &client_of(door, request))?;
+    door.core().check_rate_limit(LimitedAction::Refresh, &client_of(door, request))?;
     let policies = door.clone();
     let renewed = door.ask(move |core| core.renew_access_token(&token, &|dialect| policies.policy_of(dialect))).await;
     match renewed {
