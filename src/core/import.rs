@@ -1,5 +1,5 @@
 //! Accounts that another system kept: which are taken in, which are here already, and which are refused and why. Its files
-//! are read by cli/import/; what a foreign hash may be is password/foreign.rs's.
+//! are read by cli/import/; which imported hashes are allowed is password/imported_hash.rs's.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::Core;
 use super::audit::{Event, Kind};
 use super::caller::Client;
-use super::password::{Foreign, Hasher};
+use super::password::{Hasher, ImportedHash};
 use super::refusal::{Error, Fault, FieldFault, FieldRule, Refusal, Taken};
 use super::sign_up::{Hashed, NewPerson, Privileges, Validated, holders};
 use crate::clock::Timestamp;
@@ -81,8 +81,8 @@ pub struct Import<'a> {
 struct Fitting {
     newcomer: Newcomer,
     validated: Validated,
-    password: Option<Foreign>,
-    pin: Option<Foreign>,
+    password: Option<ImportedHash>,
+    pin: Option<ImportedHash>,
 }
 
 impl<'a> Import<'a> {
@@ -120,7 +120,7 @@ impl<'a> Import<'a> {
     fn judge(&mut self, newcomer: Newcomer) -> Result<Result<Fitting, Outcome>, Error> {
         let mut faults = faults(&newcomer, self.core.now());
         let mut read = |field: &str, hash: &Option<Secret>| {
-            let read = hash.as_ref().map(|hash| Foreign::read(hash.expose())).transpose();
+            let read = hash.as_ref().map(|hash| ImportedHash::parse(hash.expose())).transpose();
             read.map_err(|rule| faults.push(FieldFault::new(field, rule))).ok().flatten()
         };
         let (password, pin) = (read("passwordHash", &newcomer.password_hash), read("pinHash", &newcomer.pin_hash));
@@ -179,7 +179,7 @@ impl<'a> Import<'a> {
         let row = |(fit, hashes): (&&Fitting, Hashed)| {
             let newcomer = &fit.newcomer;
             let row = self.core.new_row(&hashes, false, now)?;
-            let stored = |foreign: &Option<Foreign>| foreign.as_ref().map(Foreign::stored);
+            let stored = |hash: &Option<ImportedHash>| hash.as_ref().map(ImportedHash::stored);
             Ok(NewAccount {
                 id: newcomer.id,
                 uuid: newcomer.uuid.unwrap_or(row.uuid),
