@@ -3,16 +3,13 @@
 
 pub mod account;
 pub mod audit;
-pub mod background;
 pub mod bounded_map;
 pub mod caller;
 pub mod credential;
 pub mod defence;
-pub mod duplicate_cookies;
 pub mod error;
 pub mod keys;
 pub mod maintenance;
-pub mod rate;
 pub mod registration;
 pub mod revocation;
 pub mod session;
@@ -30,13 +27,14 @@ use crate::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
 use crate::settings::{Free, Settings, TokenAlgorithm};
 use crate::store::Store;
+use caller::Client;
 use credential::password::Hasher;
+use defence::duplicate_cookies::DuplicateCookies;
+use defence::rate_limit::{LimitedAction, RateLimiter};
 use defence::throttle_policy::ThrottleRules;
-use duplicate_cookies::DuplicateCookies;
-use error::InternalError;
+use error::{InternalError, Refusal};
 use keys::key_source::{FileVersion, KeySource, LoadedKeys};
 use keys::signing_key::{KeysError, PublicKey};
-use rate::{RateRules, Rates};
 use registration::mail_queue::MailQueue;
 use session::confirmations::PendingConfirmations;
 use token::{TokenAuthority, TokenRules};
@@ -63,7 +61,7 @@ pub struct Inner {
     keys_unusable: AtomicBool,
     view: revocation::cache::View,
     confirmations: PendingConfirmations,
-    rates: Rates,
+    rate_limiter: RateLimiter,
     duplicate_cookies: DuplicateCookies,
     mail_queue: Option<MailQueue>,
     probed: Mutex<Option<Instant>>,
@@ -87,7 +85,6 @@ struct Rules {
     signup: bool,
     signup_role: String,
     throttle: ThrottleRules,
-    rates: RateRules,
     audit_retention: Duration,
     tokens: TokenRules,
 }
@@ -107,6 +104,12 @@ impl std::ops::Deref for Core {
 }
 
 impl Core {
+    /// Counts an action, and refuses it if its client's address exceeds the limit.
+    pub fn check_rate_limit(&self, action: LimitedAction, client: &Client) -> Result<(), Refusal> {
+        let Some(address) = client.address else { return Ok(()) };
+        self.rate_limiter.check(action, address).map_or(Ok(()), |wait| Err(Refusal::Throttled(wait)))
+    }
+
     /// What hashes secrets; its calls take long.
     pub fn hasher(&self) -> &Hasher {
         &self.hasher
@@ -214,10 +217,6 @@ impl Rules {
                 longest_wait: settings.throttle.throttle_longest_wait,
             },
             audit_retention: settings.database.audit_retention,
-            rates: RateRules {
-                sign_ups: settings.throttle.throttle_sign_ups,
-                refreshes: settings.throttle.throttle_refreshes,
-            },
             tokens: TokenRules {
                 audience: settings.tokens.audience.clone().unwrap_or_else(|| issuer.clone()),
                 clock_skew: settings.tokens.clock_skew,

@@ -2,3 +2,4 @@
 
 pub(crate) mod adaptive_batch;
 pub mod housekeeping;
+pub mod worker;

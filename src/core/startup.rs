@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::background::Background;
 use super::credential::password::Hasher;
-use super::duplicate_cookies::DuplicateCookies;
+use super::defence::duplicate_cookies::DuplicateCookies;
+use super::defence::rate_limit::{RateLimiter, RateLimits};
 use super::error::InternalError;
 use super::keys::key_source::KeySource;
 use super::keys::signing_key::KeysError;
 use super::maintenance::housekeeping;
-use super::rate::Rates;
+use super::maintenance::worker::Worker;
 use super::registration::confirmation_mail;
 use super::registration::mail_queue::MailQueue;
 use super::revocation::cache::View;
@@ -90,6 +90,10 @@ impl Core {
         let version = keys.version();
         let loaded = keys.load_or_create(clock.now())?;
         let rules = Rules::new(settings);
+        let rate_limits = RateLimits {
+            sign_ups: settings.throttle.throttle_sign_ups,
+            refreshes: settings.throttle.throttle_refreshes,
+        };
         let inner = Inner {
             gate: ArcSwap::from_pointee(TokenAuthority::new(rules.tokens.clone(), &loaded.ring)?),
             hasher: Hasher::new(loaded.peppers, settings.passwords.bcrypt_cost),
@@ -98,8 +102,8 @@ impl Core {
             keys,
             view: View::default(),
             confirmations: PendingConfirmations::default(),
-            rates: Rates::default(),
-            duplicate_cookies: DuplicateCookies::default(),
+            rate_limiter: RateLimiter::new(rate_limits, &clock),
+            duplicate_cookies: DuplicateCookies::new(&clock),
             mail_queue: MailQueue::new(settings).map_err(OpenError::Mail)?,
             probed: Mutex::new(None),
             store,
@@ -114,7 +118,7 @@ impl Core {
     }
 
     /// Starts what a node does by itself.
-    pub fn start_background(&self) -> Result<Vec<Background>, InternalError> {
+    pub fn start_background(&self) -> Result<Vec<Worker>, InternalError> {
         let mut threads = vec![housekeeping::start(self.clone())?, feed::start(self.clone())?];
         if self.mail_queue.is_some() {
             threads.push(confirmation_mail::start(self.clone())?);

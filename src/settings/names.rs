@@ -1,16 +1,19 @@
-//! Variables that look like a setting of ours and are none: a misspelt setting must not silently be the default.
+//! Detects misspelt setting names among the environment variables: a misspelt setting must not silently keep its default.
+//! What the settings are called is defined by the clap structs beside this file.
 
 use std::collections::BTreeMap;
 
-use super::mounts::KnownDialect;
+use strsim::levenshtein;
 
-/// A variable with this prefix that is none of ours is a slip: settings have no prefix.
-const LOOKS_LIKE_OURS: &str = "DOORWARD_";
+use super::KnownDialect;
 
-/// Read by the test suite, not by the service.
+/// Settings have no prefix, so a variable with this one is a mistake.
+const PREFIX: &str = "DOORWARD_";
+
+/// A setting of the test suite.
 const TEST_SUITE: &str = "DOORWARD_TEST_BACKENDS";
 
-/// Names that are ours by their look and are no setting: a misspelt setting must not be silently the default.
+/// An error for each variable that is not a setting and looks like one.
 pub fn unknown_names(vars: &BTreeMap<String, String>, names: &[String], known: &[KnownDialect]) -> Vec<String> {
     let of_mounts = |dialect: &KnownDialect| {
         ["ACCESS_TTL", "REFRESH_TTL"].map(|kind| format!("{}_{kind}", dialect.name.to_uppercase()))
@@ -21,37 +24,37 @@ pub fn unknown_names(vars: &BTreeMap<String, String>, names: &[String], known: &
 }
 
 fn explain_unknown(name: &str, all: &[String]) -> Option<String> {
-    if let Some(rest) = name.strip_prefix(LOOKS_LIKE_OURS) {
-        return Some(match closest(rest, all) {
-            Some(meant) => format!("{name}: settings have no prefix; write {meant}"),
+    if let Some(rest) = name.strip_prefix(PREFIX) {
+        return Some(match similar_setting(rest, all) {
+            Some(setting) => format!("{name}: settings have no prefix; write {setting}"),
             None => format!("{name}: there is no such setting; `doorward serve --help` lists them"),
         });
     }
-    let near = closest(name, all)?;
-    Some(format!("{name}: there is no such setting; did you mean {near}?"))
+    let setting = similar_setting(name, all)?;
+    Some(format!("{name}: there is no such setting; did you mean {setting}?"))
 }
 
-/// The setting that is at most two slips away; one for a single word, and none for a short one: those are anybody's.
-fn closest<'a>(name: &str, all: &'a [String]) -> Option<&'a String> {
-    let bearable = |known: &str| if known.contains('_') { 2 } else { usize::from(known.len() >= 6 && name.len() >= 6) };
-    all.iter().find(|known| slips(name, known) <= bearable(known))
+/// The setting within an edit distance of 2. A name of a single word must be closer, and a short one must be exact: an
+/// environment is full of short names of other programs.
+fn similar_setting<'a>(name: &str, all: &'a [String]) -> Option<&'a String> {
+    let max_distance =
+        |known: &str| if known.contains('_') { 2 } else { usize::from(known.len() >= 6 && name.len() >= 6) };
+    all.iter().find(|known| levenshtein(name, known) <= max_distance(known))
 }
 
-/// Levenshtein distance.
-fn slips(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let here = (diagonal + usize::from(x != y)).min(*cell + 1).min(left + 1);
-            diagonal = *cell;
-            *cell = here;
-            left = here;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edit_distance_decides_by_the_shape_of_the_name() {
+        let all = ["REFRESH_TTL", "ISSUER", "BIND"].map(str::to_owned);
+        let similar = |name| similar_setting(name, &all).map(String::as_str);
+        assert_eq!(["REFRESH_TTL", "REFRSH_TLL"].map(similar), [Some("REFRESH_TTL"); 2]);
+        assert_eq!(
+            ["ISSUER", "ISSUERS", "ISUER", "ISSUE_RS"].map(similar),
+            [Some("ISSUER"), Some("ISSUER"), None, None]
+        );
+        assert_eq!(["BIND", "BINDS", "FIND", "REFRSH_TLS_"].map(similar), [Some("BIND"), None, None, None]);
     }
-    row.last().copied().unwrap_or_default()
 }

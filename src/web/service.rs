@@ -15,8 +15,8 @@ use super::request::request_id::RequestIds;
 use super::request::session_cookie::SessionCookies;
 use super::response::redirect::Redirects;
 use crate::core::Core;
-use crate::core::background::Background;
 use crate::core::error::InternalError;
+use crate::core::maintenance::worker::Worker;
 use crate::core::session::TokenPolicy;
 use crate::secret::Secret;
 
@@ -42,7 +42,7 @@ pub(super) struct Inner {
     pub(super) metrics_token: Option<Secret>,
     pub(super) https: bool,
     pub(super) draining: AtomicBool,
-    pub(super) _background: Vec<Background>,
+    pub(super) _background: Vec<Worker>,
 }
 
 impl std::fmt::Debug for Doorward {

@@ -27,6 +27,7 @@ on_both_backends!(
     the_trusted_device_cookie_is_hardened_and_set_only_where_a_contract_allows,
     rate_limit_caps_the_sign_ups_of_an_address,
     rate_limit_caps_the_refreshes_of_an_address,
+    junk_refreshes_do_not_reset_the_limit_of_sign_ups,
 );
 
 fn throttled(backend: Backend) -> TestService {
@@ -264,9 +265,15 @@ fn rate_limit_caps_the_sign_ups_of_an_address(backend: Backend) {
     };
     let answers: Vec<u16> = ["a-one", "b-two", "a-one", "d-four"].map(|name| sign_up(name).status).into();
     assert_eq!(answers, [201, 201, 409, 429], "attempts count");
-    assert_eq!(wait_of(&sign_up("e-five")), 3600);
-    service.advance(Duration::from_hours(1));
+    assert_eq!(wait_of(&sign_up("e-five")), 1200, "the limit is refilled evenly");
+    service.advance(Duration::from_secs(1199));
+    assert_eq!(wait_of(&sign_up("e-five")), 1);
+    service.advance(Duration::from_secs(1));
     assert_eq!(sign_up("e-five").status, 201);
+    assert_eq!(wait_of(&sign_up("f-six")), 1200);
+    service.advance(Duration::from_hours(1));
+    let answers: Vec<u16> = ["f-six", "g-seven", "h-eight", "i-nine"].map(|name| sign_up(name).status).into();
+    assert_eq!(answers, [201, 201, 201, 429]);
 }
 
 fn rate_limit_caps_the_refreshes_of_an_address(backend: Backend) {
@@ -277,6 +284,26 @@ fn rate_limit_caps_the_refreshes_of_an_address(backend: Backend) {
     assert!(browser.cookie("refreshToken").is_some(), "a wait ends no session");
     service.advance(Duration::from_mins(1));
     assert_eq!(browser.post("/auth/refresh", "{}").status, 200);
+}
+
+/// Each kind has a limiter of its own: junk of one kind, however much and however long its window, leaves the other be.
+fn junk_refreshes_do_not_reset_the_limit_of_sign_ups(backend: Backend) {
+    let limits = backend.service().set("THROTTLE_SIGN_UPS", "1/1h").set("THROTTLE_REFRESHES", "3/1s");
+    let service = limits.set("TRUSTED_PROXIES", "127.0.0.1").start();
+    let post = |path: &str, address: &str, body: &str| {
+        Request::new("POST", path).header("x-forwarded-for", address).json(body).send(service.address())
+    };
+    let body = json!({ "username": "emily", "password": PASSWORD }).to_string();
+    assert_eq!(post("/auth/register", "192.0.2.1", &body).status, 201);
+    for second in 1..=20 {
+        let junk = r#"{"refreshToken":"junk"}"#;
+        let answers: Vec<u16> = (0..4).map(|_| post("/auth/refresh", "192.0.2.1", junk).status).collect();
+        assert_eq!(answers, [401, 401, 401, 429], "second {second}");
+        assert_eq!(post("/auth/refresh", &format!("198.51.100.{second}"), junk).status, 401);
+        service.advance(Duration::from_secs(1));
+        assert_eq!(wait_of(&post("/auth/register", "192.0.2.1", &body)), 3600 - second, "second {second}");
+    }
+    assert_eq!(post("/auth/refresh", "192.0.2.1", r#"{"refreshToken":"junk"}"#).status, 401, "nor the other way round");
 }
 
 fn the_trusted_device_cookie_is_hardened_and_set_only_where_a_contract_allows(backend: Backend) {

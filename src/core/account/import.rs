@@ -1,5 +1,5 @@
 //! Accounts that another system kept: which are taken in, which are here already, and which are refused and why. Its files
-//! are read by cli/import/; what a foreign hash may be is password/foreign.rs's.
+//! are read by cli/import/; which imported hashes are allowed is password/imported_hash.rs's.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
-use crate::core::credential::password::{Foreign, Hasher};
+use crate::core::credential::password::{Hasher, ImportedHash};
 use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
 use crate::core::registration::sign_up::{Hashed, Privileges, Registration, Validated, holders};
 use crate::secret::Secret;
@@ -82,8 +82,8 @@ pub struct Import<'a> {
 struct Fitting {
     newcomer: ImportRecord,
     validated: Validated,
-    password: Option<Foreign>,
-    pin: Option<Foreign>,
+    password: Option<ImportedHash>,
+    pin: Option<ImportedHash>,
 }
 
 impl<'a> Import<'a> {
@@ -121,7 +121,7 @@ impl<'a> Import<'a> {
     fn judge(&mut self, newcomer: ImportRecord) -> Result<Result<Fitting, Outcome>, Error> {
         let mut faults = faults(&newcomer, self.core.now());
         let mut read = |field: &str, hash: &Option<Secret>| {
-            let read = hash.as_ref().map(|hash| Foreign::read(hash.expose())).transpose();
+            let read = hash.as_ref().map(|hash| ImportedHash::parse(hash.expose())).transpose();
             read.map_err(|rule| faults.push(FieldError::new(field, rule))).ok().flatten()
         };
         let (password, pin) = (read("passwordHash", &newcomer.password_hash), read("pinHash", &newcomer.pin_hash));
@@ -180,7 +180,7 @@ impl<'a> Import<'a> {
         let row = |(fit, hashes): (&&Fitting, Hashed)| {
             let newcomer = &fit.newcomer;
             let row = self.core.new_row(&hashes, false, now)?;
-            let stored = |foreign: &Option<Foreign>| foreign.as_ref().map(Foreign::stored);
+            let stored = |hash: &Option<ImportedHash>| hash.as_ref().map(ImportedHash::stored);
             Ok(NewAccount {
                 id: newcomer.id,
                 uuid: newcomer.uuid.unwrap_or(row.uuid),

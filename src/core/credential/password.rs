@@ -1,9 +1,12 @@
-//! What a new secret must be, how it is hashed, and the check that costs the same whether there is anything to check or
-//! not. Hashes that other systems made are foreign.rs's. On which threads it runs is web/blocking.rs's; how often it may be tried is throttle's.
+//! Password policy and password hashing (peppered bcrypt), with a verification that takes the same time for an unknown
+//! account. Hashes of other systems are in imported_hash.rs. The threads that hash are web/run.rs's, and how often a secret
+//! may be tried is throttle.rs's.
 
-mod foreign;
+mod common;
+mod imported_hash;
+mod normalization;
 
-pub use foreign::Foreign;
+pub use imported_hash::ImportedHash;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,40 +14,36 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use unicode_normalization::UnicodeNormalization;
 
 use crate::core::account::identifier::canonical;
 use crate::core::error::{FieldRule, InternalError};
 use crate::secret::{MacKey, Secret};
 use crate::store::tables::accounts::SecretColumn;
+use normalization::normal;
 
-/// The most characters of a password.
+/// The longest password, in characters.
 pub const PASSWORD_MAX: usize = 128;
 
-/// Names the scheme in front of what bcrypt makes: `hmac-bcrypt:PEPPER-ID:$2b$…`.
+/// The scheme in front of the bcrypt hash in a stored form: `hmac-bcrypt:PEPPER-ID:$2b$…`.
 const SCHEME: &str = "hmac-bcrypt";
 
-/// Of 20,000 common passwords those that a policy of 8 characters would let through, in octet order, lower case.
-/// Collected by Royce Williams; taken from Django 5.2 (BSD-3-Clause).
-const COMMON: &str = include_str!("common_passwords.txt");
-
-/// A key outside the database, without which its hashes cannot be tried.
+/// A key outside the database: hashes stolen from it cannot be attacked without it.
 #[derive(Debug, Clone)]
 pub struct Pepper {
-    /// Stands in every hash made with it, so that it can be replaced.
+    /// Part of every hash made with it, so that peppers can be rotated.
     pub id: String,
     /// The key.
     pub key: MacKey,
 }
 
-/// The peppers that are believed.
+/// The peppers that verify.
 #[derive(Debug, Clone)]
 pub struct Peppers {
-    /// New hashes are made with it.
+    /// The pepper of new hashes.
     pub active: Pepper,
-    /// There are hashes made with them.
+    /// Rotated peppers, which hashes still refer to.
     pub others: Vec<Pepper>,
-    /// What failures are counted under; the same whatever pepper is active.
+    /// The key under which failures are counted; a rotation does not change it.
     pub digest_key: MacKey,
 }
 
@@ -55,8 +54,8 @@ impl From<Pepper> for Peppers {
 }
 
 impl Peppers {
-    /// The pepper and the bcrypt part of a stored form that was made with one of ours.
-    fn readable<'a>(&self, stored: &'a str) -> Option<(&Pepper, &'a str)> {
+    /// The pepper and the bcrypt hash of a stored form.
+    fn parse<'a>(&self, stored: &'a str) -> Option<(&Pepper, &'a str)> {
         let mut parts = stored.splitn(3, ':');
         let (scheme, id, hash) = (parts.next()?, parts.next()?, parts.next()?);
         if scheme != SCHEME {
@@ -70,23 +69,23 @@ impl Peppers {
     }
 }
 
-/// How every stored form begins that was made with this pepper.
+/// The prefix of every stored form with this pepper.
 pub fn stored_prefix(pepper_id: &str) -> String {
     format!("{SCHEME}:{pepper_id}:")
 }
 
-/// A new secret that fits the policy, in the form that is hashed.
+/// A new secret that complies with the policy, normalised for hashing.
 #[derive(Debug, Clone)]
 pub struct NewSecret(Secret);
 
 impl NewSecret {
-    /// Whether it is the same secret, in whatever Unicode form that was typed.
+    /// Whether it equals another secret after normalisation.
     pub fn is(&self, other: &Secret) -> bool {
         self.0 == normal(other)
     }
 }
 
-/// Which secret a sign-in gives.
+/// The secret of a sign-in, by kind.
 #[derive(Debug, Clone)]
 pub enum GivenSecret {
     /// A password.
@@ -96,14 +95,14 @@ pub enum GivenSecret {
 }
 
 impl GivenSecret {
-    /// What was typed.
+    /// The secret as typed.
     pub fn secret(&self) -> &Secret {
         match self {
             Self::Password(secret) | Self::Pin(secret) => secret,
         }
     }
 
-    /// Which stored form it is held against.
+    /// The column with its stored form.
     pub const fn column(&self) -> SecretColumn {
         match self {
             Self::Password(_) => SecretColumn::Password,
@@ -112,13 +111,13 @@ impl GivenSecret {
     }
 }
 
-/// Checks a new password against the policy: length in characters, the common ones, the names it is meant to protect
-/// (NIST SP 800-63B-4 section 3.1.1.2; ASVS 6.2). Composition rules there are none.
-pub fn new_password(secret: &Secret, least: usize, names: &[&str]) -> Result<NewSecret, FieldRule> {
+/// Checks a new password against the policy: length in characters, common passwords, similarity to the account's names
+/// (NIST SP 800-63B-4 section 3.1.1.2; ASVS 6.2). There are no composition rules.
+pub fn new_password(secret: &Secret, min_length: usize, names: &[&str]) -> Result<NewSecret, FieldRule> {
     let password = normal(secret);
     let length = password.expose().chars().count();
-    if length < least {
-        return Err(FieldRule::TooShort(least));
+    if length < min_length {
+        return Err(FieldRule::TooShort(min_length));
     }
     if length > PASSWORD_MAX {
         return Err(FieldRule::TooLong(PASSWORD_MAX));
@@ -128,7 +127,7 @@ pub fn new_password(secret: &Secret, least: usize, names: &[&str]) -> Result<New
     if own.filter(|name| !name.is_empty()).any(|name| derived_from(&folded, &name)) {
         return Err(FieldRule::LikeIdentifier);
     }
-    if is_common(&password.expose().to_lowercase()) {
+    if common::contains(&password.expose().to_lowercase()) {
         return Err(FieldRule::TooCommon);
     }
     Ok(NewSecret(password))
@@ -143,41 +142,32 @@ pub fn new_pin(secret: &Secret) -> Result<NewSecret, FieldRule> {
     Err(FieldRule::NotAPin)
 }
 
-/// An operator's or a demo's secret, which no policy judges but the length.
+/// A secret that the policy does not apply to: an operator's, a demo's, or one that was verified just now.
 pub fn unjudged(secret: &Secret) -> NewSecret {
     NewSecret(normal(secret))
 }
 
-fn is_common(lower: &str) -> bool {
-    let lines: Vec<&str> = COMMON.lines().collect();
-    lines.binary_search(&lower).is_ok()
-}
-
-/// The name itself, its first part before an @, backwards, or with digits and signs after it.
+/// Whether the password is the name, its local part before an @, the local part reversed, or one of these with digits
+/// and punctuation appended.
 fn derived_from(password: &str, name: &str) -> bool {
     let local = name.split('@').next().unwrap_or(name);
-    let backwards: String = local.chars().rev().collect();
+    let reversed: String = local.chars().rev().collect();
     let stem = password.trim_end_matches(|c: char| !c.is_alphabetic());
-    [name, local, &backwards].iter().any(|form| password == *form || (!stem.is_empty() && stem == *form))
+    [name, local, &reversed].iter().any(|form| password == *form || (!stem.is_empty() && stem == *form))
 }
 
-/// NFC, so that a keyboard that composes and one that does not make the same password.
-fn normal(secret: &Secret) -> Secret {
-    Secret::new(secret.expose().nfc().collect::<String>())
-}
-
-/// What a check found.
+/// Result of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretCheck {
-    /// It is not the secret, or there is none.
+    /// The secret does not match, or none is stored.
     Wrong,
-    /// It is.
+    /// The secret matches.
     Right,
-    /// It is, and its hash is of an older cost, or of another system.
+    /// The secret matches a hash of another cost, pepper or system, which should be replaced.
     RightButOutdated,
 }
 
-/// Makes and checks stored forms of secrets. Each call takes the time of one bcrypt.
+/// Hashes and verifies secrets. Each call takes the time of one bcrypt.
 #[derive(Debug, Clone)]
 pub struct Hasher {
     peppers: Arc<ArcSwap<Peppers>>,
@@ -192,17 +182,17 @@ impl Hasher {
         Self { digest_key: peppers.digest_key.clone(), peppers: Arc::new(ArcSwap::from_pointee(peppers)), cost }
     }
 
-    /// From the next call on it hashes with these; a call that runs ends as it began.
+    /// Replaces the peppers, also of all clones. A running call finishes with those that it began with.
     pub fn follow(&self, peppers: Peppers) {
         self.peppers.store(Arc::new(peppers));
     }
 
-    /// The key under which failures are counted: nobody without it can tell whose they are.
+    /// The key under which failures are counted: without it their rows do not tell the account.
     pub fn digest_key(&self) -> &MacKey {
         &self.digest_key
     }
 
-    /// The stored form of a new secret.
+    /// Hashes a new secret; the result is its stored form.
     pub fn hash(&self, secret: &NewSecret) -> Result<String, InternalError> {
         let peppers = self.peppers.load_full();
         let hash = bcrypt::non_truncating_hash(keyed(&peppers.active, &secret.0), self.cost);
@@ -210,15 +200,15 @@ impl Hasher {
         Ok(stored_prefix(&peppers.active.id) + &hash)
     }
 
-    /// Whether the secret is the stored one. Takes the same time for a stored form that is absent or unreadable, and for one
-    /// of ours. One that was imported takes what its own scheme takes until its owner has signed in once: there is no
-    /// padding that would hide it for scheme, parameters and machine alike, so it is not promised.
+    /// Verifies a secret. An absent or unreadable stored form takes the same time as one of ours. An imported hash takes the
+    /// time of its own scheme until the first sign-in replaces it: no padding could hide that for every scheme, parameter
+    /// and machine, so equal time is not promised for it.
     pub fn check(&self, secret: &Secret, stored: Option<&str>) -> SecretCheck {
-        if let Some(foreign) = stored.and_then(Foreign::of_stored) {
-            return self.check_foreign(secret, &foreign);
+        if let Some(imported) = stored.and_then(ImportedHash::from_stored) {
+            return self.check_imported(secret, &imported);
         }
         let peppers = self.peppers.load_full();
-        let (pepper, hash) = match stored.and_then(|stored| peppers.readable(stored)) {
+        let (pepper, hash) = match stored.and_then(|stored| peppers.parse(stored)) {
             Some((pepper, hash)) => (pepper, Some(hash)),
             None => (&peppers.active, None),
         };
@@ -226,7 +216,7 @@ impl Hasher {
         let dummy = dummy(self.cost);
         let matches = bcrypt::non_truncating_verify(&keyed, hash.unwrap_or(&dummy)).unwrap_or(false);
         if !matches {
-            self.spend_what_is_missing(&keyed, hash.and_then(cost_of).unwrap_or(self.cost));
+            self.pad_to_own_cost(&keyed, hash.and_then(cost_of).unwrap_or(self.cost));
         }
         match hash {
             Some(hash) if matches && cost_of(hash) == Some(self.cost) && pepper.id == peppers.active.id => {
@@ -237,46 +227,46 @@ impl Hasher {
         }
     }
 
-    fn check_foreign(&self, secret: &Secret, foreign: &Foreign) -> SecretCheck {
-        if foreign.is_of(secret) {
+    fn check_imported(&self, secret: &Secret, imported: &ImportedHash) -> SecretCheck {
+        if imported.verify(secret) {
             return SecretCheck::RightButOutdated;
         }
-        if let Some(cost) = foreign.bcrypt_cost() {
+        if let Some(cost) = imported.bcrypt_cost() {
             let peppers = self.peppers.load();
-            self.spend_what_is_missing(&keyed(&peppers.active, &normal(secret)), cost);
+            self.pad_to_own_cost(&keyed(&peppers.active, &normal(secret)), cost);
         }
         SecretCheck::Wrong
     }
 
-    /// A hash of an older, lower cost answers sooner than the dummy does, and so would tell that its account exists. Costs
-    /// from it up to ours, one of each, add up to the difference.
-    fn spend_what_is_missing(&self, keyed: &str, cost: u32) {
-        for missing in cost..self.cost {
-            let _ = bcrypt::non_truncating_verify(keyed, &dummy(missing));
+    /// A hash of a lower cost is verified faster than the dummy, which would reveal that its account exists. One hash of
+    /// each cost from there up to ours adds up to the difference, since each costs twice the one before.
+    fn pad_to_own_cost(&self, keyed: &str, cost: u32) {
+        for padding in cost..self.cost {
+            let _ = bcrypt::non_truncating_verify(keyed, &dummy(padding));
         }
     }
 }
 
-/// bcrypt reads 72 bytes and stops at NUL, so it gets a keyed digest as text: every octet of the secret counts, and
-/// hashes stolen elsewhere cannot be tried against ours (password shucking).
+/// The secret's HMAC as text, which bcrypt is given because it reads 72 bytes and stops at NUL. So every byte of the secret
+/// counts, and hashes stolen elsewhere cannot be tried against ours (password shucking).
 fn keyed(pepper: &Pepper, secret: &Secret) -> String {
     STANDARD.encode(pepper.key.sign(secret.expose().as_bytes()))
 }
 
-/// A valid hash, so that checking it takes as long as checking a real one; a malformed one would return in microseconds.
-/// Its digest is all zero bits, which no secret is known to have.
+/// A valid hash, which takes as long to verify as a real one; a malformed hash would return in microseconds. Its digest is
+/// all zero bits, and no secret with that digest is known.
 fn dummy(cost: u32) -> String {
     format!("$2b${cost:02}${}{}", ".".repeat(22), ".".repeat(31))
 }
 
-/// How long one hash of this cost takes now.
+/// Measures one hash of this cost.
 pub fn time_of_a_hash(cost: u32) -> Duration {
     let began = Instant::now();
     let _ = bcrypt::non_truncating_verify("measured", &dummy(cost));
     began.elapsed()
 }
 
-/// The cost that a bcrypt hash names.
+/// The cost in a bcrypt hash.
 fn cost_of(hash: &str) -> Option<u32> {
     hash.split('$').nth(2)?.parse().ok()
 }
@@ -289,39 +279,33 @@ mod tests {
         Hasher::new(Pepper { id: "p1".to_owned(), key: MacKey::new(b"a pepper for tests, 32 bytes long") }, cost)
     }
 
-    fn judge(password: &str) -> Result<(), FieldRule> {
+    fn check_policy(password: &str) -> Result<(), FieldRule> {
         new_password(&Secret::new(password), 8, &["emilys", "emily.johnson@x.dummyjson.com"]).map(|_| ())
     }
 
     #[test]
     fn length_counts_characters() {
-        assert_eq!(judge("1234567"), Err(FieldRule::TooShort(8)));
-        assert_eq!(judge(&"🦀".repeat(64)), Ok(()));
-        assert_eq!(judge(&"é".repeat(129)), Err(FieldRule::TooLong(128)));
-        assert_eq!(judge("пароль из слов"), Ok(()));
+        assert_eq!(check_policy("1234567"), Err(FieldRule::TooShort(8)));
+        assert_eq!(check_policy(&"🦀".repeat(64)), Ok(()));
+        assert_eq!(check_policy(&"é".repeat(129)), Err(FieldRule::TooLong(128)));
+        assert_eq!(check_policy("пароль из слов"), Ok(()));
     }
 
     #[test]
-    fn common_ones_and_names_are_refused() {
+    fn common_passwords_and_names_are_refused() {
         for common in ["password1", "PASSWORD1", "iloveyou1", "12345678"] {
-            assert_eq!(judge(common), Err(FieldRule::TooCommon), "{common}");
+            assert_eq!(check_policy(common), Err(FieldRule::TooCommon), "{common}");
         }
         for own in
             ["emilys2026!", "EMILYS99", "emily.johnson", "nosnhoj.ylime", "emily.johnson@x.dummyjson.com", "doorward"]
         {
-            assert_eq!(judge(own), Err(FieldRule::LikeIdentifier), "{own}");
+            assert_eq!(check_policy(own), Err(FieldRule::LikeIdentifier), "{own}");
         }
-        assert_eq!(judge("password1 is a substring"), Ok(()));
+        assert_eq!(check_policy("password1 is a substring"), Ok(()));
     }
 
     #[test]
-    fn the_list_is_in_octet_order() {
-        let lines: Vec<&str> = COMMON.lines().collect();
-        assert!(lines.is_sorted() && lines.len() > 8000);
-    }
-
-    #[test]
-    fn every_octet_counts_and_nothing_is_trimmed() {
+    fn every_byte_counts_and_nothing_is_trimmed() {
         let long = "x".repeat(128);
         let stored = hasher(4).hash(&unjudged(&Secret::new(long.clone()))).unwrap();
         assert_eq!(hasher(4).check(&Secret::new(long.clone()), Some(&stored)), SecretCheck::Right);
@@ -334,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn nul_does_not_cut_and_composition_does_not_matter() {
+    fn nul_does_not_truncate_and_composition_does_not_matter() {
         let stored = hasher(4).hash(&unjudged(&Secret::new("ab\0cd-é-long"))).unwrap();
         assert_eq!(hasher(4).check(&Secret::new("ab\0xx-é-long"), Some(&stored)), SecretCheck::Wrong);
         assert_eq!(hasher(4).check(&Secret::new("ab\0cd-e\u{301}-long"), Some(&stored)), SecretCheck::Right);
@@ -350,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_rotation_old_hashes_are_right_but_outdated_and_new_ones_are_of_the_new_pepper() {
+    fn after_a_rotation_old_hashes_are_outdated_and_new_ones_have_the_new_pepper() {
         let rotating = hasher(4);
         let (secret, clone) = (Secret::new("long enough"), rotating.clone());
         let old = rotating.hash(&unjudged(&secret)).unwrap();
@@ -363,13 +347,13 @@ mod tests {
         let upgraded = clone.hash(&unjudged(&secret)).unwrap();
         assert!(upgraded.starts_with(&stored_prefix("p2")));
         assert_eq!(rotating.check(&secret, Some(&upgraded)), SecretCheck::Right);
-        assert_eq!(rotating.digest_key().sign(b"x"), digest, "failures are counted on");
+        assert_eq!(rotating.digest_key().sign(b"x"), digest, "the key of failures stays");
         rotating.follow(new.into());
-        assert_eq!(rotating.check(&secret, Some(&old)), SecretCheck::Wrong, "a pepper that is gone");
+        assert_eq!(rotating.check(&secret, Some(&old)), SecretCheck::Wrong, "a pepper that was removed");
     }
 
     #[test]
-    fn the_dummy_is_a_hash_that_bcrypt_really_computes() {
+    fn the_dummy_is_a_valid_hash_that_bcrypt_computes() {
         assert!(bcrypt::non_truncating_verify("x", &dummy(4)).is_ok_and(|matches| !matches));
         assert_eq!(cost_of(&dummy(4)), Some(4));
     }

@@ -3,14 +3,13 @@
 //! in time.
 //! Revocations are heard of in feed.rs; how much is removed at once is portion.rs's to say.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::core::Core;
-use crate::core::background::{Background, Signal};
 use crate::core::error::{Error, InternalError};
 use crate::core::maintenance::adaptive_batch::AdaptiveBatch;
+use crate::core::maintenance::worker::{Notify, Signal, Worker};
 use crate::core::revocation::write::SLACK;
 use crate::store;
 use crate::store::tables::{audit_events, pending_sign_ups, revocations, sessions, throttles};
@@ -25,7 +24,7 @@ const ROUND: Duration = Duration::from_millis(500);
 const PURGE_EVERY: Duration = Duration::from_mins(1);
 
 /// How long a stop waits for the last receipts: longer than a database is waited for.
-const FAREWELL: Duration = Duration::from_secs(30);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 
 impl Core {
     /// All that follows from what others wrote and from what this node saw, at once: revocations in, receipts out, keys
@@ -128,8 +127,8 @@ impl Core {
 }
 
 /// Starts the background thread of a node.
-pub fn start(core: Core) -> Result<Background, InternalError> {
-    Background::start("housekeeping", Arc::default(), FAREWELL, move |signal| run(&core, signal))
+pub fn start(core: Core) -> Result<Worker, InternalError> {
+    Worker::start("housekeeping", &Notify::default(), SHUTDOWN_GRACE, move |signal| run(&core, signal))
 }
 
 fn run(core: &Core, signal: &Signal) {
@@ -142,6 +141,7 @@ fn run(core: &Core, signal: &Signal) {
         }
         tell_once(&troubled, core.flush());
         if purged.elapsed() >= PURGE_EVERY {
+            core.rate_limiter.remove_idle();
             // A little a round, however much is over: receipts must not wait for a long clean-up.
             let began = Instant::now();
             let gone = core.purge_while(&mut portion, || began.elapsed() < PURGE_SHARE);

@@ -2,7 +2,6 @@
 //! looked up whether the address is taken, on a thread that no client waits for. How a mail leaves is crate::mail's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::confirmed_sign_up::account_text;
@@ -11,8 +10,8 @@ use super::mail_text::{self, Template};
 use super::sign_up::taken;
 use crate::clock::Timestamp;
 use crate::core::Core;
-use crate::core::background::{Background, Signal};
 use crate::core::error::{Error, InternalError};
+use crate::core::maintenance::worker::{Notify, Signal, Worker};
 use crate::mail::SendError;
 use crate::store::tables::pending_sign_ups::{self, PendingRow};
 
@@ -35,12 +34,14 @@ const BATCH: usize = 50;
 const ROUND: Duration = Duration::from_secs(5);
 
 /// How long a stop waits for a mail that is being handed over; what is not is tried again after its lease.
-const FAREWELL: Duration = Duration::from_secs(2);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 /// Starts the thread that hands mails over.
-pub(in crate::core) fn start(core: Core) -> Result<Background, InternalError> {
-    let signal = core.mail_queue.as_ref().map(|mail_queue| Arc::clone(&mail_queue.signal)).unwrap_or_default();
-    Background::start("mail", signal, FAREWELL, move |signal| run(&core, signal))
+pub(in crate::core) fn start(core: Core) -> Result<Worker, InternalError> {
+    let unused = Notify::default();
+    let waiting = core.clone();
+    let notify = waiting.mail_queue.as_ref().map_or(&unused, |mail_queue| &mail_queue.notify);
+    Worker::start("mail", notify, SHUTDOWN_GRACE, move |signal| run(&core, signal))
 }
 
 fn run(core: &Core, signal: &Signal) {
@@ -62,7 +63,7 @@ impl Core {
     /// There is a mail to hand over.
     pub(in crate::core) fn mail_is_due(&self) {
         if let Some(mail_queue) = &self.mail_queue {
-            mail_queue.signal.raise();
+            mail_queue.notify.notify();
         }
     }
 

@@ -1,12 +1,11 @@
 //! Mail queue state of a node: the mailer, the pages that mails link to, and whether delivery is failing. Which mail goes out
 //! when is confirmation_mail.rs's; how a mail leaves is crate::mail's.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use url::Url;
 
-use crate::core::background::Signal;
+use crate::core::maintenance::worker::Notify;
 use crate::mail::Mailer;
 use crate::settings::Settings;
 
@@ -18,7 +17,7 @@ pub struct MailQueue {
     pub(super) confirm_page: Url,
     pub(super) sign_in_page: Url,
     pub(super) register_page: Url,
-    pub(super) signal: Arc<Signal>,
+    pub(super) notify: Notify,
     troubled: AtomicBool,
 }
 
@@ -41,7 +40,7 @@ impl MailQueue {
             sign_in_page: page("/login"),
             register_page: page("/register"),
             confirm_page,
-            signal: Arc::default(),
+            notify: Notify::default(),
             troubled: AtomicBool::new(false),
         }))
     }

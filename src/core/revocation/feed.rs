@@ -2,13 +2,12 @@
 //! on nothing it heard, and a reconnection that reads everything again. What the view does with a row is revocation.rs's;
 //! what a check does with an old view is session.rs's.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::poll_cursor::PollCursor;
 use crate::core::Core;
-use crate::core::background::{Background, Signal};
 use crate::core::error::InternalError;
+use crate::core::maintenance::worker::{Notify, Signal, Worker};
 use crate::store;
 use crate::store::listen::{Listener, Notification};
 
@@ -16,11 +15,11 @@ use crate::store::listen::{Listener, Notification};
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// How long a stop waits for a thread that may hang in a call to a silent server.
-const FAREWELL: Duration = Duration::from_secs(1);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// Starts the thread of a node that listens.
-pub fn start(core: Core) -> Result<Background, InternalError> {
-    Background::start("revocations", Arc::default(), FAREWELL, move |signal| follow(&core, signal))
+pub fn start(core: Core) -> Result<Worker, InternalError> {
+    Worker::start("revocations", &Notify::default(), SHUTDOWN_GRACE, move |signal| follow(&core, signal))
 }
 
 /// Connects, listens, and does it again when the connection is lost, until it is told to stop.

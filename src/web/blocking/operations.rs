@@ -8,8 +8,8 @@ use crate::core::Core;
 use crate::core::caller::Client;
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::defence::rate_limit::LimitedAction;
 use crate::core::error::{Error, InternalError, Refusal};
-use crate::core::rate::Counted;
 use crate::core::registration::confirmed_sign_up::{Confirmed, SignUpOrigin};
 use crate::core::registration::sign_up::Registration;
 use crate::core::session::refresh::fast_path::FastRotation;
@@ -77,7 +77,7 @@ impl Doorward {
     /// Rotates a refresh token. On SQLite the rotation goes through the batcher, and the tokens are signed on the caller's
     /// thread. What the batcher could not decide is decided by the session's row.
     pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy, client: Client) -> Result<Issued, Error> {
-        self.core().keep_rate(Counted::Refresh, &client)?;
+        self.core().check_rate_limit(LimitedAction::Refresh, &client)?;
         let batched = match self.batcher() {
             Some(batcher) => self.core().rotation_attempt_by_text(&token, &policy)?.map(|rotation| (batcher, rotation)),
             None => None,
@@ -122,7 +122,7 @@ impl Doorward {
         policy: TokenPolicy,
         client: Client,
     ) -> Result<SignedIn, Error> {
-        self.core().keep_rate(Counted::SignUp, &client)?;
+        self.core().check_rate_limit(LimitedAction::SignUp, &client)?;
         let mut budget = self.database_timeout();
         let validated = self.run_with_deadline(&mut budget, move |core| core.validate_sign_up(person, role)).await?;
         let hashed = self.run_hashing(move |core| Ok(validated.hash(core.hasher())?)).await?;
@@ -137,7 +137,7 @@ impl Doorward {
         from: SignUpOrigin,
         client: Client,
     ) -> Result<(), Error> {
-        self.core().keep_rate(Counted::SignUp, &client)?;
+        self.core().check_rate_limit(LimitedAction::SignUp, &client)?;
         let mut budget = self.database_timeout();
         let validated = self.core().validate_confirmed_sign_up(person)?;
         let hashed = self.run_hashing(move |core| Ok(validated.hash(core.hasher())?)).await?;
@@ -153,7 +153,7 @@ impl Doorward {
         policy: TokenPolicy,
         client: Client,
     ) -> Result<Confirmed, Error> {
-        self.core().keep_rate(Counted::SignUp, &client)?;
+        self.core().check_rate_limit(LimitedAction::SignUp, &client)?;
         let (mut budget, password) = (self.database_timeout(), first_session.secret.secret().clone());
         let found = self.run_with_deadline(&mut budget, move |core| core.find_pending(&token)).await?;
         let checked = self.run_hashing(move |core| core.check_pending(found, &password)).await?;

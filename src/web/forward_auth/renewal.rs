@@ -4,8 +4,8 @@
 use actix_web::HttpRequest;
 
 use crate::core::caller::Caller;
+use crate::core::defence::rate_limit::LimitedAction;
 use crate::core::error::{Error, Refusal};
-use crate::core::rate::Counted;
 use crate::core::session::Issued;
 use crate::web::forward_auth::decision::Denied;
 use crate::web::request::credentials::client_of;
@@ -15,7 +15,7 @@ use crate::web::service::Doorward;
 /// Renews by the refresh cookie. Without one, `refusal` stands: it says what was wrong with the access token.
 pub async fn renew(service: &Doorward, request: &HttpRequest, refusal: Refusal) -> Result<(Caller, Issued), Denied> {
     let Some(token) = refresh_cookie(service, request)? else { return Err(refusal.into()) };
-    service.core().keep_rate(Counted::Refresh, &client_of(service, request))?;
+    service.core().check_rate_limit(LimitedAction::Refresh, &client_of(service, request))?;
     let policies = service.clone();
     let renewed =
         service.run_blocking(move |core| core.renew_access_token(&token, &|dialect| policies.policy_of(dialect))).await;

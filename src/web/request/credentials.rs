@@ -112,7 +112,7 @@ pub fn refresh_cookie(service: &Doorward, request: &HttpRequest) -> Result<Optio
 
 fn told<T>(service: &Doorward, request: &HttpRequest, read: Result<T, Refusal>) -> Result<T, Refusal> {
     if matches!(read, Err(Refusal::DuplicateCookie)) && request.extensions_mut().insert(IsTold).is_none() {
-        service.core().note_duplicate_cookie(client_of(service, request));
+        service.core().record_duplicate_cookie(client_of(service, request));
     }
     read
 }

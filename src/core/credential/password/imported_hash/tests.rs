@@ -1,5 +1,5 @@
-//! Known answers: hashes of one password made by Python's bcrypt, argon2-cffi, passlib, hashlib and Django 5.2; the vectors
-//! of the specifications; and what is refused.
+//! Known answers: hashes of one password by Python's bcrypt, argon2-cffi, passlib, hashlib and Django 5.2, the test vectors
+//! of the specifications, and the formats and costs that are refused.
 
 use super::*;
 use crate::core::credential::password::{Hasher, Pepper, SecretCheck};
@@ -16,7 +16,7 @@ const KNOWN: [(&str, &str); 19] = [
     ("argon2id", "$argon2id$v=19$m=64,t=1,p=2$tKDW+5HDjBvWMHtn6UnmNw$u6d1tj8HLTcoEFfAH+9b/+kihkiWNKkPtDwuUdcbBk4"),
     ("argon2i", "$argon2i$v=19$m=64,t=2,p=1$F3LOMo6Ddg+lGxUj8lCNKg$XJauIjnoisV7hzkCAESP0BDJ7QYdlUEirqrm/ZJSa4Y"),
     ("argon2i, version 16", "$argon2i$v=16$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$ZYYzdXh79iJ8hhQqe654Q5M4G+AzwYWF"),
-    ("argon2i, version 16 unsaid", "$argon2i$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$ZYYzdXh79iJ8hhQqe654Q5M4G+AzwYWF"),
+    ("argon2i, version 16 by default", "$argon2i$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$ZYYzdXh79iJ8hhQqe654Q5M4G+AzwYWF"),
     (
         "Django's argon2",
         "argon2$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0MTIzNA$tp5nQ7CZw1YdsTZ2DUssx5VmN0Y7dNAozQkVpFUQoKw",
@@ -42,22 +42,22 @@ const KNOWN: [(&str, &str); 19] = [
     ("PHC scrypt, r 4, p 3", "$scrypt$ln=6,r=4,p=3$MDEyMzQ1Njc4OWFiY2RlZg$QOtp2NimbQZA+wwgIKZuGK7BLC57zacR0W8ECBjCNSA"),
 ];
 
-fn is(hash: &str, password: &str) -> bool {
-    Foreign::read(hash).unwrap_or_else(|rule| panic!("{hash}: {rule:?}")).is_of(&Secret::new(password))
+fn verifies(hash: &str, password: &str) -> bool {
+    ImportedHash::parse(hash).unwrap_or_else(|rule| panic!("{hash}: {rule:?}")).verify(&Secret::new(password))
 }
 
 #[test]
-fn every_scheme_knows_its_password_and_no_other() {
+fn every_scheme_verifies_its_password_and_no_other() {
     for (name, hash) in KNOWN {
-        assert!(is(hash, PASSWORD), "{name}");
+        assert!(verifies(hash, PASSWORD), "{name}");
         for wrong in ["correct hors", "Correct horse", "correct horse ", ""] {
-            assert!(!is(hash, wrong), "{name}: {wrong:?}");
+            assert!(!verifies(hash, wrong), "{name}: {wrong:?}");
         }
     }
 }
 
 #[test]
-fn the_vectors_of_the_specifications_hold() {
+fn test_vectors_of_the_specifications_verify() {
     // RFC 7914 sections 12 and 11, RFC 6070's second, crypt_blowfish's first.
     for (hash, password) in [
         (
@@ -75,51 +75,51 @@ fn the_vectors_of_the_specifications_hold() {
         ("$pbkdf2$2$c2FsdA$6mwBTcctb4zNHtkqzh1B8NjeiVc", "password"),
         ("$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U"),
     ] {
-        assert_eq!(Foreign::read(hash).map(|hash| hash.is_of(&Secret::new(password))), Ok(true), "{hash}");
+        assert_eq!(ImportedHash::parse(hash).map(|hash| hash.verify(&Secret::new(password))), Ok(true), "{hash}");
     }
 }
 
 #[test]
-fn bcrypt_from_elsewhere_reads_72_bytes_and_stops_at_nul() {
+fn imported_bcrypt_reads_72_bytes_and_stops_at_nul() {
     let long = "$2b$04$M84C77.KhaphXmwr3lqBQe0zGjCBkiXsnf.GGGbEayNOfKcRasnva";
-    assert!(is(long, &"x".repeat(72)) && is(long, &("x".repeat(72) + "and more")));
-    assert!(!is(long, &"x".repeat(71)));
+    assert!(verifies(long, &"x".repeat(72)) && verifies(long, &("x".repeat(72) + "and more")));
+    assert!(!verifies(long, &"x".repeat(71)));
     let short = "$2b$04$0TjHM/.lrnSsJnbGc0lc7uzvdZLb7vboNPqK8daMaF4TQVgku8FEm";
-    assert!(is(short, "before") && is(short, "before\0after"));
-    assert!(!is(short, "after\0before") && !is(short, "\0before"));
+    assert!(verifies(short, "before") && verifies(short, "before\0after"));
+    assert!(!verifies(short, "after\0before") && !verifies(short, "\0before"));
     let empty = "$2b$04$vKHEWVvhE76JD4dwy0BD2ODn7tHGuisZMyXsC0RHfzK1RJZg7aCLm";
-    assert!(is(empty, "") && !is(empty, "\0anything"), "a leading NUL is no key to an empty password");
+    assert!(verifies(empty, "") && !verifies(empty, "\0anything"), "a leading NUL does not verify an empty password");
 }
 
 #[test]
-fn stray_bits_at_the_end_of_a_bcrypt_salt_are_forgiven() {
+fn stray_bits_at_the_end_of_a_bcrypt_salt_are_ignored() {
     let (_, hash) = KNOWN[0];
     let at = 7 + 21;
     let stray: String = hash.chars().enumerate().map(|(i, c)| if i == at { next(c) } else { c }).collect();
-    assert!(stray != hash && is(&stray, PASSWORD) && !is(&stray, "another"));
+    assert!(stray != hash && verifies(&stray, PASSWORD) && !verifies(&stray, "another"));
 }
 
-/// The next letter of bcrypt's alphabet: it differs in the lowest bits only, where those of a normal salt are nought.
+/// The next character of bcrypt's alphabet: it differs only in the lowest bits, which are zero in a canonical salt.
 fn next(c: char) -> char {
     match c {
         '.' => '/',
         'O' => 'P',
         'e' => 'f',
         'u' => 'v',
-        other => panic!("{other} ends no normal salt"),
+        other => panic!("{other} does not end a canonical salt"),
     }
 }
 
 #[test]
-fn a_password_counts_in_nfc_and_as_it_was_typed() {
+fn a_password_is_verified_in_nfc_and_as_typed() {
     let decomposed = "$pbkdf2-sha256$i=1000$MDEyMzQ1Njc4OWFiY2RlZg$YSdJA43qKl+MO2jsxUO9Yd7hMLPE1OHkYpP6mNhG/Ik";
     let composed = "$pbkdf2-sha256$i=1000$MDEyMzQ1Njc4OWFiY2RlZg$xdYiNU+f1xgi9hZ9+kpin0wH5LgyBdYoe728dl6Zf6Q";
-    assert!(is(composed, "caf\u{e9} noir") && is(composed, "cafe\u{301} noir"));
-    assert!(is(decomposed, "cafe\u{301} noir") && !is(decomposed, "caf\u{e9} noir"));
+    assert!(verifies(composed, "caf\u{e9} noir") && verifies(composed, "cafe\u{301} noir"));
+    assert!(verifies(decomposed, "cafe\u{301} noir") && !verifies(decomposed, "caf\u{e9} noir"));
 }
 
 #[test]
-fn hashes_that_ask_for_too_much_are_refused_before_anything_is_computed() {
+fn too_expensive_hashes_are_refused_before_anything_is_derived() {
     let began = Instant::now();
     for hash in [
         "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHRzYWx0$ZYYzdXh79iJ8hhQqe654Q5M4G+AzwYWF",
@@ -136,13 +136,13 @@ fn hashes_that_ask_for_too_much_are_refused_before_anything_is_computed() {
         "$2b$17$mFHPM7IeXN4lhvu/tHkFH.5YRKmSkf54XuCJE7s2AZulxxk0uHBD2",
         "$2b$31$mFHPM7IeXN4lhvu/tHkFH.5YRKmSkf54XuCJE7s2AZulxxk0uHBD2",
     ] {
-        assert_eq!(Foreign::read(hash).err(), Some(COSTLY), "{hash}");
+        assert_eq!(ImportedHash::parse(hash).err(), Some(TOO_EXPENSIVE), "{hash}");
     }
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[test]
-fn what_is_no_hash_of_these_is_refused() {
+fn unknown_formats_are_refused() {
     let long = format!("pbkdf2_sha256$1000${}$mQnueSakb748zqBAC1tmWVZsZbi2zPGZarEzTGdfmso=", "s".repeat(500));
     for text in [
         "",
@@ -176,25 +176,25 @@ fn what_is_no_hash_of_these_is_refused() {
         "$2b$04$mFHPM7IeXN4lhvu/tHkFH.5YRKmSkf54XuCJE7s2AZulxxk0uHBD\u{e9}",
         &long,
     ] {
-        assert_eq!(Foreign::read(text).err(), Some(UNKNOWN), "{text}");
+        assert_eq!(ImportedHash::parse(text).err(), Some(UNKNOWN_FORMAT), "{text}");
     }
 }
 
 #[test]
-fn an_imported_hash_is_outdated_when_right_and_stands_for_itself_in_the_table() {
+fn an_imported_hash_is_stored_verbatim_and_outdated_when_it_verifies() {
     let pepper = Pepper { id: "p1".to_owned(), key: MacKey::new(b"a pepper for tests, 32 bytes long") };
     let hasher = Hasher::new(pepper, 4);
     for (name, hash) in KNOWN {
-        let stored = Foreign::read(hash).unwrap().stored();
+        let stored = ImportedHash::parse(hash).unwrap().stored();
         assert_eq!(stored, format!("imported:{hash}"));
         assert_eq!(hasher.check(&Secret::new(PASSWORD), Some(&stored)), SecretCheck::RightButOutdated, "{name}");
         assert_eq!(hasher.check(&Secret::new("another"), Some(&stored)), SecretCheck::Wrong, "{name}");
-        assert_eq!(hasher.check(&Secret::new(PASSWORD), Some(hash)), SecretCheck::Wrong, "only what was imported");
+        assert_eq!(hasher.check(&Secret::new(PASSWORD), Some(hash)), SecretCheck::Wrong, "without the prefix");
     }
 }
 
-/// Exactly what is allowed; all the memory and a part of the time, and with DOORWARD_SOAK all the time.
-const DEAREST: [[&str; 2]; 3] = [
+/// Hashes at the bounds: first all the memory and a part of the time, then, with DOORWARD_SOAK, all the time.
+const MOST_EXPENSIVE: [[&str; 2]; 3] = [
     [
         "$argon2id$v=19$m=262144,t=1,p=1$c2FsdHNhbHRzYWx0$ZYYzdXh79iJ8hhQqe654Q5M4G+AzwYWF",
         "$argon2id$v=19$m=262144,t=4,p=1$c2FsdHNhbHRzYWx0$ZYYzdXh79iJ8hhQqe654Q5M4G+AzwYWF",
@@ -210,13 +210,13 @@ const DEAREST: [[&str; 2]; 3] = [
 ];
 
 #[test]
-#[expect(clippy::print_stderr, reason = "the figure is worth seeing")]
-fn the_dearest_that_is_allowed_ends() {
+#[expect(clippy::print_stderr, reason = "the duration is the result")]
+fn the_most_expensive_allowed_hashes_finish() {
     #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
     let soak = std::env::var("DOORWARD_SOAK").is_ok();
-    for [part, whole] in DEAREST {
+    for [part, whole] in MOST_EXPENSIVE {
         let (began, hash) = (Instant::now(), if soak { whole } else { part });
-        assert!(!is(hash, PASSWORD) && Foreign::read(whole).is_ok());
+        assert!(!verifies(hash, PASSWORD) && ImportedHash::parse(whole).is_ok());
         let took = began.elapsed();
         eprintln!("{hash}: {took:?}");
         assert!(took < Duration::from_secs(60), "{hash}: {took:?}");

@@ -1,0 +1,281 @@
+//! Rate limiter (GCRA, a token bucket) of sign-ups and refreshes by client address, in this node's memory: it bounds work
+//! and junk. Guesses of secrets are counted by throttle.rs, in rows that all nodes share.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use governor::Quota;
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::HashMapStateStore;
+
+use super::throttle_policy::network;
+use crate::clock::{Clock, Timestamp};
+use crate::settings::Rate;
+
+/// From this many keys on, addresses are counted by wider networks: memory is bounded, and no limit is forgotten.
+const KEYS_MAX: usize = 100_000;
+
+/// From this many keys on, all further addresses share one.
+const WIDE_KEYS_MAX: usize = 2 * KEYS_MAX;
+
+/// The longest time that governor is given: it counts nanoseconds in 64 bits, and panics beyond.
+const TIME_MAX: Duration = Duration::from_hours(200 * 365 * 24);
+
+/// What a forward step of the clock adds at most: a clock that is a century ahead for a moment must not use up `TIME_MAX`,
+/// where time would stand still and no quota would be refilled.
+const STEP_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// An action that is limited. Each has a limiter of its own, so that junk of one kind never touches another's limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitedAction {
+    /// Registrations and confirmations, failed ones too.
+    SignUp,
+    /// Presented refresh tokens, invalid ones too.
+    Refresh,
+}
+
+/// The configured limits.
+#[derive(Debug, Clone, Copy)]
+pub struct RateLimits {
+    /// Of sign-ups.
+    pub sign_ups: Rate,
+    /// Of refreshes.
+    pub refreshes: Rate,
+}
+
+/// governor's limiter over the service's clock.
+pub(super) type ClockedLimiter<K, S> = governor::RateLimiter<K, S, MonotonicClock, NoOpMiddleware<Duration>>;
+
+type AddressLimiter = ClockedLimiter<IpAddr, HashMapStateStore<IpAddr>>;
+
+/// The limiters of a node. `None` is an action without a limit.
+#[derive(Debug)]
+pub struct RateLimiter {
+    sign_ups: Option<AddressLimiter>,
+    refreshes: Option<AddressLimiter>,
+}
+
+impl RateLimiter {
+    /// A limiter that has counted nothing yet.
+    pub fn new(limits: RateLimits, clock: &Clock) -> Self {
+        let limiter = |rate| Some(AddressLimiter::hashmap_with_clock(quota(rate)?, MonotonicClock::new(clock)));
+        Self { sign_ups: limiter(limits.sign_ups), refreshes: limiter(limits.refreshes) }
+    }
+
+    /// Counts an action; if it exceeds the limit it is not counted, and the result is the wait until the next is allowed.
+    pub fn check(&self, action: LimitedAction, address: IpAddr) -> Option<Duration> {
+        let limiter = match action {
+            LimitedAction::SignUp => self.sign_ups.as_ref()?,
+            LimitedAction::Refresh => self.refreshes.as_ref()?,
+        };
+        let exceeded = limiter.check_key(&key(address, limiter.len())).err()?;
+        let wait = exceeded.wait_time_from(governor::clock::Clock::now(limiter.clock()));
+        // Retry-After has whole seconds: a client that obeys it must not come a fraction too early.
+        Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(Duration::from_secs(1)))
+    }
+
+    /// Removes the keys whose quota is full again: they are as good as unknown.
+    pub fn remove_idle(&self) {
+        [&self.sign_ups, &self.refreshes].into_iter().flatten().for_each(AddressLimiter::retain_recent);
+    }
+}
+
+/// `30/1h` is a burst of 30, refilled evenly over the hour.
+fn quota(rate: Rate) -> Option<Quota> {
+    let Rate::Limit { most, within } = rate else { return None };
+    let burst = NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN);
+    let interval = (within.min(TIME_MAX) / burst.get()).max(Duration::from_nanos(1));
+    Some(Quota::with_period(interval)?.allow_burst(burst))
+}
+
+/// What an address is counted under: itself, or the /64 that one IPv6 client owns. An attacker who owns enough of these to
+/// fill the memory is counted by the network that a provider owns; clients elsewhere keep their own limits.
+fn key(address: IpAddr, keys: usize) -> IpAddr {
+    match (keys, address) {
+        (..KEYS_MAX, _) => network(address),
+        (..WIDE_KEYS_MAX, IpAddr::V4(four)) => Ipv4Addr::from_bits(four.to_bits() & (u32::MAX << 16)).into(),
+        (..WIDE_KEYS_MAX, IpAddr::V6(six)) => Ipv6Addr::from_bits(six.to_bits() & (u128::MAX << 96)).into(),
+        _ => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Elapsed time by the service's clock. When that is set back nothing is added, and time goes on from there: the step
+/// refills no quota, and locks no client out until the old time comes again.
+#[derive(Debug, Clone)]
+pub(super) struct MonotonicClock {
+    clock: Clock,
+    last: Arc<Mutex<(Timestamp, Duration)>>,
+}
+
+impl MonotonicClock {
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self { clock: clock.clone(), last: Arc::new(Mutex::new((clock.now(), Duration::ZERO))) }
+    }
+}
+
+impl governor::clock::Clock for MonotonicClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        *last = (now, last.1.saturating_add(now.since(last.0).min(STEP_MAX)).min(TIME_MAX));
+        last.1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    struct Limiter {
+        clock: Clock,
+        limiter: RateLimiter,
+    }
+
+    impl Limiter {
+        /// Two sign-ups an hour, three refreshes a minute.
+        fn new() -> Self {
+            let limits = RateLimits {
+                sign_ups: Rate::Limit { most: 2, within: HOUR },
+                refreshes: Rate::Limit { most: 3, within: Duration::from_mins(1) },
+            };
+            let clock = Clock::settable(Timestamp::from_seconds(1_000_000));
+            Self { limiter: RateLimiter::new(limits, &clock), clock }
+        }
+
+        /// The wait in seconds, 0 if the action is allowed.
+        fn check(&self, action: LimitedAction, address: &str) -> u64 {
+            self.limiter.check(action, address.parse().unwrap()).map_or(0, |wait| wait.as_secs())
+        }
+
+        fn sign_up(&self, address: &str) -> u64 {
+            self.check(LimitedAction::SignUp, address)
+        }
+
+        fn flood(&self, action: LimitedAction, addresses: usize) {
+            for number in 0..u32::try_from(addresses).unwrap() {
+                self.limiter.check(action, Ipv6Addr::from_bits(u128::from(number) << 64).into());
+            }
+        }
+    }
+
+    #[test]
+    fn a_burst_is_allowed_and_then_refilled_evenly() {
+        let limiter = Limiter::new();
+        assert_eq!([(); 3].map(|()| limiter.sign_up("192.0.2.1")), [0, 0, 1800]);
+        limiter.clock.advance(Duration::from_millis(1500));
+        assert_eq!(limiter.sign_up("192.0.2.1"), 1799, "rounded up");
+        limiter.clock.advance(Duration::from_secs(1799));
+        assert_eq!([(); 2].map(|()| limiter.sign_up("192.0.2.1")), [0, 1800]);
+        limiter.clock.advance(HOUR);
+        assert_eq!([(); 3].map(|()| limiter.sign_up("192.0.2.1")), [0, 0, 1800]);
+    }
+
+    #[test]
+    fn an_ipv6_client_is_its_64_bit_network_and_an_ipv4_client_its_address() {
+        let limiter = Limiter::new();
+        let six = ["2001:db8::1", "2001:db8::2", "2001:db8::3:0:0:3", "2001:db8:0:1::1"];
+        assert_eq!(six.map(|address| limiter.sign_up(address)), [0, 0, 1800, 0]);
+        assert_eq!(["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"].map(|a| limiter.sign_up(a)), [0, 0, 1800, 0]);
+    }
+
+    #[test]
+    fn an_action_without_a_limit_is_always_allowed() {
+        let limits = RateLimits { sign_ups: Rate::Off, refreshes: Rate::Off };
+        let limiter = RateLimiter::new(limits, &Clock::system());
+        assert!((0..1000).all(|_| limiter.check(LimitedAction::SignUp, Ipv4Addr::LOCALHOST.into()).is_none()));
+    }
+
+    #[test]
+    fn junk_refreshes_do_not_reset_a_sign_up_limit() {
+        let limiter = Limiter::new();
+        assert_eq!([(); 3].map(|()| limiter.sign_up("192.0.2.1")), [0, 0, 1800]);
+        limiter.flood(LimitedAction::Refresh, KEYS_MAX + 10);
+        // Longer than refreshes are counted for, shorter than sign-ups are.
+        limiter.clock.advance(Duration::from_mins(10));
+        limiter.flood(LimitedAction::Refresh, KEYS_MAX + 10);
+        limiter.limiter.remove_idle();
+        assert_eq!(limiter.sign_up("192.0.2.1"), 1200);
+    }
+
+    #[test]
+    fn junk_sign_ups_do_not_reset_a_refresh_limit() {
+        let limiter = Limiter::new();
+        let refresh = || limiter.check(LimitedAction::Refresh, "192.0.2.1");
+        assert_eq!([(); 4].map(|()| refresh()), [0, 0, 0, 20]);
+        limiter.flood(LimitedAction::SignUp, KEYS_MAX + 10);
+        limiter.limiter.remove_idle();
+        assert_eq!(refresh(), 20);
+    }
+
+    #[test]
+    fn junk_sign_ups_of_one_provider_bound_memory_and_reset_no_other_limit() {
+        let limiter = Limiter::new();
+        let sign_ups = limiter.limiter.sign_ups.as_ref().unwrap();
+        assert_eq!([(); 2].map(|()| limiter.sign_up("192.0.2.1")), [0, 0]);
+        limiter.flood(LimitedAction::SignUp, 2 * KEYS_MAX);
+        assert!(sign_ups.len() <= KEYS_MAX + 1, "{}", sign_ups.len());
+        assert!(limiter.sign_up("::1") > 0, "the attacker's network has one limit now");
+        assert_eq!(limiter.sign_up("198.51.100.1"), 0, "a client elsewhere has its own");
+        limiter.limiter.remove_idle();
+        assert!(sign_ups.len() > KEYS_MAX, "no limit is forgotten while it counts");
+        limiter.clock.advance(2 * HOUR);
+        limiter.limiter.remove_idle();
+        assert!(sign_ups.is_empty());
+    }
+
+    #[test]
+    fn keys_widen_as_memory_fills() {
+        let keys = |address: &str| {
+            let keys = [0, KEYS_MAX - 1, KEYS_MAX, WIDE_KEYS_MAX].map(|keys| key(address.parse().unwrap(), keys));
+            keys.map(|key| key.to_string())
+        };
+        assert_eq!(keys("192.0.2.1"), ["192.0.2.1", "192.0.2.1", "192.0.0.0", "::"]);
+        assert_eq!(keys("2001:db8:1:2:3::4"), ["2001:db8:1:2::", "2001:db8:1:2::", "2001:db8::", "::"]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_neither_lifts_nor_prolongs_a_limit() {
+        let limiter = Limiter::new();
+        assert_eq!([(); 3].map(|()| limiter.sign_up("192.0.2.1")), [0, 0, 1800]);
+        for (number, back) in [999_000, 500_000, 0, i64::MIN].into_iter().enumerate() {
+            limiter.clock.set(Timestamp::from_seconds(back));
+            assert_eq!(limiter.sign_up("192.0.2.1"), 1800, "{back}");
+            assert_eq!(limiter.sign_up(&format!("198.51.100.{number}")), 0, "{back}");
+        }
+        limiter.clock.advance(Duration::from_mins(30));
+        assert_eq!([(); 2].map(|()| limiter.sign_up("192.0.2.1")), [0, 1800]);
+    }
+
+    #[test]
+    fn a_clock_that_is_far_ahead_for_a_moment_does_not_stop_the_refill() {
+        let limiter = Limiter::new();
+        limiter.clock.set(Timestamp::from_seconds(i64::MAX));
+        assert_eq!([(); 3].map(|()| limiter.sign_up("192.0.2.1")), [0, 0, 1800]);
+        limiter.clock.set(Timestamp::from_seconds(1_000_000));
+        assert_eq!(limiter.sign_up("192.0.2.1"), 1800);
+        limiter.clock.advance(HOUR);
+        assert_eq!([(); 3].map(|()| limiter.sign_up("192.0.2.1")), [0, 0, 1800]);
+    }
+
+    #[test]
+    fn extreme_times_and_rates_do_not_panic() {
+        let limits = |most, within| RateLimits { sign_ups: Rate::Limit { most, within }, refreshes: Rate::Off };
+        for (most, within) in
+            [(1, Duration::MAX), (u32::MAX, Duration::from_secs(1)), (0, Duration::ZERO), (u32::MAX, Duration::MAX)]
+        {
+            let clock = Clock::settable(Timestamp::from_seconds(0));
+            let limiter = RateLimiter::new(limits(most, within), &clock);
+            for at in [0, i64::MAX, i64::MIN].into_iter().cycle().take(1000) {
+                clock.set(Timestamp::from_millis(at));
+                limiter.check(LimitedAction::SignUp, Ipv4Addr::LOCALHOST.into());
+                limiter.remove_idle();
+            }
+        }
+    }
+}
