@@ -11,14 +11,15 @@ use std::hint::black_box;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use criterion::{Criterion, criterion_group, criterion_main};
 use doorward::clock::Timestamp;
-use doorward::core::password::{Hasher, Pepper, new_password};
-use doorward::core::revocation::View;
-use doorward::core::signing_key::{KeyRing, SigningKey};
-use doorward::core::token::{AccessClaims, TokenGate, TokenRules};
+use doorward::core::credential::password::{Hasher, Pepper, new_password};
+use doorward::core::keys::signing_key::{KeyRing, SigningKey};
+use doorward::core::revocation::cache::View;
+use doorward::core::token::claims::AccessClaims;
+use doorward::core::token::{TokenAuthority, TokenRules};
 use doorward::core::{AccountId, Id128};
 use doorward::secret::{MacKey, Secret};
-use doorward::store::revocations::RevocationRow;
-use doorward::web::fuzzing;
+use doorward::store::tables::revocations::RevocationRow;
+use doorward::web::test_api;
 use jsonwebtoken::{DecodingKey, Validation, decode};
 use uuid::Uuid;
 
@@ -64,10 +65,10 @@ fn rules() -> TokenRules {
 }
 
 /// A gate of each algorithm that access tokens may have.
-fn gates() -> [(&'static str, TokenGate); 3] {
+fn gates() -> [(&'static str, TokenAuthority); 3] {
     let ed = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
     let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();
-    let gate = |key| TokenGate::new(rules(), &KeyRing::new(key, [])).unwrap();
+    let gate = |key| TokenAuthority::new(rules(), &KeyRing::new(key, [])).unwrap();
     [
         ("HS256", gate(SigningKey::hs256("k1", KEY))),
         ("EdDSA", gate(SigningKey::eddsa("k1", ed.as_ref()).unwrap())),
@@ -127,7 +128,7 @@ fn cookie(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("cookie");
     for (name, line) in [("alone", alone), ("among five", among)] {
         group.bench_function(name, |bench| {
-            bench.iter(|| fuzzing::cookie(&[black_box(line.as_bytes())], "accessToken").unwrap());
+            bench.iter(|| test_api::cookie(&[black_box(line.as_bytes())], "accessToken").unwrap());
         });
     }
     group.finish();

@@ -11,16 +11,19 @@ use actix_web::dev::{Service, ServiceResponse};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, Error};
 use doorward::clock::{Clock, Timestamp};
+use doorward::core::Core;
+use doorward::core::account::demo;
+use doorward::core::account::identifier::IdentifierKind;
 use doorward::core::caller::Client;
-use doorward::core::identifier::IdentifierKind;
-use doorward::core::password::GivenSecret;
+use doorward::core::credential::password::GivenSecret;
+use doorward::core::credential::sign_in::SignIn;
 use doorward::core::session::{Issued, TokenPolicy};
-use doorward::core::sign_in::SignIn;
-use doorward::core::{Core, demo};
 use doorward::secret::Secret;
 use doorward::settings::{KnownDialect, Settings};
-use doorward::web::dialects::{self, Dialect};
-use doorward::web::{Doorward, fuzzing};
+use doorward::web::dialects;
+use doorward::web::mount::Dialect;
+use doorward::web::service::Doorward;
+use doorward::web::test_api;
 use futures_util::FutureExt as _;
 
 /// Noon of an ordinary day.
@@ -89,10 +92,10 @@ where
 }
 
 fn checks(folder: &Path, rounds: usize) {
-    let (door, _) = Doorward::open_with(&settings(folder), Clock::settable(NOW), dialects::ALL).unwrap();
-    let token = sign_in(door.core()).access.expose().to_owned();
+    let (service, _) = Doorward::open_with(&settings(folder), Clock::settable(NOW), dialects::ALL).unwrap();
+    let token = sign_in(service.core()).access.expose().to_owned();
     actix_web::rt::System::new().block_on(async {
-        let service = init_service(App::new().configure(door.configure()).wrap(door.cors())).await;
+        let service = init_service(App::new().configure(service.configure()).wrap(service.cors())).await;
         let request = || {
             let request = TestRequest::get().uri("/auth/verify").peer_addr(([127, 0, 0, 1], 1).into());
             request.insert_header(("cookie", format!("accessToken={token}"))).to_request()
@@ -107,20 +110,20 @@ fn checks(folder: &Path, rounds: usize) {
 
 /// A check on a kept connection, from its octets to those of its answer.
 #[inline(never)]
-fn counted_at_once(door: &Doorward, octets: &[u8], into: &mut Vec<u8>) -> bool {
-    fuzzing::answer_at_once(door, octets, into)
+fn counted_at_once(service: &Doorward, bytes: &[u8], into: &mut Vec<u8>) -> bool {
+    test_api::answer_at_once(service, bytes, into)
 }
 
 fn checks_at_once(folder: &Path, rounds: usize) {
-    let (door, _) = Doorward::open_with(&settings(folder), Clock::settable(NOW), dialects::ALL).unwrap();
-    let issued = sign_in(door.core());
-    door.core().find_identity(issued.account).unwrap();
+    let (service, _) = Doorward::open_with(&settings(folder), Clock::settable(NOW), dialects::ALL).unwrap();
+    let issued = sign_in(service.core());
+    service.core().find_identity(issued.account).unwrap();
     let cookie = format!("accessToken={}", issued.access.expose());
-    let octets = format!("GET /auth/verify HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n");
+    let bytes = format!("GET /auth/verify HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n");
     let mut answer = Vec::new();
     for _ in 0..rounds {
         answer.clear();
-        assert!(counted_at_once(&door, octets.as_bytes(), &mut answer));
+        assert!(counted_at_once(&service, bytes.as_bytes(), &mut answer));
     }
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
 }

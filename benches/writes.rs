@@ -21,8 +21,10 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use doorward::clock::Timestamp;
 use doorward::metrics::Metrics;
-use doorward::store::sessions::{self, Rotation, SessionRow};
-use doorward::store::{AccountId, AccountStatus, DatabaseUrl, Db, Error, Id128, SessionId, Store, accounts};
+use doorward::store::tables::accounts;
+use doorward::store::tables::sessions;
+use doorward::store::tables::sessions::{Rotation, SessionRow};
+use doorward::store::{AccountId, AccountStatus, DatabaseUrl, Db, Error, Id128, SessionId, Store};
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp::from_seconds(4_000_000_000);

@@ -39,11 +39,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The same settings as the service's own: DATABASE_URL, KEYS_FILE, BIND … Given the same database and keys, this app
     // and a doorward elsewhere know the same sessions, and a logout at one is a logout at both.
     let settings = Settings::from_environment(&dialects::known())?;
-    let (door, _) = Doorward::open(&settings)?;
+    let (service, _) = Doorward::open(&settings)?;
     let notes: Data<Notes> = Data::new(Mutex::new(HashMap::new()));
     let server = HttpServer::new(move || {
         App::new()
-            .app_data(Data::new(door.clone()))
+            .app_data(Data::new(service.clone()))
             .app_data(notes.clone())
             .service(
                 web::scope("/notes")
@@ -51,8 +51,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     .route("", web::get().to(list))
                     .route("", web::post().to(add)),
             )
-            .configure(door.configure())
-            .wrap(door.cors())
+            .configure(service.configure())
+            .wrap(service.cors())
     })
     .bind(settings.web.bind)?;
     for address in server.addrs() {

@@ -4,6 +4,7 @@ mod account;
 mod audit;
 mod console;
 mod doctor;
+mod error;
 mod import;
 mod keys;
 mod logs;
@@ -18,11 +19,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::clock::Clock;
-use crate::core::refusal::{Error, Refusal};
-use crate::core::signing_key::KeyCareError;
-use crate::core::{Core, OpenError};
-use crate::settings::{Faults, Settings, describe};
-use crate::web::{ServeError, dialects};
+use crate::core::Core;
+use crate::settings::{Settings, describe};
+use crate::web::dialects;
+use error::CommandError;
 
 /// Sign-in for apps: sessions in HttpOnly cookies, and a logout that is a logout, at once.
 #[derive(Debug, Parser)]
@@ -61,23 +61,6 @@ enum Command {
     Keys(keys::Command),
 }
 
-/// Why a command failed, in words for the person who typed it.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("{0}")]
-    Settings(#[from] Faults),
-    #[error("{0}")]
-    Open(#[from] OpenError),
-    #[error("{0}")]
-    Serve(#[from] ServeError),
-    #[error("{}", explain(.0))]
-    Core(#[from] Error),
-    #[error("{0}")]
-    Keys(#[from] KeyCareError),
-    #[error("{0}")]
-    Other(String),
-}
-
 /// Runs what was typed.
 pub fn run() -> ExitCode {
     let matches = Cli::command().mut_subcommand("serve", |serve| serve.after_long_help(settings_help())).get_matches();
@@ -85,16 +68,16 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match obey(cli.command.unwrap_or(Command::Serve(serve::Serve::default()))) {
+    match dispatch(cli.command.unwrap_or(Command::Serve(serve::Serve::default()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            console::complain(&failure.to_string());
+            console::print_error(&failure.to_string());
             ExitCode::FAILURE
         }
     }
 }
 
-fn obey(command: Command) -> Result<(), Failure> {
+fn dispatch(command: Command) -> Result<(), CommandError> {
     if let Command::Settings(list) = &command {
         list.run();
         return Ok(());
@@ -116,30 +99,8 @@ fn obey(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn open(settings: &Settings) -> Result<Core, Failure> {
+fn open(settings: &Settings) -> Result<Core, CommandError> {
     Ok(Core::open(settings, Clock::system())?.0)
-}
-
-/// Refusals in an operator's words.
-fn explain(error: &Error) -> String {
-    match error {
-        Error::Refusal(Refusal::InvalidFields(faults)) => {
-            let told = faults.iter().map(|fault| format!("{} {}", fault.field, fault.rule.says()));
-            told.collect::<Vec<_>>().join("\n")
-        }
-        Error::Refusal(Refusal::IdentifierTaken(taken)) => {
-            let names = [(taken.email, "email"), (taken.username, "username"), (taken.name, "name")];
-            let names: Vec<_> = names.into_iter().filter_map(|(taken, name)| taken.then_some(name)).collect();
-            format!("another account has this {}", names.join(" and this "))
-        }
-        Error::Refusal(Refusal::AccountNotFound) => {
-            "there is no such account; `doorward account list` shows them".into()
-        }
-        Error::Refusal(Refusal::SessionNotFound) => {
-            "there is no such live session; `doorward session list ACCOUNT` shows them".into()
-        }
-        other => other.to_string(),
-    }
 }
 
 /// Every setting, as `serve --help` shows it.

@@ -2,37 +2,21 @@
 //! web reaches it through web/blocking.rs, the command line and tests directly.
 
 pub mod account;
-pub mod assertion;
 pub mod audit;
 pub mod background;
 pub mod bounded_map;
 pub mod caller;
-pub mod demo;
+pub mod credential;
+pub mod defence;
 pub mod duplicate_cookies;
-pub mod feed;
-pub mod form_token;
-pub mod housekeeping;
-pub mod identifier;
-pub mod identity;
-pub mod import;
-pub mod known_device;
-pub mod letters;
-pub mod opaque_token;
-pub mod password;
+pub mod error;
+pub mod keys;
+pub mod maintenance;
 pub mod rate;
-pub mod receipt;
-pub mod refresh;
-pub mod refusal;
-pub mod renewal;
+pub mod registration;
 pub mod revocation;
 pub mod session;
-pub mod sign_in;
-pub mod sign_out;
-pub mod sign_up;
-pub mod sign_up_mails;
-pub mod signing_key;
-pub mod silent_sign_up;
-pub mod throttle;
+pub mod startup;
 pub mod token;
 
 use std::fmt;
@@ -45,17 +29,17 @@ use arc_swap::{ArcSwap, Guard};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
 use crate::settings::{Free, Settings, TokenAlgorithm};
-use crate::store::{self, Store};
-use background::Background;
+use crate::store::Store;
+use credential::password::Hasher;
+use defence::throttle_policy::ThrottleRules;
 use duplicate_cookies::DuplicateCookies;
-use password::Hasher;
+use error::InternalError;
+use keys::key_source::{FileVersion, KeySource, LoadedKeys};
+use keys::signing_key::{KeysError, PublicKey};
 use rate::{RateRules, Rates};
-use receipt::Receipts;
-use refusal::Fault;
-use sign_up_mails::Mailing;
-use signing_key::{FileVersion, KeySource, KeysError, LoadedKeys, PublicKey};
-use throttle::ThrottleRules;
-use token::{TokenGate, TokenRules};
+use registration::mail_queue::MailQueue;
+use session::confirmations::PendingConfirmations;
+use token::{TokenAuthority, TokenRules};
 
 pub use crate::store::{AccountId, AccountStatus, Id128, SessionId};
 
@@ -73,15 +57,15 @@ pub struct Inner {
     rules: Rules,
     metrics: Metrics,
     hasher: Hasher,
-    gate: ArcSwap<TokenGate>,
+    gate: ArcSwap<TokenAuthority>,
     keys: KeySource,
     keys_read: Mutex<KeysRead>,
     keys_unusable: AtomicBool,
-    view: revocation::View,
-    receipts: Receipts,
+    view: revocation::cache::View,
+    confirmations: PendingConfirmations,
     rates: Rates,
     duplicate_cookies: DuplicateCookies,
-    mailing: Option<Mailing>,
+    mail_queue: Option<MailQueue>,
     probed: Mutex<Option<Instant>>,
 }
 
@@ -108,43 +92,6 @@ struct Rules {
     tokens: TokenRules,
 }
 
-/// Why a service cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The database.
-    #[error("DATABASE_URL: {0}; start the database, or set DATABASE_URL to one that runs")]
-    Database(store::Error),
-    /// Its tables.
-    #[error(
-        "DATABASE_URL: the tables are {0} migrations behind this version; run `doorward migrate`, or set AUTO_MIGRATE=true"
-    )]
-    MigrationsPending(usize),
-    /// A database with accounts and no keys file: a new pepper would make every password wrong.
-    #[error(
-        "KEYS_FILE: there is no {} but the database has accounts, whose passwords need its pepper; \
-         set KEYS_FILE to where it is, or restore it", .0.display()
-    )]
-    KeysMissing(std::path::PathBuf),
-    /// The way to the mail server.
-    #[error("SMTP_URL: {0}")]
-    Mail(String),
-    /// The keys.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    /// A defect.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
-
-/// What opening found and made.
-#[derive(Debug, Clone)]
-pub struct Opened {
-    /// The migrations that ran.
-    pub migrations: Vec<String>,
-    /// Whether the keys file was made just now.
-    pub keys_created: bool,
-}
-
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Core").field("database", self.0.store.url()).finish_non_exhaustive()
@@ -160,63 +107,6 @@ impl std::ops::Deref for Core {
 }
 
 impl Core {
-    /// Opens database and keys, brings the tables up to date if the settings say so, and reads every revocation.
-    pub fn open(settings: &Settings, clock: Clock) -> Result<(Self, Opened), OpenError> {
-        let database = &settings.database;
-        let metrics = Metrics::new().map_err(|why| Fault::Broken(format!("metrics: {why}")))?;
-        let (size, timeout) = (database.database_connections, database.database_timeout);
-        let store = Store::open(&database.database_url, size, timeout, metrics.clone()).map_err(OpenError::Database)?;
-        let migrations = migrate_if_wanted(&store, database.auto_migrate)?;
-        let keys = KeySource {
-            file: settings.keys_file(),
-            jwt_secret: settings.keys.jwt_secret.clone(),
-            pepper: settings.keys.pepper.clone(),
-            algorithm: settings.keys.token_algorithm,
-            settle: settings.tokens.revocation_max_stale / 2,
-            longest_life: settings.longest_refresh_ttl(),
-        };
-        if keys.uses_file()
-            && !keys.file.exists()
-            && store::when_unlocked(|| store.has_accounts()).map_err(OpenError::Database)?
-        {
-            return Err(OpenError::KeysMissing(keys.file));
-        }
-        // Before the file is read: a change in between is seen in the next round.
-        let version = keys.version();
-        let loaded = keys.load_or_create(clock.now())?;
-        let rules = Rules::new(settings);
-        let inner = Inner {
-            gate: ArcSwap::from_pointee(TokenGate::new(rules.tokens.clone(), &loaded.ring)?),
-            hasher: Hasher::new(loaded.peppers, settings.passwords.bcrypt_cost),
-            keys_read: Mutex::new(KeysRead { version, pending: loaded.pending }),
-            keys_unusable: AtomicBool::new(false),
-            keys,
-            view: revocation::View::default(),
-            receipts: Receipts::default(),
-            rates: Rates::default(),
-            duplicate_cookies: DuplicateCookies::default(),
-            mailing: Mailing::new(settings).map_err(OpenError::Mail)?,
-            probed: Mutex::new(None),
-            store,
-            clock,
-            rules,
-            metrics,
-        };
-        let core = Self(Arc::new(inner));
-        store::when_unlocked(|| core.read_revocations()).map_err(OpenError::Database)?;
-        core.tidy_view().map_err(OpenError::Database)?;
-        Ok((core, Opened { migrations, keys_created: loaded.created }))
-    }
-
-    /// Starts what a node does by itself.
-    pub fn start_background(&self) -> Result<Vec<Background>, Fault> {
-        let mut threads = vec![housekeeping::start(self.clone())?, feed::start(self.clone())?];
-        if let Some(mailing) = &self.mailing {
-            threads.push(mailing.start(self.clone())?);
-        }
-        Ok(threads)
-    }
-
     /// What hashes secrets; its calls take long.
     pub fn hasher(&self) -> &Hasher {
         &self.hasher
@@ -258,12 +148,12 @@ impl Core {
     }
 
     /// The counters as text, with what is known only at this moment.
-    pub fn metrics_text(&self) -> Result<String, Fault> {
+    pub fn metrics_text(&self) -> Result<String, InternalError> {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics.view_age.set(self.view.age().as_secs_f64());
-        self.metrics.view_entries.set(count(self.view.len()));
-        self.metrics.receipts_unwritten.set(count(self.receipts.unwritten().len()));
-        self.metrics.text().map_err(|why| Fault::Broken(format!("metrics: {why}")))
+        self.metrics.cache_age.set(self.view.age().as_secs_f64());
+        self.metrics.cache_entries.set(count(self.view.len()));
+        self.metrics.confirmations_pending.set(count(self.confirmations.unwritten().len()));
+        self.metrics.text().map_err(|why| InternalError::Broken(format!("metrics: {why}")))
     }
 
     /// What other services check access tokens with: the `kid` and public half of every believed key that has one.
@@ -277,7 +167,7 @@ impl Core {
     }
 
     /// The current keys; held for one operation.
-    fn gate(&self) -> Guard<Arc<TokenGate>> {
+    fn gate(&self) -> Guard<Arc<TokenAuthority>> {
         self.gate.load()
     }
 
@@ -297,35 +187,12 @@ impl Core {
             return Ok(None);
         }
         let id = ring.active().id.clone();
-        match TokenGate::new(self.rules.tokens.clone(), &ring) {
+        match TokenAuthority::new(self.rules.tokens.clone(), &ring) {
             Ok(gate) => self.gate.store(Arc::new(gate)),
             Err(fault) => log::error!(error:% = fault; "the new keys cannot sign"),
         }
         Ok(changed.then_some(id))
     }
-}
-
-/// Brings the tables up to date, or refuses to go on without; names what ran.
-fn migrate_if_wanted(store: &Store, wanted: bool) -> Result<Vec<String>, OpenError> {
-    if wanted {
-        return store.migrate().map_err(OpenError::Database);
-    }
-    match store.pending_migrations().map_err(OpenError::Database)? {
-        0 => Ok(Vec::new()),
-        pending => Err(OpenError::MigrationsPending(pending)),
-    }
-}
-
-/// Brings a database to this version's tables, without keys; names what ran.
-pub fn migrate(url: &store::DatabaseUrl) -> Result<Vec<String>, store::Error> {
-    let metrics = Metrics::new().map_err(|why| store::Error::Broken(why.to_string()))?;
-    Store::open(url, 1, Duration::from_secs(2), metrics)?.migrate()
-}
-
-/// How many migrations a database lacks; changes nothing.
-pub fn pending_migrations(url: &store::DatabaseUrl) -> Result<usize, store::Error> {
-    let metrics = Metrics::new().map_err(|why| store::Error::Broken(why.to_string()))?;
-    Store::open(url, 1, Duration::from_secs(2), metrics)?.pending_migrations()
 }
 
 impl Rules {

@@ -28,6 +28,7 @@ pub mod store;
 pub mod testing;
 pub mod web;
 
+pub use crate::web::service::Doorward;
 pub use core::caller::Caller;
 pub use settings::Settings;
-pub use web::{Doorward, require_session};
+pub use web::require_session;

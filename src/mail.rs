@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a person reads.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct Email {
     /// Its subject.
     pub subject: String,
     /// Its text; lines end with `\n`.
@@ -26,7 +26,7 @@ pub struct Letter {
     pub language: &'static str,
 }
 
-impl std::fmt::Debug for Letter {
+impl std::fmt::Debug for Email {
     /// The subject only: the text may hold a link that opens something.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Letter({})", self.subject)
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Letter {
 
 /// Why a letter was not taken. Says nothing of whom it was for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotTaken {
+pub enum SendError {
     /// Another attempt may do.
     #[error("{0}")]
     Yet(String),
@@ -67,8 +67,8 @@ impl Mailer {
     }
 
     /// Hands a letter over. `id` is the same for each attempt at it, so that a mailbox shows it once (RFC 5322 section 3.6.4).
-    pub fn send(&self, to: &str, letter: &Letter, id: &str) -> Result<(), NotTaken> {
-        let unfit = |what: &str| NotTaken::Ever(format!("it makes no mail: {what}"));
+    pub fn send(&self, to: &str, letter: &Email, id: &str) -> Result<(), SendError> {
+        let unfit = |what: &str| SendError::Ever(format!("it makes no mail: {what}"));
         let to: Mailbox = to.parse().map_err(|_names_somebody| unfit("the address is none"))?;
         let mut message = Message::builder()
             .from(self.from.clone())
@@ -89,7 +89,7 @@ impl Mailer {
         let judged = self.transport.send(&message).map(drop).map_err(|error| judge(&error));
         match judged {
             // A server that turns everybody away has not looked at this letter.
-            Err(NotTaken::Ever(why)) if self.reach().is_err() => Err(NotTaken::Yet(why)),
+            Err(SendError::Ever(why)) if self.reach().is_err() => Err(SendError::Yet(why)),
             judged => judged,
         }
     }
@@ -123,14 +123,14 @@ fn transport(url: &SmtpUrl, from: &Mailbox) -> Result<SmtpTransport, String> {
 }
 
 /// By the code alone: the words of a server may hold the address.
-fn judge(error: &lettre::transport::smtp::Error) -> NotTaken {
+fn judge(error: &lettre::transport::smtp::Error) -> SendError {
     match error.status().map(u16::from) {
         // 53x is about us and not about the letter: a password that the server does not take.
-        Some(code @ (500..=529 | 540..=599)) => NotTaken::Ever(format!("the server said {code}")),
-        Some(code) => NotTaken::Yet(format!("the server said {code}")),
+        Some(code @ (500..=529 | 540..=599)) => SendError::Ever(format!("the server said {code}")),
+        Some(code) => SendError::Yet(format!("the server said {code}")),
         // What was said, or asked of us, cannot be said to this server: an address in letters that it does not take.
-        None if error.is_client() => NotTaken::Ever(error.to_string()),
-        None if error.is_response() => NotTaken::Yet("the server's answer could not be read".to_owned()),
-        None => NotTaken::Yet(error.to_string()),
+        None if error.is_client() => SendError::Ever(error.to_string()),
+        None if error.is_response() => SendError::Yet("the server's answer could not be read".to_owned()),
+        None => SendError::Yet(error.to_string()),
     }
 }

@@ -9,116 +9,134 @@ use prometheus::{
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
+    /// Names without the prefix: dashboards know them as they are.
+    process: Registry,
     /// Checks that said yes.
     pub checks_allowed: IntCounter,
     /// Checks that said no.
-    pub checks_refused: IntCounter,
+    pub checks_denied: IntCounter,
     /// Checks that could not be decided: 503.
     pub checks_unavailable: IntCounter,
     /// Checks that asked the table because memory was too old, and got an answer.
-    pub table_checks_answered: IntCounter,
+    pub table_reads_answered: IntCounter,
     /// The same, without an answer.
-    pub table_checks_failed: IntCounter,
+    pub table_reads_failed: IntCounter,
     /// Refreshes by verdict.
     pub refreshes: IntCounterVec,
     /// Audit events by kind.
     pub events: IntCounterVec,
     /// Tries refused unseen while a block lasts.
-    pub throttled: IntCounter,
+    pub throttle_rejections: IntCounter,
     /// Answers by mount and status.
     pub responses: IntCounterVec,
     /// Requests turned away at a full queue, by pool.
-    pub turned_away: IntCounterVec,
+    pub rejected: IntCounterVec,
     /// Waiting jobs, by pool.
     pub queue_length: IntGaugeVec,
     /// 1 while the database answers.
     pub database_available: IntGauge,
     /// What the database refused or left unanswered, by kind.
-    pub database_failures: IntCounterVec,
+    pub database_errors: IntCounterVec,
     /// Seconds a transaction or a read took, its wait for a connection included.
     pub database_seconds: Histogram,
     /// Seconds a hash took.
-    pub hash_seconds: Histogram,
+    pub password_hash_seconds: Histogram,
     /// 1 while the revocation feed is connected.
     pub feed_connected: IntGauge,
     /// How often it connected.
     pub feed_connections: IntCounter,
     /// Revocations heard of before a poll found them.
-    pub feed_notices: IntCounter,
+    pub feed_notifications: IntCounter,
     /// Polls that read what there is.
     pub feed_polls_ok: IntCounter,
     /// Polls and connections that failed.
     pub feed_polls_failed: IntCounter,
     /// The revocations in memory.
-    pub view_entries: IntGauge,
+    pub cache_entries: IntGauge,
     /// The age of that memory.
-    pub view_age: prometheus::Gauge,
+    pub cache_age: prometheus::Gauge,
     /// Proofs of receipt written down.
-    pub receipts_written: IntCounter,
+    pub confirmations_flushed: IntCounter,
     /// Proofs of receipt that wait.
-    pub receipts_unwritten: IntGauge,
+    pub confirmations_pending: IntGauge,
     /// Mails by what became of them.
     pub mails: IntCounterVec,
     /// Rows that housekeeping removed.
     pub purged_rows: IntCounter,
+    /// Checks answered by the fast path, without entering actix.
+    pub fast_path_checks: IntCounter,
 }
 
 impl Metrics {
     /// All of them, at zero.
     pub fn new() -> Result<Self, prometheus::Error> {
         let r = Registry::new_custom(Some("doorward".to_owned()), None)?;
-        let checks = counters(&r, "checks_total", "Checks of who a request is from, by answer.", &["answer"])?;
-        let table = counters(&r, "table_checks_total", "Checks that had to ask the table.", &["outcome"])?;
+        let checks = counters(&r, "checks_total", "Authentication checks, by outcome.", &["outcome"])?;
+        let table = counters(&r, "revocation_table_reads_total", "Checks that read the revocation table because the cache was too old.", &["outcome"])?;
         let polls = counters(&r, "feed_polls_total", "Polls of the revocation table.", &["outcome"])?;
         let metrics = Self {
             checks_allowed: checks.with_label_values(&["allowed"]),
-            checks_refused: checks.with_label_values(&["refused"]),
+            checks_denied: checks.with_label_values(&["denied"]),
             checks_unavailable: checks.with_label_values(&["unavailable"]),
-            table_checks_answered: table.with_label_values(&["answered"]),
-            table_checks_failed: table.with_label_values(&["failed"]),
+            table_reads_answered: table.with_label_values(&["answered"]),
+            table_reads_failed: table.with_label_values(&["failed"]),
             refreshes: counters(&r, "refreshes_total", "Refreshes, by verdict.", &["outcome"])?,
             events: counters(&r, "events_total", "Audit events, by kind.", &["kind"])?,
-            throttled: counter(&r, "throttled_total", "Tries of a secret refused unseen.")?,
-            responses: counters(&r, "responses_total", "Answers, by mount and status.", &["mount", "status"])?,
-            turned_away: counters(&r, "turned_away_total", "Requests refused at a full queue.", &["pool"])?,
+            throttle_rejections: counter(&r, "throttle_rejections_total", "Sign-in attempts rejected by the throttle before the password was checked.")?,
+            responses: counters(&r, "responses_total", "Responses, by mount and status.", &["mount", "status"])?,
+            rejected: counters(&r, "rejected_total", "Requests rejected because a worker pool was overloaded, by pool.", &["pool"])?,
             queue_length: {
-                let gauges = IntGaugeVec::new(Opts::new("queue_length", "Jobs that wait for a thread."), &["pool"])?;
+                let gauges = IntGaugeVec::new(Opts::new("queue_length", "Jobs waiting for a worker thread, by pool."), &["pool"])?;
                 r.register(Box::new(gauges.clone()))?;
                 gauges
             },
-            database_available: gauge(&r, "database_available", "1 while the database answers.")?,
-            database_failures: counters(&r, "database_failures_total", "Failed database calls.", &["kind"])?,
-            database_seconds: histogram(&r, "database_seconds", "Database calls, waits included.")?,
-            hash_seconds: histogram(&r, "hash_seconds", "Work on one secret.")?,
-            feed_connected: gauge(&r, "feed_connected", "1 while the revocation feed is connected.")?,
-            feed_connections: counter(&r, "feed_connections_total", "Connections of the revocation feed.")?,
-            feed_notices: counter(&r, "feed_notices_total", "Revocations heard of before a poll.")?,
+            database_available: gauge(&r, "database_available", "1 while the database is available, else 0.")?,
+            database_errors: counters(&r, "database_errors_total", "Failed database calls, by kind.", &["kind"])?,
+            database_seconds: histogram(&r, "database_seconds", "Duration of database calls, waits included.")?,
+            password_hash_seconds: histogram(&r, "password_hash_seconds", "Duration of hashing or verifying one password or PIN.")?,
+            feed_connected: gauge(&r, "feed_connected", "1 while the revocation feed is connected, else 0.")?,
+            feed_connections: counter(&r, "feed_connections_total", "Connections made by the revocation feed.")?,
+            feed_notifications: counter(&r, "feed_notifications_total", "Revocations received by notification, before a poll.")?,
             feed_polls_ok: polls.with_label_values(&["ok"]),
             feed_polls_failed: polls.with_label_values(&["failed"]),
-            view_entries: gauge(&r, "revocation_view_entries", "Revocations in memory.")?,
-            view_age: {
-                let about = "Seconds since memory last agreed with the revocation table.";
-                let gauge = prometheus::Gauge::new("revocation_view_age_seconds", about)?;
+            cache_entries: gauge(&r, "revocation_cache_entries", "Entries in the revocation cache.")?,
+            cache_age: {
+                let about = "Seconds since the revocation cache was last in step with the table.";
+                let gauge = prometheus::Gauge::new("revocation_cache_age_seconds", about)?;
                 r.register(Box::new(gauge.clone()))?;
                 gauge
             },
-            receipts_written: counter(&r, "receipts_written_total", "Proofs of receipt written down.")?,
-            receipts_unwritten: gauge(&r, "receipts_unwritten", "Proofs of receipt that wait.")?,
-            mails: counters(&r, "mails_total", "Mails of sign-ups, by what became of them.", &["outcome"])?,
-            purged_rows: counter(&r, "purged_rows_total", "Rows that housekeeping removed.")?,
+            confirmations_flushed: counter(&r, "confirmations_flushed_total", "Delivery confirmations written to the database.")?,
+            confirmations_pending: gauge(&r, "confirmations_pending", "Delivery confirmations waiting to be written.")?,
+            mails: counters(&r, "mails_total", "Sign-up mails, by outcome.", &["outcome"])?,
+            purged_rows: counter(&r, "purged_rows_total", "Rows removed by housekeeping.")?,
+            fast_path_checks: counter(&r, "check_fast_path_total", "Checks answered by the fast path.")?,
             registry: r,
+            process: Registry::new(),
         };
+        metrics.register_process()?;
         metrics.database_available.set(1);
         metrics.show_zeros();
         Ok(metrics)
     }
 
+    /// `build_info`, and what Prometheus expects of a process (`process_*`), under its own names.
+    fn register_process(&self) -> Result<(), prometheus::Error> {
+        let about = Opts::new("build_info", "Version of this build; always 1.");
+        let build = IntGauge::with_opts(about.const_label("version", env!("CARGO_PKG_VERSION")))?;
+        build.set(1);
+        self.registry.register(Box::new(build))?;
+        #[cfg(target_os = "linux")]
+        self.process.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(())
+    }
+
     /// What has not happened yet is 0, and not missing.
     fn show_zeros(&self) {
         for (counters, labels) in [
-            (&self.refreshes, &["rotated", "repeated", "kept", "renewed", "reused", "refused"][..]),
+            (&self.refreshes, &["rotated", "replayed", "reissued", "renewed", "reuse_detected", "refused"][..]),
             (&self.mails, &["sent", "deferred", "refused", "withheld"]),
-            (&self.database_failures, &["unavailable", "timeout", "broken"]),
+            (&self.database_errors, &["unavailable", "timeout", "internal"]),
         ] {
             for label in labels {
                 counters.with_label_values(&[label]);
@@ -130,6 +148,7 @@ impl Metrics {
     pub fn text(&self) -> Result<String, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&self.process.gather(), &mut text)?;
         String::from_utf8(text).map_err(|why| prometheus::Error::Msg(why.to_string()))
     }
 }

@@ -146,6 +146,11 @@ impl MacKey {
     }
 }
 
+/// A random `jti`: 16 bytes in base64url.
+pub fn random_token_id() -> Result<String, NoRandomness> {
+    Ok(base64url(&random_bytes::<16>()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

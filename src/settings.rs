@@ -1,13 +1,15 @@
 //! All settings: read from the environment and `.env`, checked one by one and against each other, every fault told
-//! at once. One struct a concern, in settings/; their doc comments are the help, `.env.example` and the README's table.
+//! at once. One struct a concern, in settings/; their doc comments are the help, `.env.example` and docs/settings.md.
 
 mod cookies;
+mod cross_checks;
 mod database;
 mod forward_auth;
 pub mod forward_rules;
 mod keys;
 mod mail;
 mod metrics;
+mod mounts;
 mod names;
 mod pages;
 mod passwords;
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
+use mounts::mount_ttl;
 use names::unknown_names;
 
 pub use cookies::{Cookies, Prefix, SameSite};
@@ -32,6 +35,7 @@ pub use forward_auth::{ForwardAuth, ForwardedHeaders};
 pub use keys::{Keys, TokenAlgorithm};
 pub use mail::{Mail, MailTls, SmtpUrl};
 pub use metrics::MetricsSettings;
+pub use mounts::{KnownDialect, Mount};
 pub use pages::{Colour, Pages, RedirectHost};
 pub use passwords::Passwords;
 pub use throttle::{Free, Rate, Throttle};
@@ -81,28 +85,6 @@ pub struct Settings {
     /// What is served where, with the lifetimes of each mount; never empty after loading.
     #[arg(skip)]
     pub mounts: Vec<Mount>,
-}
-
-/// A dialect that exists, and the prefix it has unless told otherwise.
-#[derive(Debug, Clone, Copy)]
-pub struct KnownDialect {
-    /// Its name in DIALECTS.
-    pub name: &'static str,
-    /// Where it is mounted by default.
-    pub prefix: &'static str,
-}
-
-/// A dialect under a prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    /// The dialect's name.
-    pub dialect: String,
-    /// `/`, or a path without its last slash.
-    pub prefix: String,
-    /// `<DIALECT>_ACCESS_TTL`.
-    pub access_ttl: Option<Duration>,
-    /// `<DIALECT>_REFRESH_TTL`.
-    pub refresh_ttl: Option<Duration>,
 }
 
 /// Everything that is wrong with the settings, a sentence each.
@@ -194,6 +176,12 @@ impl Settings {
         }
     }
 
+    /// The page that a sign-up's link leads to, without its token.
+    pub fn confirm_page(&self) -> Option<url::Url> {
+        let ours = || self.web.public_url.as_ref().filter(|_| self.pages.pages)?.join("/register/confirm").ok();
+        self.mail.signup_confirm_url.clone().or_else(ours)
+    }
+
     /// How long a refresh token lives on the mount where it lives longest.
     pub fn longest_refresh_ttl(&self) -> Duration {
         let of_mounts = self.mounts.iter().filter_map(|mount| mount.refresh_ttl);
@@ -255,62 +243,6 @@ impl Settings {
         }
         faults
     }
-
-    fn contradictions(&self) -> Vec<String> {
-        let mut faults = self.cookie_contradictions();
-        faults.extend(self.key_contradictions());
-        faults.extend(self.pages.contradictions(self.web.public_url.as_ref()));
-        if self.passwords.bcrypt_cost < 10 && !self.passwords.test_mode {
-            faults.push(format!(
-                "BCRYPT_COST: {} is guessed too fast; use at least 10, or TEST_MODE=true in a test suite",
-                self.passwords.bcrypt_cost
-            ));
-        }
-        faults.extend(self.mail_contradictions());
-        faults.extend(self.throttle.contradictions(self.passwords.test_mode));
-        faults.extend(self.forward_auth.contradictions(!self.web.trusted_proxies.is_empty()));
-        if self.passwords.test_mode && self.is_https() {
-            faults.push("TEST_MODE: it is on with an https PUBLIC_URL; leave it out where people sign in".to_owned());
-        }
-        if self.tokens.access_ttl > self.tokens.refresh_ttl {
-            faults.push("ACCESS_TTL: it is longer than REFRESH_TTL; an access token must be the short one".to_owned());
-        }
-        for mount in &self.mounts {
-            let refresh_ttl = mount.refresh_ttl.unwrap_or(self.tokens.refresh_ttl);
-            if mount.access_ttl.is_some_and(|access_ttl| access_ttl > refresh_ttl) {
-                let name = mount.dialect.to_uppercase();
-                faults.push(format!("{name}_ACCESS_TTL: it is longer than {name}_REFRESH_TTL; make it the short one"));
-            }
-        }
-        if self.tokens.revocation_max_stale > Duration::from_mins(1) {
-            faults.push(
-                "REVOCATION_MAX_STALE: a logout elsewhere would go unheard for that long; use at most 60s".to_owned(),
-            );
-        }
-        if self.tokens.refresh_grace > Duration::from_mins(1) {
-            faults.push(
-                "REFRESH_GRACE: a stolen token would pass as a second tab for that long; use at most 60s".to_owned(),
-            );
-        }
-        if self.tokens.clock_skew > Duration::from_mins(1) {
-            faults.push("CLOCK_SKEW: clocks that differ so much need repair, not slack; use at most 60s".to_owned());
-        }
-        faults
-    }
-
-    fn key_contradictions(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        if self.keys.jwt_secret.is_some() && self.keys.jwt_secret == self.keys.pepper {
-            faults.push("PEPPER: it equals JWT_SECRET; make another one with: openssl rand -base64 48".to_owned());
-        }
-        if self.keys.jwt_secret.is_some()
-            && let Some(algorithm) = self.keys.token_algorithm.filter(|algorithm| algorithm.has_public_key())
-        {
-            let algorithm = algorithm.as_str();
-            faults.push(format!("TOKEN_ALGORITHM: JWT_SECRET signs with hs256; leave it out to sign with {algorithm}"));
-        }
-        faults
-    }
 }
 
 /// The settings in the order of the help, without the mounts' own.
@@ -352,14 +284,6 @@ fn explain_env_file(why: &dotenvy::Error) -> String {
         _ => String::new(),
     };
     format!(".env cannot be read{place}; write NAME=value, a line each, and quote what has spaces: NAME=\"two words\"")
-}
-
-fn mount_ttl(vars: &BTreeMap<String, String>, dialect: &str, kind: &str) -> Result<Option<Duration>, String> {
-    let name = format!("{}_{kind}", dialect.to_uppercase());
-    match vars.get(&name).map(|value| value.trim()).filter(|value| !value.is_empty()) {
-        Some(value) => values::lifetime(value).map(Some).map_err(|why| format!("{name}: {why}")),
-        None => Ok(None),
-    }
 }
 
 /// The reason alone, without clap's frame around it.

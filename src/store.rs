@@ -6,22 +6,14 @@
 //! Query functions take a connection and never begin a transaction. They ask for the row of a unique key by `get_result`:
 //! `first` adds `LIMIT ?`, and SQLite parses a statement anew whenever that is bound.
 
-pub mod accounts;
-pub mod audit_events;
 mod availability;
-mod columns;
 mod connection;
+mod error;
 mod group_commit;
 pub mod listen;
 mod migrate;
-pub mod opaque_tokens;
-pub mod pending_sign_ups;
-pub mod revocations;
-#[expect(missing_docs, reason = "diesel's macro documents nothing that it makes")]
-pub mod schema;
-pub mod sessions;
 mod statement_cache;
-pub mod throttles;
+pub mod tables;
 mod transaction;
 mod wal_checkpoint;
 mod wal_pressure;
@@ -31,10 +23,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-pub use columns::{AccountId, AccountStatus, Id128, SessionId};
 pub use connection::{DatabaseUrl, Db};
+pub use error::Error;
+use error::LOST_A_RACE;
+pub use tables::columns::{AccountId, AccountStatus, Id128, SessionId};
+pub use transaction::LONGEST_TRANSACTION;
 
 use crate::metrics::Metrics;
 use availability::Availability;
@@ -43,76 +37,11 @@ use wal_checkpoint::Checkpointer;
 use wal_pressure::WalPressure;
 use write_queue::WriteQueue;
 
-/// No transaction is committed that was open longer. The poll of revocations relies on it: a row may become visible that
-/// much later than one with a higher id, and no more.
-pub const LONGEST_TRANSACTION: Duration = Duration::from_secs(8);
-
 /// How long a start waits for other nodes that start.
 const START_WAIT: Duration = Duration::from_secs(60);
 
 /// How often a PostgreSQL transaction that lost a deadlock or a serialisation race is tried again.
 const TRIES: usize = 4;
-
-/// Runs a query on the connection that `Db` is: `on_one!(db, |db| query.execute(db))`. What diesel runs on a connection that
-/// may be either has its text made three times over; this is for what nearly every request asks.
-macro_rules! on_one {
-    ($either:expr, |$db:ident| $run:expr) => {
-        match $either {
-            $crate::store::Db::Sqlite($db) => $run,
-            $crate::store::Db::Postgres($db) => $run,
-        }
-    };
-}
-use on_one;
-
-/// What went wrong with the rows, in the three ways a caller can tell apart.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A unique column already holds the value.
-    #[error("a unique value is taken")]
-    Taken,
-    /// The change gave itself up; nothing of it was written.
-    #[error("the change was given up")]
-    Abandoned,
-    /// The database cannot be asked now; the same call may work later.
-    #[error("the database is unavailable: {0}")]
-    Unavailable(String),
-    /// A defect: a query that does not fit its table, a row that does not fit its type, a failed migration.
-    #[error("the database refused: {0}")]
-    Broken(String),
-}
-
-impl Error {
-    /// libpq's message goes over several lines.
-    fn no_connection(cause: &diesel::ConnectionError) -> Self {
-        Self::Unavailable(cause.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
-    }
-
-    fn migration(source: &(dyn std::error::Error + Send + Sync)) -> Self {
-        Self::Broken(format!("a migration failed: {source}"))
-    }
-}
-
-impl From<DieselError> for Error {
-    fn from(error: DieselError) -> Self {
-        match error {
-            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Taken,
-            DieselError::DatabaseError(
-                DatabaseErrorKind::ForeignKeyViolation
-                | DatabaseErrorKind::NotNullViolation
-                | DatabaseErrorKind::CheckViolation,
-                about,
-            ) => Self::Broken(about.message().to_owned()),
-            DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => {
-                Self::Unavailable(LOST_A_RACE.to_owned())
-            }
-            DieselError::DatabaseError(_, about) => Self::Unavailable(about.message().to_owned()),
-            // SQLite may have rolled back by itself, and then has nothing to roll back.
-            DieselError::RollbackErrorOnCommit { commit_error, .. } => Self::from(*commit_error),
-            other => Self::Broken(other.to_string()),
-        }
-    }
-}
 
 /// The rows of one database. Cheap to clone.
 #[derive(Clone)]
@@ -155,7 +84,7 @@ impl Store {
                 .build_unchecked(Manager { url: url.clone(), lock_wait: wait })
         };
         connection::create_private(url).map_err(|cause| Error::Unavailable(cause.to_string()))?;
-        when_unlocked(|| connect(url))?;
+        retry_while_locked(|| connect(url))?;
         // One more than there are threads for requests, for housekeeping.
         let readers = build(connections.max(1) + 1, 1);
         let writers = match url.file() {
@@ -172,23 +101,23 @@ impl Store {
     }
 
     /// Whether rows become visible in the order of their ids: with one writer they do.
-    pub fn commits_in_order(&self) -> bool {
+    pub fn is_single_writer(&self) -> bool {
         self.url.file().is_some()
     }
 
     /// Brings the tables to this version; names what it ran.
     pub fn migrate(&self) -> Result<Vec<String>, Error> {
-        when_unlocked(|| migrate::run(&mut connect(&self.url)?))
+        retry_while_locked(|| migrate::run(&mut connect(&self.url)?))
     }
 
     /// Whether anybody is registered.
     pub fn has_accounts(&self) -> Result<bool, Error> {
-        self.read(|db| Ok(!accounts::list(db, AccountId(i64::MIN), 1)?.is_empty()))
+        self.read(|db| Ok(!tables::accounts::list(db, AccountId(i64::MIN), 1)?.is_empty()))
     }
 
     /// How many migrations are missing.
     pub fn pending_migrations(&self) -> Result<usize, Error> {
-        when_unlocked(|| migrate::pending(&mut connect(&self.url)?))
+        retry_while_locked(|| migrate::pending(&mut connect(&self.url)?))
     }
 
     /// Connects a listener of its own.
@@ -209,7 +138,7 @@ impl Store {
     /// Asks, and commits a transaction that changes nothing: whether the disk has room, the lock is free, the server is no
     /// replica.
     pub fn probe(&self) -> Result<(), Error> {
-        self.read(|db| accounts::find(db, AccountId(0)).map(|_| ()))?;
+        self.read(|db| tables::accounts::find(db, AccountId(0)).map(|_| ()))?;
         self.write(|db| match db {
             // Writes the header page, to the value that it has.
             Db::Sqlite(db) => Ok(db.batch_execute("PRAGMA user_version = 0")?),
@@ -263,7 +192,7 @@ fn connect(url: &DatabaseUrl) -> Result<Db, Error> {
 
 /// What a start asks, again while another node that starts beside it holds SQLite's lock: where two connections change a
 /// new file's journal mode, SQLite says so at once, whatever the busy timeout.
-pub fn when_unlocked<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+pub fn retry_while_locked<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     let began = Instant::now();
     loop {
         match attempt() {
@@ -286,9 +215,6 @@ fn try_again<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Erro
     }
     outcome
 }
-
-/// Stands for 40001, which diesel has a kind for.
-const LOST_A_RACE: &str = "could not serialize access";
 
 /// 40P01 comes as PostgreSQL's own words only.
 fn lost_a_race(cause: &str) -> bool {

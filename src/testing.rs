@@ -13,10 +13,13 @@ use actix_web::dev::ServerHandle;
 use actix_web::web::ServiceConfig;
 
 use crate::clock::{Clock, Timestamp};
-use crate::core::{Core, demo};
+use crate::core::Core;
+use crate::core::account::demo;
 use crate::settings::{KnownDialect, Settings};
-use crate::web::dialects::{self, Dialect};
-use crate::web::{Doorward, Server};
+use crate::web::Server;
+use crate::web::dialects;
+use crate::web::mount::Dialect;
+use crate::web::service::Doorward;
 
 /// Noon of an ordinary day; tests move on from here.
 const START: Timestamp = Timestamp::from_seconds(1_795_262_400);
@@ -42,7 +45,7 @@ pub struct TestService {
 
 struct Started {
     address: SocketAddr,
-    door: Doorward,
+    service: Doorward,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -130,12 +133,12 @@ impl Builder {
     fn launch(&self, folder: &Path) -> Result<Started, String> {
         let settings = self.settings(folder)?;
         let opened = Doorward::open_with(&settings, self.clock.clone(), &self.dialects);
-        let (door, _) = opened.map_err(|why| why.to_string())?;
+        let (service, _) = opened.map_err(|why| why.to_string())?;
         if self.demo {
-            demo::load(door.core()).map_err(|why| why.to_string())?;
+            demo::load(service.core()).map_err(|why| why.to_string())?;
         }
         let (tell, told) = mpsc::channel();
-        let (ours, routes) = (door.clone(), self.routes);
+        let (ours, routes) = (service.clone(), self.routes);
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let server = Server::bind(&ours, &settings, routes);
@@ -150,7 +153,7 @@ impl Builder {
             });
         });
         let (address, handle) = told.recv().map_err(|why| why.to_string())??;
-        Ok(Started { address, door, handle, thread: Some(thread) })
+        Ok(Started { address, service, handle, thread: Some(thread) })
     }
 }
 
@@ -193,7 +196,7 @@ impl TestService {
 
     /// The rules behind the wire, for what no wire offers: adding privileged accounts, housekeeping now.
     pub fn core(&self) -> &Core {
-        self.started.door.core()
+        self.started.service.core()
     }
 
     /// The folder that holds its files.

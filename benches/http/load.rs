@@ -209,9 +209,9 @@ impl<C: Client> Driver<C> {
             match line.stream.read(&mut buffer) {
                 Ok(0) if line.due.is_some() => return self.give_up(at),
                 Ok(0) => return self.reconnect(at),
-                Ok(octets) => {
-                    line.input.extend_from_slice(&buffer[..octets]);
-                    if octets < buffer.len() {
+                Ok(bytes) => {
+                    line.input.extend_from_slice(&buffer[..bytes]);
+                    if bytes < buffer.len() {
                         break;
                     }
                 }

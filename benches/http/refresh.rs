@@ -10,7 +10,8 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use doorward::clock::{Clock, Timestamp};
 use doorward::settings::TokenAlgorithm;
-use doorward::store::sessions::{self, Rotation};
+use doorward::store::tables::sessions;
+use doorward::store::tables::sessions::Rotation;
 use doorward::store::{AccountId, Db};
 
 use super::check::Ground;

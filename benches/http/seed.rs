@@ -9,8 +9,9 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed2551
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use doorward::clock::{Clock, Timestamp};
-use doorward::core::signing_key::{KeyRing, SigningKey};
-use doorward::core::token::{AccessClaims, RefreshClaims, TokenGate, TokenRules};
+use doorward::core::keys::signing_key::{KeyRing, SigningKey};
+use doorward::core::token::claims::{AccessClaims, RefreshClaims};
+use doorward::core::token::{TokenAuthority, TokenRules};
 use doorward::core::{AccountId, Id128, SessionId};
 use doorward::secret::base64url;
 use doorward::settings::TokenAlgorithm;
@@ -33,7 +34,7 @@ const AGENT: &str =
 
 /// Keys, and what they sign.
 pub struct Keys {
-    gate: TokenGate,
+    gate: TokenAuthority,
     made: Timestamp,
 }
 
@@ -71,7 +72,7 @@ impl Keys {
             clock_skew: Duration::from_secs(5),
         };
         let ring = KeyRing::new(SigningKey::of(algorithm, "bench", &key).unwrap(), []);
-        Self { gate: TokenGate::new(rules, &ring).unwrap(), made: made() }
+        Self { gate: TokenAuthority::new(rules, &ring).unwrap(), made: made() }
     }
 
     /// An access token of the n-th session, as good as any other of it.
@@ -163,7 +164,7 @@ fn statements(rows: Rows, counted: impl Fn(u64) -> String, id: &dyn Fn(&str) -> 
 /// A SQLite file with the tables of this version and these rows.
 pub fn sqlite(file: &Path, rows: Rows) {
     let url = format!("sqlite://{}", file.display()).parse().unwrap();
-    doorward::core::migrate(&url).unwrap();
+    doorward::core::startup::migrate(&url).unwrap();
     let mut db = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
     let counted = |count: u64| {
         format!(
@@ -186,7 +187,7 @@ pub fn sqlite(file: &Path, rows: Rows) {
 pub fn postgres(cluster: &postgres::Cluster, name: &str, rows: Rows) -> String {
     cluster.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
     let url = cluster.url(name);
-    doorward::core::migrate(&url.parse().unwrap()).unwrap();
+    doorward::core::startup::migrate(&url.parse().unwrap()).unwrap();
     let counted = |count: u64| format!("generate_series(0::bigint, {count}::bigint - 1) AS c(n)");
     let id = |n: &str| format!("decode(lpad(to_hex({n}), 32, '0'), 'hex')");
     cluster.psql(name, &statements(rows, counted, &id));

@@ -7,7 +7,8 @@ use std::net::TcpListener;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use doorward::settings::{KnownDialect, Settings};
-use doorward::web::{Doorward, Server, dialects};
+use doorward::web::service::Doorward;
+use doorward::web::{Server, dialects};
 
 /// The header lines of the empty answer, as the environment has them.
 pub const EMPTY_HEADERS: &str = "EMPTY_HEADERS";
@@ -25,10 +26,10 @@ pub fn serve() {
     let known: Vec<KnownDialect> =
         dialects::ALL.iter().map(|dialect| KnownDialect { name: dialect.name, prefix: dialect.prefix }).collect();
     let settings = Settings::from_vars(&vars, &known).unwrap();
-    let (door, _) = Doorward::open(&settings).unwrap();
+    let (service, _) = Doorward::open(&settings).unwrap();
     let workers = std::thread::available_parallelism().unwrap().get();
     actix_web::rt::System::new().block_on(async {
-        let server = Server::bind(&door, &settings, |_| {}).unwrap();
+        let server = Server::bind(&service, &settings, |_| {}).unwrap();
         let nothing = TcpListener::bind("127.0.0.1:0").unwrap();
         println!("doorward {}\nempty {}", server.address(), nothing.local_addr().unwrap());
         let app = move || App::new().app_data(web::Data::new(headers.clone())).route("/{any:.*}", web::get().to(empty));

@@ -1,23 +1,23 @@
--- Asks doorward about each request and tells the app who sent it. A yes is 200 and nothing else; where there is no answer,
--- there is a no.
+-- Asks doorward about each request and passes the user's identity to the app. Only a 200 allows the request; without a response
+-- it is refused (fail closed).
 
 local check = assert(os.getenv("DOORWARD_CHECK"), "haproxy.cfg must setenv DOORWARD_CHECK before lua-load")
 
--- Every identity header is set from the answer, empty ones too, so that none is left as a client sent it.
+-- Every identity header is set from the response, empty ones too, so that no client's header survives.
 local identity = {
     "remote-user", "remote-id", "remote-email", "remote-name",
     "remote-role", "remote-permissions", "remote-session", "remote-assertion",
 }
 
--- What of the request doorward needs: credentials, the headers that say what was asked for, and those by which a
--- navigation is told from a script. Never the body, nor its length.
-local asked = {
+-- Request headers sent to doorward: credentials, the forwarded headers, and those that distinguish a navigation from a
+-- script's request. Never the body, nor its length.
+local request_headers = {
     "cookie", "authorization", "accept", "sec-fetch-mode", "sec-fetch-site", "user-agent", "host",
     "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-method", "x-forwarded-uri",
 }
 
--- What of the answer a browser needs.
-local told = { "location", "www-authenticate", "content-type", "cache-control", "retry-after", "x-request-id" }
+-- Response headers passed to the browser with a refusal.
+local response_headers = { "location", "www-authenticate", "content-type", "cache-control", "retry-after", "x-request-id" }
 
 -- All values of a header, in order; HAProxy counts them from 0.
 local function values(headers, name)
@@ -32,7 +32,7 @@ end
 
 local function refuse(txn, status, headers, body)
     local reply = txn:reply({ status = status })
-    for _, name in ipairs(told) do
+    for _, name in ipairs(response_headers) do
         for _, value in ipairs(values(headers, name)) do reply:add_header(name, value) end
     end
     for _, value in ipairs(values(headers, "set-cookie")) do reply:add_header("set-cookie", value) end
@@ -42,7 +42,7 @@ end
 
 core.register_action("doorward", { "http-req" }, function(txn)
     local from, to = txn.http:req_get_headers(), {}
-    for _, name in ipairs(asked) do
+    for _, name in ipairs(request_headers) do
         local list = values(from, name)
         if #list > 0 then to[name] = list end
     end

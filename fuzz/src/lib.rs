@@ -1,6 +1,6 @@
 //! What must hold of each reader of hostile octets, whatever they are: no panic, and the answer of a slow reader that is
 //! written another way. The fuzz targets call these, and so does `tests/it/fuzzed.rs` with the seeds. How the readers are
-//! reached is `doorward::web::fuzzing`'s.
+//! reached is `doorward::web::test_api`'s.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,12 +16,14 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use doorward::clock::Timestamp;
-use doorward::core::identifier::{self, Identifier};
-use doorward::core::refusal::{FieldRule, Refusal};
-use doorward::core::signing_key::{KeyRing, SigningKey};
-use doorward::core::token::{AccessClaims, TokenGate, TokenRules};
+use doorward::core::account::identifier;
+use doorward::core::account::identifier::Identifier;
+use doorward::core::error::{FieldRule, Refusal};
+use doorward::core::keys::signing_key::{KeyRing, SigningKey};
+use doorward::core::token::claims::AccessClaims;
+use doorward::core::token::{TokenAuthority, TokenRules};
 use doorward::core::{AccountId, Id128};
-use doorward::web::fuzzing;
+use doorward::web::test_api;
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -30,29 +32,29 @@ use url::Url;
 const NAME: &str = "__Host-accessToken";
 
 /// Header lines: the input's lines. An HTTP parser lets no other control through than a tab.
-fn lines(octets: &[u8]) -> Vec<&[u8]> {
-    let sound = |line: &&[u8]| line.iter().all(|octet| *octet == b'\t' || (*octet >= b' ' && *octet != 0x7f));
-    octets.split(|octet| *octet == b'\n').filter(sound).collect()
+fn lines(bytes: &[u8]) -> Vec<&[u8]> {
+    let sound = |line: &&[u8]| line.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
+    bytes.split(|byte| *byte == b'\n').filter(sound).collect()
 }
 
 /// A `Cookie` list, one octet after the other (RFC 6265 section 5.2, without a word about quotes or escapes).
 fn slow_cookie(lines: &[&[u8]]) -> Result<Option<Vec<u8>>, ()> {
-    let strip = |octets: &[u8]| {
-        let blank = |octet: &u8| *octet != b' ' && *octet != b'\t';
-        let (from, to) = (octets.iter().position(blank), octets.iter().rposition(blank));
-        from.zip(to).map_or(vec![], |(from, to)| octets[from..=to].to_vec())
+    let strip = |bytes: &[u8]| {
+        let blank = |byte: &u8| *byte != b' ' && *byte != b'\t';
+        let (from, to) = (bytes.iter().position(blank), bytes.iter().rposition(blank));
+        from.zip(to).map_or(vec![], |(from, to)| bytes[from..=to].to_vec())
     };
     let mut found: Vec<Vec<u8>> = vec![];
     let (mut name, mut value) = (vec![], None::<Vec<u8>>);
-    for octet in lines.iter().flat_map(|line| line.iter().chain(b";")) {
-        match (octet, value.as_mut()) {
+    for byte in lines.iter().flat_map(|line| line.iter().chain(b";")) {
+        match (byte, value.as_mut()) {
             (b';', _) => {
                 found.extend(value.take().filter(|_| strip(&name) == NAME.as_bytes()).map(|value| strip(&value)));
                 name.clear();
             }
             (b'=', None) => value = Some(vec![]),
-            (octet, None) => name.push(*octet),
-            (octet, Some(value)) => value.push(*octet),
+            (byte, None) => name.push(*byte),
+            (byte, Some(value)) => value.push(*byte),
         }
     }
     found.dedup();
@@ -64,9 +66,9 @@ fn slow_cookie(lines: &[&[u8]]) -> Result<Option<Vec<u8>>, ()> {
 }
 
 /// The reader of cookies agrees with the slow one.
-pub fn cookie(octets: &[u8]) {
-    let lines = lines(octets);
-    let read = fuzzing::cookie(&lines, NAME);
+pub fn cookie(bytes: &[u8]) {
+    let lines = lines(bytes);
+    let read = test_api::cookie(&lines, NAME);
     let expected = slow_cookie(&lines).map(|value| value.map(|value| String::from_utf8_lossy(&value).into_owned()));
     match expected {
         Ok(value) => assert_eq!(read, Ok(value)),
@@ -81,7 +83,7 @@ fn slow_bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
         [line] => *line,
         _ => return Err(Refusal::AuthorizationMalformed),
     };
-    if line.iter().any(|octet| *octet >= 0x7f) {
+    if line.iter().any(|byte| *byte >= 0x7f) {
         return Err(Refusal::AuthorizationMalformed);
     }
     if line.iter().all(u8::is_ascii_whitespace) {
@@ -99,9 +101,9 @@ fn slow_bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
 }
 
 /// The reader of bearer tokens agrees with the slow one.
-pub fn bearer(octets: &[u8]) {
-    let lines = lines(octets);
-    assert_eq!(fuzzing::bearer(&lines), slow_bearer(&lines));
+pub fn bearer(bytes: &[u8]) {
+    let lines = lines(bytes);
+    assert_eq!(test_api::bearer(&lines), slow_bearer(&lines));
 }
 
 /// Who vouches for whom, from the peer outwards.
@@ -115,14 +117,14 @@ fn slow_client(client: IpAddr, trusted: &[IpNet], entries: &[&[u8]]) -> IpAddr {
 }
 
 /// The reader of `X-Forwarded-For` agrees with the slow one, and believes no stranger. The first octet chooses the peer.
-pub fn forwarded(octets: &[u8]) {
-    let Some((first, rest)) = octets.split_first() else { return };
+pub fn forwarded(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else { return };
     let trusted: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"].iter().filter_map(|net| net.parse().ok()).collect();
     let peers = ["10.0.0.1", "192.0.2.1", "fd00::1", "2001:db8::1"];
     let Ok(peer) = peers[usize::from(*first) % peers.len()].parse::<IpAddr>() else { return };
     let lines = lines(rest);
-    let read = fuzzing::client_address(peer, &trusted, &lines);
-    let entries: Vec<&[u8]> = lines.iter().flat_map(|line| line.split(|octet| *octet == b',')).collect();
+    let read = test_api::client_address(peer, &trusted, &lines);
+    let entries: Vec<&[u8]> = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).collect();
     assert_eq!(read, slow_client(peer, &trusted, &entries));
     assert!(trusted.iter().any(|net| net.contains(&peer)) || read == peer, "{peer} spoke for {read}");
 }
@@ -131,9 +133,9 @@ const KEY: &[u8] = b"kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4";
 const NOW: Timestamp = Timestamp::from_seconds(1_795_262_400);
 
 /// A gate with one key, and the two tokens that it has made.
-static GATE: LazyLock<(TokenGate, [String; 2])> = LazyLock::new(|| {
+static GATE: LazyLock<(TokenAuthority, [String; 2])> = LazyLock::new(|| {
     let rules = TokenRules { issuer: "doorward".into(), audience: "apps".into(), clock_skew: Duration::from_secs(5) };
-    let gate = TokenGate::new(rules, &KeyRing::new(SigningKey::hs256("k1", KEY), [])).expect("a gate");
+    let gate = TokenAuthority::new(rules, &KeyRing::new(SigningKey::hs256("k1", KEY), [])).expect("a gate");
     let claims = AccessClaims {
         account: AccountId(7),
         session: Id128(uuid::Uuid::from_u128(1)),
@@ -146,7 +148,7 @@ static GATE: LazyLock<(TokenGate, [String; 2])> = LazyLock::new(|| {
         id: "j".into(),
     };
     let access = gate.mint_access(&claims, "k1").expect("an access token").expose().to_owned();
-    let refresh = doorward::core::token::RefreshClaims {
+    let refresh = doorward::core::token::claims::RefreshClaims {
         account: claims.account,
         session: claims.session,
         generation: claims.generation,
@@ -193,8 +195,8 @@ fn slow_payload(kind: usize, payload: &[u8]) -> bool {
 
 /// Without the key only what was minted is believed. With it, only a payload that is right in every claim. The first octet
 /// chooses which.
-pub fn token(octets: &[u8]) {
-    let Some((first, rest)) = octets.split_first() else { return };
+pub fn token(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else { return };
     let (gate, minted) = &*GATE;
     let believed = |text: &str| [gate.check_access(text, NOW).is_ok(), gate.check_refresh(text, NOW).is_ok()];
     if first % 3 == 0 {
@@ -211,8 +213,8 @@ pub fn token(octets: &[u8]) {
 type Reader = fn(&str) -> Result<Identifier, FieldRule>;
 
 /// An identifier that is taken stays itself however often it is read, and holds nothing to break a header or a page with.
-pub fn identifier(octets: &[u8]) {
-    let Ok(text) = std::str::from_utf8(octets) else { return };
+pub fn identifier(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
     let canonical = identifier::canonical(text);
     assert_eq!(identifier::canonical(&canonical), canonical, "{text:?} has two canonical forms");
     let readers: [(Reader, usize); 3] = [(identifier::email, 254), (identifier::username, 64), (identifier::name, 64)];
@@ -295,13 +297,13 @@ fn members_of(value: &Value) -> usize {
 
 /// Bodies are read where serde_json reads an object in which nothing stands twice, and nowhere else; no dialect's reader
 /// panics over one, and none takes what another dialect's fields alone make up.
-pub fn body(octets: &[u8]) {
-    let read = fuzzing::bodies(octets);
-    let expected = serde_json::from_slice::<Value>(octets).ok();
-    let counted = serde_json::from_slice::<Members>(octets).ok().map(|members| members.0);
+pub fn body(bytes: &[u8]) {
+    let read = test_api::bodies(bytes);
+    let expected = serde_json::from_slice::<Value>(bytes).ok();
+    let counted = serde_json::from_slice::<Members>(bytes).ok().map(|members| members.0);
     let unambiguous = expected.as_ref().map(members_of) == counted;
     let object = expected.as_ref().is_some_and(Value::is_object) && unambiguous;
-    assert_eq!(read.is_ok(), object, "{:?}", String::from_utf8_lossy(octets));
+    assert_eq!(read.is_ok(), object, "{:?}", String::from_utf8_lossy(bytes));
     if let (Ok(taken), Some(Value::Object(fields))) = (read, expected) {
         let text = |name: &str| fields.get(name).is_some_and(Value::is_string);
         assert!(!taken.contains(&"pin login") || (text("name") && text("pin")));
@@ -317,10 +319,10 @@ pub fn body(octets: &[u8]) {
 
 /// Wherever a way back comes from, a browser that is sent to its target stays with us or goes to a listed host over https, to
 /// the very place that the text meant; and the target is its own target.
-pub fn redirect(octets: &[u8]) {
-    let Ok(back) = std::str::from_utf8(octets) else { return };
-    let target = fuzzing::redirect(back);
-    assert!(target.bytes().all(|octet| octet.is_ascii_graphic()), "{target:?} breaks a header");
+pub fn redirect(bytes: &[u8]) {
+    let Ok(back) = std::str::from_utf8(bytes) else { return };
+    let target = test_api::redirect(back);
+    assert!(target.bytes().all(|byte| byte.is_ascii_graphic()), "{target:?} breaks a header");
     let Ok(here) = Url::parse("https://auth.example/login") else { return };
     let there = here.join(&target).expect("a browser can read it");
     let host = there.host_str().unwrap_or_default();
@@ -329,7 +331,7 @@ pub fn redirect(octets: &[u8]) {
     assert!(there.username().is_empty() && there.password().is_none() && !host.ends_with('.'), "{back:?}: {there}");
     if target != "/home" {
         assert_eq!(here.join(back).ok().as_ref(), Some(&there), "{back:?} meant another place");
-        assert_eq!(fuzzing::redirect(&target), target, "{back:?}");
+        assert_eq!(test_api::redirect(&target), target, "{back:?}");
     }
 }
 
@@ -340,12 +342,12 @@ thread_local! {
 
 /// What a connection takes for one request without a body, actix takes for the same: none of it is left, none is missing,
 /// nothing is to follow, and method, target and headers are those. And who has one request must not see it in a part of it.
-pub fn head(octets: &[u8]) {
-    let Some((method, target, headers)) = fuzzing::whole_head(octets) else { return };
-    for end in [octets.len() / 2, octets.len() - 1] {
-        assert!(fuzzing::whole_head(&octets[..end]).is_none(), "{end} of {:?}", String::from_utf8_lossy(octets));
+pub fn head(bytes: &[u8]) {
+    let Some((method, target, headers)) = test_api::whole_head(bytes) else { return };
+    for end in [bytes.len() / 2, bytes.len() - 1] {
+        assert!(test_api::whole_head(&bytes[..end]).is_none(), "{end} of {:?}", String::from_utf8_lossy(bytes));
     }
-    let (mut codec, mut left) = (ACTIX.with(|actix| Codec::new(actix.clone())), BytesMut::from(octets));
+    let (mut codec, mut left) = (ACTIX.with(|actix| Codec::new(actix.clone())), BytesMut::from(bytes));
     let request = match codec.decode(&mut left) {
         Ok(Some(Message::Item(request))) => request,
         Ok(other) => panic!("actix waits, or reads a body: {other:?}"),
@@ -353,7 +355,7 @@ pub fn head(octets: &[u8]) {
         Err(why) => {
             let hosts = headers.iter().filter(|(name, _)| name == "host").count();
             let is_check = method == "GET" && target == "/auth/verify" && hosts == 1;
-            return assert!(!is_check, "actix refuses {:?}: {why}", String::from_utf8_lossy(octets));
+            return assert!(!is_check, "actix refuses {:?}: {why}", String::from_utf8_lossy(bytes));
         }
     };
     assert!(left.is_empty(), "actix leaves {left:?}");

@@ -3,13 +3,13 @@
 
 use clap::{Args, Subcommand};
 
-use super::Failure;
-use super::console::{read_secret, say, table};
+use super::console::{print_line, read_secret, table};
+use crate::cli::error::CommandError;
 use crate::clock::Timestamp;
 use crate::core::account::{Account, Profile};
 use crate::core::caller::Client;
-use crate::core::password::GivenSecret;
-use crate::core::sign_up::{NewPerson, Privileges};
+use crate::core::credential::password::GivenSecret;
+use crate::core::registration::sign_up::{Privileges, Registration};
 use crate::core::{AccountId, AccountStatus, Core};
 use crate::settings::values::role;
 
@@ -116,7 +116,7 @@ pub(super) fn permission(text: &str) -> Result<String, String> {
 }
 
 impl Command {
-    pub fn run(self, core: &Core) -> Result<(), Failure> {
+    pub fn run(self, core: &Core) -> Result<(), CommandError> {
         match self {
             Self::Add(add) => add.run(core),
             Self::List => list(core),
@@ -127,13 +127,13 @@ impl Command {
             Self::SetRole { which, role } => {
                 let account = which.find(core)?;
                 core.set_role(account.id, &role)?;
-                say(&format!("account {} has the role {role}; its sessions have ended", account.id));
+                print_line(&format!("account {} has the role {role}; its sessions have ended", account.id));
                 Ok(())
             }
             Self::SetStatus { which, status } => {
                 let account = which.find(core)?;
                 core.set_status(account.id, status)?;
-                say(&format!("account {} is {}; its sessions have ended", account.id, status.as_str()));
+                print_line(&format!("account {} is {}; its sessions have ended", account.id, status.as_str()));
                 Ok(())
             }
             Self::SetPassword { which, password_stdin } => {
@@ -144,13 +144,13 @@ impl Command {
                 let account = which.find(core)?;
                 core.require_password_change(&account, !lift)?;
                 let must = if lift { "need not change its password any more" } else { "must change its password" };
-                say(&format!("account {} {must}; its sessions have ended", account.id));
+                print_line(&format!("account {} {must}; its sessions have ended", account.id));
                 Ok(())
             }
             Self::Unlock(which) => {
                 let account = which.find(core)?;
                 core.unlock(account.id)?;
-                say(&format!("account {} has its free tries again", account.id));
+                print_line(&format!("account {} has its free tries again", account.id));
                 Ok(())
             }
         }
@@ -158,7 +158,7 @@ impl Command {
 }
 
 impl Which {
-    fn find(&self, core: &Core) -> Result<Account, Failure> {
+    fn find(&self, core: &Core) -> Result<Account, CommandError> {
         Ok(core.find_account_by(&self.account)?)
     }
 }
@@ -169,16 +169,16 @@ fn set_secret(
     what: &str,
     from_stdin: bool,
     given: fn(crate::secret::Secret) -> GivenSecret,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let account = which.find(core)?;
     let secret = read_secret(what, from_stdin)?;
     core.set_secret(&account, &given(secret))?;
-    say(&format!("account {} has a new {what}; its sessions have ended", account.id));
+    print_line(&format!("account {} has a new {what}; its sessions have ended", account.id));
     Ok(())
 }
 
 impl Add {
-    fn run(self, core: &Core) -> Result<(), Failure> {
+    fn run(self, core: &Core) -> Result<(), CommandError> {
         let pin = self.pin_stdin.then(|| read_secret("pin", true)).transpose()?;
         let wants_password = !self.pin_stdin && !self.no_password;
         let password = wants_password.then(|| read_secret("password", self.password_stdin)).transpose()?;
@@ -187,17 +187,18 @@ impl Add {
             last_name: self.last_name.map(Some),
             ..Profile::default()
         };
-        let person = NewPerson { email: self.email, username: self.username, name: self.name, password, pin, profile };
+        let person =
+            Registration { email: self.email, username: self.username, name: self.name, password, pin, profile };
         let privileges = Privileges { role: self.role, permissions: self.permissions, ..Privileges::default() };
         let validated = core.validate_account(person, privileges)?;
-        let hashed = validated.hash(core.hasher()).map_err(crate::core::refusal::Error::from)?;
+        let hashed = validated.hash(core.hasher()).map_err(crate::core::error::Error::from)?;
         let account = core.add_account(&hashed, &Client::operator())?;
-        say(&format!("account {} added", account.id));
+        print_line(&format!("account {} added", account.id));
         Ok(())
     }
 }
 
-fn list(core: &Core) -> Result<(), Failure> {
+fn list(core: &Core) -> Result<(), CommandError> {
     let mut rows = Vec::new();
     let mut after = AccountId(0);
     loop {
@@ -249,6 +250,6 @@ fn show(account: &Account) {
         ("created", account.created_at.rfc3339()),
         ("updated", account.updated_at.rfc3339()),
     ] {
-        say(format!("{name:13} {value}").trim_end());
+        print_line(format!("{name:13} {value}").trim_end());
     }
 }

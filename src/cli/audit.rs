@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Failure;
-use super::console::{say, table};
+use super::console::{print_line, table};
+use crate::cli::error::CommandError;
 use crate::clock::Timestamp;
 use crate::core::audit::{Kind, Told, Wanted};
 use crate::core::{Core, Id128};
@@ -69,7 +69,7 @@ fn moment(text: &str) -> Result<Moment, String> {
 }
 
 impl Audit {
-    pub fn run(self, core: &Core) -> Result<(), Failure> {
+    pub fn run(self, core: &Core) -> Result<(), CommandError> {
         let account = self.account.as_deref().map(|account| core.find_account_by(account)).transpose()?;
         let wanted = Wanted {
             account_id: account.map(|account| account.id),
@@ -81,7 +81,7 @@ impl Audit {
         };
         let events = core.list_events(&wanted, i64::from(self.limit))?;
         if self.json {
-            events.iter().for_each(|event| say(&line(event)));
+            events.iter().for_each(|event| print_line(&line(event)));
             return Ok(());
         }
         let rows: Vec<Vec<String>> = events.into_iter().map(cells).collect();

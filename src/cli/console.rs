@@ -2,16 +2,16 @@
 
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
 
-use super::Failure;
+use crate::cli::error::CommandError;
 use crate::secret::Secret;
 
 /// A line for whoever typed the command, or the script that reads it; nobody may be reading any more.
-pub fn say(line: &str) {
+pub fn print_line(line: &str) {
     let _ = writeln!(stdout(), "{line}");
 }
 
 /// A line about what went wrong.
-pub fn complain(lines: &str) {
+pub fn print_error(lines: &str) {
     for line in lines.lines() {
         let _ = writeln!(stderr(), "doorward: {line}");
     }
@@ -37,7 +37,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) {
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |cells: &[String]| {
         let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        say(padded.collect::<Vec<_>>().join("  ").trim_end());
+        print_line(padded.collect::<Vec<_>>().join("  ").trim_end());
     };
     line(&head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>());
     rows.iter().for_each(|row| line(row));
@@ -45,8 +45,8 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) {
 
 /// A secret: from standard input when `from_stdin`, else asked for twice at a terminal. Never from an argument, where
 /// every user of the machine can read it.
-pub fn read_secret(what: &str, from_stdin: bool) -> Result<Secret, Failure> {
-    let broken = |why: std::io::Error| Failure::Other(format!("the {what} cannot be read: {why}"));
+pub fn read_secret(what: &str, from_stdin: bool) -> Result<Secret, CommandError> {
+    let broken = |why: std::io::Error| CommandError::Other(format!("the {what} cannot be read: {why}"));
     if from_stdin {
         let mut text = String::new();
         stdin().read_to_string(&mut text).map_err(broken)?;
@@ -54,13 +54,13 @@ pub fn read_secret(what: &str, from_stdin: bool) -> Result<Secret, Failure> {
         return Ok(Secret::new(text.strip_suffix('\r').unwrap_or(text)));
     }
     if !stdin().is_terminal() {
-        return Err(Failure::Other(format!("there is no terminal to ask for the {what}; use --{what}-stdin")));
+        return Err(CommandError::Other(format!("there is no terminal to ask for the {what}; use --{what}-stdin")));
     }
     let first = rpassword::prompt_password(format!("New {what}: ")).map_err(broken)?;
     let again = rpassword::prompt_password("Once more: ").map_err(broken)?;
     if first == again {
         Ok(Secret::new(first))
     } else {
-        Err(Failure::Other("the two differ; nothing was changed".into()))
+        Err(CommandError::Other("the two differ; nothing was changed".into()))
     }
 }

@@ -5,15 +5,17 @@
 mod calibration;
 mod client;
 mod configuration;
+mod finding;
 mod walk;
 
+use finding::Finding;
 use std::path::PathBuf;
 
 use clap::Args;
 use url::Url;
 
-use super::Failure;
-use super::console::{read_secret, say};
+use super::console::{print_line, read_secret};
+use crate::cli::error::CommandError;
 use crate::settings::Settings;
 use crate::settings::values::origin;
 use crate::web::dialects;
@@ -41,55 +43,36 @@ pub struct Doctor {
     ca: Option<PathBuf>,
 }
 
-/// One finding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
-    /// It works.
-    Fine(String),
-    /// It works, but somebody will be surprised.
-    Odd(String),
-    /// It does not work.
-    Wrong(String),
-}
-
-impl Finding {
-    fn say(&self) {
-        match self {
-            Self::Fine(text) => say(&format!("ok    {text}")),
-            Self::Odd(text) => say(&format!("odd   {text}")),
-            Self::Wrong(text) => say(&format!("WRONG {text}")),
-        }
-    }
-}
-
 impl Doctor {
-    pub fn run(self) -> Result<(), Failure> {
+    pub fn run(self) -> Result<(), CommandError> {
         let findings = match Settings::from_environment(&dialects::known()) {
             Ok(settings) => {
                 let mut findings = configuration::examine(&settings);
                 findings.extend(self.calibrate.then(|| calibration::calibrate(&settings.passwords)));
                 findings
             }
-            Err(faults) => faults.0.into_iter().map(Finding::Wrong).collect(),
+            Err(faults) => faults.0.into_iter().map(Finding::Failed).collect(),
         };
-        findings.iter().for_each(Finding::say);
-        let mut wrong = findings.iter().filter(|finding| matches!(finding, Finding::Wrong(_))).count();
+        findings.iter().for_each(Finding::print_line);
+        let mut wrong = findings.iter().filter(|finding| matches!(finding, Finding::Failed(_))).count();
         if let (Some(url), Some(identifier)) = (&self.url, &self.identifier) {
             let secret = read_secret("password", self.password_stdin)?;
-            say(&format!("walking through {}", url.as_str().trim_end_matches('/')));
-            let client = client::Client::new(url, &self.prefix, self.ca.as_deref()).map_err(Failure::Other)?;
-            if let Err(difference) = walk::walk(&client, identifier, &secret, |step| Finding::Fine(step.into()).say()) {
-                Finding::Wrong(difference).say();
+            print_line(&format!("walking through {}", url.as_str().trim_end_matches('/')));
+            let client = client::Client::new(url, &self.prefix, self.ca.as_deref()).map_err(CommandError::Other)?;
+            if let Err(difference) =
+                walk::walk(&client, identifier, &secret, |step| Finding::Passed(step.into()).print_line())
+            {
+                Finding::Failed(difference).print_line();
                 wrong += 1;
             }
         }
         match wrong {
             0 => {
-                say("nothing was found that will not work");
+                print_line("nothing was found that will not work");
                 Ok(())
             }
-            1 => Err(Failure::Other("1 thing will not work".to_owned())),
-            many => Err(Failure::Other(format!("{many} things will not work"))),
+            1 => Err(CommandError::Other("1 thing will not work".to_owned())),
+            many => Err(CommandError::Other(format!("{many} things will not work"))),
         }
     }
 }

@@ -2,19 +2,21 @@
 //! a hash; which fit is core/import.rs's to decide, what a line holds import/fields.rs's.
 
 mod fields;
+mod line;
 mod records;
 
+use line::{Line, told};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use super::console::{is_watched, progress, say};
-use super::{Failure, explain};
+use super::console::{is_watched, print_line, progress};
+use crate::cli::error::{CommandError, explain};
 use crate::core::Core;
-use crate::core::import::{self, Newcomer, Outcome};
-use crate::core::refusal::{FieldFault, FieldRule};
+use crate::core::account::import;
+use crate::core::account::import::{ImportRecord, Outcome};
 use crate::settings::values::role;
 use fields::Reading;
 use records::Records;
@@ -58,13 +60,6 @@ enum Format {
     Flat,
 }
 
-/// A line that was read, fit or not, and what names its account.
-struct Line {
-    number: usize,
-    label: Option<String>,
-    read: Result<Newcomer, String>,
-}
-
 /// What came of the lines so far.
 #[derive(Default)]
 struct Tally {
@@ -77,7 +72,7 @@ struct Tally {
 }
 
 impl Import {
-    pub fn run(self, core: &Core) -> Result<(), Failure> {
+    pub fn run(self, core: &Core) -> Result<(), CommandError> {
         let reading = Reading {
             flat: self.format == Format::Flat,
             plain_secrets: self.plain_secrets || self.format == Format::Flat,
@@ -97,12 +92,14 @@ impl Import {
 }
 
 /// Whatever stood before is in, and a second run finds it so.
-fn stopped(first: usize, why: &Failure) -> Failure {
-    Failure::Other(format!("{why}; what stands before line {first} is done, and the same command goes on from there"))
+fn stopped(first: usize, why: &CommandError) -> CommandError {
+    CommandError::Other(format!(
+        "{why}; what stands before line {first} is done, and the same command goes on from there"
+    ))
 }
 
-fn take(import: &mut import::Import<'_>, batch: Vec<Line>, tally: &mut Tally) -> Result<(), Failure> {
-    let newcomers: Vec<Newcomer> = batch.iter().filter_map(|line| line.read.clone().ok()).collect();
+fn take(import: &mut import::Import<'_>, batch: Vec<Line>, tally: &mut Tally) -> Result<(), CommandError> {
+    let newcomers: Vec<ImportRecord> = batch.iter().filter_map(|line| line.read.clone().ok()).collect();
     tally.plain |= newcomers.iter().any(|newcomer| newcomer.person.password.is_some() || newcomer.person.pin.is_some());
     let (watched, before) = (is_watched(), tally.lines);
     let (hashed, drawn) = (AtomicUsize::new(0), Mutex::new(Instant::now()));
@@ -135,8 +132,8 @@ impl Tally {
     fn count(&mut self, number: usize, label: Option<&str>, outcome: Result<Outcome, String>) {
         self.lines += 1;
         let tell = |what: &str| match label {
-            Some(label) => say(&format!("line {number} ({label}): {what}")),
-            None => say(&format!("line {number}: {what}")),
+            Some(label) => print_line(&format!("line {number} ({label}): {what}")),
+            None => print_line(&format!("line {number}: {what}")),
         };
         let why = match outcome {
             Ok(Outcome::Added { has_secret }) => {
@@ -152,7 +149,7 @@ impl Tally {
                 return;
             }
             Ok(Outcome::Invalid(faults)) => told(&faults),
-            Ok(Outcome::Taken(taken)) => explain(&crate::core::refusal::Refusal::IdentifierTaken(taken).into()),
+            Ok(Outcome::Taken(taken)) => explain(&crate::core::error::Refusal::IdentifierTaken(taken).into()),
             Ok(Outcome::IdTaken) => "another account has this id or uuid; --new-ids gives new ones".to_owned(),
             Ok(Outcome::Repeats { line }) => format!("line {line} has the same email, username, name or id"),
             Err(why) => why,
@@ -161,32 +158,25 @@ impl Tally {
         tell(&format!("refused: {why}"));
     }
 
-    fn conclude(&self, dry_run: bool) -> Result<(), Failure> {
+    fn conclude(&self, dry_run: bool) -> Result<(), CommandError> {
         if self.already > NAMED {
-            say(&format!("and {} more that are already there", self.already - NAMED));
+            print_line(&format!("and {} more that are already there", self.already - NAMED));
         }
         let added = if dry_run { "would be added" } else { "added" };
         let Self { lines, already, refused, .. } = self;
-        say(&format!("{lines} accounts read: {} {added}, {already} already there, {refused} refused", self.added));
+        print_line(&format!(
+            "{lines} accounts read: {} {added}, {already} already there, {refused} refused",
+            self.added
+        ));
         if self.without_secret > 0 {
-            say(&format!("{} without a secret: nobody signs in there until one is set", self.without_secret));
+            print_line(&format!("{} without a secret: nobody signs in there until one is set", self.without_secret));
         }
         if self.plain && !dry_run {
-            say("the file holds plain secrets: remove it when you are done");
+            print_line("the file holds plain secrets: remove it when you are done");
         }
         if self.refused > 0 {
-            return Err(Failure::Other(format!("{refused} of {lines} accounts were refused")));
+            return Err(CommandError::Other(format!("{refused} of {lines} accounts were refused")));
         }
         Ok(())
     }
-}
-
-/// Faults in words that follow each field's name.
-fn told(faults: &[FieldFault]) -> String {
-    let says = |fault: &FieldFault| match (fault.field.as_str(), fault.rule) {
-        (field, FieldRule::Unknown) => format!("{field} is not a field of an account"),
-        ("body", rule) => format!("it {}", rule.says()),
-        (field, rule) => format!("{field} {}", rule.says()),
-    };
-    faults.iter().map(says).collect::<Vec<_>>().join("; ")
 }

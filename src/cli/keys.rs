@@ -3,10 +3,10 @@
 
 use clap::Subcommand;
 
-use super::Failure;
-use super::console::{say, table};
+use super::console::{print_line, table};
+use crate::cli::error::CommandError;
 use crate::core::Core;
-use crate::core::signing_key::{KeyState, ListedKey, Rotated};
+use crate::core::keys::rotation::{KeyRotation, KeyState, ListedKey};
 use crate::settings::TokenAlgorithm;
 
 #[derive(Debug, Subcommand)]
@@ -39,7 +39,7 @@ pub enum Command {
 }
 
 impl Command {
-    pub fn run(self, core: &Core) -> Result<(), Failure> {
+    pub fn run(self, core: &Core) -> Result<(), CommandError> {
         match self {
             Self::List => {
                 let rows: Vec<Vec<String>> = core.list_keys()?.iter().map(row).collect();
@@ -65,16 +65,16 @@ fn row(key: &ListedKey) -> Vec<String> {
     vec![key.id.clone(), key.kind.to_owned(), made, state, needed_by]
 }
 
-fn say_rotated(rotated: &Rotated, does: &str) {
+fn say_rotated(rotated: &KeyRotation, does: &str) {
     let (id, kind, from) = (&rotated.id, rotated.kind, rotated.works_from.rfc3339());
-    say(&format!("{id} ({kind}) {does} from {from}, when everybody has read it"));
+    print_line(&format!("{id} ({kind}) {does} from {from}, when everybody has read it"));
     for pruned in &rotated.pruned {
-        say(&format!("{pruned} is removed; no living token is under it"));
+        print_line(&format!("{pruned} is removed; no living token is under it"));
     }
 }
 
 /// Says what goes before it goes.
-fn retire(core: &Core, key: &str, dry_run: bool) -> Result<(), Failure> {
+fn retire(core: &Core, key: &str, dry_run: bool) -> Result<(), CommandError> {
     let retirement = core.consider_retirement(key)?;
     let would = if retirement.pepper {
         format!("no account needs {key}")
@@ -87,12 +87,12 @@ fn retire(core: &Core, key: &str, dry_run: bool) -> Result<(), Failure> {
             }
         )
     };
-    say(&would);
+    print_line(&would);
     if dry_run {
         return Ok(());
     }
     if !retirement.wait.is_zero() {
-        say(&format!(
+        print_line(&format!(
             "waiting {:.1} s until every node has read the key that takes its place",
             retirement.wait.as_secs_f32()
         ));
@@ -100,7 +100,7 @@ fn retire(core: &Core, key: &str, dry_run: bool) -> Result<(), Failure> {
     }
     let ended = core.retire_key(key)?;
     let ended = if retirement.pepper { String::new() } else { format!("; {} ended", counted(ended, "session")) };
-    say(&format!("{key} is retired{ended}"));
+    print_line(&format!("{key} is retired{ended}"));
     Ok(())
 }
 

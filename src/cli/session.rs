@@ -3,8 +3,8 @@
 use clap::Subcommand;
 use uuid::Uuid;
 
-use super::Failure;
-use super::console::{say, table};
+use super::console::{print_line, table};
+use crate::cli::error::CommandError;
 use crate::core::{Core, Id128};
 
 #[derive(Debug, Subcommand)]
@@ -27,7 +27,7 @@ pub enum Command {
 }
 
 impl Command {
-    pub fn run(self, core: &Core) -> Result<(), Failure> {
+    pub fn run(self, core: &Core) -> Result<(), CommandError> {
         match self {
             Self::List { account } => {
                 let account = core.find_account_by(&account)?;
@@ -49,12 +49,12 @@ impl Command {
             }
             Self::Revoke { session } => {
                 core.end_session_as_operator(Id128(session))?;
-                say(&format!("session {session} has ended"));
+                print_line(&format!("session {session} has ended"));
             }
             Self::RevokeAll { account } => {
                 let account = core.find_account_by(&account)?;
                 core.end_all_sessions_as_operator(account.id)?;
-                say(&format!("every session of account {} has ended", account.id));
+                print_line(&format!("every session of account {} has ended", account.id));
             }
         }
         Ok(())

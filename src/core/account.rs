@@ -1,21 +1,26 @@
 //! Accounts: look up, change, lock. What a change ends is decided here: a new secret ends every other session,
 //! a new role or status ends all.
 
-mod password_change;
+pub mod demo;
+pub mod identifier;
+pub mod identity_cache;
+pub mod import;
 
-pub use password_change::{CheckedChange, PasswordChange, PreparedChange};
-
+use super::Core;
 use super::audit::{Event, Kind};
 use super::caller::Client;
-use super::identifier::{self, IdentifierKind, canonical};
-use super::password::{GivenSecret, NewSecret, new_password, new_pin};
-use super::refusal::{Error, FieldFault, FieldRule, Refusal, Taken};
-use super::sign_out::EndReason;
-use super::{Core, revocation};
+use super::credential::password::{GivenSecret, NewSecret, new_password, new_pin};
+use super::error::{Error, FieldError, FieldRule, Refusal, Taken};
+use crate::core::session::end_reason::EndReason;
+use identifier::{IdentifierKind, canonical};
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
 use crate::secret::Secret;
-use crate::store::accounts::{self, AccountRow, IdentifierColumn, ProfileChange, SecretColumn};
+use crate::store::tables::accounts;
+use crate::store::tables::accounts::{AccountRow, IdentifierColumn, ProfileChange, SecretColumn};
 use crate::store::{self, AccountId, AccountStatus, Db, Id128};
+use identity_cache::Identity;
 
 /// No identifier is longer, so a longer one names nobody and is not looked up; nor is one with a control character, which
 /// PostgreSQL would not even take.
@@ -126,7 +131,7 @@ impl Core {
     pub fn change_profile(&self, id: AccountId, profile: &Profile, client: &Client) -> Result<Account, Error> {
         let mut faults = profile_faults(profile);
         let name = profile.name.clone().map(|name| name.map(|name| identifier::name(&name)).transpose());
-        let name = name.transpose().map_err(|rule| faults.push(FieldFault::new("name", rule))).unwrap_or_default();
+        let name = name.transpose().map_err(|rule| faults.push(FieldError::new("name", rule))).unwrap_or_default();
         if !faults.is_empty() {
             return Err(Refusal::InvalidFields(faults).into());
         }
@@ -152,7 +157,7 @@ impl Core {
                 return Ok(Err(Refusal::AccountNotFound));
             };
             // Ends nothing, being at the epoch that the account has: it tells every node that the account changed.
-            let notice = revocation::revoke_account(db, id, row.epoch, now, now)?;
+            let notice = crate::core::revocation::write::revoke_account(db, id, row.epoch, now, now)?;
             Ok(Ok((row, notice)))
         });
         match changed {
@@ -186,7 +191,7 @@ impl Core {
     pub fn require_password_change(&self, account: &Account, required: bool) -> Result<(), Error> {
         if required && !account.has_password {
             let rule = FieldRule::Type("set before its change can be required; this account has none");
-            return Err(Refusal::InvalidFields(vec![FieldFault::new("password", rule)]).into());
+            return Err(Refusal::InvalidFields(vec![FieldError::new("password", rule)]).into());
         }
         let (id, now) = (account.id, self.now());
         let event = Event::new(Kind::PasswordChangeRequired, &Client::operator()).account(id);
@@ -204,14 +209,14 @@ impl Core {
             GivenSecret::Password(secret) => (SecretColumn::Password, "password", self.judge_password(secret, &names)),
             GivenSecret::Pin(secret) => (SecretColumn::Pin, "pin", new_pin(secret)),
         };
-        let judged = judged.map_err(|rule| Refusal::InvalidFields(vec![FieldFault::new(field, rule)]))?;
+        let judged = judged.map_err(|rule| Refusal::InvalidFields(vec![FieldError::new(field, rule)]))?;
         let stored = self.hasher.hash(&judged)?;
         let now = self.now();
         let event = Event::new(Kind::SecretChange, &Client::operator()).account(account.id).detail(field);
         let id = account.id;
         self.end_all_sessions(id, EndReason::SecretChange, &event, |db| {
             accounts::set_secret(db, id, column, &stored, now)?;
-            self.lift_blocks(db, id)
+            self.unlock_account(db, id)
         })
     }
 
@@ -219,7 +224,7 @@ impl Core {
     pub fn unlock(&self, id: AccountId) -> Result<(), Error> {
         let event = Event::new(Kind::ThrottleLifted, &Client::operator()).account(id);
         self.store.write(|db| {
-            self.lift_blocks(db, id)?;
+            self.unlock_account(db, id)?;
             event.write(db, self.now())
         })?;
         self.tell(&event);
@@ -238,12 +243,12 @@ fn refuse_name(db: &mut Db, id: AccountId, change: &ProfileChange) -> Result<Opt
         Some(None) => {
             let account = accounts::find(db, id)?;
             let nameless = account.is_some_and(|account| account.email.is_none() && account.username.is_none());
-            Ok(nameless.then(|| Refusal::InvalidFields(vec![FieldFault::new("name", FieldRule::Missing)])))
+            Ok(nameless.then(|| Refusal::InvalidFields(vec![FieldError::new("name", FieldRule::Missing)])))
         }
     }
 }
 
-pub(super) fn profile_faults(profile: &Profile) -> Vec<FieldFault> {
+pub(super) fn profile_faults(profile: &Profile) -> Vec<FieldError> {
     let texts = [
         ("firstName", &profile.first_name),
         ("lastName", &profile.last_name),
@@ -254,16 +259,16 @@ pub(super) fn profile_faults(profile: &Profile) -> Vec<FieldFault> {
     for (field, text) in texts {
         if let Some(Some(text)) = text {
             if text.chars().count() > PROFILE_TEXT_MAX {
-                faults.push(FieldFault::new(field, FieldRule::TooLong(PROFILE_TEXT_MAX)));
+                faults.push(FieldError::new(field, FieldRule::TooLong(PROFILE_TEXT_MAX)));
             } else if text.chars().any(char::is_control) {
-                faults.push(FieldFault::new(field, FieldRule::Type("text without control characters")));
+                faults.push(FieldError::new(field, FieldRule::Type("text without control characters")));
             }
         }
     }
     if let Some(Some(image)) = &profile.image
         && !is_web_address(image)
     {
-        faults.push(FieldFault::new("image", FieldRule::NotAUrl));
+        faults.push(FieldError::new("image", FieldRule::NotAUrl));
     }
     faults
 }
@@ -289,5 +294,22 @@ pub(super) fn find_one(db: &mut Db, kind: IdentifierKind, text: &str) -> Result<
             Some(account) => Ok(Some(account)),
             None => accounts::find_by(db, IdentifierColumn::Name, &canonical),
         },
+    }
+}
+
+impl Core {
+    /// Who the account is, if memory knows and is young enough to be believed.
+    pub fn identity_in_memory(&self, account: AccountId) -> Option<Arc<Identity>> {
+        let fresh = self.view.age() <= self.rules.revocation_max_stale;
+        fresh.then(|| self.view.identity_cache.get(account)).flatten()
+    }
+
+    /// Who the account is, by its row; remembered.
+    pub fn find_identity(&self, account: AccountId) -> Result<Arc<Identity>, Error> {
+        let heard = self.view.identity_cache.heard();
+        let row = self.store.read(|db| accounts::find(db, account))?.ok_or(Refusal::SessionEnded)?;
+        let identity = Arc::new(Identity::from(row));
+        self.view.identity_cache.keep(&identity, heard);
+        Ok(identity)
     }
 }

@@ -4,13 +4,14 @@
 
 use super::Core;
 use super::caller::Client;
-use super::refusal::Error;
-use super::session::cut_agent;
+use super::error::Error;
 use crate::clock::Timestamp;
-use crate::store::audit_events::{self, AuditRow};
+use crate::core::caller::cut_agent;
+use crate::store::tables::audit_events;
+use crate::store::tables::audit_events::AuditRow;
 use crate::store::{self, AccountId, Db, SessionId};
 
-pub use crate::store::audit_events::Wanted;
+pub use crate::store::tables::audit_events::Wanted;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

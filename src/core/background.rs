@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::refusal::Fault;
+use super::error::InternalError;
 
 /// Where a thread waits: for the time to pass, for somebody who has work for it, for the end.
 #[derive(Debug, Default)]
@@ -58,10 +58,10 @@ impl Background {
         signal: Arc<Signal>,
         farewell: Duration,
         work: impl FnOnce(&Signal) + Send + 'static,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, InternalError> {
         let theirs = Arc::clone(&signal);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&theirs));
-        let thread = thread.map_err(|cause| Fault::Broken(format!("no thread for {name}: {cause}")))?;
+        let thread = thread.map_err(|cause| InternalError::Broken(format!("no thread for {name}: {cause}")))?;
         Ok(Self { signal, farewell, thread: Some(thread) })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::refusal::Refusal;
+use super::error::Refusal;
 use crate::clock::Timestamp;
 use crate::secret::DeviceToken;
 use crate::store::{AccountId, SessionId};
@@ -26,7 +26,7 @@ pub struct Caller {
 
 impl Caller {
     /// The same, unless all it may do is change its password or sign out.
-    pub fn unrestricted(self) -> Result<Self, Refusal> {
+    pub fn require_full_access(self) -> Result<Self, Refusal> {
         if self.must_change_password { Err(Refusal::PasswordChangeRequired) } else { Ok(self) }
     }
 }
@@ -49,4 +49,12 @@ impl Client {
     pub fn operator() -> Self {
         Self { user_agent: Some("command line".to_owned()), ..Self::default() }
     }
+}
+
+/// The most characters of what a client says about itself and its device.
+pub const DEVICE_TEXT_MAX: usize = 200;
+
+/// What a client calls itself, without what could break a log line, at a bearable length.
+pub(in crate::core) fn cut_agent(agent: Option<&str>) -> Option<String> {
+    agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(DEVICE_TEXT_MAX).collect())
 }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use super::Core;
 use super::audit::{Event, Kind};
 use super::caller::Client;
-use super::refusal::Error;
-use super::throttle::network;
+use super::error::Error;
 use crate::clock::Timestamp;
+use crate::core::defence::throttle_policy::network;
 
 /// The span in which an address gets one row.
 const SPAN: Duration = Duration::from_mins(1);

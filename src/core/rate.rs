@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::Core;
 use super::caller::Client;
-use super::refusal::Refusal;
-use super::throttle::network;
+use super::error::Refusal;
 use crate::clock::Timestamp;
+use crate::core::defence::throttle_policy::network;
 use crate::settings::Rate;
 
 /// Bounds memory: with more addresses than this at once, those whose span is over are forgotten, then all.

@@ -1,21 +1,31 @@
 //! Sessions: begin, resolve, list. How a session's refresh token rotates is refresh.rs's, how it ends sign_out.rs's; who
 //! may begin one is sign_in.rs's and sign_up.rs's.
 
+pub mod access_renewal;
+pub mod assertion;
+pub mod confirmations;
+pub mod end;
+pub mod end_reason;
+pub mod opaque_refresh_token;
+pub mod refresh;
+
+use super::caller::cut_agent;
+use crate::core::defence::trusted_device::issue_device_token;
+use crate::secret::random_token_id;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Core;
 use super::caller::{Caller, Client};
-use super::refusal::{Error, Refusal};
-use super::token::{AccessClaims, Genuine, RefreshClaims};
-use super::{Core, revocation};
+use super::error::{Error, Refusal};
 use crate::clock::Timestamp;
-use crate::secret::{AccessToken, DeviceToken, NoRandomness, RefreshToken, base64url, random_bytes};
-use crate::store::accounts::{self, AccountRow};
-use crate::store::sessions::{self, AccountState, SessionRow};
+use crate::core::token::claims::{AccessClaims, RefreshClaims, VerifiedClaims};
+use crate::secret::{AccessToken, DeviceToken, NoRandomness, RefreshToken, random_bytes};
+use crate::store::tables::accounts;
+use crate::store::tables::accounts::AccountRow;
+use crate::store::tables::sessions;
+use crate::store::tables::sessions::{AccountState, SessionRow};
 use crate::store::{AccountId, Id128, SessionId};
-
-/// The most characters of what a client says about itself and its device.
-pub const DEVICE_TEXT_MAX: usize = 200;
 
 /// What a mount decides about the tokens of its sessions.
 #[derive(Debug, Clone)]
@@ -90,14 +100,14 @@ pub enum Resolved {
     /// It lives.
     Live(Caller),
     /// Memory is too old to say, or has forgotten; the table must be asked.
-    AskTable(Arc<Genuine>),
+    AskTable(Arc<VerifiedClaims>),
 }
 
 impl Core {
     /// Checks an access token against key, times and memory: no I/O, no lock that a writer can hold.
     pub fn resolve_session(&self, token: &str) -> Result<Resolved, Refusal> {
         match self.resolve_restricted_session(token)? {
-            Resolved::Live(caller) => caller.unrestricted().map(Resolved::Live),
+            Resolved::Live(caller) => caller.require_full_access().map(Resolved::Live),
             ask @ Resolved::AskTable(_) => Ok(ask),
         }
     }
@@ -105,20 +115,20 @@ impl Core {
     /// As `resolve_session`, also for an account that must change its password: for what changes it, and what signs out.
     pub fn resolve_restricted_session(&self, token: &str) -> Result<Resolved, Refusal> {
         let now = self.now();
-        self.resolve_genuine(self.gate().check_access(token, now)?, now)
+        self.check_revocation(self.gate().check_access(token, now)?, now)
     }
 
     /// The caller of `resolve_session`, where it costs no more than a look into memory; `None` says nothing about the token.
-    pub fn resolve_session_at_once(&self, token: &str) -> Option<Caller> {
+    pub fn resolve_session_cached(&self, token: &str) -> Option<Caller> {
         let now = self.now();
-        let claims = self.gate().check_access_at_once(token, now)?.ok()?;
-        match self.resolve_genuine(claims, now).ok()? {
-            Resolved::Live(caller) => caller.unrestricted().ok(),
+        let claims = self.gate().check_access_cached(token, now)?.ok()?;
+        match self.check_revocation(claims, now).ok()? {
+            Resolved::Live(caller) => caller.require_full_access().ok(),
             Resolved::AskTable(_) => None,
         }
     }
 
-    fn resolve_genuine(&self, claims: Arc<Genuine>, now: Timestamp) -> Result<Resolved, Refusal> {
+    fn check_revocation(&self, claims: Arc<VerifiedClaims>, now: Timestamp) -> Result<Resolved, Refusal> {
         // The age first: a poll that lands between the two would make an answer from before it look fresh.
         let age = self.view.age();
         if self.view.is_revoked(&claims) {
@@ -132,12 +142,12 @@ impl Core {
 
     /// The slow way of the same check: memory did not hear from the table for too long.
     pub fn resolve_session_from_table(&self, claims: &AccessClaims) -> Result<Caller, Error> {
-        Ok(self.resolve_restricted_session_from_table(claims)?.unrestricted()?)
+        Ok(self.resolve_restricted_session_from_table(claims)?.require_full_access()?)
     }
 
     /// As `resolve_session_from_table`, for the same as `resolve_restricted_session`.
     pub fn resolve_restricted_session_from_table(&self, claims: &AccessClaims) -> Result<Caller, Error> {
-        if revocation::is_revoked_in_table(&self.store, claims)? {
+        if crate::core::revocation::cache::is_revoked_in_table(&self.store, claims)? {
             return Err(Refusal::SessionEnded.into());
         }
         let now = self.now();
@@ -145,7 +155,7 @@ impl Core {
     }
 
     fn receive(&self, claims: &AccessClaims, now: Timestamp) -> Caller {
-        self.receipts.mark(claims.session, claims.generation, now);
+        self.confirmations.mark(claims.session, claims.generation, now);
         caller(claims)
     }
 
@@ -213,7 +223,7 @@ impl Core {
             expires_at: access_end(access_from, policy, row.expires_at),
             id: access_id,
         };
-        let row_key = self.believed_key_id(row);
+        let row_key = self.trusted_key_id(row);
         // The token of a rotation is the same text at every try, also when the signing key has changed since.
         let access_key = if access_from == row.rotated_at { &row_key } else { gate.active_key_id() };
         let refresh = RefreshClaims {
@@ -256,15 +266,15 @@ impl Core {
         };
         let mut issued = self.issue(row, &state, policy, row.rotated_at, random_token_id()?)?;
         if row.persistent {
-            issued.device = Some(self.remember_device(client.device.as_ref(), account.id)?);
+            issued.device = Some(issue_device_token(self.hasher.digest_key(), client.device.as_ref(), account.id)?);
         }
         Ok(issued)
     }
 
     /// The key the row names; if it was withdrawn since, its tokens are dead anyway and the active one takes its place.
-    pub(super) fn believed_key_id(&self, row: &SessionRow) -> String {
+    pub(super) fn trusted_key_id(&self, row: &SessionRow) -> String {
         let gate = self.gate();
-        if gate.believes(&row.key_id) { row.key_id.clone() } else { gate.active_key_id().to_owned() }
+        if gate.trusts_key(&row.key_id) { row.key_id.clone() } else { gate.active_key_id().to_owned() }
     }
 
     /// The account's live sessions, newest first.
@@ -317,18 +327,9 @@ pub(super) fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_seconds(at.plus(Duration::from_millis(999)).seconds())
 }
 
-pub(super) fn random_token_id() -> Result<String, NoRandomness> {
-    Ok(base64url(&random_bytes::<16>()?))
-}
-
 /// Version 7 (RFC 9562): 74 random bits after the time. It names a session and opens nothing.
 fn new_session_id(now: Timestamp) -> Result<SessionId, NoRandomness> {
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);
     let random = random_bytes::<10>()?;
     Ok(Id128(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()))
-}
-
-/// What a client calls itself, without what could break a log line, at a bearable length.
-pub(super) fn cut_agent(agent: Option<&str>) -> Option<String> {
-    agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(DEVICE_TEXT_MAX).collect())
 }

@@ -4,6 +4,8 @@
 //! A token's header must be, octet for octet, one that this service writes: so `alg`, `typ`, `kid`, `crit`, `jwk`, `jku`,
 //! `x5u` and whatever else a header can carry are never interpreted (RFC 8725 sections 3.1, 3.10 and 3.11).
 
+pub mod assertion_key;
+pub mod claims;
 mod seen;
 mod signature;
 
@@ -16,15 +18,15 @@ use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
-use super::assertion::AssertionKey;
-use super::refusal::{Fault, Refusal};
-use super::signing_key::{KeyRing, PublicKey, SigningKey};
+use super::error::{InternalError, Refusal};
+use super::keys::signing_key::{KeyRing, PublicKey, SigningKey};
 use crate::clock::Timestamp;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::store::{AccountId, Id128, SessionId};
+use assertion_key::AssertionKey;
+use claims::{AccessClaims, RefreshClaims, VerifiedClaims};
 use seen::Seen;
-pub(super) use signature::sign;
-use signature::{Check, header, header_text, read_claims, verify};
+use signature::{Check, header, header_text, read_claims, sign, verify};
 
 /// No token of ours lives for a hundred years, in seconds.
 const LIFE_MAX: i64 = 100 * 366 * 86_400;
@@ -34,59 +36,6 @@ const REFRESH_ALGORITHM: Algorithm = Algorithm::HS256;
 
 const ACCESS: &str = "access";
 const REFRESH: &str = "refresh";
-
-/// What an access token says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessClaims {
-    /// Whose.
-    pub account: AccountId,
-    /// Of which session.
-    pub session: SessionId,
-    /// The session's generation at minting.
-    pub generation: i64,
-    /// The account's epoch at minting.
-    pub epoch: i64,
-    /// The account's role at minting.
-    pub role: String,
-    /// Whether the account had to change its password at minting.
-    pub must_change_password: bool,
-    /// `iat`, whole seconds.
-    pub issued_at: Timestamp,
-    /// `exp`, whole seconds: dead from then on.
-    pub expires_at: Timestamp,
-    /// Makes it unlike every other.
-    pub id: String,
-}
-
-/// What an access token says that this service signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Genuine {
-    claims: AccessClaims,
-    not_before: Option<i64>,
-}
-
-impl std::ops::Deref for Genuine {
-    type Target = AccessClaims;
-
-    fn deref(&self) -> &AccessClaims {
-        &self.claims
-    }
-}
-
-/// What a refresh token says. All of it comes from the session's row, so that one generation has one text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefreshClaims {
-    /// Whose.
-    pub account: AccountId,
-    /// Of which session.
-    pub session: SessionId,
-    /// The generation it opens.
-    pub generation: i64,
-    /// `iat`, whole seconds.
-    pub issued_at: Timestamp,
-    /// `exp`, whole seconds.
-    pub expires_at: Timestamp,
-}
 
 /// The claims as the payload holds them (RFC 7519 section 4). Every one is required and typed: a claim of the wrong type
 /// must not count as absent (CVE-2026-25537). Texts are borrowed from the payload, unless something in them is escaped.
@@ -154,7 +103,7 @@ pub struct TokenRules {
 
 /// A key with the two headers that it is used under.
 #[derive(Debug)]
-struct Prepared {
+struct PreparedKey {
     key: Arc<SigningKey>,
     access_header: Header,
     refresh_header: Header,
@@ -163,18 +112,18 @@ struct Prepared {
 
 /// Mints and checks with one set of keys; made anew when the keys change.
 #[derive(Debug)]
-pub struct TokenGate {
+pub struct TokenAuthority {
     rules: TokenRules,
     ring: KeyRing,
-    prepared: HashMap<String, Prepared>,
+    prepared: HashMap<String, PreparedKey>,
     access_by_header: HashMap<String, Check>,
     refresh_by_header: HashMap<String, Check>,
     seen: Seen,
 }
 
-impl TokenGate {
+impl TokenAuthority {
     /// Prepares the headers of every believed key.
-    pub fn new(rules: TokenRules, ring: &KeyRing) -> Result<Self, Fault> {
+    pub fn new(rules: TokenRules, ring: &KeyRing) -> Result<Self, InternalError> {
         let mut gate = Self {
             rules,
             ring: ring.clone(),
@@ -184,7 +133,7 @@ impl TokenGate {
             seen: Seen::under(ring.active().algorithm),
         };
         for key in ring.all() {
-            let prepared = Prepared {
+            let prepared = PreparedKey {
                 access_header: header(key, key.algorithm, "at+jwt"),
                 refresh_header: header(key, REFRESH_ALGORITHM, "rt+jwt"),
                 assertion: AssertionKey::of(key)?,
@@ -219,22 +168,22 @@ impl TokenGate {
     }
 
     /// What signs assertions now.
-    pub fn assertion_key(&self) -> Result<&AssertionKey, Fault> {
+    pub fn assertion_key(&self) -> Result<&AssertionKey, InternalError> {
         Ok(&self.prepared(self.active_key_id())?.assertion)
     }
 
     /// What checks them, the newest first.
-    pub fn assertion_keys(&self) -> Result<Vec<(String, PublicKey)>, Fault> {
+    pub fn assertion_keys(&self) -> Result<Vec<(String, PublicKey)>, InternalError> {
         self.ring.all().map(|key| Ok(self.prepared(&key.id)?.assertion.public())).collect()
     }
 
     /// Whether tokens under this key are still believed.
-    pub fn believes(&self, key_id: &str) -> bool {
+    pub fn trusts_key(&self, key_id: &str) -> bool {
         self.prepared.contains_key(key_id)
     }
 
     /// Signs an access token with this key. With ES256 the same claims get another signature every time.
-    pub fn mint_access(&self, claims: &AccessClaims, key_id: &str) -> Result<AccessToken, Fault> {
+    pub fn mint_access(&self, claims: &AccessClaims, key_id: &str) -> Result<AccessToken, InternalError> {
         let payload = AccessPayload {
             iss: (&self.rules.issuer).into(),
             aud: (&self.rules.audience).into(),
@@ -255,7 +204,7 @@ impl TokenGate {
     }
 
     /// Signs the refresh token of a generation with the key that the session's row names.
-    pub fn mint_refresh(&self, claims: &RefreshClaims, key_id: &str) -> Result<RefreshToken, Fault> {
+    pub fn mint_refresh(&self, claims: &RefreshClaims, key_id: &str) -> Result<RefreshToken, InternalError> {
         let payload = RefreshPayload {
             iss: (&self.rules.issuer).into(),
             sub: claims.account.to_string().into(),
@@ -271,19 +220,24 @@ impl TokenGate {
     }
 
     /// The id of the access token that a rotation makes: the same on every node and at every try.
-    pub fn rotation_token_id(&self, session: SessionId, generation: i64, key_id: &str) -> Result<String, Fault> {
+    pub fn rotation_token_id(
+        &self,
+        session: SessionId,
+        generation: i64,
+        key_id: &str,
+    ) -> Result<String, InternalError> {
         let mac = self.derive(key_id, &format!("jti {session} {generation}"))?;
         Ok(crate::secret::base64url(mac.first_chunk::<16>().map_or(&[], |first| first)))
     }
 
     /// Octets that every node derives alike from the key and the label, and nobody else can.
-    pub fn derive(&self, key_id: &str, label: &str) -> Result<Vec<u8>, Fault> {
+    pub fn derive(&self, key_id: &str, label: &str) -> Result<Vec<u8>, InternalError> {
         Ok(self.prepared(key_id)?.key.derive.sign(label.as_bytes()))
     }
 
     /// Believes an access token, or says why not. `TokenExpired` is said of genuine ones only. Its signature is checked at
     /// first sight, its times every time.
-    pub fn check_access(&self, token: &str, now: Timestamp) -> Result<Arc<Genuine>, Refusal> {
+    pub fn check_access(&self, token: &str, now: Timestamp) -> Result<Arc<VerifiedClaims>, Refusal> {
         if let Some(genuine) = self.seen.get(token) {
             return self.in_time(genuine, now);
         }
@@ -294,7 +248,7 @@ impl TokenGate {
 
     /// As `check_access`, unless the signature is still to be checked and costs more than all the rest: whoever is told `None`
     /// asks again, and a forged token must not be worth two such checks.
-    pub fn check_access_at_once(&self, token: &str, now: Timestamp) -> Option<Result<Arc<Genuine>, Refusal>> {
+    pub fn check_access_cached(&self, token: &str, now: Timestamp) -> Option<Result<Arc<VerifiedClaims>, Refusal>> {
         if let Some(genuine) = self.seen.get(token) {
             return Some(self.in_time(genuine, now));
         }
@@ -302,11 +256,11 @@ impl TokenGate {
     }
 
     /// As `check_access`, at first sight every time: what a token costs that was not seen before.
-    pub fn check_access_anew(&self, token: &str, now: Timestamp) -> Result<Arc<Genuine>, Refusal> {
+    pub fn verify_uncached(&self, token: &str, now: Timestamp) -> Result<Arc<VerifiedClaims>, Refusal> {
         self.in_time(Arc::new(self.genuine_access(token)?), now)
     }
 
-    fn in_time(&self, genuine: Arc<Genuine>, now: Timestamp) -> Result<Arc<Genuine>, Refusal> {
+    fn in_time(&self, genuine: Arc<VerifiedClaims>, now: Timestamp) -> Result<Arc<VerifiedClaims>, Refusal> {
         let (iat, exp) = (genuine.issued_at.seconds(), genuine.expires_at.seconds());
         if !self.times_fit(iat, exp, genuine.not_before, now) {
             return Err(Refusal::TokenInvalid);
@@ -316,7 +270,7 @@ impl TokenGate {
 
     /// What it says, if its signature and all that does not depend on the time are right. The answer holds for as long as
     /// this gate does.
-    fn genuine_access(&self, token: &str) -> Result<Genuine, Refusal> {
+    fn genuine_access(&self, token: &str) -> Result<VerifiedClaims, Refusal> {
         let payload = verify(token, &self.access_by_header)?;
         let payload: AccessPayload<'_> = read_claims(&payload)?;
         let genuine = payload.iss == self.rules.issuer
@@ -339,7 +293,7 @@ impl TokenGate {
             expires_at: Timestamp::from_seconds(payload.exp),
             id: payload.jti.into_owned(),
         };
-        Ok(Genuine { claims, not_before: payload.nbf })
+        Ok(VerifiedClaims { claims, not_before: payload.nbf })
     }
 
     /// Believes a refresh token, or says why not.
@@ -369,8 +323,8 @@ impl TokenGate {
         })
     }
 
-    fn prepared(&self, key_id: &str) -> Result<&Prepared, Fault> {
-        self.prepared.get(key_id).ok_or_else(|| Fault::Broken(format!("there is no signing key {key_id}")))
+    fn prepared(&self, key_id: &str) -> Result<&PreparedKey, InternalError> {
+        self.prepared.get(key_id).ok_or_else(|| InternalError::Broken(format!("there is no signing key {key_id}")))
     }
 
     /// `iat` and `nbf` may lie ahead by the skew; `exp` must come after `iat`.

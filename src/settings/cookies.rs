@@ -115,39 +115,3 @@ fn domain(text: &str) -> Result<String, String> {
     }
     Ok(name.to_ascii_lowercase())
 }
-
-impl super::Settings {
-    /// What browsers would not do as it is set, a sentence each.
-    pub(super) fn cookie_contradictions(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let cookies = &self.cookies;
-        let https = self.is_https();
-        if cookies.cookie_prefix == Prefix::Host && cookies.cookie_domain.is_some() {
-            faults.push("COOKIE_PREFIX: __Host- forbids a COOKIE_DOMAIN; use __Secure- or drop the domain".to_owned());
-        }
-        if matches!(cookies.cookie_prefix, Prefix::Host | Prefix::Secure) && !https {
-            faults.push(
-                "COOKIE_PREFIX: browsers drop such a cookie over http; set PUBLIC_URL=https://… or use auto".to_owned(),
-            );
-        }
-        if cookies.cookie_same_site == SameSite::None && !https {
-            faults.push("COOKIE_SAME_SITE: None needs https; set PUBLIC_URL=https://… or use Lax".to_owned());
-        }
-        if cookies.cookie_access_name == cookies.cookie_refresh_name {
-            faults.push("COOKIE_REFRESH_NAME: it equals COOKIE_ACCESS_NAME; give them two names".to_owned());
-        }
-        if [&cookies.cookie_access_name, &cookies.cookie_refresh_name].contains(&&cookies.cookie_device_name) {
-            faults.push("COOKIE_DEVICE_NAME: another cookie has this name; give it one of its own".to_owned());
-        }
-        let host = self.web.public_url.as_ref().and_then(|url| url.host_str());
-        if let (Some(domain), Some(host)) = (&cookies.cookie_domain, host)
-            && host != domain
-            && !host.ends_with(&format!(".{domain}"))
-        {
-            faults.push(format!(
-                "COOKIE_DOMAIN: browsers drop a cookie for {domain} set by {host}; use a parent of {host}"
-            ));
-        }
-        faults
-    }
-}

@@ -20,6 +20,11 @@ pub struct ForwardAuth {
     #[arg(long, value_parser = rules_file)]
     pub rules_file: Option<RulesFile>,
 
+    /// Answers allowed checks on kept connections from memory, without the way through the HTTP framework. Refusals and
+    /// everything unusual take that way in any case; `false` sends every check there.
+    #[arg(long, default_value = "true", action = clap::ArgAction::Set, value_parser = switch)]
+    pub check_fast_path: bool,
+
     /// Which headers of a trusted proxy say what was asked for: `x-forwarded` (X-Forwarded-Method, -Proto, -Host, -Uri),
     /// `x-original` (X-Original-Method, X-Original-URL) or `envoy` (Host and `original=` in the query).
     #[arg(long, default_value = "x-forwarded")]
@@ -100,7 +105,7 @@ fn rules_file(text: &str) -> Result<RulesFile, String> {
 /// Under a prefix that no header with a meaning of its own has. No underscore: some servers take `Remote_User` for
 /// `Remote-User`, so a client could speak for the proxy.
 fn header(text: &str) -> Result<String, String> {
-    let fits = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-';
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let name = text.to_ascii_lowercase();
     let ours = (name.starts_with("remote-") || name.starts_with("x-")) && !name.starts_with("x-forwarded-");
     let taken = ["x-request-id", "x-content-type-options"].contains(&name.as_str());

@@ -76,7 +76,7 @@ fn rule(words: &[&str]) -> Result<ForwardRule, String> {
 fn host_pattern(text: &str) -> Result<HostPattern, String> {
     let host = text.to_ascii_lowercase();
     let plain = |host: &str| {
-        let fits = |octet: u8| octet.is_ascii_alphanumeric() || b".-:[]".contains(&octet);
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
         !host.is_empty() && !host.starts_with('.') && !host.ends_with('.') && host.bytes().all(fits)
     };
     match host.strip_prefix("*.") {

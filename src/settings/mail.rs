@@ -7,7 +7,6 @@ use lettre::message::Mailbox;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use super::Settings;
 use crate::secret::Secret;
 
 /// Settings of mails.
@@ -122,39 +121,6 @@ fn sender(text: &str) -> Result<Mailbox, String> {
 fn confirm_page(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.fragment().is_none());
     url.ok_or_else(|| format!("{text:?} is no page; write https://app.example.com/confirm, without #"))
-}
-
-impl Settings {
-    /// The page that a sign-up's link leads to, without its token.
-    pub fn confirm_page(&self) -> Option<Url> {
-        let ours = || self.web.public_url.as_ref().filter(|_| self.pages.pages)?.join("/register/confirm").ok();
-        self.mail.signup_confirm_url.clone().or_else(ours)
-    }
-
-    /// What a sign-up by mail lacks, a sentence each.
-    pub(super) fn mail_contradictions(&self) -> Vec<String> {
-        if !self.passwords.signup_silent {
-            return Vec::new();
-        }
-        let lacks = |is_there: bool, what: &str| (!is_there).then(|| format!("SIGNUP_SILENT: {what}"));
-        let tells_by_mail = "it tells people by mail, and";
-        [
-            lacks(
-                self.mail.smtp_url.is_some(),
-                &format!("{tells_by_mail} SMTP_URL does not say which server takes it"),
-            ),
-            lacks(self.mail.mail_from.is_some(), &format!("{tells_by_mail} MAIL_FROM does not say whom it is from")),
-            lacks(
-                self.confirm_page().is_some(),
-                &format!(
-                    "{tells_by_mail} its link needs a page; set PUBLIC_URL, or SIGNUP_CONFIRM_URL to a page of the app"
-                ),
-            ),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub struct MetricsSettings {
 }
 
 fn token(text: &str) -> Result<Secret, String> {
-    let fits = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~+/=".contains(&octet);
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
     if text.len() < 16 || !text.bytes().all(fits) {
         return Err("it needs at least 16 letters, digits or -._~+/=; make one with: openssl rand -hex 24".to_owned());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::KnownDialect;
+use super::mounts::KnownDialect;
 
 /// A variable with this prefix that is none of ours is a slip: settings have no prefix.
 const LOOKS_LIKE_OURS: &str = "DOORWARD_";

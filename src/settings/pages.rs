@@ -40,7 +40,7 @@ pub struct Pages {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logo {
     /// Its octets.
-    pub octets: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// Their media type.
     pub media_type: &'static str,
 }
@@ -133,15 +133,15 @@ fn logo(text: &str) -> Result<Logo, String> {
     if std::fs::metadata(text).map_err(unread)?.len() > LOGO_MAX {
         return Err(format!("{text} is larger than 64 KiB; make it smaller"));
     }
-    let octets = std::fs::read(text).map_err(unread)?;
-    let svg = std::str::from_utf8(&octets).is_ok_and(|text| text.contains("<svg"));
-    let media_type = match octets.as_slice() {
+    let bytes = std::fs::read(text).map_err(unread)?;
+    let svg = std::str::from_utf8(&bytes).is_ok_and(|text| text.contains("<svg"));
+    let media_type = match bytes.as_slice() {
         [0x89, b'P', b'N', b'G', ..] => "image/png",
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
         _ if svg => "image/svg+xml",
         _ => return Err(format!("{text} is neither SVG nor PNG nor WebP")),
     };
-    Ok(Logo { octets, media_type })
+    Ok(Logo { bytes, media_type })
 }
 
 fn colour(text: &str) -> Result<Colour, String> {
@@ -198,14 +198,14 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("doorward-logo-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("logo.png");
-        for (octets, expected) in [
+        for (bytes, expected) in [
             (&b"\x89PNG\r\n\x1a\n"[..], Some("image/png")),
             (b"<?xml version=\"1.0\"?><svg/>", Some("image/svg+xml")),
             (b"RIFF\0\0\0\0WEBPVP8 ", Some("image/webp")),
             (b"<html><script>", None),
             (&vec![0x89; 70_000], None),
         ] {
-            std::fs::write(&file, octets).unwrap();
+            std::fs::write(&file, bytes).unwrap();
             let read = logo(&file.display().to_string());
             assert_eq!(read.as_ref().ok().map(|logo| logo.media_type), expected, "{read:?}");
         }

@@ -33,7 +33,7 @@ pub struct Passwords {
     /// Answer every registration alike (202) and tell by mail whether it worked, so that nobody learns who has an account.
     /// Needs SMTP_URL, MAIL_FROM and PUBLIC_URL. Dialects whose answer is a session take no registrations then.
     #[arg(long, default_value = "false", action = clap::ArgAction::Set, value_parser = super::values::switch)]
-    pub signup_silent: bool,
+    pub signup_confirm_email: bool,
 
     /// The role of an account that registers itself.
     #[arg(long, default_value = "USER", value_parser = super::values::role)]

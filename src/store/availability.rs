@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::Error;
 use crate::metrics::Metrics;
+use crate::store::error::Error;
 
 /// The state of one path to the database. Reads and writes fail separately: a lock held elsewhere or a full disk stops
 /// writes only.
@@ -77,7 +77,7 @@ impl Availability {
     /// Records that a request stopped waiting for a call that has not returned yet. Which path it took is not known here;
     /// the read path stands for both, and its next call that succeeds ends the outage.
     pub fn record_timeout(&self) {
-        self.metrics.database_failures.with_label_values(&["timeout"]).inc();
+        self.metrics.database_errors.with_label_values(&["timeout"]).inc();
         self.reads.record_failure("no answer in time");
         self.update_gauge();
     }
@@ -86,11 +86,11 @@ impl Availability {
         self.metrics.database_seconds.observe(began.elapsed().as_secs_f64());
         match outcome {
             Err(Error::Unavailable(cause)) => {
-                self.metrics.database_failures.with_label_values(&["unavailable"]).inc();
+                self.metrics.database_errors.with_label_values(&["unavailable"]).inc();
                 path.record_failure(cause);
             }
             // A defect of a query says nothing about the database.
-            Err(Error::Broken(_)) => self.metrics.database_failures.with_label_values(&["broken"]).inc(),
+            Err(Error::Broken(_)) => self.metrics.database_errors.with_label_values(&["internal"]).inc(),
             Ok(_) | Err(Error::Taken | Error::Abandoned) => path.record_success(),
         }
         self.update_gauge();

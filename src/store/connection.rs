@@ -14,6 +14,18 @@ use diesel::{Connection, PgConnection, SqliteConnection};
 
 use super::wal_pressure::AUTOCHECKPOINT_PAGES;
 
+/// Runs a query on the connection that `Db` is: `on_one!(db, |db| query.execute(db))`. What diesel runs on a connection that
+/// may be either has its text made three times over; this is for what nearly every request asks.
+macro_rules! on_one {
+    ($either:expr, |$db:ident| $run:expr) => {
+        match $either {
+            $crate::store::connection::Db::Sqlite($db) => $run,
+            $crate::store::connection::Db::Postgres($db) => $run,
+        }
+    };
+}
+pub(in crate::store) use on_one;
+
 pub use multi::Db;
 
 /// How long a start waits for a lock.
@@ -80,9 +92,9 @@ impl FromStr for DatabaseUrl {
             );
         }
         // libpq's own message would quote the part that it cannot read, which is mostly the password.
-        let escapes = url.match_indices('%').all(|(at, _)| {
-            url.get(at + 1..at + 3).is_some_and(|hex| hex.bytes().all(|octet| octet.is_ascii_hexdigit()))
-        });
+        let escapes = url
+            .match_indices('%')
+            .all(|(at, _)| url.get(at + 1..at + 3).is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit())));
         if !escapes {
             return Err("a % in it is no escape; write %25 for a % in the password".into());
         }

@@ -14,7 +14,9 @@ use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 
 use super::connection::{Manager, Pooled};
-use super::{Db, Error, transaction};
+use super::transaction;
+use crate::store::connection::Db;
+use crate::store::error::Error;
 
 /// How many changes share a commit at most. The sync is divided by the members: beyond 64 there is little left to save,
 /// and the first member waits for the last.

@@ -7,12 +7,15 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
-use super::revocations::{self, CHANNEL, RevocationRow};
-use super::{DatabaseUrl, Db, Error, connection};
+use super::connection;
+use super::tables::revocations;
+use super::tables::revocations::{CHANNEL, RevocationRow};
+use crate::store::connection::{DatabaseUrl, Db};
+use crate::store::error::Error;
 
 /// What was heard since the last time.
 #[derive(Debug)]
-pub enum Heard {
+pub enum Notification {
     /// Nothing.
     Nothing,
     /// That there is something to read.
@@ -47,11 +50,11 @@ impl Listener {
 
     /// What is there to hear now; does not wait. PostgreSQL sends the rows; SQLite tells whether another connection
     /// committed anything. An error means that the connection is gone.
-    pub fn hear(&mut self) -> Result<Heard, Error> {
+    pub fn poll_notifications(&mut self) -> Result<Notification, Error> {
         match &mut self.db {
             Db::Sqlite(db) => {
                 let before = std::mem::replace(&mut self.version, data_version(db)?);
-                Ok(if before == self.version { Heard::Nothing } else { Heard::Something })
+                Ok(if before == self.version { Notification::Nothing } else { Notification::Something })
             }
             Db::Postgres(db) => {
                 let mut rows = Vec::new();
@@ -63,9 +66,9 @@ impl Listener {
                     }
                 }
                 Ok(match (unclear, rows.is_empty()) {
-                    (true, _) => Heard::Something,
-                    (false, true) => Heard::Nothing,
-                    (false, false) => Heard::Rows(rows),
+                    (true, _) => Notification::Something,
+                    (false, true) => Notification::Nothing,
+                    (false, false) => Notification::Rows(rows),
                 })
             }
         }

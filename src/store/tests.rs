@@ -1,5 +1,6 @@
 //! The promises of the two doors.
 
+use super::tables::{sessions, throttles};
 use super::*;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};

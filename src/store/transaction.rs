@@ -1,12 +1,17 @@
 //! How a transaction begins, ends and is undone on either backend, and how a part of one is. Who shares one, and who runs
 //! it again, is for store.rs and group_commit.rs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::result::Error as DieselError;
 
-use super::{Db, Error, LONGEST_TRANSACTION};
+use crate::store::connection::Db;
+use crate::store::error::Error;
+
+/// No transaction is committed that was open longer. The poll of revocations relies on it: a row may become visible that
+/// much later than one with a higher id, and no more.
+pub const LONGEST_TRANSACTION: Duration = Duration::from_secs(8);
 
 /// Runs one change in a transaction of its own.
 pub fn run<T>(db: &mut Db, change: &mut impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {

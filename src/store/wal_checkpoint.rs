@@ -8,9 +8,11 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::Integer;
 
+use super::connection;
 use super::wal_pressure::WalPressure;
 use super::write_queue::WriteQueue;
-use super::{DatabaseUrl, Db, Error, connection};
+use crate::store::connection::{DatabaseUrl, Db};
+use crate::store::error::Error;
 
 /// Pages (of 4 KiB) from which the log must restart from its beginning, which it does by itself only in a pause between
 /// two writes: 16 MiB.

@@ -33,7 +33,8 @@ use std::time::{Duration, Instant};
 use super::connection::Manager;
 use super::group_commit::{GroupTransaction, WriteError};
 use super::wal_pressure::WalPressure;
-use super::{Db, Error};
+use crate::store::connection::Db;
+use crate::store::error::Error;
 
 /// A group that is older takes no further member: its first member waits for its last. Two milliseconds are in the order of
 /// one sync of the log, so membership at most about doubles the wait of the first.

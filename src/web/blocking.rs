@@ -5,13 +5,9 @@
 mod batcher;
 mod operations;
 mod pool;
+mod retry_after;
 mod wait_estimator;
-
-use std::time::Duration;
 
 pub use batcher::Batcher;
 pub use pool::{QueueLimits, WorkerPool, lower_thread_priority};
 pub use wait_estimator::WaitEstimator;
-
-/// `Retry-After` of a request that was shed: a queue that is full now has mostly drained a second later.
-const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -4,71 +4,39 @@
 //!
 //! nginx passes 2xx, 401 and 403 on and turns all else into its own 500.
 
-mod at_once;
+pub(in crate::web) mod config;
+mod decision;
+mod fast_path;
+mod forwarded_request;
 mod identity_headers;
-mod original;
 mod renewal;
 mod rules;
 
+use crate::core::session::Issued;
+use config::paths;
+use decision::{Allowed, CheckQuery, Denied};
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, AUTHORIZATION, HeaderName, LOCATION};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use url::form_urlencoded;
 
-use super::answer::{Answered, tell};
-use super::call::{RequestId, access_token};
-use super::problem::Problem;
-use super::{Doorward, jwks, limits, problem, resource};
+use super::endpoints::jwks;
+use super::http::limits;
+use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
-use crate::core::identity::Identity;
-use crate::core::refusal::{Error, Refusal};
-use crate::settings::forward_rules::ForwardRules;
-use crate::settings::{ForwardedHeaders, Settings};
-use at_once::AtOnce;
-use identity_headers::IdentityHeaders;
-use original::{Original, Unclear};
-use renewal::Renewal;
-use rules::{Met, Needs};
+use crate::core::error::{Error, Refusal};
+use crate::web::http::credentials::access_token;
+use crate::web::http::error::HandlerResult;
+use crate::web::http::routing::resource;
+use crate::web::service::Doorward;
+use forwarded_request::{ForwardedRequest, InvalidForwardedHeaders};
+use rules::RuleMatch;
 
-pub use at_once::allow_at_once;
+pub use fast_path::try_fast_path;
 
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-
-/// What the settings say of checks.
-#[derive(Debug)]
-pub struct ForwardAuth {
-    headers: IdentityHeaders,
-    /// Names that no client may imitate with an underscore.
-    hyphenated: Vec<String>,
-    family: ForwardedHeaders,
-    rules: Option<ForwardRules>,
-    renews: bool,
-    at_once: AtOnce,
-}
-
-impl ForwardAuth {
-    /// By the settings; checks stand at the root, and under this prefix.
-    pub fn new(settings: &Settings, prefix: Option<&str>) -> Self {
-        let headers = IdentityHeaders::new(&settings.forward_auth);
-        let hyphenated = headers.names().chain(original::FORWARDED).map(ToOwned::to_owned).collect();
-        Self {
-            headers,
-            hyphenated,
-            family: settings.forward_auth.forwarded_headers,
-            rules: settings.forward_auth.rules_file.as_ref().map(|file| file.rules.clone()),
-            renews: settings.forward_auth.verify_renew,
-            at_once: AtOnce::new(settings, prefix),
-        }
-    }
-}
-
-/// Where checks stand under a prefix.
-fn paths(prefix: &str) -> [String; 2] {
-    [format!("{prefix}/auth/verify"), format!("{prefix}/auth/forward")]
-}
 
 /// Adds the routes under a prefix: any method, since proxies send the browser's or their own.
 pub fn routes(prefix: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
@@ -84,156 +52,88 @@ pub fn assertion_keys(app: &mut ServiceConfig) {
     app.service(keys.route(web::get().to(list_assertion_keys)).route(web::head().to(list_assertion_keys)));
 }
 
-async fn list_assertion_keys(door: Data<Doorward>) -> Answered {
-    let keys = door.core().assertion_keys().map_err(Error::from)?;
+async fn list_assertion_keys(service: Data<Doorward>) -> HandlerResult {
+    let keys = service.core().assertion_keys().map_err(Error::from)?;
     Ok(jwks::answer(&keys))
 }
 
-async fn verify(request: HttpRequest, door: Data<Doorward>) -> HttpResponse {
-    match check(&door, &request).await {
-        Ok(allowed) => allow(&door, &request, allowed),
+async fn verify(request: HttpRequest, service: Data<Doorward>) -> HttpResponse {
+    match check(&service, &request).await {
+        Ok(allowed) => allow(&service, &request, allowed),
         Err(no) => no.answer(&request),
     }
 }
 
-async fn forward(request: HttpRequest, door: Data<Doorward>) -> HttpResponse {
-    match check(&door, &request).await {
-        Ok(allowed) => allow(&door, &request, allowed),
-        Err(No::Refused(error)) if is_mended_by_a_page(&error) => {
-            let original = original(&door, &request);
+async fn forward(request: HttpRequest, service: Data<Doorward>) -> HttpResponse {
+    match check(&service, &request).await {
+        Ok(allowed) => allow(&service, &request, allowed),
+        Err(Denied::ErrorContext(error)) if is_mended_by_a_page(&error) => {
+            let original = original(&service, &request);
             if is_navigation(&request, original.as_ref().ok()) {
-                return lead_to_page(&door, &request, original, &error);
+                return lead_to_page(&service, &request, original, &error);
             }
-            No::Refused(error).answer(&request)
+            Denied::ErrorContext(error).answer(&request)
         }
         Err(no) => no.answer(&request),
-    }
-}
-
-/// A yes.
-struct Allowed {
-    /// Nobody where anybody may pass.
-    caller: Option<(Caller, Arc<Identity>)>,
-    assertion: Option<String>,
-    renewal: Option<Renewal>,
-}
-
-/// A no.
-enum No {
-    /// To the caller.
-    Refused(Error),
-    /// To what the proxy, or somebody in its name, said.
-    Unclear(Unclear),
-}
-
-impl From<Refusal> for No {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal.into())
-    }
-}
-
-impl From<Error> for No {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<Unclear> for No {
-    fn from(unclear: Unclear) -> Self {
-        Self::Unclear(unclear)
-    }
-}
-
-impl No {
-    /// What cannot be decided is 503; a request that is wrong in itself is one without a usable credential.
-    fn status(error: &Error) -> StatusCode {
-        match (error, problem::of(error).status) {
-            (Error::Fault(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_)), _) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            (_, StatusCode::FORBIDDEN) => StatusCode::FORBIDDEN,
-            _ => StatusCode::UNAUTHORIZED,
-        }
-    }
-
-    fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        let id = RequestId::of(request);
-        match self {
-            Self::Refused(error) => {
-                if let Error::Fault(fault) = error {
-                    tell(fault, &id);
-                }
-                let status = Self::status(error);
-                let headers = problem::headers_of(status, error);
-                Problem { status, headers, ..problem::of(error) }.answer(Some(&id))
-            }
-            Self::Unclear(Unclear(why)) => {
-                log::warn!(request = id.as_str(), why; "a proxy's words are not believed");
-                let told = Problem {
-                    status: StatusCode::FORBIDDEN,
-                    code: "forwarding_unclear",
-                    title: "Forwarding unclear",
-                    detail: format!("{why}; see the proxy's configuration."),
-                    errors: Vec::new(),
-                    headers: Vec::new(),
-                };
-                told.answer(Some(&id))
-            }
-        }
     }
 }
 
 /// The one place that says 200 to a check.
-fn allow(door: &Doorward, request: &HttpRequest, allowed: Allowed) -> HttpResponse {
+fn allow(service: &Doorward, request: &HttpRequest, allowed: Allowed) -> HttpResponse {
     let mut answer = HttpResponse::Ok().finish();
-    let headers = &door.forward_auth().headers;
+    let headers = &service.forward_auth().headers;
     match &allowed.caller {
         Some((caller, identity)) => headers.write(&mut answer, identity, caller.session, allowed.assertion.as_deref()),
         None => headers.write_empty(&mut answer),
     }
-    match allowed.renewal.map(|renewal| renewal.set_cookie(door, request, &mut answer)) {
-        Some(Err(fault)) => No::Refused(fault.into()).answer(request),
+    let https = service.proxies().says_https(request);
+    match allowed.renewal.map(|issued| service.cookies().set_access(&mut answer, &issued, https)) {
+        Some(Err(fault)) => Denied::ErrorContext(fault.into()).answer(request),
         None | Some(Ok(())) => answer,
     }
 }
 
-async fn check(door: &Doorward, request: &HttpRequest) -> Result<Allowed, No> {
-    let decided = decide(door, request).await;
+async fn check(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Denied> {
+    let decided = decide(service, request).await;
     match &decided {
-        Err(No::Refused(error)) => door.count_check(Some(error)),
-        Err(No::Unclear(_)) => door.core().metrics().checks_refused.inc(),
-        Ok(_) => door.count_check(None),
+        Err(Denied::ErrorContext(error)) => service.count_check(Some(error)),
+        Err(Denied::InvalidForwardedHeaders(_)) => service.core().metrics().checks_denied.inc(),
+        Ok(_) => service.count_check(None),
     }
     decided
 }
 
 /// All that a yes depends on.
-async fn decide(door: &Doorward, request: &HttpRequest) -> Result<Allowed, No> {
+async fn decide(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Denied> {
     limits::check(request)?;
-    let settings = door.forward_auth();
-    if request.headers().keys().any(|name| original::imitates(name.as_str(), &settings.hyphenated)) {
-        return Err(Unclear("a header imitates another with an underscore").into());
+    let settings = service.forward_auth();
+    if request.headers().keys().any(|name| forwarded_request::is_header_lookalike(name.as_str(), &settings.hyphenated))
+    {
+        return Err(InvalidForwardedHeaders("a header imitates another with an underscore").into());
     }
-    let mut asked = Asked::of(request.uri().query().unwrap_or_default())?;
+    let mut asked = CheckQuery::of(request.uri().query().unwrap_or_default())?;
     if let Some(rules) = &settings.rules {
-        match rules::meet(rules, &original(door, request)?.ok_or(Unclear("the proxy is not in TRUSTED_PROXIES"))?) {
-            Met::Public => return Ok(Allowed { caller: None, assertion: None, renewal: None }),
-            Met::SignedIn(needs) => asked.needs.join(needs),
+        match rules::match_rule(
+            rules,
+            &original(service, request)?.ok_or(InvalidForwardedHeaders("the proxy is not in TRUSTED_PROXIES"))?,
+        ) {
+            RuleMatch::Public => return Ok(Allowed { caller: None, assertion: None, renewal: None }),
+            RuleMatch::SignedIn(requirement) => asked.requirement.join(requirement),
         }
     }
-    let (caller, renewal) = caller(door, request).await?;
-    let identity = identity(door, &caller).await?;
-    if !asked.needs.are_met_by(&identity) {
+    let (caller, renewal) = caller(service, request).await?;
+    let identity = identity(service, &caller).await?;
+    if !asked.requirement.are_met_by(&identity) {
         return Err(Refusal::PermissionDenied.into());
     }
-    let assertion = if asked.assertion { Some(assertion(door, request, &caller)?) } else { None };
+    let assertion = if asked.assertion { Some(assertion(service, request, &caller)?) } else { None };
     Ok(Allowed { caller: Some((caller, identity)), assertion, renewal })
 }
 
-async fn caller(door: &Doorward, request: &HttpRequest) -> Result<(Caller, Option<Renewal>), No> {
-    let presented = access_token(door, request)?;
+async fn caller(service: &Doorward, request: &HttpRequest) -> Result<(Caller, Option<Issued>), Denied> {
+    let presented = access_token(service, request)?;
     let resolved = match &presented {
-        Some(token) => door.find_caller(token.expose()).await,
+        Some(token) => service.find_caller(token.expose()).await,
         None => Err(Refusal::TokenMissing.into()),
     };
     match resolved {
@@ -242,65 +142,34 @@ async fn caller(door: &Doorward, request: &HttpRequest) -> Result<(Caller, Optio
         Err(Error::Refusal(Refusal::PasswordChangeRequired)) => Err(Refusal::PasswordChangeRequired.into()),
         // A header, good or bad, stands for itself.
         Err(Error::Refusal(refusal))
-            if door.forward_auth().renews && !request.headers().contains_key(AUTHORIZATION) =>
+            if service.forward_auth().renews && !request.headers().contains_key(AUTHORIZATION) =>
         {
-            let (caller, renewal) = renewal::renew(door, request, refusal).await?;
+            let (caller, renewal) = renewal::renew(service, request, refusal).await?;
             Ok((caller, Some(renewal)))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-async fn identity(door: &Doorward, caller: &Caller) -> Result<Arc<Identity>, Error> {
-    if let Some(known) = door.core().identity_in_memory(caller.account) {
+async fn identity(service: &Doorward, caller: &Caller) -> Result<Arc<Identity>, Error> {
+    if let Some(known) = service.core().identity_in_memory(caller.account) {
         return Ok(known);
     }
     let account = caller.account;
-    door.run_blocking(move |core| core.find_identity(account)).await
+    service.run_blocking(move |core| core.find_identity(account)).await
 }
 
-fn assertion(door: &Doorward, request: &HttpRequest, caller: &Caller) -> Result<String, No> {
-    let original = original(door, request)?.ok_or(Unclear("the proxy is not in TRUSTED_PROXIES"))?;
-    Ok(door.core().assert_caller(caller, &original.host, &original.method)?)
+fn assertion(service: &Doorward, request: &HttpRequest, caller: &Caller) -> Result<String, Denied> {
+    let original = original(service, request)?.ok_or(InvalidForwardedHeaders("the proxy is not in TRUSTED_PROXIES"))?;
+    Ok(service.core().assert_caller(caller, &original.host, &original.method)?)
 }
 
-fn original(door: &Doorward, request: &HttpRequest) -> Result<Option<Original>, Unclear> {
-    Original::read(request, door.forward_auth().family, door.proxies())
-}
-
-/// What the check's own URL asks for. It is the operator's, in the proxy's configuration: a word that is not known would
-/// let pass whom it was to keep out.
-#[derive(Debug, Default)]
-struct Asked {
-    needs: Needs,
-    assertion: bool,
-}
-
-impl Asked {
-    fn of(query: &str) -> Result<Self, Unclear> {
-        let (mut asked, mut roles) = (Self::default(), Vec::new());
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match (&*name, &*value) {
-                // All that follows is the client's.
-                ("original", _) => break,
-                ("role", role) if !role.is_empty() => roles.push(role.to_owned()),
-                ("permission", permission) if !permission.is_empty() => {
-                    asked.needs.permissions.push(permission.to_owned());
-                }
-                ("assertion", "true") => asked.assertion = true,
-                ("assertion", "false") => asked.assertion = false,
-                _ => return Err(Unclear("the check's query takes role, permission and assertion=true only")),
-            }
-        }
-        if !roles.is_empty() {
-            asked.needs.roles.push(roles);
-        }
-        Ok(asked)
-    }
+fn original(service: &Doorward, request: &HttpRequest) -> Result<Option<ForwardedRequest>, InvalidForwardedHeaders> {
+    ForwardedRequest::read(request, service.forward_auth().family, service.proxies())
 }
 
 /// A browser that changes its page, and follows a redirect to a form; a script would follow it to nowhere.
-fn is_navigation(request: &HttpRequest, original: Option<&Option<Original>>) -> bool {
+fn is_navigation(request: &HttpRequest, original: Option<&Option<ForwardedRequest>>) -> bool {
     if let Some(mode) = request.headers().get(FETCH_MODE) {
         return mode.as_bytes() == b"navigate";
     }
@@ -311,7 +180,7 @@ fn is_navigation(request: &HttpRequest, original: Option<&Option<Original>>) -> 
 
 /// Whether there is a page on which a person can do something about it.
 fn is_mended_by_a_page(error: &Error) -> bool {
-    No::status(error) == StatusCode::UNAUTHORIZED || must_change_password(error)
+    Denied::status(error) == StatusCode::UNAUTHORIZED || must_change_password(error)
 }
 
 fn must_change_password(error: &Error) -> bool {
@@ -321,21 +190,21 @@ fn must_change_password(error: &Error) -> bool {
 /// To the page that gets new tokens by itself if the browser has what it takes, else to the one that asks for a secret; or to
 /// the one that asks for another secret.
 fn lead_to_page(
-    door: &Doorward,
+    service: &Doorward,
     request: &HttpRequest,
-    original: Result<Option<Original>, Unclear>,
+    original: Result<Option<ForwardedRequest>, InvalidForwardedHeaders>,
     error: &Error,
 ) -> HttpResponse {
     let original = match original {
         Ok(original) => original,
-        Err(unclear) => return No::Unclear(unclear).answer(request),
+        Err(unclear) => return Denied::InvalidForwardedHeaders(unclear).answer(request),
     };
-    let reads = |original: &Original| matches!(original.method.as_str(), "GET" | "HEAD");
+    let reads = |original: &ForwardedRequest| matches!(original.method.as_str(), "GET" | "HEAD");
     let back = original.filter(reads).map(|original| original.url());
-    let redirects = door.redirects();
+    let redirects = service.redirects();
     let page = if must_change_password(error) {
         redirects.account_page(back.as_deref())
-    } else if renewal::seems_possible(door, request) {
+    } else if renewal::seems_possible(service, request) {
         redirects.continue_page(back.as_deref())
     } else {
         redirects.sign_in_page(back.as_deref())

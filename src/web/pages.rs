@@ -2,37 +2,37 @@
 //! and what surrounds each. They ask core as a dialect does, and know no rule of sessions.
 
 mod account;
-mod bounce;
 mod confirm;
+mod csrf_form;
+mod current_user;
 mod device;
-mod entry;
-mod form;
-mod frame;
-mod look;
+mod layout;
+mod redirect_loop;
 mod refusals;
 mod register;
 mod sign_in;
+mod sign_in_fields;
 mod sign_out;
+mod static_files;
 mod texts;
-mod visitor;
+pub(in crate::web) mod theme;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{Resource, Route};
 
-use super::Doorward;
-use super::answer::in_the_dialects_shape;
-use super::call::Call;
-use super::dialects::{Dialect, Mounted, native};
-use super::resource;
+use super::dialects::native;
+use super::http::context::RequestContext;
+use super::http::middleware::render_errors;
+use super::http::routing::resource;
 use crate::core::session::TokenPolicy;
 use crate::settings::Settings;
-
-pub use look::Site;
+use crate::web::mount::{Dialect, Mounted};
+use crate::web::service::Doorward;
 
 /// The pages answer as a dialect does: refusals in their own shape, cookies set as native sets them.
-const PAGES: Dialect = Dialect { knows_devices: true, ..Dialect::new("pages", "/", |_| {}, refusals::refuse) };
+const PAGES: Dialect = Dialect { issues_trusted_device: true, ..Dialect::new("pages", "/", |_| {}, refusals::refuse) };
 
 /// The pages as a mount: sessions that begin here are native's, where native is served.
 pub fn mounted(settings: &Settings, mounts: &[Mounted]) -> Mounted {
@@ -52,19 +52,19 @@ pub fn mounted(settings: &Settings, mounts: &[Mounted]) -> Mounted {
 }
 
 /// The language of ours that a request's client likes best.
-pub fn language_of(call: &Call) -> &'static str {
-    frame::Frame::of(call).t.lang
+pub fn language_of(call: &RequestContext) -> &'static str {
+    layout::Layout::of(call).t.lang
 }
 
 /// Adds `/auth/continue`, and the pages unless PAGES says no.
-pub fn routes(door: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
+pub fn routes(service: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
     let around = |resource: Resource| around(resource, mounted);
-    app.service(around(resource("/auth/continue", "GET").route(web::get().to(bounce::go_on))));
-    for file in door.site().files() {
-        let serve = resource(&file.path, "GET, HEAD").route(web::get().to(look::file));
-        app.service(around(serve.route(web::head().to(look::file))));
+    app.service(around(resource("/auth/continue", "GET").route(web::get().to(redirect_loop::go_on))));
+    for file in service.theme().files() {
+        let serve = resource(&file.path, "GET, HEAD").route(web::get().to(static_files::file));
+        app.service(around(serve.route(web::head().to(static_files::file))));
     }
-    if !door.site().serves_pages {
+    if !service.theme().serves_pages {
         return;
     }
     let page = |path: &str| resource(path, "GET, HEAD, POST");
@@ -86,5 +86,5 @@ pub fn routes(door: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
 
 /// What surrounds every page: the limits of a head, the origin, errors in the shape of a page.
 fn around(resource: Resource, mounted: &Mounted) -> impl HttpServiceFactory + use<> {
-    resource.app_data(Data::new(mounted.clone())).wrap(from_fn(in_the_dialects_shape))
+    resource.app_data(Data::new(mounted.clone())).wrap(from_fn(render_errors))
 }

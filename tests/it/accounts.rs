@@ -2,7 +2,7 @@
 
 use doorward::core::AccountStatus;
 use doorward::core::caller::Client;
-use doorward::core::sign_up::{NewPerson, Privileges};
+use doorward::core::registration::sign_up::{Privileges, Registration};
 use doorward::secret::Secret;
 use doorward::testing::TestService;
 use serde_json::{Value, json};
@@ -13,26 +13,26 @@ use crate::support::{
 };
 
 on_both_backends!(
-    an_account_is_registered_with_an_email_a_username_or_both,
-    every_identifier_opens_the_account,
-    a_name_and_a_pin_open_an_account,
+    sign_up_takes_an_email_a_username_or_both,
+    every_identifier_signs_in_to_the_account,
+    a_name_and_a_pin_sign_in,
     variants_of_a_name_are_one_account,
     letters_that_fold_to_the_same_do_not_make_two_accounts,
-    a_taken_identifier_is_a_conflict,
-    of_fifty_registrations_of_a_name_at_once_one_wins,
-    an_unknown_identifier_is_answered_as_a_wrong_secret,
+    sign_up_with_a_taken_identifier_is_a_conflict,
+    sign_up_of_fifty_at_once_with_one_name_succeeds_once,
+    an_unknown_identifier_gets_the_answer_of_a_wrong_secret,
 );
 
 /// An account as an operator adds it, with a PIN and without a password.
 pub fn add_with_pin(service: &TestService, name: &str, pin: &str) {
     let (name, pin) = (Some(name.to_owned()), Some(Secret::new(pin)));
-    let person = NewPerson { name, pin, ..NewPerson::default() };
+    let person = Registration { name, pin, ..Registration::default() };
     let core = service.core();
     let validated = core.validate_account(person, Privileges::default()).unwrap();
     core.add_account(&validated.hash(core.hasher()).unwrap(), &Client::operator()).unwrap();
 }
 
-fn an_account_is_registered_with_an_email_a_username_or_both(backend: Backend) {
+fn sign_up_takes_an_email_a_username_or_both(backend: Backend) {
     let service = backend.service().start();
     let rows = [
         json!({ "email": "emily@example.com" }),
@@ -69,7 +69,7 @@ fn an_account_is_registered_with_an_email_a_username_or_both(backend: Backend) {
     assert_refused(&nameless, 422, "invalid_fields");
 }
 
-fn every_identifier_opens_the_account(backend: Backend) {
+fn every_identifier_signs_in_to_the_account(backend: Backend) {
     let service = backend.service().start();
     let body = json!({ "email": "emily@example.com", "username": "emily", "name": "emilia" });
     let id = registered(&service, body).json()["user"]["id"].clone();
@@ -95,7 +95,7 @@ fn every_identifier_opens_the_account(backend: Backend) {
     }
 }
 
-fn a_name_and_a_pin_open_an_account(backend: Backend) {
+fn a_name_and_a_pin_sign_in(backend: Backend) {
     let service = backend.service().start();
     add_with_pin(&service, "cooluser1", "0000");
     for field in ["name", "identifier"] {
@@ -147,7 +147,7 @@ fn letters_that_fold_to_the_same_do_not_make_two_accounts(backend: Backend) {
     }
 }
 
-fn a_taken_identifier_is_a_conflict(backend: Backend) {
+fn sign_up_with_a_taken_identifier_is_a_conflict(backend: Backend) {
     let service = backend.service().start();
     registered(&service, json!({ "username": "emily", "email": "emily@example.com", "name": "emilia" }));
     let rows = [
@@ -164,7 +164,7 @@ fn a_taken_identifier_is_a_conflict(backend: Backend) {
     assert_eq!(free.status, 201, "a refused registration takes nothing: {}", free.text());
 }
 
-fn of_fifty_registrations_of_a_name_at_once_one_wins(backend: Backend) {
+fn sign_up_of_fifty_at_once_with_one_name_succeeds_once(backend: Backend) {
     // All may hash at once: a full queue's 503 is another promise.
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("HASH_QUEUE", "64").start();
@@ -198,7 +198,7 @@ fn bare(answer: &Response) -> (u16, Vec<(String, String)>, Value) {
     (answer.status, headers, body)
 }
 
-fn an_unknown_identifier_is_answered_as_a_wrong_secret(backend: Backend) {
+fn an_unknown_identifier_gets_the_answer_of_a_wrong_secret(backend: Backend) {
     let service = backend.service().start();
     let first = registered(&service, json!({ "username": "emily", "email": "emily@example.com", "name": "emilia" }));
     assert_eq!(first.status, 201);

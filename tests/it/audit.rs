@@ -13,12 +13,12 @@ use crate::support::process::{Node, Place};
 use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, post, refresh_with, register, sign_in};
 
 on_both_backends!(
-    every_act_is_told_once_with_who_and_from_where,
-    a_session_that_a_sign_in_replaces_is_told,
-    refused_tries_while_a_block_lasts_fill_no_table,
-    events_go_when_their_time_is_over,
+    every_event_is_recorded_once_with_account_and_address,
+    a_session_replaced_by_a_sign_in_is_recorded,
+    attempts_refused_by_the_throttle_do_not_fill_the_table,
+    events_are_purged_after_their_retention,
     an_operator_lists_and_filters_events,
-    what_an_operator_does_is_told,
+    operator_actions_are_recorded,
 );
 
 fn events(service: &TestService) -> Vec<Told> {
@@ -32,7 +32,7 @@ fn kinds(service: &TestService) -> Vec<String> {
     events(service).into_iter().map(told).collect()
 }
 
-fn every_act_is_told_once_with_who_and_from_where(backend: Backend) {
+fn every_event_is_recorded_once_with_account_and_address(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     post(&service, "/auth/login", &json!({ "username": "emily", "password": "wrong-wrong" }));
@@ -64,7 +64,7 @@ fn every_act_is_told_once_with_who_and_from_where(backend: Backend) {
     }
 }
 
-fn a_session_that_a_sign_in_replaces_is_told(backend: Backend) {
+fn a_session_replaced_by_a_sign_in_is_recorded(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     let body = json!({ "username": "emily", "password": PASSWORD }).to_string();
@@ -72,7 +72,7 @@ fn a_session_that_a_sign_in_replaces_is_told(backend: Backend) {
     assert!(kinds(&service).contains(&"session_ended replaced".to_owned()), "{:?}", kinds(&service));
 }
 
-fn refused_tries_while_a_block_lasts_fill_no_table(backend: Backend) {
+fn attempts_refused_by_the_throttle_do_not_fill_the_table(backend: Backend) {
     let service = backend.service().set("THROTTLE_FREE_FAILURES", "2").start();
     register(&service, "emily");
     for _ in 0..20 {
@@ -81,10 +81,10 @@ fn refused_tries_while_a_block_lasts_fill_no_table(backend: Backend) {
     let refused: Vec<String> = kinds(&service).into_iter().filter(|kind| kind.starts_with("sign_in_refused")).collect();
     let (wrong, throttled) = ("sign_in_refused invalid_credentials", "sign_in_refused throttled");
     assert_eq!(refused, [wrong, wrong, throttled]);
-    assert!(service.core().metrics_text().unwrap().contains("doorward_throttled_total 17"));
+    assert!(service.core().metrics_text().unwrap().contains("doorward_throttle_rejections_total 17"));
 }
 
-fn events_go_when_their_time_is_over(backend: Backend) {
+fn events_are_purged_after_their_retention(backend: Backend) {
     let service = backend.service().set("AUDIT_RETENTION", "30d").start();
     register(&service, "emily");
     service.advance(Duration::from_hours(24 * 29));
@@ -123,7 +123,7 @@ fn an_operator_lists_and_filters_events(backend: Backend) {
     assert!(!refused.status.success() && refused.stderr.contains("sign_in_refused"), "{}", refused.stderr);
 }
 
-fn what_an_operator_does_is_told(backend: Backend) {
+fn operator_actions_are_recorded(backend: Backend) {
     let place = Place::on(backend);
     place.succeed(&["account", "add", "--username", "emily", "--password-stdin"], PASSWORD);
     let node = place.serve(&[]);

@@ -2,7 +2,7 @@
 //! without. The browser's driver is driver.rs's, what stands between it and the service site.rs's.
 
 mod cross_origin;
-mod driver;
-mod people;
 mod screenshots;
 mod site;
+mod user_journeys;
+mod webdriver;

@@ -12,17 +12,17 @@ use crate::support::http::{Browser, Request, Response};
 use crate::support::{Backend, PASSWORD, Tokens, code, is_believed, on_both_backends, refresh_with, register, sign_in};
 
 on_both_backends!(
-    what_was_ended_before_a_step_stays_dead,
-    what_was_ended_during_a_step_stays_dead,
-    a_session_of_the_wrong_time_that_was_ended_stays_dead,
-    a_live_session_is_as_it_was_once_the_clock_is_right,
-    a_session_that_was_used_during_a_step_goes_on_afterwards,
+    sessions_ended_before_a_step_stay_ended,
+    sessions_ended_during_a_step_stay_ended,
+    an_ended_session_of_the_wrong_time_stays_ended,
+    a_live_session_is_unchanged_once_the_clock_is_right,
+    a_session_used_during_a_step_continues_afterwards,
     a_sign_in_works_whatever_the_clock_says,
-    a_lost_answer_is_made_good_across_a_step,
-    a_spent_token_is_reuse_once_the_clock_is_right,
-    a_block_of_the_wrong_time_locks_nobody_out_for_longer_than_a_wait,
-    a_block_outlives_a_step_that_is_taken_back,
-    beyond_a_day_an_ended_session_never_refreshes_and_without_a_clean_up_nothing_revives,
+    a_lost_refresh_answer_is_replayed_across_a_step,
+    a_spent_token_counts_as_reuse_once_the_clock_is_right,
+    a_throttle_block_of_the_wrong_time_lasts_no_longer_than_a_wait,
+    a_throttle_block_outlives_a_step_that_is_undone,
+    beyond_a_day_an_ended_session_never_refreshes_and_without_a_purge_nothing_revives,
 );
 
 /// Steps within the day that clean-ups wait, in hours.
@@ -59,7 +59,7 @@ fn trouble(service: &mut TestService) {
     service.core().purge().unwrap();
     service.restart();
     service.core().purge().unwrap();
-    service.core().keep_up().unwrap();
+    service.core().sync().unwrap();
 }
 
 /// Every way to end sessions; the tokens that are dead after all of them, in the order in which they died.
@@ -119,7 +119,7 @@ fn assert_dead_throughout(service: &mut TestService, dead: &[(&'static str, Toke
     }
 }
 
-fn what_was_ended_before_a_step_stays_dead(backend: Backend) {
+fn sessions_ended_before_a_step_stay_ended(backend: Backend) {
     let (mut service, account) = aged(backend);
     for hours in STEPS {
         let right = service.clock().now();
@@ -129,7 +129,7 @@ fn what_was_ended_before_a_step_stays_dead(backend: Backend) {
     }
 }
 
-fn what_was_ended_during_a_step_stays_dead(backend: Backend) {
+fn sessions_ended_during_a_step_stay_ended(backend: Backend) {
     let (mut service, account) = aged(backend);
     for hours in STEPS {
         let right = service.clock().now();
@@ -144,7 +144,7 @@ fn what_was_ended_during_a_step_stays_dead(backend: Backend) {
     }
 }
 
-fn a_session_of_the_wrong_time_that_was_ended_stays_dead(backend: Backend) {
+fn an_ended_session_of_the_wrong_time_stays_ended(backend: Backend) {
     let (mut service, account) = aged(backend);
     for hours in STEPS {
         let right = service.clock().now();
@@ -158,7 +158,7 @@ fn a_session_of_the_wrong_time_that_was_ended_stays_dead(backend: Backend) {
     }
 }
 
-fn a_live_session_is_as_it_was_once_the_clock_is_right(backend: Backend) {
+fn a_live_session_is_unchanged_once_the_clock_is_right(backend: Backend) {
     let (mut service, _) = aged(backend);
     for hours in STEPS {
         let right = service.clock().now();
@@ -183,7 +183,7 @@ fn a_live_session_is_as_it_was_once_the_clock_is_right(backend: Backend) {
     }
 }
 
-fn a_session_that_was_used_during_a_step_goes_on_afterwards(backend: Backend) {
+fn a_session_used_during_a_step_continues_afterwards(backend: Backend) {
     let (mut service, _) = aged(backend);
     for hours in [2, 12, 23] {
         let right = service.clock().now();
@@ -215,7 +215,7 @@ fn a_sign_in_works_whatever_the_clock_says(backend: Backend) {
     }
 }
 
-fn a_lost_answer_is_made_good_across_a_step(backend: Backend) {
+fn a_lost_refresh_answer_is_replayed_across_a_step(backend: Backend) {
     let (mut service, _) = aged(backend);
     for hours in STEPS {
         let begun = tokens_of(&service, "emily");
@@ -233,7 +233,7 @@ fn a_lost_answer_is_made_good_across_a_step(backend: Backend) {
     }
 }
 
-fn a_spent_token_is_reuse_once_the_clock_is_right(backend: Backend) {
+fn a_spent_token_counts_as_reuse_once_the_clock_is_right(backend: Backend) {
     let (mut service, _) = aged(backend);
     for hours in STEPS {
         let spent = tokens_of(&service, "emily");
@@ -241,7 +241,7 @@ fn a_spent_token_is_reuse_once_the_clock_is_right(backend: Backend) {
         let right = service.clock().now();
         let child = Tokens::set_by(&refresh_with(&service, &spent.refresh));
         assert!(is_believed(&service, &child.access));
-        service.core().write_receipts().unwrap();
+        service.core().flush_confirmations().unwrap();
         if hours < 0 {
             service.clock().set(shifted(right, hours));
             trouble(&mut service);
@@ -271,7 +271,7 @@ fn blocked(backend: Backend) -> TestService {
     service
 }
 
-fn a_block_of_the_wrong_time_locks_nobody_out_for_longer_than_a_wait(backend: Backend) {
+fn a_throttle_block_of_the_wrong_time_lasts_no_longer_than_a_wait(backend: Backend) {
     for hours in [2, 25] {
         let mut service = blocked(backend);
         let right = shifted(service.clock().now(), -hours);
@@ -284,7 +284,7 @@ fn a_block_of_the_wrong_time_locks_nobody_out_for_longer_than_a_wait(backend: Ba
     }
 }
 
-fn a_block_outlives_a_step_that_is_taken_back(backend: Backend) {
+fn a_throttle_block_outlives_a_step_that_is_undone(backend: Backend) {
     for hours in [-12, 2] {
         let mut service = blocked(backend);
         let right = service.clock().now();
@@ -297,7 +297,7 @@ fn a_block_outlives_a_step_that_is_taken_back(backend: Backend) {
     }
 }
 
-fn beyond_a_day_an_ended_session_never_refreshes_and_without_a_clean_up_nothing_revives(backend: Backend) {
+fn beyond_a_day_an_ended_session_never_refreshes_and_without_a_purge_nothing_revives(backend: Backend) {
     for cleans_up in [false, true] {
         let (mut service, account) = aged(backend);
         let right = service.clock().now();

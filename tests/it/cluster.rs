@@ -4,13 +4,13 @@
 //! Nodes run in this process, each with its own memory, pools and background threads; `/who` on them is a check that reads
 //! memory only.
 
+mod concurrent_refresh;
+mod database_outage;
+mod delivery_confirmations;
 mod failover;
-mod feed;
-mod link;
-mod outage;
-mod receipts;
-mod refreshes;
-mod sqlite_file;
+mod network_partition;
+mod revocation_feed;
+mod shared_sqlite_file;
 
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ fn until_shown(node: &TestService, name: &str, fits: impl Fn(f64) -> bool) {
 
 /// Checks until the token is refused; how long after `ended` the last check was sent that still believed it. One that was
 /// sent past MAX_STALE fails the test: that bound holds on a machine of any speed.
-fn outlived(node: &TestService, access: &str, ended: Instant) -> Duration {
+fn prunable(node: &TestService, access: &str, ended: Instant) -> Duration {
     let mut last = Duration::ZERO;
     until(SOON, "the token to be refused", || {
         let sent = ended.elapsed();
@@ -107,7 +107,7 @@ fn outlived(node: &TestService, access: &str, ended: Instant) -> Duration {
     })
 }
 
-/// As `outlived`, of a node that may be cut off: to have no answer is right too.
+/// As `prunable`, of a node that may be cut off: to have no answer is right too.
 fn until_refused(node: &TestService, session: &Tokens, ended: Instant) -> Duration {
     let mut last = Duration::ZERO;
     loop {
@@ -167,7 +167,7 @@ fn assert_cut_off(node: &TestService, alive: &Tokens, to_be_ended: &Tokens) {
     print_figure(&format!("without the table: refused after {:?} at most", slowest.unwrap()));
     until_shown(node, "doorward_database_available", |available| available < 1.0);
     until_shown(node, "doorward_revocation_view_age_seconds", |age| age > MAX_STALE.as_secs_f64());
-    assert!(metric(node, "doorward_table_checks_total{outcome=\"failed\"}") > 0.0);
+    assert!(metric(node, "doorward_revocation_table_reads_total{outcome=\"failed\"}") > 0.0);
     let age = get("/readyz").json()["revocationViewAgeMs"].as_u64();
     assert!(age.is_some_and(|age| u128::from(age) > MAX_STALE.as_millis()), "{age:?}");
 }

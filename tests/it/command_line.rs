@@ -1,10 +1,10 @@
 //! The command line, as an operator meets it: the real binary, in a folder of its own, with an environment that holds
 //! nothing but what the test sets.
 
+mod administration;
 mod doctor;
 mod help;
 mod logging;
-mod operating;
 mod settings;
-mod starting;
-mod stopping;
+mod shutdown;
+mod startup;

@@ -30,30 +30,30 @@ use crate::support::{Backend, on_both_backends};
 const ABREAST: usize = 4;
 
 on_both_backends!(
-    the_flat_table_holds,
-    the_store_table_holds,
-    the_signin_table_holds,
-    the_pin_table_holds,
-    the_envelope_table_holds,
+    the_flat_contract_holds,
+    the_store_contract_holds,
+    the_signin_contract_holds,
+    the_pin_contract_holds,
+    the_envelope_contract_holds,
 );
 
-fn the_flat_table_holds(backend: Backend) {
+fn the_flat_contract_holds(backend: Backend) {
     hold("flat", 45, backend);
 }
 
-fn the_store_table_holds(backend: Backend) {
+fn the_store_contract_holds(backend: Backend) {
     hold("store", 30, backend);
 }
 
-fn the_signin_table_holds(backend: Backend) {
+fn the_signin_contract_holds(backend: Backend) {
     hold("signin", 25, backend);
 }
 
-fn the_pin_table_holds(backend: Backend) {
+fn the_pin_contract_holds(backend: Backend) {
     hold("pin", 25, backend);
 }
 
-fn the_envelope_table_holds(backend: Backend) {
+fn the_envelope_contract_holds(backend: Backend) {
     hold("envelope", 40, backend);
 }
 

@@ -13,16 +13,16 @@ on_both_backends!(
     cookies_are_set_and_cleared_with_the_same_attributes,
     contradictory_cookie_settings_stop_the_start,
     a_cookie_never_outlives_its_token,
-    cookies_of_a_session_not_to_be_remembered_go_with_the_browser,
-    two_cookie_lines_are_one_list,
-    two_cookies_of_one_name_that_differ_are_refused,
-    a_broken_neighbour_harms_no_cookie_of_ours,
-    a_name_that_only_looks_like_ours_is_a_neighbour,
-    a_token_in_a_cookie_stands_nowhere_else,
-    a_bearer_token_wins_over_the_cookie_good_or_bad,
-    the_scheme_bearer_may_be_written_in_any_case,
+    without_remember_me_cookies_end_with_the_browser,
+    two_cookie_headers_are_one_list,
+    duplicate_cookies_that_differ_are_refused,
+    a_malformed_foreign_cookie_does_not_affect_ours,
+    a_similar_cookie_name_is_not_ours,
+    a_token_in_a_cookie_is_nowhere_else_in_the_answer,
+    a_bearer_token_overrides_the_cookie_valid_or_not,
+    the_bearer_scheme_is_case_insensitive,
     tokens_in_the_body_come_without_cookies,
-    a_failed_call_clears_no_cookie,
+    a_failed_request_clears_no_cookie,
 );
 
 /// Settings, and the cookies that they make.
@@ -180,7 +180,7 @@ fn a_cookie_never_outlives_its_token(backend: Backend) {
     assert!(end_of(&Tokens::held_by(&browser).refresh) <= end_of(&first.refresh) + 20 * 60, "the absolute end stands");
 }
 
-fn cookies_of_a_session_not_to_be_remembered_go_with_the_browser(backend: Backend) {
+fn without_remember_me_cookies_end_with_the_browser(backend: Backend) {
     let service = backend.service().start();
     register(&service, "emily");
     let mut browser = Browser::new(service.address());
@@ -201,7 +201,7 @@ fn cookies_of_a_session_not_to_be_remembered_go_with_the_browser(backend: Backen
     }
 }
 
-fn two_cookie_lines_are_one_list(backend: Backend) {
+fn two_cookie_headers_are_one_list(backend: Backend) {
     let service = backend.service().start();
     let Tokens { access, refresh } = Tokens::held_by(&register(&service, "emily"));
     let (access, refresh) = (format!("accessToken={access}"), format!("refreshToken={refresh}"));
@@ -216,7 +216,7 @@ fn two_cookie_lines_are_one_list(backend: Backend) {
     assert_eq!(me.send(service.address()).status, 401, "the refresh token of the second line was read");
 }
 
-fn two_cookies_of_one_name_that_differ_are_refused(backend: Backend) {
+fn duplicate_cookies_that_differ_are_refused(backend: Backend) {
     let service = backend.service().start();
     let Tokens { access, refresh } = Tokens::held_by(&register(&service, "emily"));
     let other = Tokens::held_by(&sign_in(&service, "emily"));
@@ -247,7 +247,7 @@ fn me(service: &TestService, cookies: &[u8]) -> Response {
     Request::new("GET", "/auth/me").raw_header(b"Cookie", cookies).send(service.address())
 }
 
-fn a_broken_neighbour_harms_no_cookie_of_ours(backend: Backend) {
+fn a_malformed_foreign_cookie_does_not_affect_ours(backend: Backend) {
     let service = backend.service().start();
     let ours = format!("accessToken={}", Tokens::held_by(&register(&service, "emily")).access);
     let neighbours: [&[u8]; 12] = [
@@ -272,7 +272,7 @@ fn a_broken_neighbour_harms_no_cookie_of_ours(backend: Backend) {
     }
 }
 
-fn a_name_that_only_looks_like_ours_is_a_neighbour(backend: Backend) {
+fn a_similar_cookie_name_is_not_ours(backend: Backend) {
     let service = backend.service().start();
     let ours = Tokens::held_by(&register(&service, "emily")).access;
     let names: [&[u8]; 9] = [
@@ -298,7 +298,7 @@ fn a_name_that_only_looks_like_ours_is_a_neighbour(backend: Backend) {
     }
 }
 
-fn a_token_in_a_cookie_stands_nowhere_else(backend: Backend) {
+fn a_token_in_a_cookie_is_nowhere_else_in_the_answer(backend: Backend) {
     let service = backend.service().start();
     let emily = json!({ "username": "emily", "password": PASSWORD }).to_string();
     let change = json!({ "currentPassword": PASSWORD, "newPassword": "another-harbour-lantern" }).to_string();
@@ -330,7 +330,7 @@ fn a_token_in_a_cookie_stands_nowhere_else(backend: Backend) {
     }
 }
 
-fn a_bearer_token_wins_over_the_cookie_good_or_bad(backend: Backend) {
+fn a_bearer_token_overrides_the_cookie_valid_or_not(backend: Backend) {
     let service = backend.service().start();
     let emily = Tokens::held_by(&register(&service, "emily")).access;
     let bob = Tokens::held_by(&register(&service, "bob")).access;
@@ -346,7 +346,7 @@ fn a_bearer_token_wins_over_the_cookie_good_or_bad(backend: Backend) {
     }
 }
 
-fn the_scheme_bearer_may_be_written_in_any_case(backend: Backend) {
+fn the_bearer_scheme_is_case_insensitive(backend: Backend) {
     let service = backend.service().start();
     let access = Tokens::held_by(&register(&service, "emily")).access;
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
@@ -377,7 +377,7 @@ fn tokens_in_the_body_come_without_cookies(backend: Backend) {
     }
 }
 
-fn a_failed_call_clears_no_cookie(backend: Backend) {
+fn a_failed_request_clears_no_cookie(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     service.advance(Duration::from_mins(20));

@@ -12,10 +12,10 @@ use crate::support::process::{PATIENCE, until};
 use crate::support::{Backend, code, on_both_backends, race};
 
 on_both_backends!(
-    every_route_that_meets_them_tells_who_sent_them,
-    a_burst_is_one_row_and_the_next_counts_the_rest,
-    many_addresses_get_a_few_rows_a_minute,
-    without_the_database_they_are_answered_as_ever_and_told_later,
+    every_route_records_who_sent_them,
+    a_burst_is_aggregated_into_one_row_and_the_next_counts_the_rest,
+    many_addresses_together_write_a_few_rows_a_minute,
+    without_the_database_they_are_refused_as_before_and_recorded_later,
 );
 
 /// A row names requests by the browser that it is told of.
@@ -60,7 +60,7 @@ fn id_of(answer: &Response) -> Option<String> {
     answer.header("X-Request-Id").map(ToOwned::to_owned)
 }
 
-fn every_route_that_meets_them_tells_who_sent_them(backend: Backend) {
+fn every_route_records_who_sent_them(backend: Backend) {
     let service = behind_a_proxy(backend.service().demo());
     let routes = [
         ("GET", "/auth/me", "accessToken", 400),
@@ -94,7 +94,7 @@ fn every_route_that_meets_them_tells_who_sent_them(backend: Backend) {
     }
 }
 
-fn a_burst_is_one_row_and_the_next_counts_the_rest(backend: Backend) {
+fn a_burst_is_aggregated_into_one_row_and_the_next_counts_the_rest(backend: Backend) {
     let service = behind_a_proxy(backend.service());
     let to = service.address();
     let request = with_two("GET", "/auth/verify", "accessToken", "192.0.2.1");
@@ -117,7 +117,7 @@ fn a_burst_is_one_row_and_the_next_counts_the_rest(backend: Backend) {
     assert_eq!((all.len(), own.len()), (3, 2), "{all:?}");
 }
 
-fn many_addresses_get_a_few_rows_a_minute(backend: Backend) {
+fn many_addresses_together_write_a_few_rows_a_minute(backend: Backend) {
     let service = behind_a_proxy(backend.service());
     for host in 1..=40 {
         let refused = with_two("GET", "/auth/verify", "accessToken", &format!("198.51.100.{host}"));
@@ -136,7 +136,7 @@ fn many_addresses_get_a_few_rows_a_minute(backend: Backend) {
     assert_eq!((all.len(), all.iter().map(counted).sum::<u64>()), (40, 40), "and none is lost");
 }
 
-fn without_the_database_they_are_answered_as_ever_and_told_later(backend: Backend) {
+fn without_the_database_they_are_refused_as_before_and_recorded_later(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = behind_a_proxy(builder.set("DATABASE_TIMEOUT", "2s"));
     let away = Away::take(&tables, service.folder());

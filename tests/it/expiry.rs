@@ -12,17 +12,17 @@ use crate::support::{
 };
 
 on_both_backends!(
-    an_access_token_ends_at_its_exp_and_a_refresh_brings_another,
-    a_session_that_is_not_refreshed_ends,
-    a_session_ends_however_often_it_is_refreshed,
+    an_access_token_expires_at_its_exp_and_a_refresh_issues_another,
+    an_idle_session_expires,
+    a_session_expires_absolutely_however_often_it_is_refreshed,
     lifetimes_are_settings,
-    a_clock_set_back_revives_no_session_that_was_signed_out,
-    a_clean_up_and_a_clock_set_back_revive_nothing,
-    revocations_go_a_day_after_the_last_token_they_concern,
-    sessions_go_a_day_after_their_end,
-    a_session_that_is_kept_up_is_never_cleaned_up,
-    a_restart_forgets_no_logout,
-    a_restart_revives_nothing_that_was_ended_in_another_way,
+    a_clock_set_back_revives_no_signed_out_session,
+    a_purge_and_a_clock_set_back_revive_nothing,
+    revocations_are_purged_a_day_after_the_last_token_they_concern,
+    sessions_are_purged_a_day_after_their_end,
+    a_refreshed_session_is_never_purged,
+    a_restart_keeps_every_logout,
+    a_restart_revives_no_session_ended_in_another_way,
 );
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ fn assert_expired(answer: &Response) {
     assert!(answer.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
 }
 
-fn an_access_token_ends_at_its_exp_and_a_refresh_brings_another(backend: Backend) {
+fn an_access_token_expires_at_its_exp_and_a_refresh_issues_another(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     for _ in 0..3 {
@@ -66,7 +66,7 @@ fn an_access_token_ends_at_its_exp_and_a_refresh_brings_another(backend: Backend
     }
 }
 
-fn a_session_that_is_not_refreshed_ends(backend: Backend) {
+fn an_idle_session_expires(backend: Backend) {
     let service = backend.service().set("REFRESH_TTL", "1h").start();
     let mut browser = register(&service, "emily");
     for _ in 0..3 {
@@ -82,7 +82,7 @@ fn a_session_that_is_not_refreshed_ends(backend: Backend) {
     assert_eq!(refresh_with(&service, &refresh).status, 401);
 }
 
-fn a_session_ends_however_often_it_is_refreshed(backend: Backend) {
+fn a_session_expires_absolutely_however_often_it_is_refreshed(backend: Backend) {
     let service = backend.service().set("REFRESH_TTL", "1h").set("SESSION_MAX_AGE", "2h").start();
     let mut browser = register(&service, "emily");
     let end = service.clock().now().plus(2 * HOUR).seconds();
@@ -139,7 +139,7 @@ fn lifetimes_are_settings(backend: Backend) {
     }
 }
 
-fn a_clock_set_back_revives_no_session_that_was_signed_out(backend: Backend) {
+fn a_clock_set_back_revives_no_signed_out_session(backend: Backend) {
     let mut service = backend.service().start();
     register(&service, "emily");
     service.advance(12 * HOUR);
@@ -161,7 +161,7 @@ fn a_clock_set_back_revives_no_session_that_was_signed_out(backend: Backend) {
     }
 }
 
-fn a_clean_up_and_a_clock_set_back_revive_nothing(backend: Backend) {
+fn a_purge_and_a_clock_set_back_revive_nothing(backend: Backend) {
     let mut service = backend.service().set("REFRESH_TTL", "2h").set("SESSION_MAX_AGE", "4h").start();
     register(&service, "emily");
     let start = service.clock().now();
@@ -191,7 +191,7 @@ fn left(tables: &Tables, service: &TestService, table: &str) -> i64 {
     tables.number(service, &format!("SELECT count(*) FROM {table}"))
 }
 
-fn revocations_go_a_day_after_the_last_token_they_concern(backend: Backend) {
+fn revocations_are_purged_a_day_after_the_last_token_they_concern(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("ACCESS_TTL", "15m").start();
     register(&service, "emily");
@@ -211,7 +211,7 @@ fn revocations_go_a_day_after_the_last_token_they_concern(backend: Backend) {
     }
 }
 
-fn sessions_go_a_day_after_their_end(backend: Backend) {
+fn sessions_are_purged_a_day_after_their_end(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("REFRESH_TTL", "1h").set("SESSION_MAX_AGE", "2h").start();
     let start = service.clock().now();
@@ -233,7 +233,7 @@ fn sessions_go_a_day_after_their_end(backend: Backend) {
     idle.assert_dead(&service);
 }
 
-fn a_session_that_is_kept_up_is_never_cleaned_up(backend: Backend) {
+fn a_refreshed_session_is_never_purged(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("REFRESH_TTL", "1h").set("SESSION_MAX_AGE", "90d").start();
     let mut browser = register(&service, "emily");
@@ -245,7 +245,7 @@ fn a_session_that_is_kept_up_is_never_cleaned_up(backend: Backend) {
     Tokens::held_by(&browser).assert_alive(&service);
 }
 
-fn a_restart_forgets_no_logout(backend: Backend) {
+fn a_restart_keeps_every_logout(backend: Backend) {
     let mut service = backend.service().start();
     let ended = Tokens::held_by(&register(&service, "emily"));
     let stays = tokens_of(&service, "emily");
@@ -258,7 +258,7 @@ fn a_restart_forgets_no_logout(backend: Backend) {
     stays.assert_alive(&service);
 }
 
-fn a_restart_revives_nothing_that_was_ended_in_another_way(backend: Backend) {
+fn a_restart_revives_no_session_ended_in_another_way(backend: Backend) {
     let mut service = backend.service().start();
     let first = Tokens::held_by(&register(&service, "emily"));
     let everywhere = Request::new("POST", "/auth/logout-all").bearer(&first.access).send(service.address());

@@ -13,19 +13,19 @@ use crate::support::{Backend, PASSWORD, code, on_both_backends, print_figure, re
 use forge::{Forge, KEY, OTHER_KEY, forgeries, signed};
 
 on_both_backends!(
-    no_forged_access_token_is_believed,
-    no_forged_refresh_token_is_believed,
-    no_key_is_fetched_from_where_a_token_says,
-    a_forge_with_the_key_is_believed_when_it_changes_nothing,
-    neither_token_stands_in_for_the_other,
-    an_access_token_with_numbers_out_of_all_bounds_is_refused,
-    a_refresh_token_with_numbers_out_of_all_bounds_is_refused,
-    a_clock_ahead_is_borne_by_the_skew_and_not_beyond,
+    no_forged_access_token_is_accepted,
+    no_forged_refresh_token_is_accepted,
+    no_key_is_fetched_from_a_url_in_a_token,
+    the_forge_is_accepted_when_it_changes_nothing,
+    access_and_refresh_tokens_are_not_interchangeable,
+    an_access_token_with_out_of_range_numbers_is_refused,
+    a_refresh_token_with_out_of_range_numbers_is_refused,
+    a_clock_ahead_is_tolerated_up_to_the_skew,
     a_token_of_another_service_is_refused,
     every_protected_route_says_what_is_wrong_with_the_token,
-    a_bearer_header_is_one_scheme_and_one_word,
-    a_cookie_holds_a_token_as_it_is,
-    a_token_says_nothing_about_the_person,
+    a_bearer_header_has_one_scheme_and_one_token,
+    a_cookie_contains_a_token_verbatim,
+    a_token_contains_no_personal_data,
 );
 
 const NO_CREDENTIALS: &str = r#"Bearer realm="doorward""#;
@@ -73,7 +73,7 @@ fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "{} not refused as they should be:\n{}", faults.len(), faults.join("\n"));
 }
 
-fn no_forged_access_token_is_believed(backend: Backend) {
+fn no_forged_access_token_is_accepted(backend: Backend) {
     let service = start(backend);
     let (access, _) = genuine(&service, "emily");
     let strings = ["iss", "aud", "sub", "sid", "role", "jti", "use"];
@@ -86,7 +86,7 @@ fn no_forged_access_token_is_believed(backend: Backend) {
     }
 }
 
-fn no_forged_refresh_token_is_believed(backend: Backend) {
+fn no_forged_refresh_token_is_accepted(backend: Backend) {
     let service = start(backend);
     let (access, refresh) = genuine(&service, "emily");
     let forged = forgeries(&Forge::of(&refresh), &["iss", "sub", "sid", "use"], &["gen", "iat", "exp"]);
@@ -99,7 +99,7 @@ fn no_forged_refresh_token_is_believed(backend: Backend) {
 }
 
 /// RFC 7515 sections 4.1.2 to 4.1.5: members that name a place to fetch a key from, or bring one.
-fn no_key_is_fetched_from_where_a_token_says(backend: Backend) {
+fn no_key_is_fetched_from_a_url_in_a_token(backend: Backend) {
     let service = start(backend);
     let (access, refresh) = genuine(&service, "emily");
     let trap = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -118,7 +118,7 @@ fn no_key_is_fetched_from_where_a_token_says(backend: Backend) {
     assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "somebody came for a key");
 }
 
-fn a_forge_with_the_key_is_believed_when_it_changes_nothing(backend: Backend) {
+fn the_forge_is_accepted_when_it_changes_nothing(backend: Backend) {
     let service = start(backend);
     let (access, refresh) = genuine(&service, "emily");
     for (token, answers) in [(access, me_with as fn(&TestService, &str) -> [Response; 2]), (refresh, refreshed_with)] {
@@ -129,7 +129,7 @@ fn a_forge_with_the_key_is_believed_when_it_changes_nothing(backend: Backend) {
     }
 }
 
-fn neither_token_stands_in_for_the_other(backend: Backend) {
+fn access_and_refresh_tokens_are_not_interchangeable(backend: Backend) {
     let service = start(backend);
     let (access, refresh) = genuine(&service, "emily");
     let (of_access, of_refresh) = (Forge::of(&access), Forge::of(&refresh));
@@ -169,7 +169,7 @@ const OUT_OF_BOUNDS: [(&str, i64); 11] = [
     ("gen", i64::MIN),
 ];
 
-fn an_access_token_with_numbers_out_of_all_bounds_is_refused(backend: Backend) {
+fn an_access_token_with_out_of_range_numbers_is_refused(backend: Backend) {
     let service = start(backend);
     let (access, _) = genuine(&service, "emily");
     let forge = Forge::of(&access);
@@ -180,7 +180,7 @@ fn an_access_token_with_numbers_out_of_all_bounds_is_refused(backend: Backend) {
     assert_none(&faults);
 }
 
-fn a_refresh_token_with_numbers_out_of_all_bounds_is_refused(backend: Backend) {
+fn a_refresh_token_with_out_of_range_numbers_is_refused(backend: Backend) {
     let service = start(backend);
     let mut found = vec![];
     for (number, (claim, odd)) in OUT_OF_BOUNDS.iter().enumerate() {
@@ -194,7 +194,7 @@ fn a_refresh_token_with_numbers_out_of_all_bounds_is_refused(backend: Backend) {
     assert_none(&found);
 }
 
-fn a_clock_ahead_is_borne_by_the_skew_and_not_beyond(backend: Backend) {
+fn a_clock_ahead_is_tolerated_up_to_the_skew(backend: Backend) {
     let service = service(backend).set("CLOCK_SKEW", "5s").start();
     let (access, _) = genuine(&service, "emily");
     let (forge, now) = (Forge::of(&access), service.clock().now().seconds());
@@ -259,7 +259,7 @@ fn every_protected_route_says_what_is_wrong_with_the_token(backend: Backend) {
     assert_eq!(me_with(&service, &access)[0].json()["firstName"], json!(null), "nothing was changed");
 }
 
-fn a_bearer_header_is_one_scheme_and_one_word(backend: Backend) {
+fn a_bearer_header_has_one_scheme_and_one_token(backend: Backend) {
     let service = start(backend);
     let (access, _) = genuine(&service, "emily");
     let (malformed, invalid) = ((400, INVALID_REQUEST), (401, INVALID_TOKEN));
@@ -295,7 +295,7 @@ fn a_bearer_header_is_one_scheme_and_one_word(backend: Backend) {
     assert_eq!(twice.header("WWW-Authenticate"), Some(INVALID_REQUEST));
 }
 
-fn a_cookie_holds_a_token_as_it_is(backend: Backend) {
+fn a_cookie_contains_a_token_verbatim(backend: Backend) {
     let service = start(backend);
     let (access, _) = genuine(&service, "emily");
     let spellings = [
@@ -315,7 +315,7 @@ fn a_cookie_holds_a_token_as_it_is(backend: Backend) {
 }
 
 /// What stands in a token stands in the clear, and a browser drops a cookie line of more than 4096 octets.
-fn a_token_says_nothing_about_the_person(backend: Backend) {
+fn a_token_contains_no_personal_data(backend: Backend) {
     let service = service(backend).set("SIGNUP_ROLE", "R".repeat(64)).start();
     let (local, domain) = ("m".repeat(64), "d".repeat(59));
     let person = json!({

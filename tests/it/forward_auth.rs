@@ -1,15 +1,15 @@
 //! The check that proxies ask for each request of the apps behind them: who passes, what the app is told, and that no
 //! client can speak for the proxy. How real proxies carry it is proxies.rs's.
 
-mod assertion;
-mod at_once;
+mod fast_path;
 mod forward;
 mod renewal;
 mod rules;
+mod signed_assertion;
 mod verify;
 
 use doorward::core::caller::Client;
-use doorward::core::sign_up::{NewPerson, Privileges};
+use doorward::core::registration::sign_up::{Privileges, Registration};
 use doorward::secret::Secret;
 use doorward::testing::TestService;
 
@@ -42,16 +42,16 @@ pub fn forwarded(path: &str, method: &str, host: &str, target: &str) -> Request 
 pub fn check(service: &TestService, path: &str, access: &str) -> Response {
     let request = Request::new("GET", path).cookie_header(&format!("accessToken={access}"));
     let answer = request.send(service.address());
-    at_once::assert_same(&at_once::on_a_kept_connection(service, request), &answer);
+    fast_path::assert_same(&fast_path::on_a_kept_connection(service, request), &answer);
     answer
 }
 
 /// Adds an account as an operator does.
 pub fn add_account(service: &TestService, username: &str, role: &str, permissions: &[&str]) {
-    let person = NewPerson {
+    let person = Registration {
         username: Some(username.to_owned()),
         password: Some(Secret::new(PASSWORD)),
-        ..NewPerson::default()
+        ..Registration::default()
     };
     let privileges = Privileges {
         role: Some(role.to_owned()),

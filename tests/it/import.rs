@@ -1,11 +1,11 @@
 //! `doorward import`, as an operator meets it, and the sign-ins of those it took in: the real binary, then HTTP. The hashes
 //! were made by Python's bcrypt, argon2-cffi, passlib, hashlib and Django 5.2.
 
-mod again;
-mod flat;
-mod refused;
-mod schemes;
-mod whole;
+mod account_fields;
+mod flat_format;
+mod hash_schemes;
+mod rejected_lines;
+mod repeated_runs;
 
 use serde_json::{Value, json};
 

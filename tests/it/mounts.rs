@@ -12,10 +12,10 @@ use crate::support::postgres::psql;
 use crate::support::{Backend, Tables, on_both_backends};
 
 on_both_backends!(
-    only_the_mounts_that_are_named_are_served,
-    any_dialect_may_stand_at_the_root,
-    every_mount_refuses_a_foreign_page_in_its_own_shape,
-    every_mount_says_in_its_own_shape_that_the_database_is_away_and_recovers,
+    only_configured_mounts_are_served,
+    any_dialect_can_be_mounted_at_the_root,
+    every_mount_refuses_a_cross_site_request_in_its_own_shape,
+    every_mount_reports_a_database_outage_in_its_own_shape_and_recovers,
 );
 
 /// A sign-in of each mount, and a key that only its errors have.
@@ -36,13 +36,13 @@ fn sign_ins(service: &TestService) -> Vec<u16> {
     SIGN_INS.iter().map(|(path, json, _)| post(service, path, json).status).collect()
 }
 
-fn only_the_mounts_that_are_named_are_served(backend: Backend) {
+fn only_configured_mounts_are_served(backend: Backend) {
     let service = backend.service().demo().set("DIALECTS", "native=/,pin=/pos").start();
     assert_eq!(sign_ins(&service), [200, 404, 404, 404, 404, 404]);
     assert_eq!(post(&service, "/pos/auth/login", SIGN_INS[4].1).status, 200);
 }
 
-fn any_dialect_may_stand_at_the_root(backend: Backend) {
+fn any_dialect_can_be_mounted_at_the_root(backend: Backend) {
     let service = backend.service().demo().set("DIALECTS", "flat=/").start();
     let answer = post(&service, "/auth/login", SIGN_INS[1].1);
     assert_eq!((answer.status, answer.json()["id"].as_i64()), (200, Some(1)));
@@ -51,7 +51,7 @@ fn any_dialect_may_stand_at_the_root(backend: Backend) {
     assert_eq!(Request::new("GET", "/healthz").send(service.address()).status, 200);
 }
 
-fn every_mount_refuses_a_foreign_page_in_its_own_shape(backend: Backend) {
+fn every_mount_refuses_a_cross_site_request_in_its_own_shape(backend: Backend) {
     let service = backend.service().demo().start();
     for (path, json, key) in SIGN_INS {
         let request = Request::new("POST", path).header("origin", "https://evil.example").json(json);
@@ -99,7 +99,7 @@ impl Away {
     }
 }
 
-fn every_mount_says_in_its_own_shape_that_the_database_is_away_and_recovers(backend: Backend) {
+fn every_mount_reports_a_database_outage_in_its_own_shape_and_recovers(backend: Backend) {
     let (service, tables) = backend.service_and_tables();
     let service = service.set("DATABASE_TIMEOUT", "2s").demo().start();
     let away = Away::take(&tables, service.folder());

@@ -2,13 +2,13 @@
 //! real browser makes of them is browser.rs's.
 
 mod account;
-mod circles;
-mod forms;
-mod register;
-mod required_change;
-mod shown;
+mod confirmed_sign_up;
+mod csrf_token;
+mod redirect_loops;
+mod rendering;
+mod required_password_change;
 mod sign_in;
-mod silent_register;
+mod sign_up;
 
 use doorward::testing::TestService;
 

@@ -3,14 +3,14 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Payload, ServiceConfig};
-use doorward::core::refusal::Error;
+use doorward::core::error::Error;
 use doorward::testing::TestService;
-use doorward::web::answer::{Answered, Refused};
-use doorward::web::body::Fields;
-use doorward::web::call::Call;
-use doorward::web::dialects::Dialect;
-use doorward::web::problem;
-use doorward::web::resource;
+use doorward::web::http::body::Fields;
+use doorward::web::http::context::RequestContext;
+use doorward::web::http::error::{HandlerResult, ErrorContext};
+use doorward::web::http::problem;
+use doorward::web::http::routing::resource;
+use doorward::web::mount::Dialect;
 use serde_json::{Value, json};
 
 use crate::support::http::{Request, Response, exchange_raw};
@@ -18,7 +18,7 @@ use crate::support::{Backend, code, on_both_backends};
 
 on_both_backends!(
     a_panicking_handler_is_a_500_in_its_dialects_shape,
-    a_panic_in_the_pool_is_a_500_and_the_pool_lives,
+    a_panic_in_the_pool_is_a_500_and_the_pool_survives,
     the_worker_that_panicked_answers_the_next_requests,
     every_error_under_a_mount_has_its_dialects_shape,
     a_dialect_does_not_change_the_shape_of_others,
@@ -37,7 +37,7 @@ fn routes(mount: &mut ServiceConfig) {
         .service(resource("/thread", "GET").route(web::get().to(thread)));
 }
 
-fn refuse(refused: &Refused<'_>) -> HttpResponse {
+fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let problem = problem::of(refused.error);
     let mut answer = HttpResponse::build(problem.status);
     for (name, value) in &problem.headers {
@@ -51,15 +51,15 @@ async fn panics() -> HttpResponse {
     std::panic::panic_any("on purpose, with canary-hunter2 in it")
 }
 
-async fn panics_in_the_pool(call: Call) -> Answered {
+async fn panics_in_the_pool(context: RequestContext) -> HandlerResult {
     let nothing: Result<(), Error> =
-        call.door.run_blocking(|_| std::panic::panic_any("on purpose, canary-hunter2")).await;
+        context.service.run_blocking(|_| std::panic::panic_any("on purpose, canary-hunter2")).await;
     nothing?;
     Ok(HttpResponse::Ok().finish())
 }
 
-async fn read(call: Call, mut payload: Payload) -> Answered {
-    let mut fields = Fields::required(&call.request, &mut payload).await?;
+async fn read(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let mut fields = Fields::required(&context.request, &mut payload).await?;
     let text = fields.text("text");
     fields.end_strictly()?;
     Ok(HttpResponse::Ok().json(json!({ "text": text })))
@@ -94,16 +94,16 @@ fn get(service: &TestService, path: &str) -> Response {
 fn a_panicking_handler_is_a_500_in_its_dialects_shape(backend: Backend) {
     let service = service(backend, 2);
     for _ in 0..10 {
-        assert_toy(&get(&service, "/toy/panic"), 500, "broken");
+        assert_toy(&get(&service, "/toy/panic"), 500, "internal_error");
     }
     assert_eq!(get(&service, "/healthz").status, 200);
 }
 
-fn a_panic_in_the_pool_is_a_500_and_the_pool_lives(backend: Backend) {
+fn a_panic_in_the_pool_is_a_500_and_the_pool_survives(backend: Backend) {
     let service = service(backend, 2);
     // Far more panics than the pool has threads.
     for _ in 0..20 {
-        assert_toy(&get(&service, "/toy/panic-in-the-pool"), 500, "broken");
+        assert_toy(&get(&service, "/toy/panic-in-the-pool"), 500, "internal_error");
     }
     let ready = get(&service, "/readyz");
     assert_eq!((ready.status, ready.json()["database"].as_str()), (200, Some("ok")));
@@ -113,7 +113,7 @@ fn a_panic_in_the_pool_is_a_500_and_the_pool_lives(backend: Backend) {
 fn the_worker_that_panicked_answers_the_next_requests(backend: Backend) {
     let service = service(backend, 1);
     let before = get(&service, "/toy/thread").text();
-    assert_toy(&get(&service, "/toy/panic"), 500, "broken");
+    assert_toy(&get(&service, "/toy/panic"), 500, "internal_error");
     for number in 0..50 {
         let answer = get(&service, "/toy/thread");
         assert_eq!((answer.status, answer.text()), (200, before.clone()), "request {number} after the panic");
@@ -154,7 +154,7 @@ fn a_dialect_does_not_change_the_shape_of_others(backend: Backend) {
         let answer = get(&service, path);
         assert_eq!((answer.status, code(&answer).as_str()), (404, "route_not_found"), "{path}");
     }
-    assert_toy(&get(&service, "/toy/panic"), 500, "broken");
+    assert_toy(&get(&service, "/toy/panic"), 500, "internal_error");
     let me = get(&service, "/auth/me");
     assert_eq!((me.status, code(&me).as_str()), (401, "token_missing"));
 }

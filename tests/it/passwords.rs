@@ -10,21 +10,21 @@ use crate::support::{
 };
 
 on_both_backends!(
-    a_bad_change_of_password_is_refused_and_changes_nothing,
-    a_change_of_password_ends_every_other_session,
-    a_change_of_password_voids_the_grace,
+    an_invalid_password_change_is_refused_and_changes_nothing,
+    a_password_change_ends_every_other_session,
+    a_password_change_ends_the_refresh_grace,
     a_client_without_cookies_gets_its_new_tokens_in_the_body,
-    after_two_changes_at_once_exactly_one_password_works,
-    passwords_that_differ_in_any_octet_differ,
-    a_password_counts_as_it_was_typed,
-    sixty_four_emoji_are_a_password,
+    after_two_concurrent_changes_exactly_one_password_works,
+    passwords_that_differ_in_any_byte_differ,
+    a_password_is_compared_exactly_as_typed,
+    sixty_four_emoji_are_a_valid_password,
     composed_and_decomposed_letters_are_the_same_password,
-    the_same_password_in_another_form_is_no_change,
-    the_policy_holds_at_registration,
-    the_least_length_is_a_setting,
-    a_change_of_role_ends_every_session_at_once,
-    a_change_of_status_ends_every_session_at_once,
-    an_account_that_is_not_active_says_so_only_to_the_right_password,
+    the_same_password_in_another_normal_form_is_not_a_new_one,
+    the_password_policy_applies_at_sign_up,
+    the_minimum_length_is_a_setting,
+    a_role_change_ends_every_session_immediately,
+    a_status_change_ends_every_session_immediately,
+    an_inactive_account_is_reported_only_with_the_right_password,
 );
 
 const OTHER: &str = "another-harbour-lantern";
@@ -52,7 +52,7 @@ fn account_of(browser: &mut Browser) -> AccountId {
     AccountId(browser.get("/auth/me").json()["id"].as_i64().unwrap())
 }
 
-fn a_bad_change_of_password_is_refused_and_changes_nothing(backend: Backend) {
+fn an_invalid_password_change_is_refused_and_changes_nothing(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily-harbour");
     let too_long = "long-enough-to-be-too-long ".repeat(5);
@@ -81,7 +81,7 @@ fn a_bad_change_of_password_is_refused_and_changes_nothing(backend: Backend) {
     assert_eq!(signed_in(&service, "emily-harbour", PASSWORD), 200);
 }
 
-fn a_change_of_password_ends_every_other_session(backend: Backend) {
+fn a_password_change_ends_every_other_session(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     let others: Vec<Tokens> = (0..3).map(|_| Tokens::held_by(&sign_in(&service, "emily"))).collect();
@@ -98,7 +98,7 @@ fn a_change_of_password_ends_every_other_session(backend: Backend) {
     stranger.assert_alive(&service);
 }
 
-fn a_change_of_password_voids_the_grace(backend: Backend) {
+fn a_password_change_ends_the_refresh_grace(backend: Backend) {
     let service = backend.service().start();
     register(&service, "emily");
     let mut password = (PASSWORD, OTHER);
@@ -135,7 +135,7 @@ fn a_client_without_cookies_gets_its_new_tokens_in_the_body(backend: Backend) {
     new.assert_alive(&service);
 }
 
-fn after_two_changes_at_once_exactly_one_password_works(backend: Backend) {
+fn after_two_concurrent_changes_exactly_one_password_works(backend: Backend) {
     let service = backend.service().start();
     for round in 0..10 {
         let name = format!("emily{round}");
@@ -168,7 +168,7 @@ fn longest() -> String {
     (0..128).filter_map(|at| char::from_u32(48 + at * 7 % 75)).collect()
 }
 
-fn passwords_that_differ_in_any_octet_differ(backend: Backend) {
+fn passwords_that_differ_in_any_byte_differ(backend: Backend) {
     let service = backend.service().start();
     let password = longest();
     assert_eq!(registered(&service, "emily", &password), 201);
@@ -186,7 +186,7 @@ fn passwords_that_differ_in_any_octet_differ(backend: Backend) {
     assert_eq!(signed_in(&service, "emily", &password), 200);
 }
 
-fn a_password_counts_as_it_was_typed(backend: Backend) {
+fn a_password_is_compared_exactly_as_typed(backend: Backend) {
     let service = backend.service().start();
     let rows = [
         ("trailing", "quiet-harbour-lantern ", "quiet-harbour-lantern"),
@@ -205,7 +205,7 @@ fn a_password_counts_as_it_was_typed(backend: Backend) {
     }
 }
 
-fn sixty_four_emoji_are_a_password(backend: Backend) {
+fn sixty_four_emoji_are_a_valid_password(backend: Backend) {
     let service = backend.service().start();
     let emoji = |last: &str| "🦀".repeat(63) + last;
     assert_eq!(registered(&service, "emily", &emoji("🦀")), 201);
@@ -226,7 +226,7 @@ fn composed_and_decomposed_letters_are_the_same_password(backend: Backend) {
     }
 }
 
-fn the_same_password_in_another_form_is_no_change(backend: Backend) {
+fn the_same_password_in_another_normal_form_is_not_a_new_one(backend: Backend) {
     let service = backend.service().start();
     let (composed, decomposed) = ("caf\u{e9}-harbour-lantern", "cafe\u{301}-harbour-lantern");
     let mut browser = Browser::new(service.address());
@@ -239,7 +239,7 @@ fn the_same_password_in_another_form_is_no_change(backend: Backend) {
     }
 }
 
-fn the_policy_holds_at_registration(backend: Backend) {
+fn the_password_policy_applies_at_sign_up(backend: Backend) {
     let service = backend.service().start();
     let longest = longest();
     let rows = [
@@ -269,7 +269,7 @@ fn the_policy_holds_at_registration(backend: Backend) {
     }
 }
 
-fn the_least_length_is_a_setting(backend: Backend) {
+fn the_minimum_length_is_a_setting(backend: Backend) {
     let service = backend.service().set("PASSWORD_MIN_LENGTH", "15").start();
     assert_eq!(registered(&service, "emily", "harbour-lanter"), 422);
     assert_eq!(registered(&service, "emily", "harbour-lantern"), 201);
@@ -281,7 +281,7 @@ fn assert_all_dead(service: &TestService, tokens: &[Tokens]) {
     tokens.iter().for_each(|tokens| tokens.assert_dead(service));
 }
 
-fn a_change_of_role_ends_every_session_at_once(backend: Backend) {
+fn a_role_change_ends_every_session_immediately(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     let id = account_of(&mut browser);
@@ -298,7 +298,7 @@ fn a_change_of_role_ends_every_session_at_once(backend: Backend) {
     bystander.assert_alive(&service);
 }
 
-fn a_change_of_status_ends_every_session_at_once(backend: Backend) {
+fn a_status_change_ends_every_session_immediately(backend: Backend) {
     let service = backend.service().start();
     let id = account_of(&mut register(&service, "emily"));
     for status in [AccountStatus::Inactive, AccountStatus::Locked, AccountStatus::Suspended] {
@@ -317,7 +317,7 @@ fn a_change_of_status_ends_every_session_at_once(backend: Backend) {
     Tokens::held_by(&sign_in(&service, "emily")).assert_alive(&service);
 }
 
-fn an_account_that_is_not_active_says_so_only_to_the_right_password(backend: Backend) {
+fn an_inactive_account_is_reported_only_with_the_right_password(backend: Backend) {
     let service = backend.service().start();
     let id = account_of(&mut register(&service, "emily"));
     let login = |password: &str| {

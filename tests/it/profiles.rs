@@ -9,12 +9,12 @@ use crate::support::{Backend, PASSWORD, assert_refused, on_both_backends, post, 
 
 on_both_backends!(
     me_shows_the_account_and_no_secret,
-    the_last_sign_in_is_told,
+    the_last_sign_in_is_shown,
     an_owner_changes_the_profile,
-    a_bad_profile_is_refused_whole,
-    nobody_takes_another_accounts_name,
-    nobody_takes_another_accounts_username_as_a_name,
-    no_key_of_a_request_sets_a_role_a_status_or_an_id,
+    an_invalid_profile_is_refused_as_a_whole,
+    another_accounts_name_cannot_be_taken,
+    another_accounts_username_cannot_be_taken_as_a_name,
+    no_request_field_sets_a_role_a_status_or_an_id,
 );
 
 const KEYS: &str = "createdAt email emailVerified firstName gender id image lastName lastSignIn name permissions phone \
@@ -47,7 +47,7 @@ fn me_shows_the_account_and_no_secret(backend: Backend) {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
-fn the_last_sign_in_is_told(backend: Backend) {
+fn the_last_sign_in_is_shown(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     let first = browser.get("/auth/me").json();
@@ -93,7 +93,7 @@ fn an_owner_changes_the_profile(backend: Backend) {
     assert_refused(&gone, 401, "invalid_credentials");
 }
 
-fn a_bad_profile_is_refused_whole(backend: Backend) {
+fn an_invalid_profile_is_refused_as_a_whole(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     let before = browser.get("/auth/me").json();
@@ -120,7 +120,7 @@ fn a_bad_profile_is_refused_whole(backend: Backend) {
     assert_refused(&unasked, 401, "token_missing");
 }
 
-fn nobody_takes_another_accounts_name(backend: Backend) {
+fn another_accounts_name_cannot_be_taken(backend: Backend) {
     let service = backend.service().start();
     registered(&service, json!({ "username": "emily", "name": "emilia" }));
     let mut eve = register(&service, "eve");
@@ -133,7 +133,7 @@ fn nobody_takes_another_accounts_name(backend: Backend) {
 }
 
 /// An `identifier` at sign-in may be a username or a name: one text must not be both of two accounts.
-fn nobody_takes_another_accounts_username_as_a_name(backend: Backend) {
+fn another_accounts_username_cannot_be_taken_as_a_name(backend: Backend) {
     let service = backend.service().start();
     register(&service, "emily");
     assert_refused(&registered(&service, json!({ "username": "bob", "name": "emily" })), 409, "identifier_taken");
@@ -146,7 +146,7 @@ fn nobody_takes_another_accounts_username_as_a_name(backend: Backend) {
     assert_eq!(answer.json()["user"]["username"], "emily");
 }
 
-fn no_key_of_a_request_sets_a_role_a_status_or_an_id(backend: Backend) {
+fn no_request_field_sets_a_role_a_status_or_an_id(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     let before = browser.get("/auth/me").json();

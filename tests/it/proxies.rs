@@ -1,20 +1,20 @@
 //! Real proxies with the configurations that are shipped, before a real doorward and an app that says what it received:
 //! who gets through, as whom, and that nobody speaks for the proxy. What the checks decide is forward_auth.rs's.
 
-pub mod app;
-mod identity;
-mod passing;
+mod access_control;
+mod configurations;
+mod identity_headers;
 mod renewal;
-mod shipped;
+pub mod upstream_app;
 
 use doorward::testing::{Builder, TestService};
 use serde_json::Value;
 
-use crate::support::daemon::Daemon;
+use crate::support::child_server::Daemon;
 use crate::support::http::{Browser, Request, Response};
 use crate::support::{Backend, PASSWORD};
-use app::App;
-use shipped::Proxy;
+use configurations::Proxy;
+use upstream_app::App;
 
 /// The host that the configurations are written for.
 const HOST: &str = "app.example.com";
@@ -23,17 +23,38 @@ const HOST: &str = "app.example.com";
 macro_rules! behind_every_proxy {
     ($($name:ident),+ $(,)?) => {
         mod nginx {
-            $(#[test] fn $name() { super::$name(crate::proxies::shipped::Proxy::Nginx); })+
+            $(#[test] fn $name() { super::$name(crate::proxies::configurations::Proxy::Nginx); })+
         }
         mod caddy {
-            $(#[test] fn $name() { super::$name(crate::proxies::shipped::Proxy::Caddy); })+
+            $(#[test] fn $name() { super::$name(crate::proxies::configurations::Proxy::Caddy); })+
         }
         mod haproxy {
-            $(#[test] fn $name() { super::$name(crate::proxies::shipped::Proxy::Haproxy); })+
+            $(#[test] fn $name() { super::$name(crate::proxies::configurations::Proxy::Haproxy); })+
         }
     };
 }
 use behind_every_proxy;
+
+/// Makes each named function a test behind each proxy and on each backend: `fn(Proxy, Backend)`.
+macro_rules! behind_every_proxy_on_both_backends {
+    ($($name:ident),+ $(,)?) => {
+        mod on_both_backends {
+            crate::proxies::behind_every_proxy_on_both_backends!(@ nginx, Nginx, $($name),+);
+            crate::proxies::behind_every_proxy_on_both_backends!(@ caddy, Caddy, $($name),+);
+            crate::proxies::behind_every_proxy_on_both_backends!(@ haproxy, Haproxy, $($name),+);
+        }
+    };
+    (@ $module:ident, $proxy:ident, $($name:ident),+) => {
+        mod $module {
+            use crate::support::Backend;
+
+            crate::support::on_both_backends!($($name),+);
+
+            $(fn $name(backend: Backend) { super::super::$name(crate::proxies::configurations::Proxy::$proxy, backend); })+
+        }
+    };
+}
+use behind_every_proxy_on_both_backends;
 
 /// A proxy, what it asks, and the app behind it.
 struct Site {

@@ -11,10 +11,10 @@ use crate::support::http::{Browser, Request, Response};
 use crate::support::{Backend, on_both_backends, register};
 
 on_both_backends!(
-    no_page_leads_where_it_should_not,
-    every_page_leads_where_it_may,
+    no_page_is_an_open_redirect,
+    every_page_redirects_to_allowed_targets,
     a_spoofed_host_changes_no_redirect,
-    a_default_page_is_checked_when_the_service_starts,
+    the_default_page_is_checked_at_startup,
 );
 
 #[derive(serde::Deserialize)]
@@ -56,7 +56,7 @@ fn by_query(browser: &mut Browser, payload: &str) -> Vec<String> {
     ends
 }
 
-fn no_page_leads_where_it_should_not(backend: Backend) {
+fn no_page_is_an_open_redirect(backend: Backend) {
     let service = service(backend);
     let mut browser = signed_in(&service);
     let mut guest = Browser::new(service.address());
@@ -81,7 +81,7 @@ fn no_page_leads_where_it_should_not(backend: Backend) {
     }
 }
 
-fn every_page_leads_where_it_may(backend: Backend) {
+fn every_page_redirects_to_allowed_targets(backend: Backend) {
     let service = service(backend);
     let mut browser = signed_in(&service);
     // A development start knows no origin of its own.
@@ -125,7 +125,7 @@ fn a_spoofed_host_changes_no_redirect(backend: Backend) {
     }
 }
 
-fn a_default_page_is_checked_when_the_service_starts(backend: Backend) {
+fn the_default_page_is_checked_at_startup(backend: Backend) {
     for (page, hosts, expected) in [
         ("https://app.good.test/x", "other.test", Some("DEFAULT_PAGE: app.good.test is not among REDIRECT_HOSTS")),
         ("//evil.test", "good.test", Some("DEFAULT_PAGE")),

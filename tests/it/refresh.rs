@@ -1,7 +1,7 @@
 //! Refresh: the same token always gets the same successor, a lost answer logs nobody out, and a stolen token ends its
 //! session as soon as its owner has moved on.
 
-mod repeats;
+mod replays;
 
 use std::time::Duration;
 
@@ -14,23 +14,23 @@ use crate::support::{
 };
 
 on_both_backends!(
-    fifty_refreshes_at_once_get_the_same_bytes_and_kill_nothing,
+    fifty_concurrent_refreshes_get_the_same_bytes_and_end_nothing,
     tabs_that_refresh_together_stay_signed_in,
-    a_repeated_refresh_within_the_grace_gets_the_same_bytes,
-    a_lost_answer_logs_nobody_out,
-    a_stolen_token_ends_the_session_once_its_owner_moved_on,
-    a_thief_who_comes_first_is_thrown_out_when_the_owner_comes,
-    the_grace_begins_with_the_first_use_of_the_child,
+    a_replay_within_the_grace_gets_the_same_bytes,
+    a_lost_answer_ends_no_session,
+    reuse_of_a_stolen_token_ends_the_session_once_its_owner_moved_on,
+    reuse_by_the_owner_ends_the_session_of_a_thief_who_came_first,
+    the_grace_starts_at_the_first_use_of_the_successor,
     the_grace_is_a_setting,
-    a_child_is_confirmed_by_any_use_of_its_tokens,
-    proof_of_receipt_survives_a_restart,
-    a_grandparent_is_reuse_at_once,
-    a_token_in_the_body_comes_before_the_cookie,
-    access_and_refresh_tokens_never_stand_in_for_each_other,
-    a_repeated_refresh_after_a_restart_gets_the_same_bytes,
-    a_rotation_of_the_signing_key_logs_nobody_out,
+    a_successor_is_confirmed_by_any_use_of_its_tokens,
+    delivery_confirmations_survive_a_restart,
+    reuse_of_an_older_generation_ends_the_session_without_grace,
+    a_token_in_the_body_overrides_the_cookie,
+    neither_token_is_accepted_in_place_of_the_other,
+    a_replay_after_a_restart_gets_the_same_bytes,
+    a_signing_key_rotation_ends_no_session,
     forged_refresh_tokens_are_refused_and_end_nothing,
-    each_verdict_is_counted_once,
+    metrics_count_each_outcome_once,
 );
 
 const REUSES: &str = "SELECT count(*) FROM audit_events WHERE kind = 'refresh_reuse'";
@@ -59,7 +59,7 @@ fn assert_reuse(answer: &Response) {
     assert_eq!(cleared, ["accessToken", "refreshToken"], "{:?}", answer.headers_named("Set-Cookie"));
 }
 
-fn fifty_refreshes_at_once_get_the_same_bytes_and_kill_nothing(backend: Backend) {
+fn fifty_concurrent_refreshes_get_the_same_bytes_and_end_nothing(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
     let mut tokens = Tokens::held_by(&register(&service, "emily"));
@@ -100,7 +100,7 @@ fn tabs_that_refresh_together_stay_signed_in(backend: Backend) {
     jar.assert_alive(&service);
 }
 
-fn a_repeated_refresh_within_the_grace_gets_the_same_bytes(backend: Backend) {
+fn a_replay_within_the_grace_gets_the_same_bytes(backend: Backend) {
     let service = backend.service().start();
     let first = Tokens::held_by(&register(&service, "emily"));
     let second = refreshed(&service, &first.refresh);
@@ -122,7 +122,7 @@ fn a_repeated_refresh_within_the_grace_gets_the_same_bytes(backend: Backend) {
     second.assert_alive(&service);
 }
 
-fn a_lost_answer_logs_nobody_out(backend: Backend) {
+fn a_lost_answer_ends_no_session(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
     let first = Tokens::held_by(&register(&service, "emily"));
@@ -140,7 +140,7 @@ fn a_lost_answer_logs_nobody_out(backend: Backend) {
     assert_eq!(tables.number(&service, REUSES), 0);
 }
 
-fn a_stolen_token_ends_the_session_once_its_owner_moved_on(backend: Backend) {
+fn reuse_of_a_stolen_token_ends_the_session_once_its_owner_moved_on(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
     let stolen = Tokens::held_by(&register(&service, "emily"));
@@ -157,7 +157,7 @@ fn a_stolen_token_ends_the_session_once_its_owner_moved_on(backend: Backend) {
     elsewhere.assert_alive(&service);
 }
 
-fn a_thief_who_comes_first_is_thrown_out_when_the_owner_comes(backend: Backend) {
+fn reuse_by_the_owner_ends_the_session_of_a_thief_who_came_first(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
     let mut owner = register(&service, "emily");
@@ -175,7 +175,7 @@ fn a_thief_who_comes_first_is_thrown_out_when_the_owner_comes(backend: Backend) 
     assert_eq!(tables.number(&service, REUSES), 1);
 }
 
-fn the_grace_begins_with_the_first_use_of_the_child(backend: Backend) {
+fn the_grace_starts_at_the_first_use_of_the_successor(backend: Backend) {
     let service = backend.service().start();
     let first = Tokens::held_by(&register(&service, "emily"));
     refreshed(&service, &first.refresh);
@@ -201,7 +201,7 @@ fn the_grace_is_a_setting(backend: Backend) {
     assert_reuse(&refresh_with(&service, &first.refresh));
 }
 
-fn a_child_is_confirmed_by_any_use_of_its_tokens(backend: Backend) {
+fn a_successor_is_confirmed_by_any_use_of_its_tokens(backend: Backend) {
     type Use = fn(&TestService, &Tokens) -> u16;
     let service = backend.service().start();
     register(&service, "emily");
@@ -225,19 +225,19 @@ fn a_child_is_confirmed_by_any_use_of_its_tokens(backend: Backend) {
     }
 }
 
-fn proof_of_receipt_survives_a_restart(backend: Backend) {
+fn delivery_confirmations_survive_a_restart(backend: Backend) {
     let mut service = backend.service().start();
     let first = Tokens::held_by(&register(&service, "emily"));
     let child = refreshed(&service, &first.refresh);
     assert!(is_believed(&service, &child.access));
-    service.core().write_receipts().unwrap();
+    service.core().flush_confirmations().unwrap();
     service.restart();
     service.advance(PAST_THE_GRACE);
     assert_reuse(&refresh_with(&service, &first.refresh));
     child.assert_dead(&service);
 }
 
-fn a_grandparent_is_reuse_at_once(backend: Backend) {
+fn reuse_of_an_older_generation_ends_the_session_without_grace(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
     let first = Tokens::held_by(&register(&service, "emily"));
@@ -254,7 +254,7 @@ fn a_grandparent_is_reuse_at_once(backend: Backend) {
     assert!(in_body.set_cookies().is_empty());
 }
 
-fn a_token_in_the_body_comes_before_the_cookie(backend: Backend) {
+fn a_token_in_the_body_overrides_the_cookie(backend: Backend) {
     let service = backend.service().start();
     let emily = Tokens::held_by(&register(&service, "emily"));
     let bob = Tokens::held_by(&register(&service, "bob"));
@@ -275,7 +275,7 @@ fn a_token_in_the_body_comes_before_the_cookie(backend: Backend) {
     assert_eq!(generation(&refreshed(&service, &emily.refresh)), 1, "the cookie's session was left alone");
 }
 
-fn access_and_refresh_tokens_never_stand_in_for_each_other(backend: Backend) {
+fn neither_token_is_accepted_in_place_of_the_other(backend: Backend) {
     let service = backend.service().start();
     let tokens = Tokens::held_by(&register(&service, "emily"));
     let access_cookie = format!("accessToken={}", tokens.refresh);
@@ -296,7 +296,7 @@ fn access_and_refresh_tokens_never_stand_in_for_each_other(backend: Backend) {
     tokens.assert_alive(&service);
 }
 
-fn a_repeated_refresh_after_a_restart_gets_the_same_bytes(backend: Backend) {
+fn a_replay_after_a_restart_gets_the_same_bytes(backend: Backend) {
     let mut service = backend.service().start();
     let first = Tokens::held_by(&register(&service, "emily"));
     let second = refreshed(&service, &first.refresh);
@@ -311,7 +311,7 @@ fn a_repeated_refresh_after_a_restart_gets_the_same_bytes(backend: Backend) {
     assert_reuse(&refresh_with(&service, &first.refresh));
 }
 
-fn a_rotation_of_the_signing_key_logs_nobody_out(backend: Backend) {
+fn a_signing_key_rotation_ends_no_session(backend: Backend) {
     let service = backend.service().start();
     let old = Tokens::held_by(&register(&service, "emily"));
     let parent = Tokens::held_by(&sign_in(&service, "emily"));
@@ -319,10 +319,10 @@ fn a_rotation_of_the_signing_key_logs_nobody_out(backend: Backend) {
     let kid = |token: &str| parts_of(token).0["kid"].as_str().unwrap().to_owned();
     for _ in 0..2 {
         let key = service.core().rotate_signing_key(None).unwrap().id;
-        service.core().keep_up().unwrap();
+        service.core().sync().unwrap();
         // A new key signs once every node has had time to read it.
         service.advance(Duration::from_secs(2));
-        service.core().keep_up().unwrap();
+        service.core().sync().unwrap();
         assert!(is_believed(&service, &old.access), "an access token outlives the change of keys");
         assert_eq!(
             refreshed(&service, &parent.refresh).refresh,
@@ -369,7 +369,7 @@ fn forged_refresh_tokens_are_refused_and_end_nothing(backend: Backend) {
     assert_eq!(tables.number(&service, REUSES), 0);
 }
 
-fn each_verdict_is_counted_once(backend: Backend) {
+fn metrics_count_each_outcome_once(backend: Backend) {
     let service = backend.service().start();
     let first = Tokens::held_by(&register(&service, "emily"));
     let second = refreshed(&service, &first.refresh);

@@ -11,19 +11,19 @@ use crate::support::{
 };
 
 on_both_backends!(
-    nothing_of_a_session_works_after_its_logout,
+    no_token_works_after_the_logout,
     a_logout_works_with_an_expired_access_token,
     a_logout_may_be_repeated,
     a_refresh_token_alone_signs_out,
     a_client_without_cookies_signs_out,
     a_logout_everywhere_ends_every_session,
-    a_dead_token_ends_no_later_session,
-    forged_tokens_sign_nobody_out,
-    a_logout_voids_the_grace,
-    a_logout_wins_over_refreshes_at_the_same_moment,
-    a_logout_everywhere_wins_over_refreshes_at_the_same_moment,
-    a_device_is_ended_from_another,
-    nobody_ends_a_session_that_is_not_theirs,
+    a_token_of_an_ended_session_ends_no_later_one,
+    forged_tokens_end_no_session,
+    a_logout_ends_the_refresh_grace,
+    a_logout_wins_over_concurrent_refreshes,
+    a_logout_everywhere_wins_over_concurrent_refreshes,
+    a_session_is_ended_from_another_device,
+    another_accounts_session_cannot_be_ended,
     ending_the_own_session_clears_the_cookies,
 );
 
@@ -58,7 +58,7 @@ fn sessions(browser: &mut Browser) -> Vec<String> {
     list.iter().map(|session| session["id"].as_str().unwrap().to_owned()).collect()
 }
 
-fn nothing_of_a_session_works_after_its_logout(backend: Backend) {
+fn no_token_works_after_the_logout(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     let other = tokens_of(&service, "emily");
@@ -145,7 +145,7 @@ fn a_logout_everywhere_ends_every_session(backend: Backend) {
     tokens_of(&service, "emily").assert_alive(&service);
 }
 
-fn a_dead_token_ends_no_later_session(backend: Backend) {
+fn a_token_of_an_ended_session_ends_no_later_one(backend: Backend) {
     let service = backend.service().start();
     register(&service, "emily");
     for end in ["/auth/logout-all", "/auth/logout"] {
@@ -159,7 +159,7 @@ fn a_dead_token_ends_no_later_session(backend: Backend) {
     }
 }
 
-fn forged_tokens_sign_nobody_out(backend: Backend) {
+fn forged_tokens_end_no_session(backend: Backend) {
     let service = backend.service().start();
     let live = Tokens::held_by(&register(&service, "emily"));
     // The same session and account numbers, signed with another service's key.
@@ -176,7 +176,7 @@ fn forged_tokens_sign_nobody_out(backend: Backend) {
     live.assert_alive(&service);
 }
 
-fn a_logout_voids_the_grace(backend: Backend) {
+fn a_logout_ends_the_refresh_grace(backend: Backend) {
     let service = backend.service().start();
     register(&service, "emily");
     for (path, child_in_use) in
@@ -218,15 +218,15 @@ fn race_refreshes_against(backend: Backend, path: &'static str, rounds: usize) {
     assert!(won > 0, "no refresh ever came before the logout: this raced nothing");
 }
 
-fn a_logout_wins_over_refreshes_at_the_same_moment(backend: Backend) {
+fn a_logout_wins_over_concurrent_refreshes(backend: Backend) {
     race_refreshes_against(backend, "/auth/logout", 200);
 }
 
-fn a_logout_everywhere_wins_over_refreshes_at_the_same_moment(backend: Backend) {
+fn a_logout_everywhere_wins_over_concurrent_refreshes(backend: Backend) {
     race_refreshes_against(backend, "/auth/logout-all", 100);
 }
 
-fn a_device_is_ended_from_another(backend: Backend) {
+fn a_session_is_ended_from_another_device(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     let lost = tokens_of(&service, "emily");
@@ -241,7 +241,7 @@ fn a_device_is_ended_from_another(backend: Backend) {
     Tokens::held_by(&browser).assert_alive(&service);
 }
 
-fn nobody_ends_a_session_that_is_not_theirs(backend: Backend) {
+fn another_accounts_session_cannot_be_ended(backend: Backend) {
     let service = backend.service().start();
     let mut emily = register(&service, "emily");
     let mut bob = register(&service, "bob");

@@ -2,8 +2,8 @@
 //! everything under it along. The public halves are in offline.rs, forgeries in confusion.rs, the commands in commands.rs.
 
 mod commands;
-mod confusion;
-mod offline;
+mod jwks;
+mod key_confusion;
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use crate::support::{
 
 on_both_backends!(
     each_algorithm_signs_in_refreshes_and_signs_out,
-    the_refresh_token_is_the_same_on_every_node_and_at_every_try,
-    a_switch_of_algorithm_signs_nobody_out,
-    a_retired_key_takes_its_tokens_and_sessions_along_on_every_node,
-    a_key_that_is_pulled_kills_refresh_tokens_of_every_shape,
-    keys_that_no_living_token_is_under_go_at_a_rotation_and_no_others,
+    the_refresh_token_is_the_same_on_every_node_and_at_every_replay,
+    switching_the_algorithm_ends_no_session,
+    retiring_a_key_ends_its_tokens_and_sessions_on_every_node,
+    removing_a_key_invalidates_refresh_tokens_of_every_shape,
+    a_rotation_prunes_exactly_the_keys_without_live_tokens,
 );
 
 /// As words of the setting, and as a token's header says it.
@@ -57,7 +57,7 @@ fn algorithm_of(token: &str) -> String {
 fn rotate(service: &TestService, algorithm: TokenAlgorithm) -> String {
     let id = service.core().rotate_signing_key(Some(algorithm)).unwrap().id;
     service.advance(SETTLED);
-    service.core().keep_up().unwrap();
+    service.core().sync().unwrap();
     id
 }
 
@@ -87,7 +87,7 @@ fn claims_of(answer: &Tokens) -> Value {
     parts_of(&answer.access).1
 }
 
-fn the_refresh_token_is_the_same_on_every_node_and_at_every_try(backend: Backend) {
+fn the_refresh_token_is_the_same_on_every_node_and_at_every_replay(backend: Backend) {
     for (word, _) in ALGORITHMS {
         let (builder, tables) = backend.service_and_tables();
         let first = builder.set("TOKEN_ALGORITHM", word).start();
@@ -109,17 +109,17 @@ fn the_refresh_token_is_the_same_on_every_node_and_at_every_try(backend: Backend
     }
 }
 
-fn a_switch_of_algorithm_signs_nobody_out(backend: Backend) {
+fn switching_the_algorithm_ends_no_session(backend: Backend) {
     let service = with(backend, "hs256").start();
     let mut held = vec![Tokens::held_by(&register(&service, "emily"))];
     for algorithm in [TokenAlgorithm::EdDsa, TokenAlgorithm::Es256, TokenAlgorithm::Hs256] {
         let id = service.core().rotate_signing_key(Some(algorithm)).unwrap().id;
-        service.core().keep_up().unwrap();
+        service.core().sync().unwrap();
         let early = Tokens::held_by(&sign_in(&service, "emily"));
         assert_ne!(key_id(&early.access), id, "not before everybody has it");
         held.push(early);
         service.advance(SETTLED);
-        service.core().keep_up().unwrap();
+        service.core().sync().unwrap();
         let late = Tokens::held_by(&sign_in(&service, "emily"));
         assert_eq!(key_id(&late.access), id);
         held.push(late);
@@ -161,7 +161,7 @@ fn refreshed_on(service: &TestService, mount: &str, access: &str, refresh: &str)
     }
 }
 
-fn a_retired_key_takes_its_tokens_and_sessions_along_on_every_node(backend: Backend) {
+fn retiring_a_key_ends_its_tokens_and_sessions_on_every_node(backend: Backend) {
     for (word, _) in ALGORITHMS {
         let (builder, tables) = backend.service_and_tables();
         let service = builder.set("TOKEN_ALGORITHM", word).demo().start();
@@ -174,7 +174,7 @@ fn a_retired_key_takes_its_tokens_and_sessions_along_on_every_node(backend: Back
         let other = beside(&service, &tables).start();
         for node in [&service, &other] {
             node.advance(Duration::from_secs(2));
-            node.core().keep_up().unwrap();
+            node.core().sync().unwrap();
         }
         // The wire that does not rotate gets an access token under the new key; its session stays under the old one.
         let kept = refreshed_on(&service, "/pin", &held[1].1, &held[1].2).set_cookies();
@@ -185,7 +185,7 @@ fn a_retired_key_takes_its_tokens_and_sessions_along_on_every_node(backend: Back
         assert_eq!(service.core().consider_retirement(&old).unwrap().sessions, 3);
         assert_eq!(service.core().retire_key(&old).unwrap(), 3);
         for node in [&service, &other] {
-            node.core().keep_up().unwrap();
+            node.core().sync().unwrap();
             for (mount, access, refresh) in &held {
                 assert!(!is_believed(node, access), "{word} {mount}");
                 let answer = refreshed_on(node, mount, "", refresh);
@@ -204,7 +204,7 @@ fn a_retired_key_takes_its_tokens_and_sessions_along_on_every_node(backend: Back
 }
 
 /// By hand, with the sessions' rows as they were: the key alone decides.
-fn a_key_that_is_pulled_kills_refresh_tokens_of_every_shape(backend: Backend) {
+fn removing_a_key_invalidates_refresh_tokens_of_every_shape(backend: Backend) {
     let service = with(backend, "eddsa").demo().start();
     let held = on_three_wires(&service);
     rotate(&service, TokenAlgorithm::EdDsa);
@@ -216,7 +216,7 @@ fn a_key_that_is_pulled_kills_refresh_tokens_of_every_shape(backend: Backend) {
     let left: Vec<&str> = text.lines().filter(|line| !line.starts_with(&pulled)).collect();
     assert_eq!(left.len(), text.lines().count() - 1);
     std::fs::write(&file, left.join("\n") + "\n").unwrap();
-    service.core().keep_up().unwrap();
+    service.core().sync().unwrap();
     // That of the envelope was spent, and its successor not yet seen: who can make it must not get the successor.
     for (mount, _, refresh) in &held {
         let answer = refreshed_on(&service, mount, "", refresh);
@@ -227,7 +227,7 @@ fn a_key_that_is_pulled_kills_refresh_tokens_of_every_shape(backend: Backend) {
     assert_eq!(answer.status, 200, "the new key's lives, however it is written: {}", answer.text());
 }
 
-fn keys_that_no_living_token_is_under_go_at_a_rotation_and_no_others(backend: Backend) {
+fn a_rotation_prunes_exactly_the_keys_without_live_tokens(backend: Backend) {
     let days = |days: u64| Duration::from_secs(days * 86_400);
     let service = backend.service().set("REFRESH_TTL", "30d").start();
     let tokens = Tokens::held_by(&register(&service, "emily"));
@@ -238,7 +238,7 @@ fn keys_that_no_living_token_is_under_go_at_a_rotation_and_no_others(backend: Ba
     let rotated = service.core().rotate_signing_key(None).unwrap();
     assert_eq!((rotated.kind, rotated.pruned.len()), ("eddsa", 0), "a token of the first may live");
     assert_eq!(ids()[..3], [rotated.id.clone(), second.clone(), first.clone()]);
-    service.core().keep_up().unwrap();
+    service.core().sync().unwrap();
     assert_eq!(refresh_with(&service, &tokens.refresh).status, 200);
     service.advance(days(3));
     let again = service.core().rotate_signing_key(None).unwrap();

@@ -10,13 +10,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::dice::Dice;
 use crate::support::process::Place;
+use crate::support::rng::Dice;
 use crate::support::{Backend, is_soak, on_both_backends, soak_number};
 use footprint::Footprint;
 use load::{Answers, Walker};
 
-on_both_backends!(long_mixed_load_takes_no_more_of_the_machine_and_has_no_5xx);
+on_both_backends!(long_mixed_load_leaks_nothing_and_has_no_5xx);
 
 const WALKERS: usize = 8;
 
@@ -29,7 +29,7 @@ const WARM_UP: usize = 4;
 /// How many samples the run is cut into.
 const SAMPLES: u32 = 120;
 
-fn long_mixed_load_takes_no_more_of_the_machine_and_has_no_5xx(backend: Backend) {
+fn long_mixed_load_leaks_nothing_and_has_no_5xx(backend: Backend) {
     let minutes = soak_number("DOORWARD_SOAK_MINUTES", 30);
     let time = if is_soak() { Duration::from_mins(u64::try_from(minutes).unwrap()) } else { Duration::from_secs(3) };
     let rate = soak_number("DOORWARD_SOAK_RATE", 150);

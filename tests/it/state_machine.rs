@@ -5,16 +5,16 @@
 //! made shorter before it is shown, and belongs into `KNOWN` once it is understood.
 
 mod actions;
-mod acts;
 mod driver;
 mod model;
+mod requests;
 
 use std::cell::RefCell;
 use std::time::Instant;
 
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
-use crate::support::dice::Dice;
+use crate::support::rng::Dice;
 use crate::support::{Backend, is_soak, on_both_backends, print_figure};
 use actions::{Action, Step, With};
 use driver::Machine;

@@ -1,15 +1,15 @@
 //! What broke comparable systems and what the standards ask, where no other file has it yet: one file a heading of
 //! docs/security.md, whose table says which test shows what. Here is what they share.
 
-mod cookies_and_browser;
+mod browser_cookies;
+mod confirmed_sign_up;
 mod csrf;
 mod http;
-mod names;
+mod identifiers;
 mod passwords;
-mod required_change;
+mod required_password_change;
 mod sessions;
-mod silent_sign_up;
-mod throttling;
+mod throttle;
 mod tokens;
 
 use doorward::testing::TestService;

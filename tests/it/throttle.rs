@@ -10,22 +10,22 @@ use crate::support::{Backend, PASSWORD, code, on_both_backends, register};
 
 on_both_backends!(
     five_failures_are_free_and_the_sixth_costs_a_minute,
-    while_blocked_even_the_right_secret_is_not_looked_at,
-    a_success_forgets_the_failures,
+    while_blocked_even_the_right_secret_is_not_checked,
+    a_success_resets_the_failures,
     an_unknown_identifier_is_throttled_alike,
-    a_restart_forgets_nothing,
-    a_wrong_current_password_counts,
-    one_address_that_tries_many_names_is_throttled,
+    a_restart_keeps_the_failures,
+    a_wrong_current_password_counts_as_a_failure,
+    an_address_that_tries_many_names_is_throttled,
     parallel_first_failures_are_all_counted,
-    the_owner_gets_in_from_a_known_device_while_an_attacker_hammers,
-    a_known_device_pays_for_its_own_failures_only,
-    a_device_cookie_of_another_account_or_made_up_counts_for_nothing,
-    no_more_than_a_hundred_guesses_are_looked_at_until_an_operator_lifts_it,
-    after_fifty_failures_a_pin_works_only_from_a_known_device,
-    an_attacker_does_not_keep_the_owner_from_changing_the_password,
-    the_device_cookie_is_fenced_and_set_only_where_a_contract_leaves_room,
-    one_address_signs_up_so_often_and_no_more,
-    one_address_refreshes_so_often_and_no_more,
+    the_owner_signs_in_from_a_trusted_device_during_an_attack,
+    a_trusted_device_pays_for_its_own_failures_only,
+    a_trusted_device_cookie_of_another_account_or_forged_has_no_effect,
+    no_more_than_a_hundred_guesses_are_checked_until_an_operator_unlocks,
+    after_fifty_failures_a_pin_works_only_from_a_trusted_device,
+    an_attack_does_not_keep_the_owner_from_changing_the_password,
+    the_trusted_device_cookie_is_hardened_and_set_only_where_a_contract_allows,
+    rate_limit_caps_the_sign_ups_of_an_address,
+    rate_limit_caps_the_refreshes_of_an_address,
 );
 
 fn throttled(backend: Backend) -> TestService {
@@ -55,7 +55,7 @@ fn five_failures_are_free_and_the_sixth_costs_a_minute(backend: Backend) {
     assert_eq!(wait_of(&attempt(&service, "emily", "wrong-wrong")), 120, "the next one costs twice as much");
 }
 
-fn while_blocked_even_the_right_secret_is_not_looked_at(backend: Backend) {
+fn while_blocked_even_the_right_secret_is_not_checked(backend: Backend) {
     let service = throttled(backend);
     register(&service, "emily");
     fail(&service, 6);
@@ -65,7 +65,7 @@ fn while_blocked_even_the_right_secret_is_not_looked_at(backend: Backend) {
     assert_eq!(attempt(&service, "emily", PASSWORD).status, 200);
 }
 
-fn a_success_forgets_the_failures(backend: Backend) {
+fn a_success_resets_the_failures(backend: Backend) {
     let service = throttled(backend);
     register(&service, "emily");
     for _ in 0..3 {
@@ -80,7 +80,7 @@ fn an_unknown_identifier_is_throttled_alike(backend: Backend) {
     assert_eq!(answers, [401, 401, 401, 401, 401, 429, 429]);
 }
 
-fn a_restart_forgets_nothing(backend: Backend) {
+fn a_restart_keeps_the_failures(backend: Backend) {
     let mut service = throttled(backend);
     register(&service, "emily");
     fail(&service, 6);
@@ -88,7 +88,7 @@ fn a_restart_forgets_nothing(backend: Backend) {
     assert_eq!(wait_of(&attempt(&service, "emily", PASSWORD)), 60);
 }
 
-fn a_wrong_current_password_counts(backend: Backend) {
+fn a_wrong_current_password_counts_as_a_failure(backend: Backend) {
     let service = throttled(backend);
     let mut browser = register(&service, "emily");
     let body = json!({ "currentPassword": "wrong-wrong", "newPassword": "another-long-one" }).to_string();
@@ -97,7 +97,7 @@ fn a_wrong_current_password_counts(backend: Backend) {
     assert_eq!(browser.get("/auth/me").status, 200, "the session itself goes on");
 }
 
-fn one_address_that_tries_many_names_is_throttled(backend: Backend) {
+fn an_address_that_tries_many_names_is_throttled(backend: Backend) {
     let service = backend.service().set("THROTTLE_FREE_FAILURES", "5").set("TRUSTED_PROXIES", "127.0.0.1").start();
     register(&service, "emily");
     let from = |address: &str, name: &str, password: &str| {
@@ -153,7 +153,7 @@ fn known(service: &TestService, device: &str) -> Browser {
     browser
 }
 
-fn the_owner_gets_in_from_a_known_device_while_an_attacker_hammers(backend: Backend) {
+fn the_owner_signs_in_from_a_trusted_device_during_an_attack(backend: Backend) {
     let service = behind_a_proxy(backend);
     let device = register(&service, "emily").cookie("deviceToken").unwrap();
     for round in 0..20 {
@@ -170,7 +170,7 @@ fn the_owner_gets_in_from_a_known_device_while_an_attacker_hammers(backend: Back
     }
 }
 
-fn a_known_device_pays_for_its_own_failures_only(backend: Backend) {
+fn a_trusted_device_pays_for_its_own_failures_only(backend: Backend) {
     let service = throttled(backend);
     let device = register(&service, "emily").cookie("deviceToken").unwrap();
     let mut browser = known(&service, &device);
@@ -179,7 +179,7 @@ fn a_known_device_pays_for_its_own_failures_only(backend: Backend) {
     assert_eq!(attempt(&service, "emily", PASSWORD).status, 200, "neither the account nor the address has failed");
 }
 
-fn a_device_cookie_of_another_account_or_made_up_counts_for_nothing(backend: Backend) {
+fn a_trusted_device_cookie_of_another_account_or_forged_has_no_effect(backend: Backend) {
     let service = throttled(backend);
     let device = register(&service, "emily").cookie("deviceToken").unwrap();
     let other = register(&service, "mallory").cookie("deviceToken").unwrap();
@@ -199,7 +199,7 @@ fn a_device_cookie_of_another_account_or_made_up_counts_for_nothing(backend: Bac
     assert_eq!(shared.post("/auth/login", &right()).status, 200);
 }
 
-fn no_more_than_a_hundred_guesses_are_looked_at_until_an_operator_lifts_it(backend: Backend) {
+fn no_more_than_a_hundred_guesses_are_checked_until_an_operator_unlocks(backend: Backend) {
     let service = behind_a_proxy(backend);
     let device = register(&service, "emily").cookie("deviceToken").unwrap();
     let mut looked_at = 0;
@@ -228,7 +228,7 @@ fn counted(service: &TestService, name: &str) -> u64 {
     line.trim().parse().unwrap()
 }
 
-fn after_fifty_failures_a_pin_works_only_from_a_known_device(backend: Backend) {
+fn after_fifty_failures_a_pin_works_only_from_a_trusted_device(backend: Backend) {
     let service =
         backend.service().set("THROTTLE_FREE_FAILURES", "5").set("TRUSTED_PROXIES", "127.0.0.1").demo().start();
     let body = |pin: &str| json!({ "name": "cooluser1", "pin": pin });
@@ -247,7 +247,7 @@ fn after_fifty_failures_a_pin_works_only_from_a_known_device(backend: Backend) {
     assert_eq!(guess(&service, 102, &body("0000")).status, 200);
 }
 
-fn an_attacker_does_not_keep_the_owner_from_changing_the_password(backend: Backend) {
+fn an_attack_does_not_keep_the_owner_from_changing_the_password(backend: Backend) {
     let service = throttled(backend);
     let mut browser = register(&service, "emily");
     fail(&service, 7);
@@ -255,7 +255,7 @@ fn an_attacker_does_not_keep_the_owner_from_changing_the_password(backend: Backe
     assert_eq!(browser.post("/auth/change-password", &body).status, 200);
 }
 
-fn one_address_signs_up_so_often_and_no_more(backend: Backend) {
+fn rate_limit_caps_the_sign_ups_of_an_address(backend: Backend) {
     let service = backend.service().set("THROTTLE_SIGN_UPS", "3/1h").start();
     let sign_up = |name: &str| {
         let body = json!({ "username": name, "password": PASSWORD }).to_string();
@@ -268,7 +268,7 @@ fn one_address_signs_up_so_often_and_no_more(backend: Backend) {
     assert_eq!(sign_up("e-five").status, 201);
 }
 
-fn one_address_refreshes_so_often_and_no_more(backend: Backend) {
+fn rate_limit_caps_the_refreshes_of_an_address(backend: Backend) {
     let service = backend.service().set("THROTTLE_REFRESHES", "3/1m").start();
     let mut browser = register(&service, "emily");
     let answers: Vec<u16> = (0..4).map(|_| browser.post("/auth/refresh", "{}").status).collect();
@@ -278,7 +278,7 @@ fn one_address_refreshes_so_often_and_no_more(backend: Backend) {
     assert_eq!(browser.post("/auth/refresh", "{}").status, 200);
 }
 
-fn the_device_cookie_is_fenced_and_set_only_where_a_contract_leaves_room(backend: Backend) {
+fn the_trusted_device_cookie_is_hardened_and_set_only_where_a_contract_allows(backend: Backend) {
     let service = backend.service().demo().start();
     let sign_in = |path: &str, remember: bool| {
         let mut body = json!({ "username": "emilys", "password": "emilyspass" });

@@ -4,9 +4,9 @@
 use std::thread;
 use std::time::Duration;
 
-use super::Finding;
-use crate::cli::console::{say, table};
-use crate::core::password::time_of_a_hash;
+use crate::cli::console::{print_line, table};
+use crate::cli::doctor::finding::Finding;
+use crate::core::credential::password::time_of_a_hash;
 use crate::settings::Passwords;
 
 /// What is worth trying; under 10 a stolen table is guessed too cheaply (OWASP Password Storage Cheat Sheet).
@@ -36,7 +36,7 @@ pub fn calibrate(settings: &Passwords) -> Finding {
             break;
         }
     }
-    say(&format!("bcrypt on {threads} threads at once"));
+    print_line(&format!("bcrypt on {threads} threads at once"));
     let row = |one: &Measured| {
         let mark = if one.cost == set { "as BCRYPT_COST says" } else { "" };
         vec![one.cost.to_string(), format!("{} ms", one.took.as_millis()), rate(one, threads), mark.to_owned()]
@@ -63,29 +63,29 @@ fn judge(measured: &[Measured], set: u32, threads: usize) -> Finding {
     let fitting = measured.iter().rev().find(|one| one.took <= FELT).or(measured.first());
     let now = measured.iter().find(|one| one.cost == set);
     match (now, fitting) {
-        (Some(now), Some(best)) if now.cost > best.cost => Finding::Odd(format!(
+        (Some(now), Some(best)) if now.cost > best.cost => Finding::Warning(format!(
             "BCRYPT_COST={set} takes {} ms here, and {} sign-ins a second fill the machine; {} takes {} ms",
             now.took.as_millis(),
             rate(now, threads),
             best.cost,
             best.took.as_millis()
         )),
-        (Some(now), Some(best)) if now.cost < best.cost => Finding::Odd(format!(
+        (Some(now), Some(best)) if now.cost < best.cost => Finding::Warning(format!(
             "BCRYPT_COST={set} is cheaper than this machine needs: {} takes {} ms, and passwords are upgraded as people sign in",
             best.cost,
             best.took.as_millis()
         )),
-        (Some(now), _) if now.took > FELT => Finding::Odd(format!(
+        (Some(now), _) if now.took > FELT => Finding::Warning(format!(
             "this machine is slow: BCRYPT_COST={set}, the cheapest that is safe, takes {} ms",
             now.took.as_millis()
         )),
-        (Some(now), _) => Finding::Fine(format!(
+        (Some(now), _) => Finding::Passed(format!(
             "BCRYPT_COST={set} fits: one hash takes {} ms, the dearest under {} ms",
             now.took.as_millis(),
             FELT.as_millis()
         )),
-        (None, _) if set < *COSTS.start() => Finding::Odd(format!("BCRYPT_COST={set} is for test suites only")),
-        (None, _) => Finding::Odd(format!("BCRYPT_COST={set} is dearer than anything that is worth trying")),
+        (None, _) if set < *COSTS.start() => Finding::Warning(format!("BCRYPT_COST={set} is for test suites only")),
+        (None, _) => Finding::Warning(format!("BCRYPT_COST={set} is dearer than anything that is worth trying")),
     }
 }
 
@@ -101,16 +101,16 @@ mod tests {
 
     #[test]
     fn the_dearest_that_nobody_feels_fits() {
-        assert!(matches!(judge(&measured(), 12, 2), Finding::Fine(said) if said.contains("240 ms")));
-        assert!(matches!(judge(&measured(), 10, 2), Finding::Odd(said) if said.contains("12 takes 240 ms")));
-        assert!(matches!(judge(&measured(), 14, 2), Finding::Odd(said) if said.contains("2.1 sign-ins a second")));
-        assert!(matches!(judge(&measured(), 4, 2), Finding::Odd(said) if said.contains("test suites")));
+        assert!(matches!(judge(&measured(), 12, 2), Finding::Passed(said) if said.contains("240 ms")));
+        assert!(matches!(judge(&measured(), 10, 2), Finding::Warning(said) if said.contains("12 takes 240 ms")));
+        assert!(matches!(judge(&measured(), 14, 2), Finding::Warning(said) if said.contains("2.1 sign-ins a second")));
+        assert!(matches!(judge(&measured(), 4, 2), Finding::Warning(said) if said.contains("test suites")));
     }
 
     #[test]
     fn on_a_slow_machine_the_least_that_is_safe_is_said_to_be_slow() {
         let slow = [Measured { cost: 10, took: Duration::from_secs(2) }];
-        assert!(matches!(judge(&slow, 10, 1), Finding::Odd(said) if said.contains("2000 ms")));
-        assert!(matches!(judge(&slow, 31, 1), Finding::Odd(said) if said.contains("dearer than anything")));
+        assert!(matches!(judge(&slow, 10, 1), Finding::Warning(said) if said.contains("2000 ms")));
+        assert!(matches!(judge(&slow, 31, 1), Finding::Warning(said) if said.contains("dearer than anything")));
     }
 }

@@ -5,15 +5,16 @@ use std::path::Path;
 
 use url::Url;
 
-use super::Finding::{self, Fine, Odd, Wrong};
-use crate::core::{self, OpenError};
+use super::finding::Finding::{Failed, Passed, Warning};
+use crate::cli::doctor::finding::Finding;
+use crate::core::startup::OpenError;
 use crate::mail::Mailer;
 use crate::settings::{SameSite, Settings};
 use crate::web::dialects;
 
 /// Everything there is to say.
 pub fn examine(settings: &Settings) -> Vec<Finding> {
-    let mut findings = vec![Fine("every setting can be read".to_owned())];
+    let mut findings = vec![Passed("every setting can be read".to_owned())];
     findings.extend(public_url(settings));
     findings.extend(proxies(settings));
     findings.extend(cross_site(settings));
@@ -26,19 +27,19 @@ pub fn examine(settings: &Settings) -> Vec<Finding> {
 fn public_url(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &settings.web.public_url {
-        None => findings.push(Odd(
+        None => findings.push(Warning(
             "PUBLIC_URL is not set: cookies travel without Secure, and pages of this origin are not known as our own; \
              set it to what browsers use"
                 .to_owned(),
         )),
-        Some(url) if url.scheme() == "http" => findings.push(Odd(format!(
+        Some(url) if url.scheme() == "http" => findings.push(Warning(format!(
             "PUBLIC_URL is {}: cookies travel without Secure; right for development only",
             bare(url)
         ))),
-        Some(url) => findings.push(Fine(format!("browsers reach it under {}", bare(url)))),
+        Some(url) => findings.push(Passed(format!("browsers reach it under {}", bare(url)))),
     }
     let open = settings.unsafe_points().into_iter().filter(|point| !point.contains("PUBLIC_URL"));
-    findings.extend(open.map(Odd));
+    findings.extend(open.map(Warning));
     findings
 }
 
@@ -52,23 +53,23 @@ fn proxies(settings: &Settings) -> Vec<Finding> {
     let proxies = &settings.web.trusted_proxies;
     let everybody = proxies.iter().find(|network| network.prefix_len() == 0);
     if let Some(all) = everybody {
-        findings.push(Wrong(format!(
+        findings.push(Failed(format!(
             "TRUSTED_PROXIES: {all} is everybody, so any client may claim any address and dodge the throttle; \
              name the proxies"
         )));
     }
     match (settings.is_https(), proxies.is_empty()) {
-        (true, true) => findings.push(Wrong(
+        (true, true) => findings.push(Failed(
             "PUBLIC_URL is https, so a proxy is in front, but TRUSTED_PROXIES names none: every client seems to come \
              from the proxy, and one that fails is throttled for all; set it to the proxy's address"
                 .to_owned(),
         )),
-        (false, false) if settings.web.public_url.is_some() => findings.push(Odd(
+        (false, false) if settings.web.public_url.is_some() => findings.push(Warning(
             "TRUSTED_PROXIES names a proxy, but PUBLIC_URL is http: if the proxy speaks https, say so in PUBLIC_URL"
                 .to_owned(),
         )),
         (true, false) if everybody.is_none() => {
-            findings.push(Fine("clients' addresses come from the proxies named".to_owned()));
+            findings.push(Passed("clients' addresses come from the proxies named".to_owned()));
         }
         _ => {}
     }
@@ -81,7 +82,7 @@ fn cross_site(settings: &Settings) -> Vec<Finding> {
     let strays = settings.web.cors_origins.iter().filter(|other| !same_site(own, other));
     let lost = strays.filter(|_| settings.cookies.cookie_same_site != SameSite::None);
     lost.map(|other| {
-        Wrong(format!(
+        Failed(format!(
             "CORS_ORIGINS: {} is another site than {}, and browsers send no {} cookie along from there; serve the \
              page under the same domain and scheme, or set COOKIE_SAME_SITE=None",
             bare(other),
@@ -122,32 +123,32 @@ fn readable_by_others(name: &str, path: &Path) -> Option<Finding> {
     let found = match path.metadata() {
         Ok(found) => found,
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(why) => return Some(Wrong(format!("{name}: {} cannot be looked at: {why}", path.display()))),
+        Err(why) => return Some(Failed(format!("{name}: {} cannot be looked at: {why}", path.display()))),
     };
     let mode = found.mode() & 0o777;
     if mode & 0o077 != 0 {
         let path = path.display();
-        return Some(Wrong(format!("{name}: others can read {path} (mode {mode:o}); run: chmod 600 {path}")));
+        return Some(Failed(format!("{name}: others can read {path} (mode {mode:o}); run: chmod 600 {path}")));
     }
-    Some(Fine(format!("{name}: only its owner reads {}", path.display())))
+    Some(Passed(format!("{name}: only its owner reads {}", path.display())))
 }
 
 /// Whether sign-ups can be told of by mail, if they are.
 fn mail(settings: &Settings) -> Vec<Finding> {
-    if !settings.passwords.signup_silent {
+    if !settings.passwords.signup_confirm_email {
         return Vec::new();
     }
     let Some(mailer) = Mailer::new(&settings.mail) else { return Vec::new() };
     let mut findings = vec![match mailer.as_ref().map(Mailer::reach) {
-        Ok(Ok(server)) => Fine(format!("SMTP_URL: {server} takes mails")),
-        Ok(Err(why)) => Wrong(format!("SMTP_URL: {why}; sign-ups wait for their mails until it does")),
-        Err(why) => Wrong(format!("SMTP_URL: {why}")),
+        Ok(Ok(server)) => Passed(format!("SMTP_URL: {server} takes mails")),
+        Ok(Err(why)) => Failed(format!("SMTP_URL: {why}; sign-ups wait for their mails until it does")),
+        Err(why) => Failed(format!("SMTP_URL: {why}")),
     }];
     let tells = |name: &&str| dialects::ALL.iter().any(|known| known.name == *name && known.registers_into_session);
     let closed: Vec<&str> = settings.mounts.iter().map(|mount| mount.dialect.as_str()).filter(tells).collect();
     if !closed.is_empty() {
-        findings.push(Odd(format!(
-            "SIGNUP_SILENT closes the registrations of {}: their answer is a session, which tells; people register at \
+        findings.push(Warning(format!(
+            "SIGNUP_CONFIRM_EMAIL closes the registrations of {}: their answer is a session, which tells; people register at \
              native's or on the pages",
             closed.join(", ")
         )));
@@ -160,15 +161,15 @@ fn database(settings: &Settings) -> Finding {
     if let Some(file) = url.file()
         && !file.exists()
     {
-        return Fine(format!("{url} does not exist yet; the first start makes it"));
+        return Passed(format!("{url} does not exist yet; the first start makes it"));
     }
-    match core::pending_migrations(url) {
-        Ok(0) => Fine(format!("{url} answers and has this version's tables")),
+    match crate::core::startup::pending_migrations(url) {
+        Ok(0) => Passed(format!("{url} answers and has this version's tables")),
         Ok(missing) if settings.database.auto_migrate => {
-            Fine(format!("{url} answers; the next start runs {missing} migrations"))
+            Passed(format!("{url} answers; the next start runs {missing} migrations"))
         }
-        Ok(missing) => Wrong(OpenError::MigrationsPending(missing).to_string()),
-        Err(why) => Wrong(OpenError::Database(why).to_string()),
+        Ok(missing) => Failed(OpenError::MigrationsPending(missing).to_string()),
+        Err(why) => Failed(OpenError::Database(why).to_string()),
     }
 }
 

@@ -5,18 +5,19 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::records::Record;
-use super::{Line, told};
 use crate::cli::account::permission;
+use crate::cli::import::line::{Line, told};
 use crate::clock::Timestamp;
 use crate::core::account::Profile;
-use crate::core::identifier::{self, Identifier};
-use crate::core::import::Newcomer;
-use crate::core::refusal::{FieldFault, FieldRule, Refusal};
-use crate::core::sign_up::{NewPerson, Privileges};
+use crate::core::account::identifier;
+use crate::core::account::identifier::Identifier;
+use crate::core::account::import::ImportRecord;
+use crate::core::error::{FieldError, FieldRule, Refusal};
+use crate::core::registration::sign_up::{Privileges, Registration};
 use crate::core::{AccountId, AccountStatus, Id128};
 use crate::secret::Secret;
 use crate::settings::values;
-use crate::web::body::Fields;
+use crate::web::http::body::Fields;
 
 /// Fields of flat's users that are nobody's profile, since `/auth/me` would show them: what pays, what proves who one is,
 /// and what came from one computer.
@@ -33,10 +34,10 @@ pub struct Reading {
 impl Reading {
     pub fn line(&self, record: Record) -> Line {
         let number = record.line;
-        let Some(octets) = record.octets else {
+        let Some(bytes) = record.bytes else {
             return Line { number, label: None, read: Err("it is longer than 64 KiB".to_owned()) };
         };
-        match Fields::parse(&octets) {
+        match Fields::parse(&bytes) {
             Ok(mut fields) => {
                 let person = self.person(&mut fields);
                 let label = label(&person);
@@ -48,7 +49,7 @@ impl Reading {
     }
 
     /// Who it is, and the plain secrets.
-    fn person(&self, fields: &mut Fields) -> NewPerson {
+    fn person(&self, fields: &mut Fields) -> Registration {
         let mut named = |field: &str| fields.text(field).filter(|text| !text.is_empty());
         let (email, username) = (named("email"), named("username"));
         let name = if self.flat { None } else { named("name") };
@@ -63,7 +64,7 @@ impl Reading {
             phone: fields.text_or_null("phone"),
             further: None,
         };
-        NewPerson { email, username, name, password, pin, profile }
+        Registration { email, username, name, password, pin, profile }
     }
 
     fn plain(&self, fields: &mut Fields, field: &str) -> Option<Secret> {
@@ -75,14 +76,19 @@ impl Reading {
         }
     }
 
-    fn newcomer(&self, line: usize, mut fields: Fields, mut person: NewPerson) -> Result<Newcomer, Vec<FieldFault>> {
+    fn newcomer(
+        &self,
+        line: usize,
+        mut fields: Fields,
+        mut person: Registration,
+    ) -> Result<ImportRecord, Vec<FieldError>> {
         let given = id(&mut fields).filter(|_| !self.new_ids);
         let role = role(&mut fields).or_else(|| self.role.clone());
-        let mut newcomer = Newcomer {
+        let mut newcomer = ImportRecord {
             line,
             id: given,
             uuid: None,
-            person: NewPerson::default(),
+            person: Registration::default(),
             privileges: Privileges { role, ..Privileges::default() },
             password_hash: None,
             pin_hash: None,
@@ -108,7 +114,7 @@ impl Reading {
     }
 
     /// What flat's users do not have.
-    fn further(&self, fields: &mut Fields, newcomer: &mut Newcomer) {
+    fn further(&self, fields: &mut Fields, newcomer: &mut ImportRecord) {
         newcomer.uuid = uuid(fields).filter(|_| !self.new_ids);
         newcomer.password_hash = hash(fields, "passwordHash");
         newcomer.pin_hash = hash(fields, "pinHash");
@@ -124,7 +130,7 @@ impl Reading {
 }
 
 /// What names it in the report: only what may be an identifier, since people put passwords into the wrong column too.
-fn label(person: &NewPerson) -> Option<String> {
+fn label(person: &Registration) -> Option<String> {
     let of = |text: &Option<String>, rule: fn(&str) -> Result<Identifier, FieldRule>| rule(text.as_deref()?).ok();
     let first = of(&person.username, identifier::username).or_else(|| of(&person.email, identifier::email));
     first.or_else(|| of(&person.name, identifier::name)).map(|identifier| identifier.canonical)

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, stdin};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::cli::Failure;
+use crate::cli::error::CommandError;
 
 /// The longest line that is read: four times the largest request body.
 const LINE_MAX: u64 = 64 * 1024;
@@ -17,7 +17,7 @@ pub struct Record {
     /// Its first line, from 1.
     pub line: usize,
     /// What stands there; `None` when it is too long.
-    pub octets: Option<Vec<u8>>,
+    pub bytes: Option<Vec<u8>>,
 }
 
 /// The accounts of a file, one by one.
@@ -27,7 +27,7 @@ pub enum Records {
 }
 
 impl Records {
-    pub fn open(name: &str, list: bool) -> Result<Self, Failure> {
+    pub fn open(name: &str, list: bool) -> Result<Self, CommandError> {
         let reader: Box<dyn BufRead> = if name == "-" {
             Box::new(stdin().lock())
         } else {
@@ -37,7 +37,7 @@ impl Records {
     }
 
     /// The next so many; fewer at the end.
-    pub fn take(&mut self, most: usize) -> Result<Vec<Record>, Failure> {
+    pub fn take(&mut self, most: usize) -> Result<Vec<Record>, CommandError> {
         match self {
             Self::List(records) => Ok(records.take(most).collect()),
             Self::Lines { name, reader, line } => {
@@ -48,24 +48,24 @@ impl Records {
     }
 }
 
-fn unreadable(name: &str, why: &io::Error) -> Failure {
-    Failure::Other(format!("{name} cannot be read: {why}"))
+fn unreadable(name: &str, why: &io::Error) -> CommandError {
+    CommandError::Other(format!("{name} cannot be read: {why}"))
 }
 
 /// The next line that is not empty.
 fn next_line(reader: &mut impl BufRead, line: &mut usize) -> io::Result<Option<Record>> {
     loop {
-        let mut octets = Vec::new();
-        if reader.take(LINE_MAX).read_until(b'\n', &mut octets)? == 0 {
+        let mut bytes = Vec::new();
+        if reader.take(LINE_MAX).read_until(b'\n', &mut bytes)? == 0 {
             return Ok(None);
         }
         *line += 1;
-        if !octets.ends_with(b"\n") && skip_rest(reader)? {
-            return Ok(Some(Record { line: *line, octets: None }));
+        if !bytes.ends_with(b"\n") && skip_rest(reader)? {
+            return Ok(Some(Record { line: *line, bytes: None }));
         }
-        let text = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&octets).trim_ascii();
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii();
         if !text.is_empty() {
-            return Ok(Some(Record { line: *line, octets: Some(text.to_vec()) }));
+            return Ok(Some(Record { line: *line, bytes: Some(text.to_vec()) }));
         }
     }
 }
@@ -74,12 +74,12 @@ fn next_line(reader: &mut impl BufRead, line: &mut usize) -> io::Result<Option<R
 fn skip_rest(reader: &mut impl BufRead) -> io::Result<bool> {
     let mut any = false;
     loop {
-        let mut octets = Vec::new();
-        if reader.take(LINE_MAX).read_until(b'\n', &mut octets)? == 0 {
+        let mut bytes = Vec::new();
+        if reader.take(LINE_MAX).read_until(b'\n', &mut bytes)? == 0 {
             return Ok(any);
         }
         any = true;
-        if octets.ends_with(b"\n") {
+        if bytes.ends_with(b"\n") {
             return Ok(any);
         }
     }
@@ -93,7 +93,7 @@ struct Answer<'a> {
 }
 
 /// A list of users, bare or in such an answer.
-fn read_list(name: &str, mut reader: impl Read) -> Result<Records, Failure> {
+fn read_list(name: &str, mut reader: impl Read) -> Result<Records, CommandError> {
     let mut text = String::new();
     reader.read_to_string(&mut text).map_err(|why| unreadable(name, &why))?;
     let text = text.trim_start_matches('\u{feff}');
@@ -102,7 +102,7 @@ fn read_list(name: &str, mut reader: impl Read) -> Result<Records, Failure> {
         if bare { serde_json::from_str(text) } else { serde_json::from_str(text).map(|Answer { users }| users) };
     let users: Vec<&RawValue> = users.map_err(|why| {
         let place = format!("line {} column {}", why.line(), why.column());
-        Failure::Other(format!("{name} is no JSON list of users ({place})"))
+        CommandError::Other(format!("{name} is no JSON list of users ({place})"))
     })?;
     let (mut records, mut line, mut counted) = (Vec::new(), 1, 0);
     for user in users {
@@ -110,7 +110,7 @@ fn read_list(name: &str, mut reader: impl Read) -> Result<Records, Failure> {
         let at = user.get().as_ptr().addr() - text.as_ptr().addr();
         line += text.get(counted..at).unwrap_or_default().matches('\n').count();
         counted = at;
-        records.push(Record { line, octets: Some(user.get().as_bytes().to_vec()) });
+        records.push(Record { line, bytes: Some(user.get().as_bytes().to_vec()) });
     }
     Ok(Records::List(records.into_iter()))
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jsonwebtoken::Algorithm;
 use papaya::Equivalent;
 
-use super::Genuine;
+use super::claims::VerifiedClaims;
 use crate::core::bounded_map::BoundedMap;
 
 /// Tokens under a shared key that are remembered, some 800 octets each: their signature costs little more than a look-up.
@@ -27,8 +27,8 @@ struct Text(Box<str>);
 struct Presented<'a>(&'a str);
 
 fn hash_tail<H: Hasher>(text: &str, state: &mut H) {
-    let octets = text.as_bytes();
-    state.write(octets.get(octets.len().saturating_sub(TAIL)..).unwrap_or_default());
+    let bytes = text.as_bytes();
+    state.write(bytes.get(bytes.len().saturating_sub(TAIL)..).unwrap_or_default());
 }
 
 impl Hash for Text {
@@ -60,7 +60,7 @@ impl Equivalent<Text> for Presented<'_> {
 /// The tokens seen under one set of keys.
 #[derive(Debug)]
 pub struct Seen {
-    known: BoundedMap<Text, Arc<Genuine>>,
+    known: BoundedMap<Text, Arc<VerifiedClaims>>,
     once: Option<Once>,
 }
 
@@ -78,12 +78,12 @@ impl Seen {
     }
 
     /// What a token says, if it is remembered.
-    pub fn get(&self, token: &str) -> Option<Arc<Genuine>> {
+    pub fn get(&self, token: &str) -> Option<Arc<VerifiedClaims>> {
         self.known.get(&Presented(token))
     }
 
     /// Remembers a genuine one; where its signature costs little, only when it comes again.
-    pub fn note(&self, token: &str, genuine: &Arc<Genuine>) {
+    pub fn note(&self, token: &str, genuine: &Arc<VerifiedClaims>) {
         if self.once.as_ref().is_none_or(|once| once.knew(token)) {
             self.known.insert(Text(token.into()), Arc::clone(genuine));
         }
@@ -118,16 +118,16 @@ impl Once {
 mod tests {
     use uuid::Uuid;
 
-    use super::super::AccessClaims;
     use super::*;
     use crate::clock::Timestamp;
+    use crate::core::token::claims::AccessClaims;
     use crate::store::{AccountId, Id128};
 
-    fn genuine() -> Arc<Genuine> {
+    fn genuine() -> Arc<VerifiedClaims> {
         of_generation(0)
     }
 
-    fn of_generation(generation: i64) -> Arc<Genuine> {
+    fn of_generation(generation: i64) -> Arc<VerifiedClaims> {
         let at = Timestamp::from_seconds(1);
         let claims = AccessClaims {
             account: AccountId(1),
@@ -140,7 +140,7 @@ mod tests {
             expires_at: at,
             id: String::new(),
         };
-        Arc::new(Genuine { claims, not_before: None })
+        Arc::new(VerifiedClaims { claims, not_before: None })
     }
 
     #[test]

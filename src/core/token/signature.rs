@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
 use serde::{Deserialize, Serialize};
 
-use crate::core::refusal::{Fault, Refusal};
-use crate::core::signing_key::SigningKey;
+use crate::core::error::{InternalError, Refusal};
+use crate::core::keys::signing_key::SigningKey;
 use crate::secret::{MacKey, from_base64url};
 
 /// The longest token looked at; ours have under 700 octets.
@@ -54,14 +54,18 @@ pub fn header(key: &SigningKey, algorithm: Algorithm, typ: &str) -> Header {
 }
 
 /// The first segment of every token with this header.
-pub fn header_text(header: &Header, key: &EncodingKey) -> Result<String, Fault> {
+pub fn header_text(header: &Header, key: &EncodingKey) -> Result<String, InternalError> {
     let sample = sign(header, &(), key)?;
     Ok(sample.split('.').next().unwrap_or_default().to_owned())
 }
 
 /// The compact form.
-pub(in crate::core) fn sign<T: Serialize>(header: &Header, payload: &T, key: &EncodingKey) -> Result<String, Fault> {
-    encode(header, payload, key).map_err(|cause| Fault::Broken(format!("signing failed: {cause}")))
+pub(in crate::core) fn sign<T: Serialize>(
+    header: &Header,
+    payload: &T,
+    key: &EncodingKey,
+) -> Result<String, InternalError> {
+    encode(header, payload, key).map_err(|cause| InternalError::Broken(format!("signing failed: {cause}")))
 }
 
 /// The payload of a token, signature first, by the key and algorithm that the exact header text belongs to. Of the

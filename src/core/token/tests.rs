@@ -12,9 +12,9 @@ use jsonwebtoken::DecodingKey;
 const NOW: Timestamp = Timestamp::from_seconds(1_795_253_640);
 const KEY: &[u8] = b"0kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4";
 
-fn gate() -> TokenGate {
+fn gate() -> TokenAuthority {
     let rules = TokenRules { issuer: "doorward".into(), audience: "apps".into(), clock_skew: Duration::from_secs(5) };
-    TokenGate::new(
+    TokenAuthority::new(
         rules,
         &KeyRing::new(SigningKey::hs256("k1", KEY), [SigningKey::hs256("k0", b"another key, once active, 32 long")]),
     )
@@ -47,10 +47,10 @@ fn refresh() -> RefreshClaims {
 }
 
 /// What an access token says at NOW, found out twice: at first sight, and when it was seen before.
-fn believed(gate: &TokenGate, token: &str) -> Result<AccessClaims, Refusal> {
+fn believed(gate: &TokenAuthority, token: &str) -> Result<AccessClaims, Refusal> {
     let first = gate.check_access(token, NOW);
     assert_eq!(gate.check_access(token, NOW), first, "a second look sees the same");
-    assert_eq!(gate.check_access_anew(token, NOW), first);
+    assert_eq!(gate.verify_uncached(token, NOW), first);
     first.map(|genuine| (**genuine).clone())
 }
 
@@ -84,7 +84,7 @@ fn a_gate_knows_its_keys_and_no_others() {
     let gate = gate();
     assert_eq!(gate.active_key_id(), "k1");
     assert_eq!(gate.key_ids().collect::<Vec<_>>(), ["k1", "k0"]);
-    assert!(gate.believes("k1") && gate.believes("k0") && !gate.believes("k2") && !gate.believes(""));
+    assert!(gate.trusts_key("k1") && gate.trusts_key("k0") && !gate.trusts_key("k2") && !gate.trusts_key(""));
     assert!(gate.mint_access(&access(), "k2").is_err() && gate.mint_refresh(&refresh(), "k2").is_err());
 }
 
@@ -200,11 +200,11 @@ fn a_life_begins_about_now_ends_after_its_beginning_and_is_no_longer_than_a_hund
 
 #[test]
 fn what_is_longer_than_any_token_of_ours_is_not_looked_at() {
-    let padded = |octets: usize| {
+    let padded = |bytes: usize| {
         let long = |filler: usize| forge(&payload(|claims| drop(claims.insert("x".into(), "x".repeat(filler).into()))));
         // Three octets of payload are four of the token.
-        let near = (octets - long(0).len()) * 3 / 4;
-        (near.saturating_sub(4)..near + 4).map(long).find(|token| token.len() == octets).unwrap()
+        let near = (bytes - long(0).len()) * 3 / 4;
+        (near.saturating_sub(4)..near + 4).map(long).find(|token| token.len() == bytes).unwrap()
     };
     let (longest, longer) = (padded(TOKEN_MAX), padded(TOKEN_MAX + 2));
     assert!(gate().check_access(&longest, NOW).is_ok());
@@ -260,9 +260,9 @@ fn ring_of(algorithm: TokenAlgorithm) -> KeyRing {
     KeyRing::new(key(algorithm), TokenAlgorithm::ALL.into_iter().filter(|other| *other != algorithm).map(key))
 }
 
-fn gate_of(ring: &KeyRing) -> TokenGate {
+fn gate_of(ring: &KeyRing) -> TokenAuthority {
     let rules = TokenRules { issuer: "doorward".into(), audience: "apps".into(), clock_skew: Duration::from_secs(5) };
-    TokenGate::new(rules, ring).unwrap()
+    TokenAuthority::new(rules, ring).unwrap()
 }
 
 #[test]

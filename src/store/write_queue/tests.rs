@@ -9,9 +9,10 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer};
 
 use super::*;
+use crate::store::connection;
+use crate::store::connection::DatabaseUrl;
 use crate::store::wal_checkpoint::{Checkpointer, checkpoint};
 use crate::store::wal_pressure::AUTOCHECKPOINT_PAGES;
-use crate::store::{DatabaseUrl, connection};
 
 /// How long a test waits for what must happen.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);

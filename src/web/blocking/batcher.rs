@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::oneshot;
 
-use super::{QueueLimits, RETRY_AFTER};
-use crate::core::refresh::{AtOnce, Rotatable};
-use crate::core::refusal::{Error, Fault, Refusal};
+use crate::core::error::{Error, InternalError, Refusal};
+use crate::core::session::refresh::fast_path::{FastRotation, RotationAttempt};
 use crate::metrics::Metrics;
+use crate::web::blocking::pool::QueueLimits;
+use crate::web::blocking::retry_after::RETRY_AFTER;
 
 /// The most refreshes in one batch: each of them waits for the last.
 const MAX_BATCH: usize = 64;
@@ -32,9 +33,9 @@ pub struct Batcher {
 }
 
 struct Request {
-    rotation: Rotatable,
+    rotation: RotationAttempt,
     submitted_at: Instant,
-    answer: oneshot::Sender<Result<AtOnce, Error>>,
+    answer: oneshot::Sender<Result<FastRotation, Error>>,
 }
 
 impl Batcher {
@@ -42,13 +43,13 @@ impl Batcher {
     pub fn start(
         limits: QueueLimits,
         metrics: &Metrics,
-        write: impl Fn(&[Rotatable]) -> Vec<AtOnce> + Send + 'static,
-    ) -> Result<Self, Fault> {
+        write: impl Fn(&[RotationAttempt]) -> Vec<FastRotation> + Send + 'static,
+    ) -> Result<Self, InternalError> {
         let (queue, requests) = sync_channel(limits.capacity);
         let batcher = Self {
             queue,
             queue_length: metrics.queue_length.with_label_values(&[NAME]),
-            rejected: metrics.turned_away.with_label_values(&[NAME]),
+            rejected: metrics.rejected.with_label_values(&[NAME]),
         };
         let worker = BatchWorker {
             requests,
@@ -57,12 +58,12 @@ impl Batcher {
             rejected: batcher.rejected.clone(),
         };
         let thread = std::thread::Builder::new().name(NAME.to_owned()).spawn(move || worker.run(&write));
-        thread.map_err(|cause| Fault::Broken(format!("no thread for {NAME}: {cause}")))?;
+        thread.map_err(|cause| InternalError::Broken(format!("no thread for {NAME}: {cause}")))?;
         Ok(batcher)
     }
 
     /// Rotates in the next batch. A full queue rejects the request immediately.
-    pub async fn submit(&self, rotation: Rotatable) -> Result<AtOnce, Error> {
+    pub async fn submit(&self, rotation: RotationAttempt) -> Result<FastRotation, Error> {
         let (answer, outcome) = oneshot::channel();
         // Before the thread can take the request and count it out again.
         self.queue_length.inc();
@@ -71,7 +72,9 @@ impl Batcher {
             self.rejected.inc();
             return Err(Refusal::Busy(RETRY_AFTER).into());
         }
-        outcome.await.unwrap_or_else(|_panicked| Err(Fault::Broken("a batch of refreshes panicked".into()).into()))
+        outcome
+            .await
+            .unwrap_or_else(|_panicked| Err(InternalError::Broken("a batch of refreshes panicked".into()).into()))
     }
 }
 
@@ -84,7 +87,7 @@ struct BatchWorker {
 }
 
 impl BatchWorker {
-    fn run(&self, write: &impl Fn(&[Rotatable]) -> Vec<AtOnce>) {
+    fn run(&self, write: &impl Fn(&[RotationAttempt]) -> Vec<FastRotation>) {
         while let Ok(first) = self.requests.recv() {
             let taken: Vec<Request> = std::iter::once(first).chain(self.requests.try_iter()).take(MAX_BATCH).collect();
             self.queue_length.sub(i64::try_from(taken.len()).unwrap_or(i64::MAX));
@@ -99,7 +102,7 @@ impl BatchWorker {
     }
 
     /// Drops a request whose client has gone, and rejects one that waited too long.
-    fn admit(&self, request: Request) -> Option<(Rotatable, oneshot::Sender<Result<AtOnce, Error>>)> {
+    fn admit(&self, request: Request) -> Option<(RotationAttempt, oneshot::Sender<Result<FastRotation, Error>>)> {
         let Request { rotation, submitted_at, answer } = request;
         if answer.is_closed() {
             return None;

@@ -4,19 +4,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::RETRY_AFTER;
 use crate::core::Core;
-use crate::core::account::PasswordChange;
 use crate::core::caller::Client;
+use crate::core::credential::password_change::PasswordChange;
+use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::error::{Error, InternalError, Refusal};
 use crate::core::rate::Counted;
-use crate::core::refresh::AtOnce;
-use crate::core::refusal::{Error, Fault, Refusal};
+use crate::core::registration::confirmed_sign_up::{Confirmed, SignUpOrigin};
+use crate::core::registration::sign_up::Registration;
+use crate::core::session::refresh::fast_path::FastRotation;
 use crate::core::session::{Issued, TokenPolicy};
-use crate::core::sign_in::{SignIn, SignedIn};
-use crate::core::sign_up::NewPerson;
-use crate::core::silent_sign_up::{AskedFrom, Confirmed};
 use crate::secret::{RefreshToken, Secret};
-use crate::web::Doorward;
+use crate::web::blocking::retry_after::RETRY_AFTER;
+use crate::web::service::Doorward;
 
 /// How often a sign-in starts again because the account changed while its secret was checked.
 const SIGN_IN_ATTEMPTS: usize = 3;
@@ -57,7 +57,7 @@ impl Doorward {
     ) -> Result<T, Error> {
         spend(budget, work).await.unwrap_or_else(|| {
             self.core().record_database_timeout();
-            Err(Fault::Unavailable("the database did not answer in time".into()).into())
+            Err(InternalError::Unavailable("the database did not answer in time".into()).into())
         })
     }
 
@@ -68,7 +68,7 @@ impl Doorward {
     ) -> Result<T, Error> {
         let core = self.core().clone();
         let work = move || {
-            let _timer = core.metrics().hash_seconds.start_timer();
+            let _timer = core.metrics().password_hash_seconds.start_timer();
             work(&core)
         };
         self.hash_pool().run(work).await
@@ -79,7 +79,7 @@ impl Doorward {
     pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy, client: Client) -> Result<Issued, Error> {
         self.core().keep_rate(Counted::Refresh, &client)?;
         let one_statement = match self.batcher() {
-            Some(batcher) => self.core().rotatable_by_text(&token, &policy)?.map(|rotation| (batcher, rotation)),
+            Some(batcher) => self.core().rotation_attempt_by_text(&token, &policy)?.map(|rotation| (batcher, rotation)),
             None => None,
         };
         let Some((batcher, rotation)) = one_statement else {
@@ -87,9 +87,9 @@ impl Doorward {
         };
         let (mut budget, named) = (self.database_timeout(), rotation.named);
         match self.with_deadline(&mut budget, batcher.submit(rotation)).await? {
-            rotated @ AtOnce::Rotated(_) => self.core().settle_refresh(&named, rotated, &policy, &client),
+            rotated @ FastRotation::RotatedSession(_) => self.core().finish_refresh(&named, rotated, &policy, &client),
             undecided => {
-                let finish = move |core: &Core| core.settle_refresh(&named, undecided, &policy, &client);
+                let finish = move |core: &Core| core.finish_refresh(&named, undecided, &policy, &client);
                 self.run_with_deadline(&mut budget, finish).await
             }
         }
@@ -116,7 +116,7 @@ impl Doorward {
     /// Registers an account and signs it in: rules, hash, database. `first_session` says how its first session begins.
     pub async fn sign_up(
         &self,
-        person: NewPerson,
+        person: Registration,
         role: Option<&'static str>,
         first_session: SignIn,
         policy: TokenPolicy,
@@ -131,10 +131,15 @@ impl Doorward {
     }
 
     /// Stores a registration whose outcome is only told by email: rules, hash, database.
-    pub async fn sign_up_silently(&self, person: NewPerson, from: AskedFrom, client: Client) -> Result<(), Error> {
+    pub async fn sign_up_with_confirmation(
+        &self,
+        person: Registration,
+        from: SignUpOrigin,
+        client: Client,
+    ) -> Result<(), Error> {
         self.core().keep_rate(Counted::SignUp, &client)?;
         let mut budget = self.database_timeout();
-        let validated = self.core().validate_silent_sign_up(person)?;
+        let validated = self.core().validate_confirmed_sign_up(person)?;
         let hashed = self.run_hashing(move |core| Ok(validated.hash(core.hasher())?)).await?;
         self.run_with_deadline(&mut budget, move |core| core.note_sign_up(hashed, &from, &client)).await
     }

@@ -17,9 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::JoinError;
 use tokio::time::timeout;
 
-use super::{RETRY_AFTER, WaitEstimator};
-use crate::core::refusal::{Error, Fault, Refusal};
+use crate::core::error::{Error, InternalError, Refusal};
 use crate::metrics::Metrics;
+use crate::web::blocking::retry_after::RETRY_AFTER;
+use crate::web::blocking::wait_estimator::WaitEstimator;
 
 /// The nice value of threads that hash passwords (setpriority(2)): checks and refreshes, which take microseconds, must
 /// not wait for a time slice behind hashes, which take a quarter of a second.
@@ -73,7 +74,7 @@ impl WorkerPool {
         metrics: &Metrics,
         on_thread_start: fn(),
         estimator: Option<WaitEstimator>,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, InternalError> {
         let (threads, started) = (threads.max(1), AtomicUsize::new(0));
         let runtime = Builder::new_current_thread()
             .max_blocking_threads(threads)
@@ -82,7 +83,7 @@ impl WorkerPool {
             .thread_name_fn(move || format!("{name}-{}", started.fetch_add(1, Ordering::Relaxed)))
             .on_thread_start(on_thread_start)
             .build()
-            .map_err(|cause| Fault::Broken(format!("the {name} pool cannot be started: {cause}")))?;
+            .map_err(|cause| InternalError::Broken(format!("the {name} pool cannot be started: {cause}")))?;
         let handle = runtime.handle().clone();
         // tokio starts a thread when there is work and none is idle, and panics if it cannot start the first one: that
         // must happen now and not in a request.
@@ -95,7 +96,7 @@ impl WorkerPool {
             limits,
             estimator: estimator.map(Arc::new),
             queue_length: metrics.queue_length.with_label_values(&[name]),
-            rejected: metrics.turned_away.with_label_values(&[name]),
+            rejected: metrics.rejected.with_label_values(&[name]),
         })
     }
 
@@ -163,11 +164,11 @@ impl Drop for WorkerPool {
     }
 }
 
-fn job_failed(cause: &JoinError) -> Fault {
+fn job_failed(cause: &JoinError) -> InternalError {
     if cause.is_panic() {
-        Fault::Broken("a job panicked".into())
+        InternalError::Broken("a job panicked".into())
     } else {
-        Fault::Unavailable("the service is stopping".into())
+        InternalError::Unavailable("the service is stopping".into())
     }
 }
 

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::http::header::{HeaderName, HeaderValue};
 
+use crate::core::account::identity_cache::Identity;
 use crate::core::bounded_map::BoundedMap;
-use crate::core::identity::Identity;
 use crate::core::{AccountId, SessionId};
 use crate::settings::ForwardAuth;
-use crate::web::answer::header_line;
+use crate::web::http::security_headers::header_line;
 
 /// Accounts whose headers are kept written.
 const WRITTEN_MAX: usize = 65_536;
@@ -23,12 +23,12 @@ pub struct IdentityHeaders {
     of_account: [HeaderName; 6],
     session: HeaderName,
     assertion: HeaderName,
-    written: BoundedMap<AccountId, Arc<Written>>,
+    written: BoundedMap<AccountId, Arc<RenderedHeaders>>,
 }
 
 /// One account's values, in the order of the names. They hold for exactly this identity.
 #[derive(Debug)]
-struct Written {
+struct RenderedHeaders {
     identity: Arc<Identity>,
     values: [HeaderValue; 6],
     /// The same as lines.
@@ -61,7 +61,7 @@ impl IdentityHeaders {
         assertion: Option<&str>,
     ) {
         let headers = answer.headers_mut();
-        let written = self.written_for(identity);
+        let written = self.rendered_for(identity);
         for (name, value) in self.of_account.iter().zip(&written.values) {
             headers.insert(name.clone(), value.clone());
         }
@@ -70,8 +70,8 @@ impl IdentityHeaders {
     }
 
     /// The same as lines, without an assertion.
-    pub fn write_lines(&self, into: &mut Vec<u8>, identity: &Arc<Identity>, session: SessionId) {
-        into.extend_from_slice(&self.written_for(identity).lines);
+    pub fn append_lines(&self, into: &mut Vec<u8>, identity: &Arc<Identity>, session: SessionId) {
+        into.extend_from_slice(&self.rendered_for(identity).lines);
         let (session_name, assertion_name) = (self.session.as_str(), self.assertion.as_str());
         // Writing to memory does not fail.
         let _ = io::Write::write_fmt(into, format_args!("{session_name}: {session}\r\n{assertion_name}: \r\n"));
@@ -84,7 +84,7 @@ impl IdentityHeaders {
         }
     }
 
-    fn written_for(&self, identity: &Arc<Identity>) -> Arc<Written> {
+    fn rendered_for(&self, identity: &Arc<Identity>) -> Arc<RenderedHeaders> {
         let known = self.written.get(&identity.account);
         if let Some(written) = known.filter(|written| Arc::ptr_eq(&written.identity, identity)) {
             return written;
@@ -99,7 +99,7 @@ impl IdentityHeaders {
             value(&permissions.join(",")),
         ];
         let lines = self.of_account.iter().zip(&values).flat_map(header_line).collect();
-        let written = Arc::new(Written { identity: Arc::clone(identity), values, lines });
+        let written = Arc::new(RenderedHeaders { identity: Arc::clone(identity), values, lines });
         self.written.insert(identity.account, Arc::clone(&written));
         written
     }
@@ -119,12 +119,12 @@ fn value(text: &str) -> HeaderValue {
 fn encoded(text: &str, also: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let last = text.len().saturating_sub(1);
-    for (at, octet) in text.bytes().enumerate() {
-        let plain = octet.is_ascii_graphic() || (octet == b' ' && at != 0 && at != last);
-        if plain && octet != b'%' && !also.as_bytes().contains(&octet) {
-            out.push(char::from(octet));
+    for (at, byte) in text.bytes().enumerate() {
+        let plain = byte.is_ascii_graphic() || (byte == b' ' && at != 0 && at != last);
+        if plain && byte != b'%' && !also.as_bytes().contains(&byte) {
+            out.push(char::from(byte));
         } else {
-            let _ = write!(out, "%{octet:02X}");
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out

@@ -1,37 +1,26 @@
 //! A new access token with the answer of a check, for a browser that holds a live refresh cookie: one `Set-Cookie`, the
 //! generation untouched. nginx drops a subrequest's cookies unless told otherwise, so nothing may depend on its arrival.
 
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpRequest;
 
-use super::No;
 use crate::core::caller::Caller;
+use crate::core::error::{Error, Refusal};
 use crate::core::rate::Counted;
-use crate::core::refusal::{Error, Fault, Refusal};
 use crate::core::session::Issued;
-use crate::web::Doorward;
-use crate::web::call::client_of;
-use crate::web::presented_cookies::refresh_cookie;
-
-/// What was renewed and is to go out.
-#[derive(Debug)]
-pub struct Renewal(Issued);
-
-impl Renewal {
-    /// Sets the access cookie.
-    pub fn set_cookie(&self, door: &Doorward, request: &HttpRequest, answer: &mut HttpResponse) -> Result<(), Fault> {
-        door.cookies().set_access(answer, &self.0, door.proxies().says_https(request))
-    }
-}
+use crate::web::forward_auth::decision::Denied;
+use crate::web::http::credentials::client_of;
+use crate::web::http::credentials::refresh_cookie;
+use crate::web::service::Doorward;
 
 /// Renews by the refresh cookie. Without one, `refusal` stands: it says what was wrong with the access token.
-pub async fn renew(door: &Doorward, request: &HttpRequest, refusal: Refusal) -> Result<(Caller, Renewal), No> {
-    let Some(token) = refresh_cookie(door, request)? else { return Err(refusal.into()) };
-    door.core().keep_rate(Counted::Refresh, &client_of(door, request))?;
-    let policies = door.clone();
+pub async fn renew(service: &Doorward, request: &HttpRequest, refusal: Refusal) -> Result<(Caller, Issued), Denied> {
+    let Some(token) = refresh_cookie(service, request)? else { return Err(refusal.into()) };
+    service.core().keep_rate(Counted::Refresh, &client_of(service, request))?;
+    let policies = service.clone();
     let renewed =
-        door.run_blocking(move |core| core.renew_access_token(&token, &|dialect| policies.policy_of(dialect))).await;
+        service.run_blocking(move |core| core.renew_access_token(&token, &|dialect| policies.policy_of(dialect))).await;
     match renewed {
-        Ok(renewed) => Ok((renewed.caller, Renewal(renewed.issued))),
+        Ok(renewed) => Ok((renewed.caller, renewed.issued)),
         // The reason that the app's user meets is the session's, whichever of the two tokens told it.
         Err(Error::Refusal(own @ (Refusal::Busy(_) | Refusal::PasswordChangeRequired))) => Err(own.into()),
         Err(Error::Refusal(_)) => Err(refusal.into()),
@@ -40,7 +29,7 @@ pub async fn renew(door: &Doorward, request: &HttpRequest, refusal: Refusal) -> 
 }
 
 /// Whether a refresh cookie is worth a try: by its signature and times alone.
-pub fn seems_possible(door: &Doorward, request: &HttpRequest) -> bool {
-    let cookie = refresh_cookie(door, request).ok().flatten();
-    cookie.is_some_and(|token| door.core().may_be_refreshed(&token))
+pub fn seems_possible(service: &Doorward, request: &HttpRequest) -> bool {
+    let cookie = refresh_cookie(service, request).ok().flatten();
+    cookie.is_some_and(|token| service.core().may_be_refreshed(&token))
 }

@@ -1,20 +1,20 @@
 //! Which rule a proxied request meets. Proxy and app may read a path differently from us, so a path that can be read in
 //! two ways meets no rule that lets anybody in: it needs what every rule of its host needs.
 
-use super::original::Original;
-use crate::core::identity::Identity;
+use super::forwarded_request::ForwardedRequest;
+use crate::core::account::identity_cache::Identity;
 use crate::settings::forward_rules::{Access, ForwardRule, ForwardRules, HostPattern, PathPattern};
 
 /// What a caller must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Needs {
+pub struct Requirement {
     /// Of each list one.
     pub roles: Vec<Vec<String>>,
     /// All of them.
     pub permissions: Vec<String>,
 }
 
-impl Needs {
+impl Requirement {
     /// Whether the caller has it.
     pub fn are_met_by(&self, identity: &Identity) -> bool {
         self.roles.iter().all(|one_of| one_of.contains(&identity.role))
@@ -38,38 +38,38 @@ impl Needs {
 
 /// What the rules say about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Met {
+pub enum RuleMatch {
     /// Anybody may pass.
     Public,
     /// Who is signed in and has this.
-    SignedIn(Needs),
+    SignedIn(Requirement),
 }
 
 /// The first rule that fits decides; where none does, who is signed in may pass.
-pub fn meet(rules: &ForwardRules, original: &Original) -> Met {
+pub fn match_rule(rules: &ForwardRules, original: &ForwardedRequest) -> RuleMatch {
     let host = host_alone(&original.host);
     let mut of_host = rules.0.iter().filter(|rule| is_of(&rule.host, host));
-    let mut needs = Needs::default();
-    if is_odd(original.path()) {
+    let mut requirement = Requirement::default();
+    if is_ambiguous_path(original.path()) {
         for rule in of_host {
             if let Access::SignedIn { roles, permissions } = &rule.access {
-                needs.add(roles, permissions);
+                requirement.add(roles, permissions);
             }
         }
-        return Met::SignedIn(needs);
+        return RuleMatch::SignedIn(requirement);
     }
     match of_host.find(|rule| fits(rule, original.path())).map(|rule| &rule.access) {
-        Some(Access::Public) => Met::Public,
+        Some(Access::Public) => RuleMatch::Public,
         Some(Access::SignedIn { roles, permissions }) => {
-            needs.add(roles, permissions);
-            Met::SignedIn(needs)
+            requirement.add(roles, permissions);
+            RuleMatch::SignedIn(requirement)
         }
-        None => Met::SignedIn(needs),
+        None => RuleMatch::SignedIn(requirement),
     }
 }
 
 fn host_alone(host: &str) -> &str {
-    let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|octet| octet.is_ascii_digit()));
+    let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     port.map_or(host, |(host, _)| host)
 }
 
@@ -94,8 +94,8 @@ fn fits(rule: &ForwardRule, path: &str) -> bool {
 
 /// Whether another reader may take the path for another one: by dots, doubled or backward slashes, parameters, encodings
 /// of what divides or ends a path or stands for itself, encodings of encodings, and octets that no URL has.
-pub fn is_odd(path: &str) -> bool {
-    let plain = |octet: u8| octet.is_ascii_graphic() && octet != b'\\' && octet != b';';
+pub fn is_ambiguous_path(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\' && byte != b';';
     !path.starts_with('/')
         || !path.bytes().all(plain)
         || path.contains("//")
@@ -108,25 +108,25 @@ pub fn is_odd(path: &str) -> bool {
 /// Whether every encoded octet is one that needs encoding and divides nothing, and together they are UTF-8.
 fn has_plain_encodings(path: &str) -> bool {
     let mut decoded = Vec::with_capacity(path.len());
-    let mut octets = path.bytes();
-    while let Some(octet) = octets.next() {
-        if octet != b'%' {
-            decoded.push(octet);
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
             continue;
         }
-        let (Some(high), Some(low)) = (octets.next().and_then(hex), octets.next().and_then(hex)) else { return false };
-        let octet = high * 16 + low;
-        let harmless = octet >= 0x80 || octet == b' ' || b"\"<>^`{|}[]!$&'()*+,:=@".contains(&octet);
+        let (Some(high), Some(low)) = (bytes.next().and_then(hex), bytes.next().and_then(hex)) else { return false };
+        let byte = high * 16 + low;
+        let harmless = byte >= 0x80 || byte == b' ' || b"\"<>^`{|}[]!$&'()*+,:=@".contains(&byte);
         if !harmless {
             return false;
         }
-        decoded.push(octet);
+        decoded.push(byte);
     }
     std::str::from_utf8(&decoded).is_ok()
 }
 
-fn hex(octet: u8) -> Option<u8> {
-    char::from(octet).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+fn hex(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]
@@ -143,36 +143,36 @@ mod tests {
         ForwardRules::parse(text).unwrap()
     }
 
-    fn met(host: &str, target: &str) -> Met {
-        let original = Original {
+    fn met(host: &str, target: &str) -> RuleMatch {
+        let original = ForwardedRequest {
             method: "GET".to_owned(),
             scheme: "https".to_owned(),
             host: host.to_owned(),
             target: target.to_owned(),
         };
-        meet(&rules(), &original)
+        match_rule(&rules(), &original)
     }
 
-    fn needs(roles: &[&str], permissions: &[&str]) -> Met {
+    fn requirement(roles: &[&str], permissions: &[&str]) -> RuleMatch {
         let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
         let roles = if roles.is_empty() { Vec::new() } else { vec![texts(roles)] };
-        Met::SignedIn(Needs { roles, permissions: texts(permissions) })
+        RuleMatch::SignedIn(Requirement { roles, permissions: texts(permissions) })
     }
 
     #[test]
     fn the_first_rule_that_fits_decides() {
         for (host, target, expected) in [
-            ("app.example.com", "/public", Met::Public),
-            ("app.example.com", "/public/a.css?x=../..", Met::Public),
-            ("app.example.com:8443", "/public/a", Met::Public),
-            ("app.example.com", "/publicity", needs(&[], &[])),
-            ("app.example.com", "/admin/users", needs(&["ADMIN"], &[])),
-            ("app.example.com", "/reports/1", needs(&[], &["reports:read"])),
-            ("app.example.com", "/", Met::Public),
-            ("example.com", "/", needs(&[], &[])),
-            ("evilexample.com", "/", needs(&[], &[])),
-            ("other.test", "/health", Met::Public),
-            ("other.test", "/", needs(&[], &[])),
+            ("app.example.com", "/public", RuleMatch::Public),
+            ("app.example.com", "/public/a.css?x=../..", RuleMatch::Public),
+            ("app.example.com:8443", "/public/a", RuleMatch::Public),
+            ("app.example.com", "/publicity", requirement(&[], &[])),
+            ("app.example.com", "/admin/users", requirement(&["ADMIN"], &[])),
+            ("app.example.com", "/reports/1", requirement(&[], &["reports:read"])),
+            ("app.example.com", "/", RuleMatch::Public),
+            ("example.com", "/", requirement(&[], &[])),
+            ("evilexample.com", "/", requirement(&[], &[])),
+            ("other.test", "/health", RuleMatch::Public),
+            ("other.test", "/", requirement(&[], &[])),
         ] {
             assert_eq!(met(host, target), expected, "{host}{target}");
         }
@@ -219,8 +219,8 @@ mod tests {
     #[test]
     fn an_odd_path_is_never_public_and_needs_what_every_rule_of_its_host_needs() {
         for odd in ODD {
-            assert!(is_odd(odd), "{odd:?}");
-            assert_eq!(met("app.example.com", odd), needs(&["ADMIN"], &["reports:read"]), "{odd}");
+            assert!(is_ambiguous_path(odd), "{odd:?}");
+            assert_eq!(met("app.example.com", odd), requirement(&["ADMIN"], &["reports:read"]), "{odd}");
         }
         for plain in [
             "/",
@@ -231,7 +231,7 @@ mod tests {
             "/public/a:b@c",
             "/public/.well-known",
         ] {
-            assert!(!is_odd(plain), "{plain}");
+            assert!(!is_ambiguous_path(plain), "{plain}");
         }
     }
 
@@ -251,7 +251,7 @@ mod tests {
         #[test]
         fn every_reader_reads_a_plain_path_alike(target in path_like()) {
             let path = target.split(['?', '#']).next().unwrap();
-            if is_odd(path) {
+            if is_ambiguous_path(path) {
                 return Ok(());
             }
             let browsers = url::Url::parse(&format!("http://app.example.com{path}")).unwrap();
@@ -275,8 +275,11 @@ mod tests {
             role: role.to_owned(),
             permissions: permissions.iter().map(ToString::to_string).collect(),
         };
-        let Met::SignedIn(needs) = needs(&["ADMIN", "EDITOR"], &["a", "b"]) else { panic!() };
-        assert!(needs.are_met_by(&identity("EDITOR", &["b", "a", "c"])));
-        assert!(!needs.are_met_by(&identity("USER", &["a", "b"])) && !needs.are_met_by(&identity("ADMIN", &["a"])));
+        let RuleMatch::SignedIn(requirement) = requirement(&["ADMIN", "EDITOR"], &["a", "b"]) else { panic!() };
+        assert!(requirement.are_met_by(&identity("EDITOR", &["b", "a", "c"])));
+        assert!(
+            !requirement.are_met_by(&identity("USER", &["a", "b"]))
+                && !requirement.are_met_by(&identity("ADMIN", &["a"]))
+        );
     }
 }

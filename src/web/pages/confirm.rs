@@ -6,15 +6,15 @@ use actix_web::web::Payload;
 use askama::Template;
 use url::form_urlencoded;
 
-use super::form::Guest;
-use super::frame::Frame;
-use super::visitor::without_dead_cookies;
-use super::{entry, refusals};
-use crate::core::refusal::{Error, Refusal};
+use super::csrf_form::Guest;
+use super::current_user::without_dead_cookies;
+use super::layout::Layout;
+use super::{refusals, sign_in_fields};
+use crate::core::error::{Error, Refusal};
 use crate::secret::Secret;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::web::http::body::Fields;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
 
 /// What the link carries in its query.
 const TOKEN: &str = "token";
@@ -22,7 +22,7 @@ const TOKEN: &str = "token";
 #[derive(Template)]
 #[template(path = "confirm.html")]
 struct Page<'a> {
-    frame: Frame<'a>,
+    layout: Layout<'a>,
     token: String,
     confirmation: &'a str,
     remember: bool,
@@ -30,37 +30,37 @@ struct Page<'a> {
 }
 
 /// `GET /register/confirm`
-pub async fn show(call: Call) -> Answered {
-    refuse_without_mail(&call)?;
-    let query = form_urlencoded::parse(call.request.query_string().as_bytes());
+pub async fn show(context: RequestContext) -> HandlerResult {
+    refuse_without_mail(&context)?;
+    let query = form_urlencoded::parse(context.request.query_string().as_bytes());
     let confirmation = query.into_iter().find_map(|(name, value)| (name == TOKEN).then_some(value));
     let page =
-        form(&call, &Guest::of(&call)?, confirmation.as_deref().unwrap_or_default(), true, StatusCode::OK, None)?;
-    without_dead_cookies(&call, page)
+        form(&context, &Guest::of(&context)?, confirmation.as_deref().unwrap_or_default(), true, StatusCode::OK, None)?;
+    without_dead_cookies(&context, page)
 }
 
 /// `POST /register/confirm`
-pub async fn submit(call: Call, mut payload: Payload) -> Answered {
-    refuse_without_mail(&call)?;
-    let mut fields = Fields::form(&call.request, &mut payload).await?;
-    let guest = Guest::of(&call)?;
-    let is_ours = guest.sent(&call, &mut fields);
+pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    refuse_without_mail(&context)?;
+    let mut fields = Fields::form(&context.request, &mut payload).await?;
+    let guest = Guest::of(&context)?;
+    let is_ours = guest.sent(&context, &mut fields);
     let password = fields.required_secret("password");
     let confirmation = fields.text("confirmation").unwrap_or_default();
     let remember = fields.text("remember").is_some_and(|ticked| !ticked.is_empty());
     if !is_ours {
-        let error = Frame::of(&call).t.form_expired.to_owned();
-        return form(&call, &guest, &confirmation, remember, StatusCode::FORBIDDEN, Some(error));
+        let error = Layout::of(&context).t.form_expired.to_owned();
+        return form(&context, &guest, &confirmation, remember, StatusCode::FORBIDDEN, Some(error));
     }
-    let wish = entry::wish(&call, Vec::new(), password, remember)?;
-    match call.confirm_sign_up(Secret::new(confirmation.as_str()), wish).await {
+    let wish = sign_in_fields::wish(&context, Vec::new(), password, remember)?;
+    match context.confirm_sign_up(Secret::new(confirmation.as_str()), wish).await {
         Ok(confirmed) => {
-            let back = confirmed.leads_back.and_then(|back| call.door.redirects().allowed(&back));
-            entry::go_on(&call, back.as_deref(), &confirmed.signed_in.issued)
+            let back = confirmed.return_to.and_then(|back| context.service.redirects().allowed(&back));
+            sign_in_fields::go_on(&context, back.as_deref(), &confirmed.signed_in.issued)
         }
         Err(error @ Error::Refusal(_)) => {
-            let said = refusals::said(&error, Frame::of(&call).t);
-            let page = form(&call, &guest, &confirmation, remember, refusals::status(&error), Some(said));
+            let said = refusals::said(&error, Layout::of(&context).t);
+            let page = form(&context, &guest, &confirmation, remember, refusals::status(&error), Some(said));
             refusals::with_headers(page, &error)
         }
         Err(fault) => Err(fault.into()),
@@ -68,19 +68,19 @@ pub async fn submit(call: Call, mut payload: Payload) -> Answered {
 }
 
 /// Where answers tell how a sign-up ended, there is nothing to confirm.
-fn refuse_without_mail(call: &Call) -> Result<(), Refusal> {
-    if call.tells_by_mail() { Ok(()) } else { Err(Refusal::RouteNotFound) }
+fn refuse_without_mail(context: &RequestContext) -> Result<(), Refusal> {
+    if context.confirms_by_mail() { Ok(()) } else { Err(Refusal::RouteNotFound) }
 }
 
 fn form(
-    call: &Call,
+    context: &RequestContext,
     guest: &Guest,
     confirmation: &str,
     remember: bool,
     status: StatusCode,
     error: Option<String>,
-) -> Answered {
-    let frame = Frame::of(call);
-    let page = Page { frame, token: guest.token(call), confirmation, remember, error };
-    guest.keep(call, frame.answer(status, &page)?)
+) -> HandlerResult {
+    let layout = Layout::of(context);
+    let page = Page { layout, token: guest.token(context), confirmation, remember, error };
+    guest.keep(context, layout.answer(status, &page)?)
 }

@@ -24,7 +24,7 @@ const SYSTEMS: [(&str, &str); 7] = [
 ];
 
 /// `Firefox on Linux`; for another client the name that it begins with.
-pub fn named_by(agent: &str, on: &str) -> Option<String> {
+pub fn resolve_refresh_token(agent: &str, on: &str) -> Option<String> {
     let known =
         |names: &[(&str, &'static str)]| names.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name);
     match (known(&BROWSERS), known(&SYSTEMS)) {
@@ -63,8 +63,8 @@ mod tests {
             ),
             ("curl/8.5.0", "curl"),
         ] {
-            assert_eq!(named_by(agent, "on").as_deref(), Some(expected), "{agent}");
+            assert_eq!(resolve_refresh_token(agent, "on").as_deref(), Some(expected), "{agent}");
         }
-        assert_eq!(named_by("", "on"), None);
+        assert_eq!(resolve_refresh_token("", "on"), None);
     }
 }

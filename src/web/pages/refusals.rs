@@ -4,38 +4,38 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 
-use super::frame::{Frame, Message, with_back};
-use super::texts::{Texts, count};
-use crate::core::refusal::{Error, Fault, FieldRule, Refusal};
-use crate::web::answer::{Answered, Refused};
-use crate::web::problem;
-use crate::web::redirect::back_in;
+use super::layout::{Layout, Message, with_back};
+use crate::core::error::{Error, FieldRule, InternalError, Refusal};
+use crate::web::http::error::{ErrorContext, HandlerResult};
+use crate::web::http::problem;
+use crate::web::http::redirect::back_in;
+use crate::web::pages::texts::catalog::{Texts, count};
 
 /// A refusal that no form has room for, as a page of its own.
-pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
-    let frame = Frame::new(refused.door, refused.speaks);
+pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
+    let layout = Layout::new(refused.theme, refused.speaks);
     let (path, query) = refused.target.split_once('?').unwrap_or((refused.target, ""));
     // Where it can be tried again with GET: the form's own page.
     let page = ["/login", "/register", "/logout", "/auth/continue"].into_iter().find(|page| *page == path);
-    let back = back_in(query).and_then(|back| refused.door.redirects().allowed(&back));
-    let broken = matches!(refused.error, Error::Fault(Fault::Broken(_)));
+    let back = back_in(query).and_then(|back| refused.redirects.allowed(&back));
+    let broken = matches!(refused.error, Error::InternalError(InternalError::Broken(_)));
     let message = Message {
-        frame,
-        title: frame.t.problem,
-        sentences: vec![said(refused.error, frame.t)],
-        link: (with_back(page.unwrap_or("/account"), back.as_deref()), frame.t.try_again),
+        layout,
+        title: layout.t.problem,
+        sentences: vec![said(refused.error, layout.t)],
+        link: (with_back(page.unwrap_or("/account"), back.as_deref()), layout.t.try_again),
         id: broken.then_some(refused.id.as_str()),
         alarming: true,
     };
     let status = problem::of(refused.error).status;
-    match with_headers(frame.answer(status, &message), refused.error) {
+    match with_headers(layout.answer(status, &message), refused.error) {
         Ok(answer) => answer,
         Err(_unrendered) => problem::of(refused.error).answer(Some(refused.id)),
     }
 }
 
 /// An answer with the headers that its refusal calls for: how long to wait, how to sign in.
-pub fn with_headers(answer: Answered, error: &Error) -> Answered {
+pub fn with_headers(answer: HandlerResult, error: &Error) -> HandlerResult {
     let mut answer = answer?;
     for (name, value) in problem::of(error).headers {
         if let Ok(value) = value.parse() {
@@ -53,8 +53,8 @@ pub fn status(error: &Error) -> StatusCode {
 /// A refusal in words. Whether an account exists is not among them.
 pub fn said(error: &Error, t: &Texts) -> String {
     let refusal = match error {
-        Error::Fault(Fault::Unavailable(_)) => return t.unavailable.to_owned(),
-        Error::Fault(Fault::Broken(_)) => return t.broken.to_owned(),
+        Error::InternalError(InternalError::Unavailable(_)) => return t.unavailable.to_owned(),
+        Error::InternalError(InternalError::Broken(_)) => return t.broken.to_owned(),
         Error::Refusal(refusal) => refusal,
     };
     let text = match refusal {

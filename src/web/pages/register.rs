@@ -4,22 +4,22 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use askama::Template;
 
-use super::form::Guest;
-use super::frame::{Frame, Message, way_back, with_back};
-use super::texts::count;
-use super::visitor::{Visitor, without_dead_cookies};
-use super::{bounce, entry, refusals};
-use crate::core::refusal::{Error, Refusal};
-use crate::core::sign_up::NewPerson;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
-use crate::web::redirect::BACK;
+use super::csrf_form::Guest;
+use super::current_user::{CurrentUser, without_dead_cookies};
+use super::layout::{Layout, Message, way_back, with_back};
+use super::{redirect_loop, refusals, sign_in_fields};
+use crate::core::error::{Error, Refusal};
+use crate::core::registration::sign_up::Registration;
+use crate::web::http::body::Fields;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
+use crate::web::http::redirect::BACK;
+use crate::web::pages::texts::catalog::count;
 
 #[derive(Template)]
 #[template(path = "register.html")]
 struct Page<'a> {
-    frame: Frame<'a>,
+    layout: Layout<'a>,
     token: String,
     back: Option<&'a str>,
     sign_in: String,
@@ -52,56 +52,56 @@ struct Filled {
 }
 
 /// `GET /register`: the form; whoever is signed in goes on.
-pub async fn show(call: Call) -> Answered {
-    let back = way_back(&call);
-    if let Some(visitor) = Visitor::restricted(&call).await? {
-        return bounce::onwards(&call, back.as_deref(), &visitor);
+pub async fn show(context: RequestContext) -> HandlerResult {
+    let back = way_back(&context);
+    if let Some(visitor) = CurrentUser::restricted(&context).await? {
+        return redirect_loop::onwards(&context, back.as_deref(), &visitor);
     }
-    if !call.door.site().signup {
-        return closed(&call, back.as_deref());
+    if !context.service.theme().signup {
+        return closed(&context, back.as_deref());
     }
     let filled = Filled { back, remember: true, ..Filled::default() };
-    let page = form(&call, &Guest::of(&call)?, &filled, StatusCode::OK, None, Faults::default())?;
-    without_dead_cookies(&call, page)
+    let page = form(&context, &Guest::of(&context)?, &filled, StatusCode::OK, None, Faults::default())?;
+    without_dead_cookies(&context, page)
 }
 
 /// `POST /register`
-pub async fn submit(call: Call, mut payload: Payload) -> Answered {
-    let mut fields = Fields::form(&call.request, &mut payload).await?;
-    let guest = Guest::of(&call)?;
-    let is_ours = guest.sent(&call, &mut fields);
+pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let mut fields = Fields::form(&context.request, &mut payload).await?;
+    let guest = Guest::of(&context)?;
+    let is_ours = guest.sent(&context, &mut fields);
     let password = fields.required_secret("password");
     let mut text = |field: &str| fields.text(field).unwrap_or_default();
     let (email, username, remember) = (text("email"), text("username"), !text("remember").is_empty());
-    let back = call.door.redirects().allowed(&text(BACK));
+    let back = context.service.redirects().allowed(&text(BACK));
     let filled = Filled { back, email, username, remember };
     if !is_ours {
-        let error = Frame::of(&call).t.form_expired.to_owned();
-        return form(&call, &guest, &filled, StatusCode::FORBIDDEN, Some(error), Faults::default());
+        let error = Layout::of(&context).t.form_expired.to_owned();
+        return form(&context, &guest, &filled, StatusCode::FORBIDDEN, Some(error), Faults::default());
     }
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let (email, username) = (given(&filled.email), given(&filled.username));
-    let person = NewPerson { email, username, password: Some(password.clone()), ..NewPerson::default() };
-    if call.tells_by_mail() {
-        return match call.sign_up_silently(person, filled.back.clone()).await {
-            Ok(()) => look_for_mail(&call, filled.back.as_deref()),
-            Err(error @ Error::Refusal(_)) => refused(&call, &guest, &filled, &error),
+    let person = Registration { email, username, password: Some(password.clone()), ..Registration::default() };
+    if context.confirms_by_mail() {
+        return match context.sign_up_with_confirmation(person, filled.back.clone()).await {
+            Ok(()) => look_for_mail(&context, filled.back.as_deref()),
+            Err(error @ Error::Refusal(_)) => refused(&context, &guest, &filled, &error),
             Err(fault) => Err(fault.into()),
         };
     }
-    let wish = entry::wish(&call, Vec::new(), password, filled.remember)?;
-    match call.sign_up(person, wish).await {
-        Ok(signed_up) => entry::go_on(&call, filled.back.as_deref(), &signed_up.issued),
-        Err(error @ Error::Refusal(_)) => refused(&call, &guest, &filled, &error),
+    let wish = sign_in_fields::wish(&context, Vec::new(), password, filled.remember)?;
+    match context.sign_up(person, wish).await {
+        Ok(signed_up) => sign_in_fields::go_on(&context, filled.back.as_deref(), &signed_up.issued),
+        Err(error @ Error::Refusal(_)) => refused(&context, &guest, &filled, &error),
         Err(fault) => Err(fault.into()),
     }
 }
 
-fn refused(call: &Call, guest: &Guest, filled: &Filled, error: &Error) -> Answered {
+fn refused(context: &RequestContext, guest: &Guest, filled: &Filled, error: &Error) -> HandlerResult {
     if let Error::Refusal(Refusal::SignUpClosed) = error {
-        return closed(call, filled.back.as_deref());
+        return closed(context, filled.back.as_deref());
     }
-    let t = Frame::of(call).t;
+    let t = Layout::of(context).t;
     let mut faults = Faults::default();
     if let Error::Refusal(Refusal::InvalidFields(of_fields)) = error {
         for fault in of_fields {
@@ -113,59 +113,59 @@ fn refused(call: &Call, guest: &Guest, filled: &Filled, error: &Error) -> Answer
             }
         }
     }
-    let page = form(call, guest, filled, refusals::status(error), Some(refusals::said(error, t)), faults);
+    let page = form(context, guest, filled, refusals::status(error), Some(refusals::said(error, t)), faults);
     refusals::with_headers(page, error)
 }
 
-fn look_for_mail(call: &Call, back: Option<&str>) -> Answered {
-    let frame = Frame::of(call);
+fn look_for_mail(context: &RequestContext, back: Option<&str>) -> HandlerResult {
+    let layout = Layout::of(context);
     let page = Message {
-        frame,
-        title: frame.t.look_for_mail,
-        sentences: vec![frame.t.mail_is_on_its_way.to_owned()],
-        link: (with_back("/login", back), frame.t.sign_in),
+        layout,
+        title: layout.t.look_for_mail,
+        sentences: vec![layout.t.mail_is_on_its_way.to_owned()],
+        link: (with_back("/login", back), layout.t.sign_in),
         id: None,
         alarming: false,
     };
-    frame.answer(StatusCode::ACCEPTED, &page)
+    layout.answer(StatusCode::ACCEPTED, &page)
 }
 
-fn closed(call: &Call, back: Option<&str>) -> Answered {
-    let frame = Frame::of(call);
+fn closed(context: &RequestContext, back: Option<&str>) -> HandlerResult {
+    let layout = Layout::of(context);
     let page = Message {
-        frame,
-        title: frame.t.register,
-        sentences: vec![frame.t.closed.to_owned()],
-        link: (with_back("/login", back), frame.t.sign_in),
+        layout,
+        title: layout.t.register,
+        sentences: vec![layout.t.closed.to_owned()],
+        link: (with_back("/login", back), layout.t.sign_in),
         id: None,
         alarming: false,
     };
-    frame.answer(StatusCode::FORBIDDEN, &page)
+    layout.answer(StatusCode::FORBIDDEN, &page)
 }
 
 fn form(
-    call: &Call,
+    context: &RequestContext,
     guest: &Guest,
     filled: &Filled,
     status: StatusCode,
     error: Option<String>,
     faults: Faults,
-) -> Answered {
-    let frame = Frame::of(call);
+) -> HandlerResult {
+    let layout = Layout::of(context);
     let back = filled.back.as_deref();
     let page = Page {
-        frame,
-        token: guest.token(call),
+        layout,
+        token: guest.token(context),
         back,
         sign_in: with_back("/login", back),
         email: &filled.email,
         username: &filled.username,
-        names: if call.tells_by_mail() { frame.t.email_needed } else { frame.t.either },
-        begins_session: !call.tells_by_mail(),
+        names: if context.confirms_by_mail() { layout.t.email_needed } else { layout.t.either },
+        begins_session: !context.confirms_by_mail(),
         remember: filled.remember,
-        rule: count(frame.t.password_rule, frame.site.password_min_length.into()),
+        rule: count(layout.t.password_rule, layout.theme.password_min_length.into()),
         error,
         faults,
     };
-    guest.keep(call, frame.answer(status, &page)?)
+    guest.keep(context, layout.answer(status, &page)?)
 }

@@ -5,21 +5,21 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use askama::Template;
 
-use super::form::Guest;
-use super::frame::{Frame, host_of, way_back, with_back};
-use super::visitor::{Visitor, without_dead_cookies};
-use super::{bounce, entry, refusals};
-use crate::core::identifier::IdentifierKind;
-use crate::core::refusal::Error;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
-use crate::web::redirect::BACK;
+use super::csrf_form::Guest;
+use super::current_user::{CurrentUser, without_dead_cookies};
+use super::layout::{Layout, host_of, way_back, with_back};
+use super::{redirect_loop, refusals, sign_in_fields};
+use crate::core::account::identifier::IdentifierKind;
+use crate::core::error::Error;
+use crate::web::http::body::Fields;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
+use crate::web::http::redirect::BACK;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 struct Page<'a> {
-    frame: Frame<'a>,
+    layout: Layout<'a>,
     token: String,
     back: Option<&'a str>,
     leads_to: Option<String>,
@@ -38,35 +38,35 @@ struct Filled {
 }
 
 /// `GET /login`: the form; whoever is signed in goes on.
-pub async fn show(call: Call) -> Answered {
-    let back = way_back(&call);
-    if let Some(visitor) = Visitor::restricted(&call).await? {
-        return bounce::onwards(&call, back.as_deref(), &visitor);
+pub async fn show(context: RequestContext) -> HandlerResult {
+    let back = way_back(&context);
+    if let Some(visitor) = CurrentUser::restricted(&context).await? {
+        return redirect_loop::onwards(&context, back.as_deref(), &visitor);
     }
     let filled = Filled { back, remember: true, ..Filled::default() };
-    let page = form(&call, &Guest::of(&call)?, &filled, StatusCode::OK, None)?;
-    without_dead_cookies(&call, page)
+    let page = form(&context, &Guest::of(&context)?, &filled, StatusCode::OK, None)?;
+    without_dead_cookies(&context, page)
 }
 
 /// `POST /login`
-pub async fn submit(call: Call, mut payload: Payload) -> Answered {
-    let mut fields = Fields::form(&call.request, &mut payload).await?;
-    let guest = Guest::of(&call)?;
-    let is_ours = guest.sent(&call, &mut fields);
+pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let mut fields = Fields::form(&context.request, &mut payload).await?;
+    let guest = Guest::of(&context)?;
+    let is_ours = guest.sent(&context, &mut fields);
     let password = fields.required_secret("password");
-    let back = fields.text(BACK).and_then(|back| call.door.redirects().allowed(&back));
+    let back = fields.text(BACK).and_then(|back| context.service.redirects().allowed(&back));
     let remember = fields.text("remember").is_some();
     let filled = Filled { back, remember, identifier: fields.text("identifier").unwrap_or_default() };
     if !is_ours {
-        let error = Frame::of(&call).t.form_expired.to_owned();
-        return form(&call, &guest, &filled, StatusCode::FORBIDDEN, Some(error));
+        let error = Layout::of(&context).t.form_expired.to_owned();
+        return form(&context, &guest, &filled, StatusCode::FORBIDDEN, Some(error));
     }
     let identifiers = vec![(IdentifierKind::Any, filled.identifier.clone())];
-    match call.sign_in(entry::wish(&call, identifiers, password, filled.remember)?).await {
-        Ok(signed_in) => entry::go_on(&call, filled.back.as_deref(), &signed_in.issued),
+    match context.sign_in(sign_in_fields::wish(&context, identifiers, password, filled.remember)?).await {
+        Ok(signed_in) => sign_in_fields::go_on(&context, filled.back.as_deref(), &signed_in.issued),
         Err(error @ Error::Refusal(_)) => {
-            let said = refusals::said(&error, Frame::of(&call).t);
-            let page = form(&call, &guest, &filled, refusals::status(&error), Some(said));
+            let said = refusals::said(&error, Layout::of(&context).t);
+            let page = form(&context, &guest, &filled, refusals::status(&error), Some(said));
             refusals::with_headers(page, &error)
         }
         Err(fault) => Err(fault.into()),
@@ -74,23 +74,23 @@ pub async fn submit(call: Call, mut payload: Payload) -> Answered {
 }
 
 fn form(
-    call: &Call,
+    context: &RequestContext,
     guest: &Guest,
     filled: &Filled,
     status: StatusCode,
     error: Option<String>,
-) -> Result<HttpResponse, crate::web::answer::WebError> {
-    let frame = Frame::of(call);
+) -> Result<HttpResponse, crate::web::http::error::WebError> {
+    let layout = Layout::of(context);
     let back = filled.back.as_deref();
     let page = Page {
-        frame,
-        token: guest.token(call),
+        layout,
+        token: guest.token(context),
         back,
-        leads_to: host_of(back).map(|host| frame.t.sign_in_to.replace("{}", &host)),
+        leads_to: host_of(back).map(|host| layout.t.sign_in_to.replace("{}", &host)),
         register: with_back("/register", back),
         identifier: &filled.identifier,
         remember: filled.remember,
         error,
     };
-    guest.keep(call, frame.answer(status, &page)?)
+    guest.keep(context, layout.answer(status, &page)?)
 }

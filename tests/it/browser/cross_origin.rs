@@ -3,9 +3,11 @@
 
 use serde_json::json;
 
-use super::driver::Chromium;
 use super::site::Site;
-use crate::support::{Backend, PASSWORD};
+use super::webdriver::Chromium;
+use crate::support::{Backend, PASSWORD, on_sqlite};
+
+on_sqlite!(cors_answers_only_listed_origins, a_sign_in_redirects_back_to_another_listed_host);
 
 /// Asks, and says status and body, or that the browser gave the page nothing.
 const FETCH: &str = "const [url, options, done] = arguments;
@@ -17,11 +19,7 @@ fn json_post(body: &serde_json::Value) -> serde_json::Value {
     json!({ "method": "POST", "headers": { "Content-Type": "application/json" }, "body": body.to_string() })
 }
 
-#[test]
-fn a_listed_origin_is_answered_and_no_other() {
-    if !Backend::Sqlite.is_wanted() {
-        return;
-    }
+fn cors_answers_only_listed_origins() {
     let site = Site::start(Backend::Sqlite, |builder, port| {
         builder.set("CORS_ORIGINS", format!("https://spa.example.com:{port}"))
     });
@@ -71,11 +69,7 @@ fn a_listed_origin_is_answered_and_no_other() {
     assert_eq!(ask("/auth/me", json!({}))["status"], 401);
 }
 
-#[test]
-fn a_sign_in_leads_back_to_another_host_that_is_listed() {
-    if !Backend::Sqlite.is_wanted() {
-        return;
-    }
+fn a_sign_in_redirects_back_to_another_listed_host() {
     let site = Site::start(Backend::Sqlite, |builder, _| builder);
     let browser = Chromium::start();
     let back = site.at("other.example.com", "/landing?a=b");

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::driver::Chromium;
 use super::site::Site;
-use crate::support::{Backend, PASSWORD};
+use super::webdriver::Chromium;
+use crate::support::{Backend, PASSWORD, on_sqlite};
+
+on_sqlite!(no_page_is_wider_than_a_phone);
 
 /// Name, colour scheme, width and height.
 const SHAPES: [(&str, &str, u32, u32); 3] =
@@ -27,11 +29,7 @@ fn shoot(browser: &Chromium, name: &str) {
     }
 }
 
-#[test]
 fn no_page_is_wider_than_a_phone() {
-    if !Backend::Sqlite.is_wanted() {
-        return;
-    }
     let site = Site::start(Backend::Sqlite, |builder, _| builder);
     let browser = Chromium::start();
     let deep: String = url::form_urlencoded::byte_serialize(site.url("/deep").as_bytes()).collect();

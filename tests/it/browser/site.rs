@@ -8,9 +8,9 @@ use std::process::Command;
 
 use doorward::testing::{Builder, TestService};
 
-use crate::proxies::app::App;
+use crate::proxies::upstream_app::App;
 use crate::support::Backend;
-use crate::support::daemon::{Daemon, find};
+use crate::support::child_server::{Daemon, find};
 
 /// The host that the configuration is written for.
 const HOST: &str = "app.example.com";

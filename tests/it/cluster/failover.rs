@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{beside, logged_out, new_session, node, outlived, recovered, who};
-use crate::support::link::Link;
+use super::{beside, logged_out, new_session, node, prunable, recovered, who};
 use crate::support::postgres::Cluster;
 use crate::support::process::until;
+use crate::support::tcp_proxy::Link;
 use crate::support::{Tokens, is_soak, on_postgres, print_figure, register};
 
-on_postgres!(no_logout_is_missed_after_a_replica_took_over);
+on_postgres!(no_logout_is_missed_after_a_failover);
 
 /// More than the numbers that PostgreSQL sets aside ahead (32), so that the new primary gives some of them out again.
 const LOST: i64 = 300;
@@ -17,7 +17,7 @@ const LOST: i64 = 300;
 /// Longer than a poll looks back: the nodes have done with every number that they saw. Only the long job waits for it.
 const DONE_WITH: Duration = Duration::from_secs(13);
 
-fn no_logout_is_missed_after_a_replica_took_over() {
+fn no_logout_is_missed_after_a_failover() {
     let primary = Cluster::own();
     let url = primary.new_database();
     let link = Link::to(primary.socket());
@@ -26,14 +26,14 @@ fn no_logout_is_missed_after_a_replica_took_over() {
     let alive = Tokens::held_by(&register(&first, "emily"));
     let [ended, lost] = [(); 2].map(|()| new_session(&first, "emily"));
     let dies_later: Vec<Tokens> = (0..5).map(|_| new_session(&first, "emily")).collect();
-    outlived(&second, &ended.access, logged_out(&first, &ended));
+    prunable(&second, &ended.access, logged_out(&first, &ended));
     let standby = primary.standby();
     catch_up(&primary, &standby);
     stop_following(&standby);
 
     lose(&primary, &url);
     let seen = primary.psql(&url, "SELECT max(id) FROM revocations").parse::<i64>().unwrap();
-    outlived(&second, &lost.access, logged_out(&first, &lost));
+    prunable(&second, &lost.access, logged_out(&first, &lost));
     if is_soak() {
         std::thread::sleep(DONE_WITH);
     }
@@ -50,7 +50,7 @@ fn no_logout_is_missed_after_a_replica_took_over() {
         let nodes = [&first, &second];
         let (asked, other) = (nodes[number % 2], nodes[(number + 1) % 2]);
         assert_eq!(who(other, &session.access).status, 200);
-        let delay = outlived(other, &session.access, logged_out(asked, session));
+        let delay = prunable(other, &session.access, logged_out(asked, session));
         print_figure(&format!("failover: a logout on the new primary was heard after {delay:?}"));
     }
     let given = standby.psql(&url, "SELECT max(id) FROM revocations").parse::<i64>().unwrap();

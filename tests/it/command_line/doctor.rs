@@ -12,7 +12,7 @@ fn wrongs(ran: &Ran) -> Vec<&str> {
 }
 
 #[test]
-fn a_fresh_folder_is_fine_and_stays_empty() {
+fn a_fresh_folder_has_no_problem_and_stays_empty() {
     let place = Place::new();
     let ran = place.run(&["doctor"]);
     assert!(ran.status.success() && wrongs(&ran).is_empty(), "{ran:?}");
@@ -21,7 +21,7 @@ fn a_fresh_folder_is_fine_and_stays_empty() {
 }
 
 #[test]
-fn what_will_not_work_is_named_with_a_way_out() {
+fn every_problem_is_named_with_its_remedy() {
     let https = ("PUBLIC_URL", "https://auth.example.com");
     let cases: [(&[(&str, &str)], &str); 7] = [
         (&[https], "TRUSTED_PROXIES names none"),
@@ -61,7 +61,7 @@ fn the_cost_of_hashing_is_measured_on_this_machine() {
 }
 
 #[test]
-fn files_that_others_can_read_are_named() {
+fn files_readable_by_others_are_named() {
     let place = Place::new();
     drop(place.serve(&[]));
     assert!(place.run(&["doctor"]).status.success());
@@ -79,7 +79,7 @@ fn walk(place: &Place, address: SocketAddr, password: &str) -> Ran {
 }
 
 #[test]
-fn a_walk_goes_through_a_service_and_leaves_no_session() {
+fn the_url_check_passes_a_service_and_leaves_no_session() {
     let place = Place::new().set("TEST_MODE", "true").set("BCRYPT_COST", "4");
     let node = place.serve(&["serve", "--demo"]);
     let ran = walk(&place, node.address(), "emilyspass");
@@ -93,7 +93,7 @@ fn a_walk_goes_through_a_service_and_leaves_no_session() {
 }
 
 #[test]
-fn a_walk_that_does_not_get_there_says_what_to_look_at() {
+fn an_unreachable_url_is_reported_with_what_to_check() {
     let place = Place::new().set("TEST_MODE", "true").set("BCRYPT_COST", "4");
     let node = place.serve(&["serve", "--demo"]);
     let to = |url: String, prefix: &str| {
@@ -113,7 +113,7 @@ fn a_walk_that_does_not_get_there_says_what_to_look_at() {
 }
 
 #[test]
-fn a_walk_names_the_first_thing_that_something_in_front_breaks() {
+fn the_url_check_names_the_first_thing_that_a_proxy_breaks() {
     let place = Place::new().set("TEST_MODE", "true").set("BCRYPT_COST", "4").set("TRUSTED_PROXIES", "127.0.0.1");
     let node = place.serve(&["serve", "--demo"]);
     let behind = |to_service: Rewrite, to_client: Rewrite| {

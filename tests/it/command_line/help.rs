@@ -31,7 +31,7 @@ const COMMANDS: [&[&str]; 25] = [
 ];
 
 #[test]
-fn every_command_has_a_help() {
+fn every_command_has_help() {
     let place = Place::new();
     for command in COMMANDS {
         for flag in ["--help", "-h"] {
@@ -50,7 +50,7 @@ fn every_command_has_a_help() {
 }
 
 #[test]
-fn the_help_of_serve_has_every_setting_with_its_default() {
+fn help_of_serve_lists_every_setting_with_its_default() {
     let key = "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
     let place = Place::new().set("JWT_SECRET", key).set("DATABASE_URL", "postgres://me:canary-hunter2@h/d");
     let help = place.run(&["serve", "--help"]).stdout;
@@ -84,7 +84,7 @@ fn words(text: &str) -> String {
 }
 
 #[test]
-fn a_slip_is_told_with_a_way_on() {
+fn a_misspelt_command_is_answered_with_a_suggestion() {
     let place = Place::new();
     for (typed, told) in [
         (&["serv"][..], "serve"),

@@ -8,7 +8,7 @@ use crate::support::http::Request;
 use crate::support::process::{Node, Place};
 use crate::support::{Backend, on_both_backends};
 
-on_both_backends!(every_log_line_is_one_json_object, no_log_holds_a_secret, each_act_is_told_once);
+on_both_backends!(every_log_line_is_one_json_object, no_log_contains_a_secret, each_event_is_logged_once);
 
 const PASSWORD: &str = "canary-right-lantern-7";
 const WRONG: &str = "canary-wrong-lantern-8";
@@ -104,7 +104,7 @@ fn every_log_line_is_one_json_object(backend: Backend) {
     assert!(stdout.lines().all(|line| !line.starts_with('{')), "the greeting is for people: {stdout}");
 }
 
-fn no_log_holds_a_secret(backend: Backend) {
+fn no_log_contains_a_secret(backend: Backend) {
     for format in ["json", "text"] {
         let place = loud(backend, format);
         let node = place.serve(&["serve", "--demo"]);
@@ -133,7 +133,7 @@ fn no_log_holds_a_secret(backend: Backend) {
     }
 }
 
-fn each_act_is_told_once(backend: Backend) {
+fn each_event_is_logged_once(backend: Backend) {
     let place = Place::on(backend).set("LOG_FORMAT", "json").set("RUST_LOG", "info");
     let node = place.serve(&[]);
     let account = json!({ "username": "emily", "password": PASSWORD });
@@ -165,7 +165,7 @@ fn each_act_is_told_once(backend: Backend) {
 
 /// A sibling domain may have planted one of them; whoever reads the log can go and look.
 #[test]
-fn two_cookies_that_differ_are_told_with_the_request_and_without_their_values() {
+fn duplicate_cookies_are_logged_with_the_request_and_without_their_values() {
     let place = Place::on(Backend::Sqlite).set("LOG_FORMAT", "json").set("RUST_LOG", "info");
     let node = place.serve(&[]);
     let answer = node.send(&Request::new("GET", "/auth/me").cookie_header("accessToken=planted; accessToken=own-one"));

@@ -90,7 +90,7 @@ const SECRETS_AND_COOKIES: [Row; 22] = [
 
 const FROM: (&str, &str) = ("MAIL_FROM", "door@auth.example");
 const TO: (&str, &str) = ("SMTP_URL", "smtp://mail.example");
-const SILENT: (&str, &str) = ("SIGNUP_SILENT", "true");
+const SILENT: (&str, &str) = ("SIGNUP_CONFIRM_EMAIL", "true");
 
 const MAILS: [Row; 21] = [
     ("SMTP_URL", &[("SMTP_URL", "mail.example")]),
@@ -110,10 +110,10 @@ const MAILS: [Row; 21] = [
     ("SIGNUP_CONFIRM_URL", &[("SIGNUP_CONFIRM_URL", "app.example/welcome")]),
     ("SIGNUP_CONFIRM_URL", &[("SIGNUP_CONFIRM_URL", "javascript:alert(1)")]),
     ("SIGNUP_CONFIRM_URL", &[("SIGNUP_CONFIRM_URL", "/welcome")]),
-    ("SIGNUP_SILENT", &[("SIGNUP_SILENT", "perhaps")]),
-    ("SIGNUP_SILENT", &[SILENT, FROM, ("PUBLIC_URL", "http://auth.example")]),
-    ("SIGNUP_SILENT", &[SILENT, TO, ("PUBLIC_URL", "http://auth.example")]),
-    ("SIGNUP_SILENT", &[SILENT, TO, FROM]),
+    ("SIGNUP_CONFIRM_EMAIL", &[("SIGNUP_CONFIRM_EMAIL", "perhaps")]),
+    ("SIGNUP_CONFIRM_EMAIL", &[SILENT, FROM, ("PUBLIC_URL", "http://auth.example")]),
+    ("SIGNUP_CONFIRM_EMAIL", &[SILENT, TO, ("PUBLIC_URL", "http://auth.example")]),
+    ("SIGNUP_CONFIRM_EMAIL", &[SILENT, TO, FROM]),
 ];
 
 /// What is wrong with how a start that should stop ended.
@@ -137,14 +137,14 @@ fn complaint(name: &str, vars: &[(&str, &str)]) -> Option<String> {
 }
 
 #[test]
-fn every_wrong_setting_stops_the_start_with_a_sentence_that_names_it() {
+fn every_invalid_setting_stops_the_start_and_is_named() {
     let rows: Vec<Row> = [&WEB[..], &ROWS_AND_KEYS, &SECRETS_AND_COOKIES, &MAILS].concat();
     let complaints: Vec<String> = rows.iter().filter_map(|(name, vars)| complaint(name, vars)).collect();
     assert!(complaints.is_empty(), "{} of {}:\n{}", complaints.len(), rows.len(), complaints.join("\n"));
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once() {
+fn all_invalid_settings_are_reported_together() {
     let place = Place::new().set("BIND", "here").set("ACCESS_TTL", "soon").set("PEPPER", "short");
     let ran = place.run(&["serve"]);
     let mut names: Vec<&str> =
@@ -164,7 +164,7 @@ fn every_command_checks_the_settings() {
 }
 
 #[test]
-fn a_taken_port_is_told() {
+fn a_port_in_use_is_reported() {
     let first = Place::new();
     let first = first.serve(&[]);
     let ran = Place::new().set("BIND", first.address().to_string()).run(&["serve"]);
@@ -173,7 +173,7 @@ fn a_taken_port_is_told() {
 }
 
 #[test]
-fn files_that_are_not_ours_stop_the_start() {
+fn foreign_files_stop_the_start() {
     let place = Place::new();
     drop(place.serve(&[]));
     let keys = place.file("doorward.keys");
@@ -208,7 +208,7 @@ fn the_env_file_is_read_and_the_environment_wins() {
 }
 
 #[test]
-fn a_wrong_env_file_is_told_without_what_it_holds() {
+fn an_invalid_env_file_is_reported_without_its_contents() {
     let mut complaints = vec![];
     for (written, named) in [
         ("ACCESS_TTL=soon\n", "ACCESS_TTL"),

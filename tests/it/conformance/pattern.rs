@@ -116,7 +116,7 @@ fn a_pattern_matches_its_kind_and_nothing_else() {
 }
 
 #[test]
-fn a_star_stands_for_any_text() {
+fn a_star_matches_any_text() {
     assert!(fits("a=*; b", "a=; b") && fits("*no-store*", "no-store, private") && fits("*", ""));
     assert!(!fits("a=*; b", "a=1; c") && !fits("no-store", "no-store, private"));
 }

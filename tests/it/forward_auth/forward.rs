@@ -8,11 +8,11 @@ use crate::support::http::{Request, Response};
 use crate::support::{Backend, Tokens, code, on_both_backends, register};
 
 on_both_backends!(
-    a_navigation_is_led_to_sign_in_and_anything_else_is_refused,
-    the_way_back_comes_from_a_trusted_proxy_and_leads_to_listed_hosts_only,
-    a_proxy_that_contradicts_itself_is_refused,
-    a_browser_with_a_live_refresh_cookie_is_led_to_go_on,
-    each_family_of_headers_counts_alone,
+    a_navigation_is_redirected_to_sign_in_and_anything_else_is_refused,
+    the_return_url_comes_from_a_trusted_proxy_and_names_listed_hosts_only,
+    contradictory_forwarded_headers_are_refused,
+    a_browser_with_a_live_refresh_cookie_is_redirected_to_continue,
+    each_family_of_forwarded_headers_is_read_alone,
 );
 
 const SIGN_IN: &str = "https://auth.example.com/login";
@@ -31,7 +31,7 @@ fn navigation(service: &TestService, host: &str, target: &str) -> Response {
     forwarded("/auth/forward", "GET", host, target).header("Accept", "text/html,*/*").send(service.address())
 }
 
-fn a_navigation_is_led_to_sign_in_and_anything_else_is_refused(backend: Backend) {
+fn a_navigation_is_redirected_to_sign_in_and_anything_else_is_refused(backend: Backend) {
     let service = behind_a_proxy(backend.service()).start();
     let html = "text/html,application/xhtml+xml";
     for (method, headers, leads) in [
@@ -57,7 +57,7 @@ fn a_navigation_is_led_to_sign_in_and_anything_else_is_refused(backend: Backend)
     }
 }
 
-fn the_way_back_comes_from_a_trusted_proxy_and_leads_to_listed_hosts_only(backend: Backend) {
+fn the_return_url_comes_from_a_trusted_proxy_and_names_listed_hosts_only(backend: Backend) {
     let service = behind_a_proxy(backend.service()).start();
     assert_eq!(location(&navigation(&service, "evil.test", "/")), SIGN_IN);
     assert_eq!(location(&navigation(&service, "app.example.com.evil.test", "/")), SIGN_IN);
@@ -69,7 +69,7 @@ fn the_way_back_comes_from_a_trusted_proxy_and_leads_to_listed_hosts_only(backen
     assert_eq!(location(&navigation(&strangers, "app.example.com", "/deep")), SIGN_IN, "its words do not count");
 }
 
-fn a_proxy_that_contradicts_itself_is_refused(backend: Backend) {
+fn contradictory_forwarded_headers_are_refused(backend: Backend) {
     let service = behind_a_proxy(backend.service()).start();
     let request = || forwarded("/auth/forward", "GET", "app.example.com", "/a").header("Accept", "text/html");
     for (what, request) in [
@@ -81,11 +81,11 @@ fn a_proxy_that_contradicts_itself_is_refused(backend: Backend) {
         ("no rooted path", forwarded("/auth/forward", "GET", "a.test", "a").header("Accept", "text/html")),
     ] {
         let answer = request.send(service.address());
-        assert_eq!((answer.status, code(&answer).as_str()), (403, "forwarding_unclear"), "{what}");
+        assert_eq!((answer.status, code(&answer).as_str()), (403, "invalid_forwarded_headers"), "{what}");
     }
 }
 
-fn a_browser_with_a_live_refresh_cookie_is_led_to_go_on(backend: Backend) {
+fn a_browser_with_a_live_refresh_cookie_is_redirected_to_continue(backend: Backend) {
     let service = backend.service().set("TRUSTED_PROXIES", "127.0.0.1").start();
     let tokens = Tokens::held_by(&register(&service, "emily"));
     let lead = |cookies: &str| {
@@ -98,7 +98,7 @@ fn a_browser_with_a_live_refresh_cookie_is_led_to_go_on(backend: Backend) {
     assert_eq!(check(&service, "/auth/forward", &tokens.access).status, 200);
 }
 
-fn each_family_of_headers_counts_alone(backend: Backend) {
+fn each_family_of_forwarded_headers_is_read_alone(backend: Backend) {
     let original = behind_a_proxy(backend.service()).set("FORWARDED_HEADERS", "x-original").start();
     let request = Request::new("GET", "/auth/forward").header("Accept", "text/html");
     let request = request.header("X-Original-Method", "GET").header("X-Original-URL", "https://app.example.com/a?b");

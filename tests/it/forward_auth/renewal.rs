@@ -12,14 +12,14 @@ use crate::support::{
 };
 
 on_both_backends!(
-    a_check_renews_the_access_token_and_leaves_the_generation_alone,
-    nothing_is_renewed_unless_the_setting_says_so,
-    two_hundred_checks_at_the_moment_of_expiry_sign_nobody_out,
-    a_dead_session_is_not_renewed,
-    a_spent_refresh_token_is_renewed_in_its_grace_only_and_ends_nothing,
-    a_header_stands_for_itself,
+    a_check_renews_the_access_token_and_keeps_the_generation,
+    nothing_is_renewed_unless_the_setting_allows_it,
+    two_hundred_checks_at_expiry_end_no_session,
+    an_ended_session_is_not_renewed,
+    a_spent_refresh_token_renews_within_its_grace_only_and_ends_nothing,
+    an_invalid_bearer_token_is_not_replaced_by_the_refresh_cookie,
     a_renewed_token_dies_with_its_session,
-    a_renewal_ends_with_the_session,
+    a_renewed_token_expires_with_the_session,
 );
 
 fn renewing(backend: Backend) -> Builder {
@@ -42,7 +42,7 @@ fn renewed(answer: &Response) -> String {
     cookie.value.clone()
 }
 
-fn a_check_renews_the_access_token_and_leaves_the_generation_alone(backend: Backend) {
+fn a_check_renews_the_access_token_and_keeps_the_generation(backend: Backend) {
     let service = renewing(backend).start();
     let mut browser = register(&service, "emily");
     let first = Tokens::held_by(&browser);
@@ -63,14 +63,14 @@ fn a_check_renews_the_access_token_and_leaves_the_generation_alone(backend: Back
     assert_eq!(parts_of(&Tokens::held_by(&browser).access).1["gen"], 1);
 }
 
-fn nothing_is_renewed_unless_the_setting_says_so(backend: Backend) {
+fn nothing_is_renewed_unless_the_setting_allows_it(backend: Backend) {
     let service = backend.service().start();
     let tokens = Tokens::held_by(&register(&service, "emily"));
     let answer = with_refresh(&service, &tokens.refresh);
     assert_eq!((answer.status, answer.set_cookies().len()), (401, 0));
 }
 
-fn two_hundred_checks_at_the_moment_of_expiry_sign_nobody_out(backend: Backend) {
+fn two_hundred_checks_at_expiry_end_no_session(backend: Backend) {
     let service = renewing(backend).start();
     let mut browser = register(&service, "emily");
     for _ in 0..3 {
@@ -93,7 +93,7 @@ fn two_hundred_checks_at_the_moment_of_expiry_sign_nobody_out(backend: Backend) 
     }
 }
 
-fn a_dead_session_is_not_renewed(backend: Backend) {
+fn an_ended_session_is_not_renewed(backend: Backend) {
     let service = renewing(backend).start();
     let mut browser = register(&service, "emily");
     let tokens = Tokens::held_by(&browser);
@@ -110,7 +110,7 @@ fn a_dead_session_is_not_renewed(backend: Backend) {
     assert_eq!(with_refresh(&service, &locked.refresh).status, 401);
 }
 
-fn a_spent_refresh_token_is_renewed_in_its_grace_only_and_ends_nothing(backend: Backend) {
+fn a_spent_refresh_token_renews_within_its_grace_only_and_ends_nothing(backend: Backend) {
     let service = renewing(backend).start();
     let mut browser = register(&service, "emily");
     let parent = Tokens::held_by(&browser);
@@ -126,7 +126,7 @@ fn a_spent_refresh_token_is_renewed_in_its_grace_only_and_ends_nothing(backend: 
     assert_eq!(code(&refresh_with(&service, &parent.refresh)), "refresh_token_reused", "a refresh with it does");
 }
 
-fn a_header_stands_for_itself(backend: Backend) {
+fn an_invalid_bearer_token_is_not_replaced_by_the_refresh_cookie(backend: Backend) {
     let service = renewing(backend).start();
     let tokens = Tokens::held_by(&register(&service, "emily"));
     let request = Request::new("GET", "/auth/verify").bearer("old.and.over");
@@ -148,7 +148,7 @@ fn a_renewed_token_dies_with_its_session(backend: Backend) {
     }
 }
 
-fn a_renewal_ends_with_the_session(backend: Backend) {
+fn a_renewed_token_expires_with_the_session(backend: Backend) {
     let service = renewing(backend).set("REFRESH_TTL", "1h").start();
     let tokens = Tokens::held_by(&register(&service, "emily"));
     service.advance(Duration::from_mins(55));

@@ -7,10 +7,10 @@ use crate::support::http::{Request, Response};
 use crate::support::{Backend, Tokens, code, on_both_backends, register, sign_in};
 
 on_both_backends!(
-    rules_say_who_may_pass_at_both_checks,
-    a_path_that_can_be_read_in_two_ways_is_never_public,
-    rules_without_a_word_of_a_trusted_proxy_let_nobody_pass,
-    a_wrong_rule_stops_the_start_with_its_line,
+    rules_apply_at_both_endpoints,
+    an_ambiguous_path_is_never_public,
+    rules_deny_everything_without_a_trusted_proxy,
+    an_invalid_rule_stops_the_start_and_names_its_line,
 );
 
 const RULES: &str = "app.example.com /public/* public\n\
@@ -31,7 +31,7 @@ fn ask(service: &TestService, path: &str, target: &str, access: Option<&str>) ->
     request.send(service.address())
 }
 
-fn rules_say_who_may_pass_at_both_checks(backend: Backend) {
+fn rules_apply_at_both_endpoints(backend: Backend) {
     let (_folder, service) = with_rules(backend);
     add_account(&service, "boss", "ADMIN", &[]);
     add_account(&service, "reader", "USER", &["reports:read"]);
@@ -123,7 +123,7 @@ pub const ODD: [&str; 64] = [
     "/public/..../admin",
 ];
 
-fn a_path_that_can_be_read_in_two_ways_is_never_public(backend: Backend) {
+fn an_ambiguous_path_is_never_public(backend: Backend) {
     let (_folder, service) = with_rules(backend);
     add_account(&service, "both", "ADMIN", &["reports:read"]);
     let both = Tokens::held_by(&sign_in(&service, "both")).access;
@@ -139,12 +139,12 @@ fn a_path_that_can_be_read_in_two_ways_is_never_public(backend: Backend) {
     }
 }
 
-fn rules_without_a_word_of_a_trusted_proxy_let_nobody_pass(backend: Backend) {
+fn rules_deny_everything_without_a_trusted_proxy(backend: Backend) {
     let (folder, service) = with_rules(backend);
     let access = Tokens::held_by(&register(&service, "emily")).access;
     let unclear = |request: Request, service: &TestService| {
         let answer = request.bearer(&access).send(service.address());
-        (answer.status, code(&answer)) == (403, "forwarding_unclear".to_owned())
+        (answer.status, code(&answer)) == (403, "invalid_forwarded_headers".to_owned())
     };
     assert!(unclear(Request::new("GET", "/auth/verify"), &service));
     let forged = forwarded("/auth/verify", "GET", "app.example.com", "/admin/").header("X-Original-URI", "/public/");
@@ -157,7 +157,7 @@ fn rules_without_a_word_of_a_trusted_proxy_let_nobody_pass(backend: Backend) {
     assert!(refused.contains("set TRUSTED_PROXIES"), "{refused}");
 }
 
-fn a_wrong_rule_stops_the_start_with_its_line(_: Backend) {
+fn an_invalid_rule_stops_the_start_and_names_its_line(_: Backend) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rules");
     std::fs::write(&file, "* / public\n* /admin role:ADMIN\n").unwrap();

@@ -6,7 +6,7 @@ use doorward::testing::TestService;
 use serde_json::json;
 
 use super::{add_account, check, identity};
-use crate::nodes::beside;
+use crate::multi_node::beside;
 use crate::support::http::{Browser, Request};
 use crate::support::process::until;
 use crate::support::{
@@ -16,14 +16,14 @@ use crate::support::{
 on_both_backends!(
     a_live_token_is_answered_with_every_identity_header,
     a_name_of_any_script_fits_a_header,
-    every_method_is_answered_alike_and_no_origin_is_asked,
-    role_and_permissions_narrow_who_passes,
+    every_method_is_answered_alike_and_origin_is_not_checked,
+    required_role_and_permissions_are_enforced,
     a_check_answers_200_401_403_or_503_and_nothing_else,
-    what_ends_a_session_ends_its_checks_at_once,
-    a_change_of_the_profile_shows_at_the_next_check_on_every_node,
-    a_header_with_an_underscore_imitates_nobody,
-    the_headers_have_the_names_of_the_settings,
-    the_check_stands_at_the_root_and_under_natives_prefix,
+    ending_a_session_denies_its_next_check,
+    a_profile_change_shows_at_the_next_check_on_every_node,
+    an_underscore_header_spoofs_no_identity,
+    header_names_are_settings,
+    the_endpoint_is_at_the_root_and_under_the_native_prefix,
 );
 
 fn a_live_token_is_answered_with_every_identity_header(backend: Backend) {
@@ -56,7 +56,7 @@ fn a_name_of_any_script_fits_a_header(backend: Backend) {
     assert_eq!(answer.header("remote-name"), Some("Jos%C3%A9 100%25"));
 }
 
-fn every_method_is_answered_alike_and_no_origin_is_asked(backend: Backend) {
+fn every_method_is_answered_alike_and_origin_is_not_checked(backend: Backend) {
     let service = backend.service().start();
     let access = Tokens::held_by(&register(&service, "emily")).access;
     for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"] {
@@ -70,7 +70,7 @@ fn every_method_is_answered_alike_and_no_origin_is_asked(backend: Backend) {
     }
 }
 
-fn role_and_permissions_narrow_who_passes(backend: Backend) {
+fn required_role_and_permissions_are_enforced(backend: Backend) {
     let service = backend.service().start();
     add_account(&service, "editor", "EDITOR", &["reports:read", "a,b"]);
     let access = Tokens::held_by(&sign_in(&service, "editor")).access;
@@ -126,7 +126,7 @@ fn a_check_answers_200_401_403_or_503_and_nothing_else(backend: Backend) {
     assert_eq!(neighbour.send(service.address()).status, 200);
 }
 
-fn what_ends_a_session_ends_its_checks_at_once(backend: Backend) {
+fn ending_a_session_denies_its_next_check(backend: Backend) {
     let service = backend.service().start();
     let believed = |tokens: &Tokens| check(&service, "/auth/verify", &tokens.access).status;
     let mut browser = register(&service, "emily");
@@ -145,7 +145,7 @@ fn what_ends_a_session_ends_its_checks_at_once(backend: Backend) {
     assert_refused(&check(&service, "/auth/verify", &tokens.access), 401, "token_expired");
 }
 
-fn a_change_of_the_profile_shows_at_the_next_check_on_every_node(backend: Backend) {
+fn a_profile_change_shows_at_the_next_check_on_every_node(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let first = builder.start();
     let second = beside(&first, &tables).start();
@@ -169,19 +169,19 @@ fn a_change_of_the_profile_shows_at_the_next_check_on_every_node(backend: Backen
     assert_eq!(browser.get("/auth/me").status, 200, "nobody was signed out by it");
 }
 
-fn a_header_with_an_underscore_imitates_nobody(backend: Backend) {
+fn an_underscore_header_spoofs_no_identity(backend: Backend) {
     let service = backend.service().start();
     let access = Tokens::held_by(&register(&service, "emily")).access;
     for name in ["Remote_User", "remote_role", "REMOTE_PERMISSIONS", "X_Forwarded_Host", "X-Forwarded_Uri"] {
         let request = Request::new("GET", "/auth/verify").bearer(&access).header(name, "admin");
         let answer = request.send(service.address());
-        assert_eq!((answer.status, code(&answer).as_str()), (403, "forwarding_unclear"), "{name}");
+        assert_eq!((answer.status, code(&answer).as_str()), (403, "invalid_forwarded_headers"), "{name}");
     }
     let other = Request::new("GET", "/auth/verify").bearer(&access).header("X_Other", "1");
     assert_eq!(other.send(service.address()).status, 200);
 }
 
-fn the_headers_have_the_names_of_the_settings(backend: Backend) {
+fn header_names_are_settings(backend: Backend) {
     let builder = backend.service().set("REMOTE_USER_HEADER", "X-Who").set("REMOTE_ROLE_HEADER", "x-what");
     let service = builder.start();
     let access = Tokens::held_by(&register(&service, "emily")).access;
@@ -200,7 +200,7 @@ fn the_headers_have_the_names_of_the_settings(backend: Backend) {
     }
 }
 
-fn the_check_stands_at_the_root_and_under_natives_prefix(backend: Backend) {
+fn the_endpoint_is_at_the_root_and_under_the_native_prefix(backend: Backend) {
     let service = backend.service().set("DIALECTS", "native=/api,pin=/").start();
     let body = json!({ "username": "emily", "password": crate::support::PASSWORD });
     let mut browser = Browser::new(service.address());

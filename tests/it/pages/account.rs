@@ -7,18 +7,18 @@ use crate::support::http::{Browser, Request};
 use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, post, register, sign_in};
 
 on_both_backends!(
-    a_change_of_password_signs_every_other_device_out,
+    a_password_change_signs_every_other_device_out,
     a_refused_change_says_what_is_wrong,
     another_device_is_signed_out_by_its_button,
-    sign_out_everywhere_is_everywhere,
-    a_form_that_was_open_for_long_still_works,
+    sign_out_everywhere_ends_every_session,
+    a_form_left_open_for_long_still_works,
     without_a_session_the_sign_in_page_comes_first,
     signing_out_works_with_an_expired_access_token,
 );
 
 const NEW: &str = "another-quiet-harbour";
 
-fn a_change_of_password_signs_every_other_device_out(backend: Backend) {
+fn a_password_change_signs_every_other_device_out(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
     let (before, mut other) = (Tokens::held_by(&browser), sign_in(&service, "emily"));
@@ -79,7 +79,7 @@ fn another_device_is_signed_out_by_its_button(backend: Backend) {
     assert!(page.contains("That device is signed out.") && !page.contains("Firefox on Linux"));
 }
 
-fn sign_out_everywhere_is_everywhere(backend: Backend) {
+fn sign_out_everywhere_ends_every_session(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
     let (held, mut other) = (Tokens::held_by(&browser), sign_in(&service, "emily"));
@@ -90,7 +90,7 @@ fn sign_out_everywhere_is_everywhere(backend: Backend) {
     held.assert_dead(&service);
 }
 
-fn a_form_that_was_open_for_long_still_works(backend: Backend) {
+fn a_form_left_open_for_long_still_works(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
     let page = browser.get("/account");

@@ -7,18 +7,18 @@ use crate::support::http::{Browser, Request};
 use crate::support::{Backend, PASSWORD, Tokens, is_believed, on_both_backends, register};
 
 on_both_backends!(
-    a_sign_in_leads_where_one_wanted_to_go,
+    a_sign_in_redirects_to_the_requested_target,
     a_wrong_password_and_an_unknown_name_look_alike,
     a_throttled_sign_in_says_how_long_to_wait,
-    without_the_tick_the_cookies_end_with_the_browser,
-    whoever_is_signed_in_goes_on,
-    an_expired_access_token_is_renewed_on_the_way,
-    looking_at_a_page_begins_no_session,
-    a_sign_in_takes_the_place_of_the_one_before,
-    a_locked_account_is_told_so_only_with_its_password,
+    without_remember_me_the_cookies_end_with_the_browser,
+    a_signed_in_browser_is_redirected_to_the_target,
+    an_expired_access_token_is_renewed_before_the_redirect,
+    viewing_a_page_begins_no_session,
+    a_sign_in_replaces_the_previous_session,
+    a_locked_account_is_reported_only_with_its_password,
 );
 
-fn a_sign_in_leads_where_one_wanted_to_go(backend: Backend) {
+fn a_sign_in_redirects_to_the_requested_target(backend: Backend) {
     let service = backend.service().set("REDIRECT_HOSTS", "good.test").start();
     register(&service, "emily");
     for (page, expected) in [
@@ -84,7 +84,7 @@ fn a_throttled_sign_in_says_how_long_to_wait(backend: Backend) {
     }
 }
 
-fn without_the_tick_the_cookies_end_with_the_browser(backend: Backend) {
+fn without_remember_me_the_cookies_end_with_the_browser(backend: Backend) {
     let service = backend.service().start();
     register(&service, "emily");
     for (ticked, lasts) in [(true, true), (false, false)] {
@@ -97,7 +97,7 @@ fn without_the_tick_the_cookies_end_with_the_browser(backend: Backend) {
     }
 }
 
-fn whoever_is_signed_in_goes_on(backend: Backend) {
+fn a_signed_in_browser_is_redirected_to_the_target(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
     for page in ["/login", "/register"] {
@@ -107,7 +107,7 @@ fn whoever_is_signed_in_goes_on(backend: Backend) {
     }
 }
 
-fn an_expired_access_token_is_renewed_on_the_way(backend: Backend) {
+fn an_expired_access_token_is_renewed_before_the_redirect(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
     let before = Tokens::held_by(&browser);
@@ -125,7 +125,7 @@ fn an_expired_access_token_is_renewed_on_the_way(backend: Backend) {
     assert!(is_signed_in(&mut browser));
 }
 
-fn looking_at_a_page_begins_no_session(backend: Backend) {
+fn viewing_a_page_begins_no_session(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
     let held = Tokens::held_by(&browser);
@@ -147,7 +147,7 @@ fn looking_at_a_page_begins_no_session(backend: Backend) {
     assert!(is_signed_in(&mut browser), "the refresh token was not spent by a HEAD");
 }
 
-fn a_sign_in_takes_the_place_of_the_one_before(backend: Backend) {
+fn a_sign_in_replaces_the_previous_session(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
     let before = Tokens::held_by(&browser);
@@ -163,7 +163,7 @@ fn a_sign_in_takes_the_place_of_the_one_before(backend: Backend) {
     assert!(is_signed_in(&mut other) && !is_signed_in(&mut browser));
 }
 
-fn a_locked_account_is_told_so_only_with_its_password(backend: Backend) {
+fn a_locked_account_is_reported_only_with_its_password(backend: Backend) {
     let service = backend.service().start();
     register(&service, "emily");
     let id = service.core().find_account_by("emily").unwrap().id;

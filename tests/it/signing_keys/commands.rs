@@ -9,13 +9,13 @@ use crate::support::process::{Node, Place, until};
 use crate::support::{Backend, PASSWORD, on_both_backends};
 
 on_both_backends!(
-    keys_are_listed_with_what_they_do_and_who_needs_them,
+    keys_are_listed_with_their_state_and_what_needs_them,
     a_key_is_retired_under_a_running_service,
-    the_only_key_stays_and_a_dry_run_changes_nothing,
-    a_running_service_goes_over_to_key_pairs,
-    commands_at_the_same_time_lose_no_key,
+    the_only_key_cannot_be_retired_and_a_dry_run_changes_nothing,
+    a_running_service_switches_to_key_pairs,
+    concurrent_commands_lose_no_key,
     a_pepper_rotates_under_a_running_service,
-    what_comes_from_the_environment_is_not_rotated,
+    keys_from_the_environment_are_not_rotated,
 );
 
 /// REVOCATION_MAX_STALE is 2 s; the rest is for a busy machine.
@@ -53,7 +53,7 @@ fn refresh_status(node: &Node, refresh: &str) -> u16 {
     node.post("/auth/refresh", &json!({ "refreshToken": refresh })).status
 }
 
-fn keys_are_listed_with_what_they_do_and_who_needs_them(backend: Backend) {
+fn keys_are_listed_with_their_state_and_what_needs_them(backend: Backend) {
     let place = Place::on(backend);
     with_emily(&place);
     let node = place.serve(&[]);
@@ -104,7 +104,7 @@ fn a_key_is_retired_under_a_running_service(backend: Backend) {
     assert!(node.believes(&access), "after a restart too");
 }
 
-fn the_only_key_stays_and_a_dry_run_changes_nothing(backend: Backend) {
+fn the_only_key_cannot_be_retired_and_a_dry_run_changes_nothing(backend: Backend) {
     let place = Place::on(backend);
     with_emily(&place);
     let node = place.serve(&[]);
@@ -131,7 +131,7 @@ fn the_only_key_stays_and_a_dry_run_changes_nothing(backend: Backend) {
     assert_eq!(mode & 0o777, 0o600);
 }
 
-fn a_running_service_goes_over_to_key_pairs(backend: Backend) {
+fn a_running_service_switches_to_key_pairs(backend: Backend) {
     let place = Place::on(backend);
     with_emily(&place);
     let node = place.serve(&[]);
@@ -159,7 +159,7 @@ fn a_running_service_goes_over_to_key_pairs(backend: Backend) {
     assert!(place.succeed(&["keys", "rotate"], "").contains("(es256)"), "as the setting says");
 }
 
-fn commands_at_the_same_time_lose_no_key(backend: Backend) {
+fn concurrent_commands_lose_no_key(backend: Backend) {
     let place = Place::on(backend);
     with_emily(&place);
     let running: Vec<Node> = (0..6)
@@ -210,7 +210,7 @@ fn a_pepper_rotates_under_a_running_service(backend: Backend) {
     place.serve(&[]).sign_in("emily", PASSWORD);
 }
 
-fn what_comes_from_the_environment_is_not_rotated(backend: Backend) {
+fn keys_from_the_environment_are_not_rotated(backend: Backend) {
     let place = Place::on(backend).set("JWT_SECRET", "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6");
     let place = place.set("PEPPER", "Zq8vT2mNc6RyLx0pKd4sHf9wBg1jUa7eOiYt5XzWnVk3");
     with_emily(&place);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::dice::Dice;
 use crate::support::http::{KeptConnection, Request, Response};
+use crate::support::rng::Dice;
 use crate::support::{PASSWORD, Tokens};
 
 /// How often a life refreshes, and looks between two refreshes.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::actions::{Action, Step};
 use super::model::{ACCESS_LIFE, Jar, Model, Seconds, Token};
-use crate::nodes::beside;
+use crate::multi_node::beside;
 use crate::support::http::{Request, Response};
 use crate::support::{Backend, Tokens, code, parts_of, register};
 
@@ -127,7 +127,7 @@ impl Machine {
     /// The other nodes hear of what was written here, which they would by themselves a moment later.
     pub fn spread(&self) {
         for node in &self.nodes {
-            node.core().keep_up().unwrap();
+            node.core().sync().unwrap();
         }
     }
 

@@ -168,7 +168,7 @@ impl Model {
     }
 
     /// The sessions that presented tokens name: a live-in-time access token's, then a genuine refresh token's of any age.
-    pub fn named_by(&self, jar: Jar, now: Seconds) -> Vec<(usize, i64)> {
+    pub fn resolve_refresh_token(&self, jar: Jar, now: Seconds) -> Vec<(usize, i64)> {
         let access = jar.access.map(|at| &self.access[at]).filter(|token| now < token.until);
         let refresh = jar.refresh.map(|at| &self.refresh[at]);
         let readable = access.into_iter().chain(refresh).filter(|token| Self::is_readable(token, now));
@@ -178,7 +178,9 @@ impl Model {
     }
 
     pub fn everywhere(&self, jar: Jar, now: Seconds) -> Everywhere {
-        let Some((at, generation)) = self.named_by(jar, now).first().copied() else { return Everywhere::Refused };
+        let Some((at, generation)) = self.resolve_refresh_token(jar, now).first().copied() else {
+            return Everywhere::Refused;
+        };
         let session = &self.sessions[at];
         match session.over {
             Some((End::Everywhere, _)) if self.may_be_gone(session) => Everywhere::Open(at),

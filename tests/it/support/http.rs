@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::secrets;
+use super::secret_scanner;
 
 /// Longer than a service waits for anything, so that its own answer is seen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -67,7 +67,7 @@ impl Request {
     }
 
     fn note_secrets(&self) {
-        secrets::sent(&self.path, &self.headers, self.body.as_deref());
+        secret_scanner::sent(&self.path, &self.headers, self.body.as_deref());
     }
 
     fn has_header(&self, name: &str) -> bool {
@@ -116,13 +116,13 @@ impl KeptConnection {
     }
 
     /// The octets of a request that keeps the connection.
-    pub fn octets(&self, request: Request) -> Vec<u8> {
+    pub fn bytes(&self, request: Request) -> Vec<u8> {
         request.note_secrets();
         request.header("Connection", "keep-alive").to_bytes(self.address)
     }
 
-    pub fn write(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.reader.get_mut().write_all(octets)
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.reader.get_mut().write_all(bytes)
     }
 
     pub fn read(&mut self, to_head: bool) -> io::Result<Response> {
@@ -139,14 +139,14 @@ impl KeptConnection {
 /// connection, the bytes must carry `Connection: close`.
 pub fn exchange_raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut answer = vec![];
-    secrets::sent_raw(bytes);
+    secret_scanner::sent_raw(bytes);
     let outcome = write_to(address, bytes).and_then(|mut stream| stream.read_to_end(&mut answer));
     match outcome {
         Err(fault) if !hung_up(&fault) => {
             panic!("raw bytes to {address}: {fault}; until then came: {}", String::from_utf8_lossy(&answer))
         }
         _ => {
-            secrets::came_raw(&answer);
+            secret_scanner::came_raw(&answer);
             answer
         }
     }
@@ -218,7 +218,7 @@ impl Response {
         if !to_head && !matches!(response.status, 101 | 204 | 304) {
             response.body = response.read_body(reader)?;
         }
-        secrets::came(&response);
+        secret_scanner::came(&response);
         Ok(response)
     }
 

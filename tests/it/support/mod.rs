@@ -1,14 +1,15 @@
 //! What tests stand on: the backends, and shorthands for what nearly every test does.
 
-pub mod daemon;
-pub mod dice;
+pub mod child_server;
+pub mod confirmed_sign_up;
 pub mod http;
-pub mod link;
 pub mod postgres;
 pub mod process;
-pub mod secrets;
-pub mod silent;
+pub mod project;
+pub mod rng;
+pub mod secret_scanner;
 pub mod smtp;
+pub mod tcp_proxy;
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -28,14 +29,6 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Whether the run is meant to cover it: `DOORWARD_TEST_BACKENDS=sqlite` leaves PostgreSQL out, explicitly.
-    pub fn is_wanted(self) -> bool {
-        #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
-        let wanted = std::env::var("DOORWARD_TEST_BACKENDS").unwrap_or_else(|_unset| "sqlite,postgres".to_owned());
-        let name = if self == Self::Sqlite { "sqlite" } else { "postgres" };
-        wanted.split(',').any(|word| word.trim() == name)
-    }
-
     /// A service on it, not yet started.
     pub fn service(self) -> Builder {
         match self {
@@ -58,18 +51,6 @@ pub fn print_figure(text: &str) {
     let _ = writeln!(std::io::stderr(), "figure: {text}");
 }
 
-/// Makes each named function a test on PostgreSQL: what only several machines need.
-macro_rules! on_postgres {
-    ($($name:ident),+ $(,)?) => {
-        mod on_postgres {
-            $(#[test] fn $name() {
-                crate::support::run_on(crate::support::Backend::Postgres, |_| super::$name());
-            })+
-        }
-    };
-}
-pub(crate) use on_postgres;
-
 /// A number that the long job may be told by the environment.
 pub fn soak_number(name: &str, otherwise: usize) -> usize {
     #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
@@ -77,28 +58,71 @@ pub fn soak_number(name: &str, otherwise: usize) -> usize {
     given.map_or(otherwise, |text| text.parse().unwrap_or_else(|why| panic!("{name}={text}: {why}")))
 }
 
+/// Makes a module of the tests of one backend: `ignored` where `DOORWARD_TEST_BACKENDS` leaves it out, which build.rs sets
+/// `cfg(without_…)` for. A test that returned instead would say `ok` without having run.
+macro_rules! tests_on {
+    ($module:ident, sqlite, $run:expr, $($name:ident),+) => {
+        mod $module {
+            $(
+                #[test]
+                #[cfg_attr(without_sqlite, ignore = "DOORWARD_TEST_BACKENDS leaves SQLite out")]
+                fn $name() { $run(crate::support::Backend::Sqlite, super::$name); }
+            )+
+        }
+    };
+    ($module:ident, postgres, $run:expr, $($name:ident),+) => {
+        mod $module {
+            $(
+                #[test]
+                #[cfg_attr(without_postgres, ignore = "DOORWARD_TEST_BACKENDS leaves PostgreSQL out")]
+                fn $name() { $run(crate::support::Backend::Postgres, super::$name); }
+            )+
+        }
+    };
+}
+pub(crate) use tests_on;
+
 /// Makes each named function a test on each backend: `fn(Backend)`. One that is not named is dead code, which clippy finds.
 macro_rules! on_both_backends {
     ($($name:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[test] fn $name() { crate::support::run_on(crate::support::Backend::Sqlite, super::$name); })+
-        }
-        mod postgres {
-            $(#[test] fn $name() { crate::support::run_on(crate::support::Backend::Postgres, super::$name); })+
-        }
+        crate::support::tests_on!(sqlite, sqlite, crate::support::run_on, $($name),+);
+        crate::support::tests_on!(postgres, postgres, crate::support::run_on, $($name),+);
     };
 }
 pub(crate) use on_both_backends;
 
-/// Runs a test on a backend, unless the run leaves that out.
+/// Makes each named function a test on SQLite alone: `fn()`.
+macro_rules! on_sqlite {
+    ($($name:ident),+ $(,)?) => {
+        crate::support::tests_on!(on_sqlite, sqlite, crate::support::run_on_one, $($name),+);
+    };
+}
+pub(crate) use on_sqlite;
+
+/// Makes each named function a test on PostgreSQL alone: `fn()`, for what only several nodes or a server of its own have.
+macro_rules! on_postgres {
+    ($($name:ident),+ $(,)?) => {
+        crate::support::tests_on!(on_postgres, postgres, crate::support::run_on_one, $($name),+);
+    };
+}
+pub(crate) use on_postgres;
+
+/// Runs a test on a backend, and searches the log and the rows that it left for secrets.
 pub fn run_on(backend: Backend, test: fn(Backend)) {
-    if backend.is_wanted() {
-        let running = secrets::capture::begin();
-        test(backend);
-        secrets::assert_none_in_text("the log of this process", &running.text());
-        if backend == Backend::Postgres && !is_soak() {
-            secrets::assert_none_in_rows("a database", &secrets::with_octets(&postgres::rows_of_the_test()));
-        }
+    run(backend, || test(backend));
+}
+
+/// The same of a test that runs on this backend alone.
+pub fn run_on_one(backend: Backend, test: fn()) {
+    run(backend, test);
+}
+
+fn run(backend: Backend, test: impl FnOnce()) {
+    let running = secret_scanner::log_capture::begin();
+    test();
+    secret_scanner::assert_none_in_text("the log of this process", &running.text());
+    if backend == Backend::Postgres && !is_soak() {
+        secret_scanner::assert_none_in_rows("a database", &secret_scanner::with_octets(&postgres::rows_of_the_test()));
     }
 }
 

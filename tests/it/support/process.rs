@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::http::{Request, Response};
-use crate::support::{Backend, is_soak, postgres, secrets};
+use crate::support::{Backend, is_soak, postgres, secret_scanner};
 
 /// How long a start, a command or an exit may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ impl Place {
     pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
         let value = value.into();
         if ["JWT_SECRET", "PEPPER", "METRICS_TOKEN"].contains(&name) {
-            secrets::used(name, &value);
+            secret_scanner::used(name, &value);
         }
         self.vars.retain(|(known, _)| known != name);
         self.vars.push((name.to_owned(), value));
@@ -99,7 +99,7 @@ impl Place {
     pub fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
         let typed = arguments.iter().find(|argument| ["--password-stdin", "--pin-stdin"].contains(argument));
         if let Some(how) = typed {
-            secrets::used(how, input.trim_end());
+            secret_scanner::used(how, input.trim_end());
         }
         let mut node = self.spawn(arguments, Stdio::piped(), &[]);
         // A command that does not read may be gone before it is written to.
@@ -169,7 +169,7 @@ impl Output {
         let reader = std::thread::spawn(move || {
             let mut pipe = BufReader::new(pipe);
             let mut line = vec![];
-            while pipe.read_until(b'\n', &mut line).is_ok_and(|octets| octets > 0) {
+            while pipe.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
                 theirs.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
                 line.clear();
             }
@@ -299,13 +299,13 @@ impl Node {
 
     /// Fails if any secret of the suite stands in what it wrote.
     fn search(&self) {
-        secrets::assert_none_in_text("a node's standard output", self.stdout().as_bytes());
-        secrets::assert_none_in_text("a node's log", self.stderr().as_bytes());
+        secret_scanner::assert_none_in_text("a node's standard output", self.stdout().as_bytes());
+        secret_scanner::assert_none_in_text("a node's log", self.stderr().as_bytes());
         let Some(file) = self.rows.as_ref().filter(|_| self.address.is_some()) else { return };
         for part in ["", "-wal"] {
             let mut path = file.clone().into_os_string();
             path.push(part);
-            secrets::assert_none_in_rows("a node's database", &std::fs::read(path).unwrap_or_default());
+            secret_scanner::assert_none_in_rows("a node's database", &std::fs::read(path).unwrap_or_default());
         }
     }
 }

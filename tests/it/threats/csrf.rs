@@ -6,8 +6,8 @@ use crate::support::http::Request;
 use crate::support::{Backend, on_both_backends};
 
 on_both_backends!(
-    no_page_of_another_site_acts_in_any_dialect,
-    a_form_of_another_site_acts_in_no_dialect,
+    a_cross_site_page_changes_nothing_in_any_dialect,
+    a_cross_site_form_changes_nothing_in_any_dialect,
     the_matrix_of_origin_and_fetch_site_holds_in_every_dialect,
 );
 
@@ -36,7 +36,7 @@ fn says(request: Request, origin: Option<&str>, site: Option<&str>) -> Request {
     site.map_or(request.clone(), |site| request.header("Sec-Fetch-Site", site))
 }
 
-fn no_page_of_another_site_acts_in_any_dialect(backend: Backend) {
+fn a_cross_site_page_changes_nothing_in_any_dialect(backend: Backend) {
     let (service, tables) = service(backend);
     let browser = emily(&service);
     let (cookies, before) = (cookies_of(&browser), state(&service, &tables));
@@ -65,7 +65,7 @@ fn no_page_of_another_site_acts_in_any_dialect(backend: Backend) {
 }
 
 /// What a form can send without asking first: three media types.
-fn a_form_of_another_site_acts_in_no_dialect(backend: Backend) {
+fn a_cross_site_form_changes_nothing_in_any_dialect(backend: Backend) {
     let (service, tables) = service(backend);
     let (cookies, before) = (cookies_of(&emily(&service)), state(&service, &tables));
     for action in ACTIONS {

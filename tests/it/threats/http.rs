@@ -9,12 +9,12 @@ use crate::support::http::{Request, exchange_raw};
 use crate::support::{Backend, is_believed, on_both_backends, register, sign_in};
 
 on_both_backends!(
-    a_request_that_two_readers_would_read_differently_is_refused,
-    the_host_that_a_client_names_decides_nothing,
-    every_401_of_every_mount_says_how_to_sign_in,
-    what_is_no_json_is_refused_by_every_dialect,
-    answers_hold_the_documented_members_only,
-    counters_are_shown_to_whoever_has_the_token,
+    an_ambiguously_framed_request_is_refused,
+    the_host_header_decides_nothing,
+    every_401_of_every_mount_has_a_challenge,
+    every_dialect_refuses_invalid_json,
+    answers_contain_documented_members_only,
+    metrics_require_the_bearer_token,
 );
 
 /// The status of each answer on the connection.
@@ -24,7 +24,7 @@ fn statuses(answer: &[u8]) -> Vec<u16> {
     lines.filter_map(|line| line.get(..3)?.parse().ok()).filter(|status| *status >= 200).collect()
 }
 
-fn a_request_that_two_readers_would_read_differently_is_refused(backend: Backend) {
+fn an_ambiguously_framed_request_is_refused(backend: Backend) {
     let service = backend.service().start();
     register(&service, "emily");
     let smuggled = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -61,7 +61,7 @@ fn a_request_that_two_readers_would_read_differently_is_refused(backend: Backend
     assert_eq!(sign_in(&service, "emily").get("/auth/me").status, 200);
 }
 
-fn the_host_that_a_client_names_decides_nothing(backend: Backend) {
+fn the_host_header_decides_nothing(backend: Backend) {
     let service = backend.service().set("CORS_ORIGINS", "https://app.example").start();
     let access = register(&service, "emily").cookie("accessToken").unwrap();
     let evil = "evil.example";
@@ -90,7 +90,7 @@ fn the_host_that_a_client_names_decides_nothing(backend: Backend) {
     assert!(is_believed(&service, &access));
 }
 
-fn every_401_of_every_mount_says_how_to_sign_in(backend: Backend) {
+fn every_401_of_every_mount_has_a_challenge(backend: Backend) {
     let service = backend.service().demo().start();
     let mut seen = 0;
     for path in CHECKS {
@@ -116,7 +116,7 @@ fn every_401_of_every_mount_says_how_to_sign_in(backend: Backend) {
     assert!(seen >= 2 * CHECKS.len(), "{seen}");
 }
 
-fn what_is_no_json_is_refused_by_every_dialect(backend: Backend) {
+fn every_dialect_refuses_invalid_json(backend: Backend) {
     let service = backend.service().demo().start();
     for action in ACTIONS.iter().filter(|action| !action.json.is_empty() && !action.path.contains("change-password")) {
         for other in [
@@ -145,7 +145,7 @@ fn set(names: &str) -> BTreeSet<String> {
     names.split_whitespace().map(ToOwned::to_owned).collect()
 }
 
-fn answers_hold_the_documented_members_only(backend: Backend) {
+fn answers_contain_documented_members_only(backend: Backend) {
     let service = backend.service().demo().start();
     let user = set("id uuid email emailVerified username name firstName lastName gender image phone role permissions \
                     stats profile status lastSignIn createdAt updatedAt");
@@ -167,7 +167,7 @@ fn answers_hold_the_documented_members_only(backend: Backend) {
     assert_eq!(members(&browser.post_empty("/auth/logout").json()), set("message"));
 }
 
-fn counters_are_shown_to_whoever_has_the_token(backend: Backend) {
+fn metrics_require_the_bearer_token(backend: Backend) {
     let closed = backend.service().start();
     for path in ["/metrics", "/openapi.json", "/docs", "/version", "/debug", "/actuator"] {
         assert_eq!(Request::new("GET", path).send(closed.address()).status, 404, "{path}");

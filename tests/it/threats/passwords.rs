@@ -8,13 +8,13 @@ use crate::support::{Backend, PASSWORD, code, on_both_backends, register};
 
 on_both_backends!(
     a_common_password_is_refused_with_the_reason_and_a_part_of_one_is_not,
-    the_name_of_the_service_and_of_the_person_are_no_passwords,
-    no_composition_is_asked_for,
+    the_names_of_service_and_user_are_refused_as_passwords,
+    no_composition_rules_apply,
     an_overlong_new_password_is_refused_before_any_hashing,
-    what_is_stored_names_its_scheme_and_its_pepper,
-    a_raised_cost_is_reached_at_the_next_sign_in,
-    without_the_pepper_the_rows_check_no_password,
-    no_route_sets_another_persons_password,
+    a_stored_hash_names_its_scheme_and_its_pepper,
+    a_raised_cost_rehashes_at_the_next_sign_in,
+    without_the_pepper_the_rows_verify_no_password,
+    no_route_sets_another_accounts_password,
 );
 
 /// What stands at the field.
@@ -36,7 +36,7 @@ fn a_common_password_is_refused_with_the_reason_and_a_part_of_one_is_not(backend
     assert_eq!(register_with(&service, "emil", "administrator of harbours").status, 201);
 }
 
-fn the_name_of_the_service_and_of_the_person_are_no_passwords(backend: Backend) {
+fn the_names_of_service_and_user_are_refused_as_passwords(backend: Backend) {
     let service = backend.service().start();
     let body = |email: &str, username: &str, password: &str| {
         let body = json!({ "email": email, "username": username, "password": password }).to_string();
@@ -54,7 +54,7 @@ fn the_name_of_the_service_and_of_the_person_are_no_passwords(backend: Backend) 
     }
 }
 
-fn no_composition_is_asked_for(backend: Backend) {
+fn no_composition_rules_apply(backend: Backend) {
     let service = backend.service().set("PASSWORD_MIN_LENGTH", "15").start();
     for (name, password) in [
         ("spaces", "a b c d e f g h"),
@@ -84,7 +84,7 @@ fn an_overlong_new_password_is_refused_before_any_hashing(backend: Backend) {
     assert_eq!(sign_in_with(&service, "emily", &overlong).status, 401);
 }
 
-fn what_is_stored_names_its_scheme_and_its_pepper(backend: Backend) {
+fn a_stored_hash_names_its_scheme_and_its_pepper(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
     registered(&service, "emily");
@@ -96,7 +96,7 @@ fn what_is_stored_names_its_scheme_and_its_pepper(backend: Backend) {
     assert_eq!(like(&format!("%{PASSWORD}%")), 0);
 }
 
-fn a_raised_cost_is_reached_at_the_next_sign_in(backend: Backend) {
+fn a_raised_cost_rehashes_at_the_next_sign_in(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
     registered(&service, "emily");
@@ -114,7 +114,7 @@ fn a_raised_cost_is_reached_at_the_next_sign_in(backend: Backend) {
     assert_eq!(sign_in_with(&dearer, "emily", PASSWORD).status, 200);
 }
 
-fn without_the_pepper_the_rows_check_no_password(backend: Backend) {
+fn without_the_pepper_the_rows_verify_no_password(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
     registered(&service, "emily");
@@ -127,7 +127,7 @@ fn without_the_pepper_the_rows_check_no_password(backend: Backend) {
     assert_eq!(sign_in_with(&service, "emily", PASSWORD).status, 200);
 }
 
-fn no_route_sets_another_persons_password(backend: Backend) {
+fn no_route_sets_another_accounts_password(backend: Backend) {
     let service = backend.service().start();
     registered(&service, "bob");
     let mut browser = register(&service, "emily");

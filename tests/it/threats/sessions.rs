@@ -11,9 +11,9 @@ use crate::support::{Backend, Tokens, is_believed, on_both_backends, parts_of, r
 
 on_both_backends!(
     reading_begins_no_session_and_changes_none,
-    a_refresh_that_cannot_be_written_spends_nothing,
-    a_sign_out_that_cannot_be_written_says_so_and_keeps_the_cookies,
-    a_token_is_longer_than_any_guess,
+    a_refresh_that_cannot_be_written_spends_no_token,
+    a_sign_out_that_cannot_be_written_is_reported_and_keeps_the_cookies,
+    tokens_have_enough_entropy,
 );
 
 fn reading_begins_no_session_and_changes_none(backend: Backend) {
@@ -47,7 +47,7 @@ fn wait_until_it_answers(service: &TestService, held: &Tokens) {
     });
 }
 
-fn a_refresh_that_cannot_be_written_spends_nothing(backend: Backend) {
+fn a_refresh_that_cannot_be_written_spends_no_token(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("DATABASE_TIMEOUT", "2s").demo().start();
     let held = Tokens::held_by(&emily(&service));
@@ -61,7 +61,7 @@ fn a_refresh_that_cannot_be_written_spends_nothing(backend: Backend) {
     assert_eq!(parts_of(&renewed.refresh).1["gen"], json!(parts_of(&held.refresh).1["gen"].as_i64().unwrap() + 1));
 }
 
-fn a_sign_out_that_cannot_be_written_says_so_and_keeps_the_cookies(backend: Backend) {
+fn a_sign_out_that_cannot_be_written_is_reported_and_keeps_the_cookies(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("DATABASE_TIMEOUT", "2s").demo().start();
     let mut browser = emily(&service);
@@ -79,13 +79,13 @@ fn a_sign_out_that_cannot_be_written_says_so_and_keeps_the_cookies(backend: Back
     held.assert_dead(&service);
 }
 
-fn a_token_is_longer_than_any_guess(backend: Backend) {
+fn tokens_have_enough_entropy(backend: Backend) {
     let service = backend.service().demo().start();
     let held = Tokens::held_by(&emily(&service));
     for token in [&held.access, &held.refresh] {
         let signature = token.rsplit('.').next().unwrap();
-        let octets = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).unwrap();
-        assert_eq!(octets.len(), 32, "256 bits");
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).unwrap();
+        assert_eq!(bytes.len(), 32, "256 bits");
     }
     // The contract's shape has 122 bits; they are derived, and only their digests are stored.
     let body = json!({ "email": "emily.johnson@x.dummyjson.com", "password": "emilyspass" }).to_string();

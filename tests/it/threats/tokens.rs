@@ -7,7 +7,7 @@ use crate::support::http::{Browser, Request};
 use crate::support::process::Place;
 use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, register};
 
-on_both_backends!(no_mount_believes_a_forged_or_a_dead_token, the_largest_cookie_fits_every_browser);
+on_both_backends!(no_mount_accepts_a_forged_or_an_ended_token, the_largest_cookie_fits_every_browser);
 
 /// `alg: none`, and the payload of a genuine token.
 fn unsigned(genuine: &str) -> String {
@@ -15,7 +15,7 @@ fn unsigned(genuine: &str) -> String {
     format!("eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0.{payload}.")
 }
 
-fn no_mount_believes_a_forged_or_a_dead_token(backend: Backend) {
+fn no_mount_accepts_a_forged_or_an_ended_token(backend: Backend) {
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     let live = Tokens::held_by(&browser);

@@ -15,8 +15,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
-fn rotation(generation: i64) -> Rotatable {
-    Rotatable::of_generation(generation)
+fn rotation(generation: i64) -> RotationAttempt {
+    RotationAttempt::of_generation(generation)
 }
 
 /// The outcome that the writer below gives a rotation: its generation and how many were in its batch.
@@ -24,9 +24,9 @@ fn outcome(generation: i64, batch: usize) -> String {
     format!("generation {generation}, a batch of {batch}")
 }
 
-fn text(outcome: Result<AtOnce, Error>) -> String {
+fn text(outcome: Result<FastRotation, Error>) -> String {
     match outcome {
-        Ok(AtOnce::GaveUp(Fault::Broken(text))) => text,
+        Ok(FastRotation::TimedOut(InternalError::Broken(text))) => text,
         other => panic!("{other:?}"),
     }
 }
@@ -41,12 +41,12 @@ struct Stand {
 impl Stand {
     fn new(capacity: usize, max_wait: Duration) -> Self {
         let ((start, started), (release, released)) = (channel(), channel());
-        let write = move |all: &[Rotatable]| {
+        let write = move |all: &[RotationAttempt]| {
             start.send(()).unwrap();
             released.recv().unwrap();
             let generations = all.iter().map(|rotation| rotation.named.generation);
             assert!(generations.clone().all(|generation| generation != PANICS), "on purpose");
-            generations.map(|one| AtOnce::GaveUp(Fault::Broken(outcome(one, all.len())))).collect()
+            generations.map(|one| FastRotation::TimedOut(InternalError::Broken(outcome(one, all.len())))).collect()
         };
         let batcher = Batcher::start(QueueLimits { capacity, max_wait }, &Metrics::new().unwrap(), write).unwrap();
         Self { batcher, started, release }
@@ -96,7 +96,7 @@ fn a_full_queue_rejects_immediately_and_a_panic_fails_its_batch_only() {
         stand.release(3);
         assert_eq!(text(first.await), outcome(1, 1));
         for submitted in others {
-            assert!(matches!(submitted.await, Err(Error::Fault(Fault::Broken(_)))));
+            assert!(matches!(submitted.await, Err(Error::InternalError(InternalError::Broken(_)))));
         }
         assert_eq!(text(stand.batcher.submit(rotation(2)).await), outcome(2, 1), "the thread lives on");
     });

@@ -24,7 +24,7 @@ fn start(limits: QueueLimits, estimator: Option<WaitEstimator>) -> WorkerPool {
 
 /// Work that keeps its thread busy until something is sent.
 fn busy_until(released: mpsc::Receiver<()>) -> impl FnOnce() -> Result<(), Error> + Send + 'static {
-    move || released.recv().map_err(|cause| Fault::Broken(cause.to_string()).into())
+    move || released.recv().map_err(|cause| InternalError::Broken(cause.to_string()).into())
 }
 
 fn is_rejected<T>(outcome: &Result<T, Error>) -> bool {
@@ -101,7 +101,7 @@ fn a_full_queue_rejects_immediately_and_a_panic_is_an_internal_error() {
         release.send(()).unwrap();
         assert!(matches!((first.await, second.await), (Ok(1), Ok(2))));
         let panicked = pool.run::<()>(|| std::panic::panic_any("on purpose")).await;
-        assert!(matches!(panicked, Err(Error::Fault(Fault::Broken(_)))));
+        assert!(matches!(panicked, Err(Error::InternalError(InternalError::Broken(_)))));
         assert!(matches!(pool.run(|| Ok(4)).await, Ok(4)), "the thread lives on");
         assert_eq!(pool.queue_length.get(), 0);
     });

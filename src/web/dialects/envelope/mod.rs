@@ -9,14 +9,14 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};
 
-use super::Dialect;
-use crate::core::account::PasswordChange;
-use crate::core::refusal::{Error, Refusal};
-use crate::core::sign_out::PresentedTokens;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
-use crate::web::resource;
+use crate::core::credential::password_change::PasswordChange;
+use crate::core::error::{Error, Refusal};
+use crate::core::session::end::PresentedTokens;
+use crate::web::http::body::Fields;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
+use crate::web::http::routing::resource;
+use crate::web::mount::Dialect;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
@@ -40,52 +40,52 @@ fn routes(mount: &mut ServiceConfig) {
         .service(resource("/auth/change-password", "POST").route(web::post().to(change_password)));
 }
 
-async fn register(call: Call, mut payload: Payload) -> Answered {
-    let (person, wish) = wire::register(Fields::optional(&call.request, &mut payload).await?)?;
-    let signed_up = call.sign_up(person, wish).await?;
-    Ok(wire::tokens(&call, StatusCode::CREATED, "User registered successfully", &signed_up.issued))
+async fn register(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let (person, wish) = wire::register(Fields::optional(&context.request, &mut payload).await?)?;
+    let signed_up = context.sign_up(person, wish).await?;
+    Ok(wire::tokens(&context, StatusCode::CREATED, "User registered successfully", &signed_up.issued))
 }
 
-async fn login(call: Call, mut payload: Payload) -> Answered {
-    let wish = wire::login(Fields::optional(&call.request, &mut payload).await?)?;
-    let signed_in = call.sign_in(wish).await?;
-    Ok(wire::tokens(&call, StatusCode::OK, "Login successful", &signed_in.issued))
+async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let wish = wire::login(Fields::optional(&context.request, &mut payload).await?)?;
+    let signed_in = context.sign_in(wish).await?;
+    Ok(wire::tokens(&context, StatusCode::OK, "Login successful", &signed_in.issued))
 }
 
-async fn refresh(call: Call, mut payload: Payload) -> Answered {
-    let token = wire::refresh_token(Fields::optional(&call.request, &mut payload).await?)?;
-    let issued = call.refresh(token, call.policy()).await?;
-    Ok(wire::tokens(&call, StatusCode::OK, "Token refreshed successfully", &issued))
+async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let token = wire::refresh_token(Fields::optional(&context.request, &mut payload).await?)?;
+    let issued = context.refresh(token, context.policy()).await?;
+    Ok(wire::tokens(&context, StatusCode::OK, "Token refreshed successfully", &issued))
 }
 
 /// By the refresh token, or by a live access token alone. An unknown refresh token is signed out already.
-async fn logout(call: Call, mut payload: Payload) -> Answered {
-    let access = call.bearer_only().unwrap_or_default();
-    let refresh = wire::refresh_token(Fields::optional(&call.request, &mut payload).await?).ok();
-    match call.sign_out_live(PresentedTokens { access, refresh }).await {
-        Ok(()) | Err(Error::Refusal(Refusal::TokenInvalid)) => Ok(wire::done(&call, "Logged out successfully")),
+async fn logout(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let access = context.bearer_only().unwrap_or_default();
+    let refresh = wire::refresh_token(Fields::optional(&context.request, &mut payload).await?).ok();
+    match context.sign_out_live(PresentedTokens { access, refresh }).await {
+        Ok(()) | Err(Error::Refusal(Refusal::TokenInvalid)) => Ok(wire::done(&context, "Logged out successfully")),
         Err(error) => Err(error.into()),
     }
 }
 
-async fn logout_all(call: Call) -> Answered {
-    let presented = PresentedTokens { access: call.bearer_only()?, refresh: None };
-    call.resolve_restricted(presented.access.clone()).await?;
-    let client = call.client();
-    call.door.run_blocking(move |core| core.sign_out_everywhere(&presented, &client)).await?;
-    Ok(wire::done(&call, "Logged out from all devices"))
+async fn logout_all(context: RequestContext) -> HandlerResult {
+    let presented = PresentedTokens { access: context.bearer_only()?, refresh: None };
+    context.resolve_restricted(presented.access.clone()).await?;
+    let client = context.client();
+    context.service.run_blocking(move |core| core.sign_out_everywhere(&presented, &client)).await?;
+    Ok(wire::done(&context, "Logged out from all devices"))
 }
 
-async fn me(call: Call) -> Answered {
-    let caller = call.resolve(call.bearer_only()?).await?;
-    Ok(wire::me(&call, &call.account_of(&caller).await?))
+async fn me(context: RequestContext) -> HandlerResult {
+    let caller = context.resolve(context.bearer_only()?).await?;
+    Ok(wire::me(&context, &context.account_of(&caller).await?))
 }
 
 /// The bearer is checked before the body, the body before the old password.
-async fn change_password(call: Call, mut payload: Payload) -> Answered {
-    let caller = call.resolve_restricted(call.bearer_only()?).await?;
-    let (current, new) = wire::change_password(Fields::optional(&call.request, &mut payload).await?)?;
+async fn change_password(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let caller = context.resolve_restricted(context.bearer_only()?).await?;
+    let (current, new) = wire::change_password(Fields::optional(&context.request, &mut payload).await?)?;
     let wish = PasswordChange { caller, current, new, keeps_tokens: true };
-    call.door.change_password(wish, call.policy(), call.client()).await?;
-    Ok(wire::done(&call, "Password changed successfully"))
+    context.service.change_password(wish, context.policy(), context.client()).await?;
+    Ok(wire::done(&context, "Password changed successfully"))
 }

@@ -5,15 +5,15 @@ use actix_web::http::StatusCode as Status;
 use serde_json::{Map, Value};
 
 use super::wire::envelope;
-use crate::core::refusal::{Error, FieldFault, FieldRule, Refusal};
-use crate::web::answer::Refused;
-use crate::web::problem;
+use crate::core::error::{Error, FieldError, FieldRule, Refusal};
+use crate::web::http::error::ErrorContext;
+use crate::web::http::problem;
 
-pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
+pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let error = refused.error;
     let said = match error {
         Error::Refusal(refusal) => said(refusal).map(|(status, message)| (status, message.to_owned())),
-        Error::Fault(_) => None,
+        Error::InternalError(_) => None,
     };
     let (status, message) = said.unwrap_or_else(|| problem::usual(error));
     let data = match error {
@@ -64,7 +64,7 @@ fn said(refusal: &Refusal) -> Option<(Status, &'static str)> {
 }
 
 /// `{field: text}`, the first text of each field.
-fn texts(faults: &[FieldFault]) -> Value {
+fn texts(faults: &[FieldError]) -> Value {
     let mut data = Map::new();
     for fault in faults {
         data.entry(fault.field.clone()).or_insert_with(|| text(fault).into());
@@ -72,7 +72,7 @@ fn texts(faults: &[FieldFault]) -> Value {
     data.into()
 }
 
-fn text(fault: &FieldFault) -> String {
+fn text(fault: &FieldError) -> String {
     let field = match fault.field.as_str() {
         "email" => "Email",
         "password" => "Password",
@@ -85,6 +85,6 @@ fn text(fault: &FieldFault) -> String {
         FieldRule::Missing => format!("{field} is required"),
         FieldRule::NotAnEmail => format!("{field} must be valid"),
         FieldRule::TooShort(_) | FieldRule::TooLong(_) => format!("{field} must be between 8 and 128 characters"),
-        other => format!("{field} {}", other.says()),
+        other => format!("{field} {}", other.message()),
     }
 }

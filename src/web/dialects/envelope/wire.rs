@@ -6,15 +6,17 @@ use serde_json::{Value, json};
 
 use crate::core::AccountStatus;
 use crate::core::account::Account;
-use crate::core::identifier::{self, IdentifierKind};
-use crate::core::password::{GivenSecret, PASSWORD_MAX};
-use crate::core::refusal::{FieldFault, FieldRule, Refusal};
-use crate::core::session::{DEVICE_TEXT_MAX, Issued};
-use crate::core::sign_in::SignIn;
-use crate::core::sign_up::NewPerson;
+use crate::core::account::identifier;
+use crate::core::account::identifier::IdentifierKind;
+use crate::core::caller::DEVICE_TEXT_MAX;
+use crate::core::credential::password::{GivenSecret, PASSWORD_MAX};
+use crate::core::credential::sign_in::SignIn;
+use crate::core::error::{FieldError, FieldRule, Refusal};
+use crate::core::registration::sign_up::Registration;
+use crate::core::session::Issued;
 use crate::secret::{RefreshToken, Secret};
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::web::http::body::Fields;
+use crate::web::http::context::RequestContext;
 
 /// The fewest characters of a new password here.
 const PASSWORD_MIN: usize = 8;
@@ -22,13 +24,13 @@ const PASSWORD_MIN: usize = 8;
 /// The roles that this wire knows; anybody else is a customer.
 const ROLES: [&str; 4] = ["CUSTOMER", "ADMIN", "SUPER_ADMIN", "VENDOR"];
 
-pub fn register(mut fields: Fields) -> Result<(NewPerson, SignIn), Refusal> {
+pub fn register(mut fields: Fields) -> Result<(Registration, SignIn), Refusal> {
     let mut faults = Vec::new();
     let email = email(&mut fields, &mut faults);
     let password = new_password(&mut fields, &mut faults, "password");
     none_of(faults)?;
     let secret = Secret::new(password);
-    let person = NewPerson { email: Some(email.clone()), password: Some(secret.clone()), ..NewPerson::default() };
+    let person = Registration { email: Some(email.clone()), password: Some(secret.clone()), ..Registration::default() };
     Ok((person, wish(email, secret, None)))
 }
 
@@ -62,34 +64,34 @@ pub fn change_password(mut fields: Fields) -> Result<(Secret, Secret), Refusal> 
     Ok((Secret::new(old), Secret::new(new)))
 }
 
-fn none_of(faults: Vec<FieldFault>) -> Result<(), Refusal> {
+fn none_of(faults: Vec<FieldError>) -> Result<(), Refusal> {
     if faults.is_empty() { Ok(()) } else { Err(Refusal::InvalidFields(faults)) }
 }
 
-fn required(fields: &mut Fields, faults: &mut Vec<FieldFault>, field: &str) -> String {
+fn required(fields: &mut Fields, faults: &mut Vec<FieldError>, field: &str) -> String {
     match fields.value(field) {
         Some(Value::String(text)) if !text.is_empty() => text,
         _ => {
-            faults.push(FieldFault::new(field, FieldRule::Missing));
+            faults.push(FieldError::new(field, FieldRule::Missing));
             String::new()
         }
     }
 }
 
-fn email(fields: &mut Fields, faults: &mut Vec<FieldFault>) -> String {
+fn email(fields: &mut Fields, faults: &mut Vec<FieldError>) -> String {
     let before = faults.len();
     let email = required(fields, faults, "email");
     if before == faults.len() && identifier::email(&email).is_err() {
-        faults.push(FieldFault::new("email", FieldRule::NotAnEmail));
+        faults.push(FieldError::new("email", FieldRule::NotAnEmail));
     }
     email
 }
 
-fn new_password(fields: &mut Fields, faults: &mut Vec<FieldFault>, field: &str) -> String {
+fn new_password(fields: &mut Fields, faults: &mut Vec<FieldError>, field: &str) -> String {
     let before = faults.len();
     let password = required(fields, faults, field);
     if before == faults.len() && !(PASSWORD_MIN..=PASSWORD_MAX).contains(&password.chars().count()) {
-        faults.push(FieldFault::new(field, FieldRule::TooShort(PASSWORD_MIN)));
+        faults.push(FieldError::new(field, FieldRule::TooShort(PASSWORD_MIN)));
     }
     password
 }
@@ -105,25 +107,25 @@ pub fn envelope(success: bool, message: &str, data: &Value, timestamp: &str) -> 
     json!({ "success": success, "message": message, "data": data, "timestamp": timestamp })
 }
 
-fn answer(call: &Call, status: StatusCode, message: &str, data: &Value) -> HttpResponse {
-    HttpResponse::build(status).json(envelope(true, message, data, &call.door.core().now().rfc3339()))
+fn answer(context: &RequestContext, status: StatusCode, message: &str, data: &Value) -> HttpResponse {
+    HttpResponse::build(status).json(envelope(true, message, data, &context.service.core().now().rfc3339()))
 }
 
-pub fn done(call: &Call, message: &str) -> HttpResponse {
-    answer(call, StatusCode::OK, message, &Value::Null)
+pub fn done(context: &RequestContext, message: &str) -> HttpResponse {
+    answer(context, StatusCode::OK, message, &Value::Null)
 }
 
-pub fn tokens(call: &Call, status: StatusCode, message: &str, issued: &Issued) -> HttpResponse {
+pub fn tokens(context: &RequestContext, status: StatusCode, message: &str, issued: &Issued) -> HttpResponse {
     let data = json!({
         "accessToken": issued.access.expose(),
         "refreshToken": issued.refresh.expose(),
         "tokenType": "Bearer",
-        "expiresIn": call.policy().access_ttl.as_secs(),
+        "expiresIn": context.policy().access_ttl.as_secs(),
     });
-    answer(call, status, message, &data)
+    answer(context, status, message, &data)
 }
 
-pub fn me(call: &Call, account: &Account) -> HttpResponse {
+pub fn me(context: &RequestContext, account: &Account) -> HttpResponse {
     let role = ROLES.into_iter().find(|role| *role == account.role).unwrap_or("CUSTOMER");
     let status = match account.status {
         AccountStatus::Active => "ACTIVE",
@@ -139,5 +141,5 @@ pub fn me(call: &Call, account: &Account) -> HttpResponse {
         "createdAt": account.created_at.rfc3339(),
         "updatedAt": account.updated_at.rfc3339(),
     });
-    answer(call, StatusCode::OK, "Current user fetched successfully", &data)
+    answer(context, StatusCode::OK, "Current user fetched successfully", &data)
 }

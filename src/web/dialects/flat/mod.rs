@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use actix_web::web::{self, Payload, ServiceConfig};
 
-use super::Dialect;
-use crate::core::refusal::{Error, Refusal};
+use crate::core::error::{Error, Refusal};
 use crate::core::session::TokenPolicy;
 use crate::secret::AccessToken;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::{Authorization, Call};
-use crate::web::resource;
+use crate::web::http::body::Fields;
+use crate::web::http::context::RequestContext;
+use crate::web::http::credentials::Authorization;
+use crate::web::http::error::HandlerResult;
+use crate::web::http::routing::resource;
+use crate::web::mount::Dialect;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
@@ -35,56 +36,56 @@ fn routes(mount: &mut ServiceConfig) {
     mount.service(resource("/auth/logout", "POST").route(web::post().to(logout)));
 }
 
-async fn login(call: Call, mut payload: Payload) -> Answered {
-    let asked = wire::login(Fields::json_or_form(&call.request, &mut payload).await?)?;
-    let policy = with_ttl(&call, asked.access_ttl);
+async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let asked = wire::login(Fields::json_or_form(&context.request, &mut payload).await?)?;
+    let policy = with_ttl(&context, asked.access_ttl);
     let mut wish = asked.wish;
-    wish.replaces = call.door.core().sessions_named_by(&call.presented_cookies()?);
-    let signed_in = call.door.sign_in(wish, policy, call.client()).await?;
-    wire::logged_in(&call, &signed_in)
+    wish.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
+    let signed_in = context.service.sign_in(wish, policy, context.client()).await?;
+    wire::logged_in(&context, &signed_in)
 }
 
-async fn me(call: Call) -> Answered {
-    let caller = call.resolve(access_token(&call)?).await?;
-    Ok(wire::me(&call.account_of(&caller).await?))
+async fn me(context: RequestContext) -> HandlerResult {
+    let caller = context.resolve(access_token(&context)?).await?;
+    Ok(wire::me(&context.account_of(&caller).await?))
 }
 
-async fn refresh(call: Call, mut payload: Payload) -> Answered {
-    let fields = match Fields::optional(&call.request, &mut payload).await {
+async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let fields = match Fields::optional(&context.request, &mut payload).await {
         // A body that is no object says nothing, as an absent one.
         Err(Error::Refusal(Refusal::InvalidFields(_))) => Fields::default(),
         other => other?,
     };
     let asked = wire::refresh(fields);
-    let cookie = if asked.token.is_none() { call.refresh_cookie()? } else { None };
+    let cookie = if asked.token.is_none() { context.refresh_cookie()? } else { None };
     if asked.token.is_none() && cookie.is_none() {
         return Err(Refusal::RefreshTokenMissing.into());
     }
-    let policy = with_ttl(&call, asked.access_ttl?);
+    let policy = with_ttl(&context, asked.access_ttl?);
     let issued = match (asked.token, cookie) {
-        (Some(token), _) => call.refresh(token, policy).await?,
-        (None, Some(token)) => call.refresh_by_cookie(token, policy).await?,
+        (Some(token), _) => context.refresh(token, policy).await?,
+        (None, Some(token)) => context.refresh_by_cookie(token, policy).await?,
         (None, None) => return Err(Refusal::RefreshTokenMissing.into()),
     };
-    wire::refreshed(&call, &issued)
+    wire::refreshed(&context, &issued)
 }
 
-async fn logout(call: Call) -> Answered {
-    let mut presented = call.presented_cookies()?;
-    presented.access = access_token(&call)?;
-    call.sign_out_live(presented).await?;
-    call.clear_cookies(wire::message("Logged out successfully"))
+async fn logout(context: RequestContext) -> HandlerResult {
+    let mut presented = context.presented_cookies()?;
+    presented.access = access_token(&context)?;
+    context.sign_out_live(presented).await?;
+    context.clear_cookies(wire::message("Logged out successfully"))
 }
 
-fn with_ttl(call: &Call, access_ttl: Option<Duration>) -> TokenPolicy {
-    let policy = call.policy();
+fn with_ttl(context: &RequestContext, access_ttl: Option<Duration>) -> TokenPolicy {
+    let policy = context.policy();
     TokenPolicy { access_ttl: access_ttl.unwrap_or(policy.access_ttl), ..policy }
 }
 
 /// The header first, with `Bearer ` before the token or without; a bad one is not rescued by a good cookie.
-fn access_token(call: &Call) -> Result<Option<AccessToken>, Refusal> {
-    match call.authorization() {
-        Authorization::Absent => call.access_cookie(),
+fn access_token(context: &RequestContext) -> Result<Option<AccessToken>, Refusal> {
+    match context.authorization() {
+        Authorization::Absent => context.access_cookie(),
         Authorization::Bearer(token) | Authorization::Other(token) => Ok(Some(AccessToken::new(token))),
         Authorization::BearerAlone | Authorization::Malformed => Err(Refusal::TokenInvalid),
     }

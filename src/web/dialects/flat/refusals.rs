@@ -5,14 +5,14 @@ use actix_web::http::StatusCode as Status;
 use serde_json::json;
 
 use super::wire::LIFETIME;
-use crate::core::refusal::{Error, FieldFault, FieldRule, Refusal};
-use crate::web::answer::Refused;
-use crate::web::problem;
+use crate::core::error::{Error, FieldError, FieldRule, Refusal};
+use crate::web::http::error::ErrorContext;
+use crate::web::http::problem;
 
-pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
+pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let (status, message) = match refused.error {
         Error::Refusal(refusal) => said(refusal).unwrap_or_else(|| problem::usual(refused.error)),
-        Error::Fault(_) => problem::usual(refused.error),
+        Error::InternalError(_) => problem::usual(refused.error),
     };
     problem::shaped(status, json!({ "message": message }), refused.error)
 }
@@ -56,10 +56,10 @@ fn said(refusal: &Refusal) -> Option<(Status, String)> {
     Some((status, message.to_owned()))
 }
 
-fn fields(faults: &[FieldFault]) -> &'static str {
+fn fields(faults: &[FieldError]) -> &'static str {
     match faults.first() {
         Some(fault) if fault.field == LIFETIME => "Maximum access token expire time can be 43200 minutes",
-        Some(FieldFault { rule: FieldRule::Type(_), field }) if field == "username" => "Username is not valid",
+        Some(FieldError { rule: FieldRule::Type(_), field }) if field == "username" => "Username is not valid",
         _ => "Username and password required",
     }
 }

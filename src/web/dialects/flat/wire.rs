@@ -6,15 +6,15 @@ use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
 
 use crate::core::account::Account;
-use crate::core::identifier::IdentifierKind;
-use crate::core::password::GivenSecret;
-use crate::core::refusal::{FieldFault, FieldRule, Refusal};
+use crate::core::account::identifier::IdentifierKind;
+use crate::core::credential::password::GivenSecret;
+use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::core::session::Issued;
-use crate::core::sign_in::{SignIn, SignedIn};
 use crate::secret::{RefreshToken, Secret};
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::web::http::body::Fields;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
 
 /// The field that chooses an access token's life, in minutes.
 pub const LIFETIME: &str = "expiresInMins";
@@ -82,7 +82,7 @@ fn lifetime(fields: &mut Fields) -> Result<Option<Duration>, Refusal> {
 }
 
 fn fault(field: &str, rule: FieldRule) -> Refusal {
-    Refusal::InvalidFields(vec![FieldFault::new(field, rule)])
+    Refusal::InvalidFields(vec![FieldError::new(field, rule)])
 }
 
 /// The seven fields that name a user.
@@ -100,16 +100,16 @@ fn user(account: &Account) -> Map<String, Value> {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-pub fn logged_in(call: &Call, signed_in: &SignedIn) -> Answered {
+pub fn logged_in(context: &RequestContext, signed_in: &SignedIn) -> HandlerResult {
     let mut body = user(&signed_in.account);
     body.insert("accessToken".to_owned(), signed_in.issued.access.expose().into());
     body.insert("refreshToken".to_owned(), signed_in.issued.refresh.expose().into());
-    call.set_cookies(HttpResponse::Ok().json(body), &signed_in.issued)
+    context.set_cookies(HttpResponse::Ok().json(body), &signed_in.issued)
 }
 
-pub fn refreshed(call: &Call, issued: &Issued) -> Answered {
+pub fn refreshed(context: &RequestContext, issued: &Issued) -> HandlerResult {
     let body = json!({ "accessToken": issued.access.expose(), "refreshToken": issued.refresh.expose() });
-    call.set_cookies(HttpResponse::Ok().json(body), issued)
+    context.set_cookies(HttpResponse::Ok().json(body), issued)
 }
 
 /// The bare user with whatever else the profile holds, at the top level; what an owner wrote there hides no field of ours.

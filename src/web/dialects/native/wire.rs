@@ -8,17 +8,18 @@ use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::core::SessionId;
+use crate::core::account::identifier::IdentifierKind;
 use crate::core::account::{Account, Profile};
-use crate::core::identifier::IdentifierKind;
-use crate::core::password::GivenSecret;
-use crate::core::refusal::{FieldRule, Refusal};
-use crate::core::session::{DEVICE_TEXT_MAX, Device, Issued, Session};
-use crate::core::sign_in::{SignIn, SignedIn};
-use crate::core::sign_up::NewPerson;
+use crate::core::caller::DEVICE_TEXT_MAX;
+use crate::core::credential::password::GivenSecret;
+use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::error::{FieldRule, Refusal};
+use crate::core::registration::sign_up::Registration;
+use crate::core::session::{Device, Issued, Session};
 use crate::secret::{RefreshToken, Secret};
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
+use crate::web::http::body::Fields;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
 
 /// Where the client wants its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct Login {
 
 /// `POST /auth/register`
 pub struct Register {
-    pub person: NewPerson,
+    pub person: Registration,
     pub wish: SignIn,
     pub tokens: Tokens,
 }
@@ -94,7 +95,7 @@ pub fn register(mut fields: Fields) -> Result<Register, Refusal> {
     fields.end_strictly()?;
     let secret = GivenSecret::Password(password.clone());
     let name = profile.name.clone().flatten();
-    let person = NewPerson { email, username, name, password: Some(password), pin: None, profile };
+    let person = Registration { email, username, name, password: Some(password), pin: None, profile };
     let wish = SignIn { identifiers: Vec::new(), secret, device, replaces: Vec::new() };
     Ok(Register { person, wish, tokens })
 }
@@ -227,16 +228,22 @@ struct Entered<'a> {
 }
 
 /// A session that began: cookies, or tokens in the body and no cookie.
-pub fn entered(call: &Call, status: StatusCode, message: &str, signed_in: &SignedIn, tokens: Tokens) -> Answered {
+pub fn entered(
+    context: &RequestContext,
+    status: StatusCode,
+    message: &str,
+    signed_in: &SignedIn,
+    tokens: Tokens,
+) -> HandlerResult {
     let user = Some(User::from(&signed_in.account));
-    issued(call, status, message, user, &signed_in.issued, tokens)
+    issued(context, status, message, user, &signed_in.issued, tokens)
 }
 
 /// New tokens for a session that goes on. Over cookies the access token is in the body too, for clients that read it there.
-pub fn refreshed(call: &Call, tokens_made: &Issued, tokens: Tokens) -> Answered {
+pub fn refreshed(context: &RequestContext, tokens_made: &Issued, tokens: Tokens) -> HandlerResult {
     let message = "Access token refreshed successfully";
     match tokens {
-        Tokens::Body => issued(call, StatusCode::OK, message, None, tokens_made, tokens),
+        Tokens::Body => issued(context, StatusCode::OK, message, None, tokens_made, tokens),
         Tokens::Cookies => {
             let body = Entered {
                 message,
@@ -246,27 +253,27 @@ pub fn refreshed(call: &Call, tokens_made: &Issued, tokens: Tokens) -> Answered 
                 refresh_token: None,
                 token_type: None,
             };
-            call.set_cookies(HttpResponse::Ok().json(body), tokens_made)
+            context.set_cookies(HttpResponse::Ok().json(body), tokens_made)
         }
     }
 }
 
 /// New tokens after a change of password.
-pub fn password_changed(call: &Call, tokens_made: Option<&Issued>, tokens: Tokens) -> Answered {
+pub fn password_changed(context: &RequestContext, tokens_made: Option<&Issued>, tokens: Tokens) -> HandlerResult {
     match tokens_made {
-        Some(made) => issued(call, StatusCode::OK, "Password changed", None, made, tokens),
+        Some(made) => issued(context, StatusCode::OK, "Password changed", None, made, tokens),
         None => Ok(message("Password changed")),
     }
 }
 
 fn issued(
-    call: &Call,
+    context: &RequestContext,
     status: StatusCode,
     message: &str,
     user: Option<User<'_>>,
     tokens_made: &Issued,
     tokens: Tokens,
-) -> Answered {
+) -> HandlerResult {
     let in_body = tokens == Tokens::Body;
     let body = Entered {
         message,
@@ -277,7 +284,7 @@ fn issued(
         token_type: in_body.then_some("Bearer"),
     };
     let answer = HttpResponse::build(status).json(body);
-    if in_body { Ok(answer) } else { call.set_cookies(answer, tokens_made) }
+    if in_body { Ok(answer) } else { context.set_cookies(answer, tokens_made) }
 }
 
 /// A plain `{"message": …}`.

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use actix_web::web::{self, Payload, ServiceConfig};
 
-use super::Dialect;
-use crate::core::refusal::Refusal;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
-use crate::web::resource;
+use crate::core::error::Refusal;
+use crate::web::http::body::Fields;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
+use crate::web::http::routing::resource;
+use crate::web::mount::Dialect;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
@@ -21,7 +21,7 @@ pub const DIALECT: Dialect = Dialect {
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
     rotates: false,
     // After too many failures a PIN works from such a device only.
-    knows_devices: true,
+    issues_trusted_device: true,
     ..Dialect::new("pin", "/pin", routes, refusals::refuse)
 };
 
@@ -33,26 +33,26 @@ fn routes(mount: &mut ServiceConfig) {
         .service(resource("/users/me", "GET, HEAD").route(web::get().to(me)).route(web::head().to(me)));
 }
 
-async fn login(call: Call, mut payload: Payload) -> Answered {
-    let mut wish = wire::login(Fields::optional(&call.request, &mut payload).await?)?;
-    wish.replaces = call.door.core().sessions_named_by(&call.presented_cookies()?);
-    let signed_in = call.sign_in(wish).await?;
-    call.set_cookies(wire::logged_in(&signed_in.account), &signed_in.issued)
+async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let mut wish = wire::login(Fields::optional(&context.request, &mut payload).await?)?;
+    wish.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
+    let signed_in = context.sign_in(wish).await?;
+    context.set_cookies(wire::logged_in(&signed_in.account), &signed_in.issued)
 }
 
 /// The body is not read.
-async fn refresh(call: Call) -> Answered {
-    let token = call.refresh_cookie()?.ok_or(Refusal::RefreshTokenMissing)?;
-    let issued = call.refresh_by_cookie(token, call.policy()).await?;
-    call.set_access_cookie(wire::refreshed(&issued), &issued)
+async fn refresh(context: RequestContext) -> HandlerResult {
+    let token = context.refresh_cookie()?.ok_or(Refusal::RefreshTokenMissing)?;
+    let issued = context.refresh_by_cookie(token, context.policy()).await?;
+    context.set_access_cookie(wire::refreshed(&issued), &issued)
 }
 
-async fn logout(call: Call) -> Answered {
-    call.sign_out_live(call.presented_cookies()?).await?;
-    call.clear_cookies(wire::logged_out())
+async fn logout(context: RequestContext) -> HandlerResult {
+    context.sign_out_live(context.presented_cookies()?).await?;
+    context.clear_cookies(wire::logged_out())
 }
 
-async fn me(call: Call) -> Answered {
-    let caller = call.resolve(call.access_cookie()?).await?;
-    Ok(wire::me(&call.account_of(&caller).await?))
+async fn me(context: RequestContext) -> HandlerResult {
+    let caller = context.resolve(context.access_cookie()?).await?;
+    Ok(wire::me(&context.account_of(&caller).await?))
 }

@@ -4,11 +4,11 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode as Status;
 use serde_json::json;
 
-use crate::core::refusal::{Error, FieldFault, Refusal};
-use crate::web::answer::Refused;
-use crate::web::problem;
+use crate::core::error::{Error, FieldError, Refusal};
+use crate::web::http::error::ErrorContext;
+use crate::web::http::problem;
 
-pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
+pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let error = refused.error;
     if let Error::Refusal(Refusal::Throttled(wait)) = error {
         let body = json!({ "retryAfter": wait.as_secs().max(1) });
@@ -16,7 +16,7 @@ pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
     }
     let said = match error {
         Error::Refusal(refusal) => said(refusal),
-        Error::Fault(_) => None,
+        Error::InternalError(_) => None,
     };
     let (status, message) = said.unwrap_or_else(|| problem::usual(error));
     problem::shaped(status, json!({ "message": message }), error)
@@ -62,7 +62,7 @@ fn said(refusal: &Refusal) -> Option<(Status, String)> {
     Some((status, message.to_owned()))
 }
 
-fn fields(faults: &[FieldFault]) -> String {
-    let told = faults.iter().map(|fault| format!("{} {}", fault.field, fault.rule.says()));
+fn fields(faults: &[FieldError]) -> String {
+    let told = faults.iter().map(|fault| format!("{} {}", fault.field, fault.rule.message()));
     told.collect::<Vec<_>>().join(", ")
 }

@@ -4,13 +4,13 @@ use actix_web::HttpResponse;
 use serde_json::{Value, json};
 
 use crate::core::account::Account;
-use crate::core::identifier::IdentifierKind;
-use crate::core::password::GivenSecret;
-use crate::core::refusal::{FieldFault, FieldRule, Refusal};
+use crate::core::account::identifier::IdentifierKind;
+use crate::core::credential::password::GivenSecret;
+use crate::core::credential::sign_in::SignIn;
+use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::core::session::Issued;
-use crate::core::sign_in::SignIn;
 use crate::secret::Secret;
-use crate::web::body::Fields;
+use crate::web::http::body::Fields;
 
 /// The roles that this wire calls an administrator's.
 const ADMINS: [&str; 2] = ["ADMIN", "SUPER_ADMIN"];
@@ -26,7 +26,7 @@ fn text(fields: &mut Fields, field: &str) -> Result<String, Refusal> {
         None | Some(Value::Null) => FieldRule::Missing,
         Some(_) => FieldRule::Type("a string"),
     };
-    Err(Refusal::InvalidFields(vec![FieldFault::new(field, rule)]))
+    Err(Refusal::InvalidFields(vec![FieldError::new(field, rule)]))
 }
 
 pub fn logged_in(account: &Account) -> HttpResponse {

@@ -9,12 +9,12 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};
 
-use super::Dialect;
-use crate::core::sign_out::PresentedTokens;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
-use crate::web::resource;
+use crate::core::session::end::PresentedTokens;
+use crate::web::http::body::Fields;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
+use crate::web::http::routing::resource;
+use crate::web::mount::Dialect;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
@@ -32,28 +32,28 @@ fn routes(mount: &mut ServiceConfig) {
         .service(resource("/api/v1/auths/sign-out", "POST").route(web::post().to(sign_out)));
 }
 
-async fn sign_in(call: Call, mut payload: Payload) -> Answered {
-    let wish = wire::sign_in(Fields::optional(&call.request, &mut payload).await?)?;
-    let signed_in = call.sign_in(wish).await?;
-    Ok(wire::entered(StatusCode::OK, &signed_in.account, &signed_in.issued, call.door.core().now()))
+async fn sign_in(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let wish = wire::sign_in(Fields::optional(&context.request, &mut payload).await?)?;
+    let signed_in = context.sign_in(wish).await?;
+    Ok(wire::entered(StatusCode::OK, &signed_in.account, &signed_in.issued, context.service.core().now()))
 }
 
-async fn sign_up(call: Call, mut payload: Payload) -> Answered {
-    let (person, wish) = wire::sign_up(Fields::optional(&call.request, &mut payload).await?)?;
-    let signed_up = call.sign_up(person, wish).await?;
-    Ok(wire::entered(StatusCode::CREATED, &signed_up.account, &signed_up.issued, call.door.core().now()))
+async fn sign_up(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let (person, wish) = wire::sign_up(Fields::optional(&context.request, &mut payload).await?)?;
+    let signed_up = context.sign_up(person, wish).await?;
+    Ok(wire::entered(StatusCode::CREATED, &signed_up.account, &signed_up.issued, context.service.core().now()))
 }
 
-async fn refresh(call: Call, mut payload: Payload) -> Answered {
-    let token = wire::refresh(Fields::optional(&call.request, &mut payload).await?)?;
-    let issued = call.refresh(token, call.policy()).await?;
+async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let token = wire::refresh(Fields::optional(&context.request, &mut payload).await?)?;
+    let issued = context.refresh(token, context.policy()).await?;
     let id = issued.account;
-    let account = call.door.run_blocking(move |core| core.find_account(id)).await?;
-    Ok(wire::entered(StatusCode::OK, &account, &issued, call.door.core().now()))
+    let account = context.service.run_blocking(move |core| core.find_account(id)).await?;
+    Ok(wire::entered(StatusCode::OK, &account, &issued, context.service.core().now()))
 }
 
-async fn sign_out(call: Call, mut payload: Payload) -> Answered {
-    let refresh = wire::sign_out(Fields::optional(&call.request, &mut payload).await?);
-    call.sign_out_live(PresentedTokens { access: call.bearer_only()?, refresh }).await?;
+async fn sign_out(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let refresh = wire::sign_out(Fields::optional(&context.request, &mut payload).await?);
+    context.sign_out_live(PresentedTokens { access: context.bearer_only()?, refresh }).await?;
     Ok(wire::success())
 }

@@ -4,11 +4,11 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode as Status;
 use serde_json::json;
 
-use crate::core::refusal::{Error, FieldFault, FieldRule, Refusal};
-use crate::web::answer::Refused;
-use crate::web::problem;
+use crate::core::error::{Error, FieldError, FieldRule, Refusal};
+use crate::web::http::error::ErrorContext;
+use crate::web::http::problem;
 
-pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
+pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let error = refused.error;
     if let Some(errors) = validation(error) {
         let body = json!({ "statusCode": 400, "message": "Validation failed", "errors": errors });
@@ -16,7 +16,7 @@ pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
     }
     let said = match error {
         Error::Refusal(refusal) => said(refusal).map(|(status, message)| (status, message.to_owned())),
-        Error::Fault(_) => None,
+        Error::InternalError(_) => None,
     };
     let (status, message) = said.unwrap_or_else(|| problem::usual(error));
     problem::shaped(status, json!({ "statusCode": status.as_u16(), "message": message }), error)
@@ -71,7 +71,7 @@ fn validation(error: &Error) -> Option<Vec<String>> {
     }
 }
 
-fn text(fault: &FieldFault) -> String {
+fn text(fault: &FieldError) -> String {
     let field = match fault.field.as_str() {
         "firstName" => "first_name",
         "lastName" => "last_name",
@@ -84,6 +84,6 @@ fn text(fault: &FieldFault) -> String {
         FieldRule::Missing => format!("{field} should not be empty"),
         FieldRule::NotAnEmail => format!("{field} must be an email"),
         FieldRule::Type(_) => format!("{field} must be a string"),
-        other => format!("{field} {}", other.says()),
+        other => format!("{field} {}", other.message()),
     }
 }

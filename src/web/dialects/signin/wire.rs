@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::core::AccountStatus;
+use crate::core::account::identifier::IdentifierKind;
 use crate::core::account::{Account, Profile};
-use crate::core::identifier::IdentifierKind;
-use crate::core::password::GivenSecret;
-use crate::core::refusal::{FieldRule, Refusal};
+use crate::core::credential::password::GivenSecret;
+use crate::core::credential::sign_in::SignIn;
+use crate::core::error::{FieldRule, Refusal};
+use crate::core::registration::sign_up::Registration;
 use crate::core::session::Issued;
-use crate::core::sign_in::SignIn;
-use crate::core::sign_up::NewPerson;
 use crate::secret::{RefreshToken, Secret};
-use crate::web::body::Fields;
+use crate::web::http::body::Fields;
 
 /// The fewest characters of a password that this wire looks at.
 const PASSWORD_MIN: usize = 6;
@@ -32,7 +32,7 @@ pub fn sign_in(mut fields: Fields) -> Result<SignIn, Refusal> {
     Ok(wish(identifiers, secret))
 }
 
-pub fn sign_up(mut fields: Fields) -> Result<(NewPerson, SignIn), Refusal> {
+pub fn sign_up(mut fields: Fields) -> Result<(Registration, SignIn), Refusal> {
     let email = required(&mut fields, "email");
     let secret = password(&mut fields);
     let (first_name, last_name) = (required(&mut fields, "first_name"), required(&mut fields, "last_name"));
@@ -46,8 +46,13 @@ pub fn sign_up(mut fields: Fields) -> Result<(NewPerson, SignIn), Refusal> {
         ..Profile::default()
     };
     let identifiers = vec![(IdentifierKind::Email, email.clone())];
-    let person =
-        NewPerson { email: Some(email), username, password: Some(secret.clone()), profile, ..NewPerson::default() };
+    let person = Registration {
+        email: Some(email),
+        username,
+        password: Some(secret.clone()),
+        profile,
+        ..Registration::default()
+    };
     Ok((person, wish(identifiers, secret)))
 }
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use actix_web::web::{self, Payload, Query, ServiceConfig};
 
-use super::Dialect;
-use crate::core::refusal::Refusal;
+use crate::core::error::Refusal;
 use crate::secret::RefreshToken;
-use crate::web::answer::Answered;
-use crate::web::body::Fields;
-use crate::web::call::Call;
-use crate::web::resource;
+use crate::web::http::body::Fields;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
+use crate::web::http::routing::resource;
+use crate::web::mount::Dialect;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
@@ -32,23 +32,23 @@ fn routes(mount: &mut ServiceConfig) {
         .service(resource("/user", "GET, HEAD").route(web::get().to(user)).route(web::head().to(user)));
 }
 
-async fn sign_up(call: Call, mut payload: Payload) -> Answered {
-    let (person, wish) = wire::sign_up(Fields::json_or_form(&call.request, &mut payload).await?)?;
-    Ok(wire::tokens(&call.sign_up(person, wish).await?.issued))
+async fn sign_up(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let (person, wish) = wire::sign_up(Fields::json_or_form(&context.request, &mut payload).await?)?;
+    Ok(wire::tokens(&context.sign_up(person, wish).await?.issued))
 }
 
-async fn sign_in(call: Call, mut payload: Payload) -> Answered {
-    let wish = wire::sign_in(Fields::json_or_form(&call.request, &mut payload).await?)?;
-    Ok(wire::tokens(&call.sign_in(wish).await?.issued))
+async fn sign_in(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let wish = wire::sign_in(Fields::json_or_form(&context.request, &mut payload).await?)?;
+    Ok(wire::tokens(&context.sign_in(wish).await?.issued))
 }
 
-async fn refresh(call: Call, query: Query<Vec<(String, String)>>) -> Answered {
+async fn refresh(context: RequestContext, query: Query<Vec<(String, String)>>) -> HandlerResult {
     let token = query.iter().find(|(name, _)| name == "rt").map(|(_, token)| token.trim());
     let token = token.filter(|token| !token.is_empty()).ok_or(Refusal::RefreshTokenMissing)?;
-    Ok(wire::tokens(&call.refresh(RefreshToken::new(token), call.policy()).await?))
+    Ok(wire::tokens(&context.refresh(RefreshToken::new(token), context.policy()).await?))
 }
 
-async fn user(call: Call) -> Answered {
-    let caller = call.resolve(call.bearer_only()?).await?;
-    Ok(wire::user(&call.account_of(&caller).await?))
+async fn user(context: RequestContext) -> HandlerResult {
+    let caller = context.resolve(context.bearer_only()?).await?;
+    Ok(wire::user(&context.account_of(&caller).await?))
 }

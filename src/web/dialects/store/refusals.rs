@@ -4,21 +4,21 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode as Status;
 use serde_json::{Value, json};
 
-use crate::core::refusal::{Error, FieldFault, FieldRule, Refusal, Taken};
-use crate::web::answer::Refused;
-use crate::web::problem;
+use crate::core::error::{Error, FieldError, FieldRule, Refusal, Taken};
+use crate::web::http::error::ErrorContext;
+use crate::web::http::problem;
 
 /// The order in which a sign-up's fields are told.
 const ORDER: [&str; 5] = ["firstName", "lastName", "login", "email", "password"];
 
-pub fn refuse(refused: &Refused<'_>) -> HttpResponse {
+pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let path = without_token(refused.target);
     let said = match refused.error {
         Error::Refusal(Refusal::RouteNotFound | Refusal::MethodNotAllowed(_)) => {
             Some((Status::NOT_FOUND, Value::from(format!("Cannot {} {path}", refused.method))))
         }
         Error::Refusal(refusal) => said(refusal),
-        Error::Fault(_) => None,
+        Error::InternalError(_) => None,
     };
     let (status, message) = said.unwrap_or_else(|| {
         let (status, words) = problem::usual(refused.error);
@@ -83,8 +83,8 @@ fn taken_text(taken: Taken) -> &'static str {
 }
 
 /// A text a broken rule, in the order of the fields; core's names of them become this wire's.
-fn texts(faults: &[FieldFault]) -> Vec<String> {
-    let named = |fault: &FieldFault| if fault.field == "username" { "login" } else { fault.field.as_str() }.to_owned();
+fn texts(faults: &[FieldError]) -> Vec<String> {
+    let named = |fault: &FieldError| if fault.field == "username" { "login" } else { fault.field.as_str() }.to_owned();
     let place = |field: &str| ORDER.iter().position(|known| *known == field).unwrap_or(ORDER.len());
     let mut texts: Vec<(usize, String)> =
         faults.iter().map(|fault| (place(&named(fault)), text(&named(fault), fault.rule))).collect();
@@ -98,7 +98,7 @@ fn text(field: &str, rule: FieldRule) -> String {
         FieldRule::TooLong(most) => format!("{field} must be shorter than or equal to {most} characters"),
         FieldRule::Missing => format!("{field} should not be empty"),
         FieldRule::NotAnEmail => format!("{field} must be an email"),
-        other => format!("{field} {}", other.says()),
+        other => format!("{field} {}", other.message()),
     }
 }
 

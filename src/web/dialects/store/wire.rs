@@ -3,15 +3,16 @@
 use actix_web::HttpResponse;
 use serde_json::{Value, json};
 
+use crate::core::account::identifier;
+use crate::core::account::identifier::IdentifierKind;
 use crate::core::account::{Account, Profile};
-use crate::core::identifier::{self, IdentifierKind};
-use crate::core::password::GivenSecret;
-use crate::core::refusal::{FieldFault, FieldRule, Refusal};
+use crate::core::credential::password::GivenSecret;
+use crate::core::credential::sign_in::SignIn;
+use crate::core::error::{FieldError, FieldRule, Refusal};
+use crate::core::registration::sign_up::Registration;
 use crate::core::session::Issued;
-use crate::core::sign_in::SignIn;
-use crate::core::sign_up::NewPerson;
 use crate::secret::Secret;
-use crate::web::body::Fields;
+use crate::web::http::body::Fields;
 
 /// A field's bounds and whether its emptiness has a text of its own.
 struct Bounds {
@@ -24,14 +25,14 @@ const NAME: Bounds = Bounds { least: 1, most: 20, not_empty: true };
 const LOGIN: Bounds = Bounds { least: 3, most: 24, not_empty: false };
 const PASSWORD: Bounds = Bounds { least: 8, most: 32, not_empty: false };
 
-pub fn sign_up(mut fields: Fields) -> Result<(NewPerson, SignIn), Refusal> {
+pub fn sign_up(mut fields: Fields) -> Result<(Registration, SignIn), Refusal> {
     let mut faults = Vec::new();
     let first_name = bounded(&mut fields, &mut faults, "firstName", &NAME);
     let last_name = bounded(&mut fields, &mut faults, "lastName", &NAME);
     let login = bounded(&mut fields, &mut faults, "login", &LOGIN);
     let email = trimmed(&mut fields, "email").unwrap_or_default();
     if identifier::email(&email).is_err() {
-        faults.push(FieldFault::new("email", FieldRule::NotAnEmail));
+        faults.push(FieldError::new("email", FieldRule::NotAnEmail));
     }
     let password = bounded(&mut fields, &mut faults, "password", &PASSWORD);
     if !faults.is_empty() {
@@ -40,12 +41,12 @@ pub fn sign_up(mut fields: Fields) -> Result<(NewPerson, SignIn), Refusal> {
     let profile =
         Profile { first_name: Some(Some(first_name)), last_name: Some(Some(last_name)), ..Profile::default() };
     let secret = Secret::new(password);
-    let person = NewPerson {
+    let person = Registration {
         email: Some(email),
         username: Some(login.clone()),
         password: Some(secret.clone()),
         profile,
-        ..NewPerson::default()
+        ..Registration::default()
     };
     Ok((person, wish(login, secret)))
 }
@@ -69,14 +70,14 @@ fn trimmed(fields: &mut Fields, field: &str) -> Option<String> {
 }
 
 /// Every rule that the value breaks, length first, then emptiness, then type: a value that is absent breaks all.
-fn bounded(fields: &mut Fields, faults: &mut Vec<FieldFault>, field: &str, bounds: &Bounds) -> String {
+fn bounded(fields: &mut Fields, faults: &mut Vec<FieldError>, field: &str, bounds: &Bounds) -> String {
     let value = fields.value(field).filter(|value| !value.is_null());
     let text = match &value {
         Some(Value::String(text)) => Some(text.trim().to_owned()),
         _ => None,
     };
     let length = text.as_ref().map_or(0, |text| text.chars().count());
-    let mut breaks = |rule| faults.push(FieldFault::new(field, rule));
+    let mut breaks = |rule| faults.push(FieldError::new(field, rule));
     if length < bounds.least {
         breaks(FieldRule::TooShort(bounds.least));
     }

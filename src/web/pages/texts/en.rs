@@ -1,6 +1,6 @@
 //! The pages in English. What each sentence is for stands in texts.rs.
 
-use super::Texts;
+use crate::web::pages::texts::catalog::Texts;
 
 pub const TEXTS: Texts = Texts {
     lang: "en",

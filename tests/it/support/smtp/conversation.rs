@@ -53,32 +53,32 @@ impl Shared {
         self.when_not_held()?;
         let lines: Vec<&str> = text.lines().collect();
         let last = lines.len() - 1;
-        let mut octets = String::new();
+        let mut bytes = String::new();
         for (number, line) in lines.iter().enumerate() {
             let (code, rest) = line.split_at(3);
             let divider = if number == last { " " } else { "-" };
-            let _ = write!(octets, "{code}{divider}{}\r\n", rest.trim_start());
+            let _ = write!(bytes, "{code}{divider}{}\r\n", rest.trim_start());
         }
-        wire.get_mut().write_all(octets.as_bytes())?;
+        wire.get_mut().write_all(bytes.as_bytes())?;
         wire.get_mut().flush()
     }
 
     /// A line without its end; nothing, if the client has gone.
     fn line<W: Read + Write>(&self, wire: &mut BufReader<W>) -> io::Result<Option<String>> {
-        let mut octets = vec![];
+        let mut bytes = vec![];
         let most = u64::try_from(MAIL_MAX).unwrap_or(u64::MAX);
-        wire.by_ref().take(most).read_until(b'\n', &mut octets)?;
-        if octets.is_empty() {
+        wire.by_ref().take(most).read_until(b'\n', &mut bytes)?;
+        if bytes.is_empty() {
             return Ok(None);
         }
-        let Some(line) = octets.strip_suffix(b"\r\n") else {
-            let gone = !octets.ends_with(b"\n");
+        let Some(line) = bytes.strip_suffix(b"\r\n") else {
+            let gone = !bytes.ends_with(b"\n");
             if !gone {
-                self.fault(format!("a line ends in LF alone: {}", octets.escape_ascii()));
+                self.fault(format!("a line ends in LF alone: {}", bytes.escape_ascii()));
             }
             return Ok(None);
         };
-        if line.iter().any(|octet| [b'\r', b'\0'].contains(octet)) || line.len() > LINE_MAX {
+        if line.iter().any(|byte| [b'\r', b'\0'].contains(byte)) || line.len() > LINE_MAX {
             self.fault(format!("a line of {} octets: {}", line.len(), line.escape_ascii()));
         }
         Ok(Some(String::from_utf8_lossy(line).into_owned()))
@@ -163,11 +163,11 @@ impl Shared {
             ("LOGIN", name) => (decoded(name), ask("UGFzc3dvcmQ6")?),
             (_, initial) => {
                 let whole = if initial.is_empty() { ask("")? } else { decoded(initial) };
-                let mut parts = whole.splitn(3, |octet| *octet == 0).skip(1).map(<[u8]>::to_vec);
+                let mut parts = whole.splitn(3, |byte| *byte == 0).skip(1).map(<[u8]>::to_vec);
                 (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
             }
         };
-        let text = |octets: Vec<u8>| String::from_utf8_lossy(&octets).into_owned();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         self.change(|state| state.credentials.push((text(name), text(password))));
         self.reply(wire, "235 welcome")
     }

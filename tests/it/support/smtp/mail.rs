@@ -41,14 +41,14 @@ impl Mail {
         }
         let mut mail = Self { from, to, headers, body: String::new(), raw: raw.to_owned() };
         let coding = mail.header("Content-Transfer-Encoding").unwrap_or("7bit").to_lowercase();
-        let octets = match coding.as_str() {
+        let bytes = match coding.as_str() {
             "quoted-printable" => from_quoted_printable(body)?,
             "base64" => from_base64(body)?,
             "7bit" if !body.is_ascii() => return Err("7bit is not ASCII".to_owned()),
             "7bit" | "8bit" => body.as_bytes().to_vec(),
             other => return Err(format!("the encoding {other:?}")),
         };
-        mail.body = String::from_utf8(octets).map_err(|why| format!("the body: {why}"))?.replace("\r\n", "\n");
+        mail.body = String::from_utf8(bytes).map_err(|why| format!("the body: {why}"))?.replace("\r\n", "\n");
         Ok(mail)
     }
 
@@ -88,7 +88,7 @@ impl Mail {
         let link = self.link();
         let mut tokens = link.query_pairs().filter(|(name, _)| name == "token").map(|(_, token)| token.into_owned());
         let token = tokens.next().unwrap_or_else(|| panic!("no token: {}", self.body));
-        crate::support::secrets::used("the token of a mail", &token);
+        crate::support::secret_scanner::used("the token of a mail", &token);
         token
     }
 }
@@ -100,25 +100,25 @@ fn from_base64(body: &str) -> Result<Vec<u8>, String> {
 
 /// RFC 2045, 6.7.
 fn from_quoted_printable(body: &str) -> Result<Vec<u8>, String> {
-    let mut octets = vec![];
+    let mut bytes = vec![];
     let mut rest = body.as_bytes();
-    while let Some((octet, after)) = rest.split_first() {
+    while let Some((byte, after)) = rest.split_first() {
         rest = after;
-        match (octet, after) {
+        match (byte, after) {
             (b'=', [b'\r', b'\n', after @ ..]) => rest = after,
             (b'=', [high, low, after @ ..]) => {
-                octets.push(hexadecimal(*high, *low)?);
+                bytes.push(hexadecimal(*high, *low)?);
                 rest = after;
             }
             (b'=', _) => return Err("quoted-printable ends in =".to_owned()),
-            (octet, _) if octet.is_ascii() => octets.push(*octet),
-            (octet, _) => return Err(format!("quoted-printable with the octet {octet}")),
+            (byte, _) if byte.is_ascii() => bytes.push(*byte),
+            (byte, _) => return Err(format!("quoted-printable with the octet {byte}")),
         }
     }
     if body.split("\r\n").any(|line| line.len() > 76) {
         return Err("quoted-printable with a line over 76 characters".to_owned());
     }
-    Ok(octets)
+    Ok(bytes)
 }
 
 fn hexadecimal(high: u8, low: u8) -> Result<u8, String> {
@@ -146,7 +146,7 @@ fn with_words_decoded(value: &str) -> Result<String, String> {
         if !charset.eq_ignore_ascii_case("utf-8") {
             return Err(format!("the charset {charset}"));
         }
-        let octets = match coding {
+        let bytes = match coding {
             "B" | "b" => from_base64(coded)?,
             "Q" | "q" => from_quoted_printable(&coded.replace('_', "=20"))?,
             other => return Err(format!("an encoded word coded {other}")),
@@ -154,14 +154,14 @@ fn with_words_decoded(value: &str) -> Result<String, String> {
         if !(after_a_word && before.trim().is_empty()) {
             text += before;
         }
-        text += &String::from_utf8(octets).map_err(|why| format!("an encoded word: {why}"))?;
+        text += &String::from_utf8(bytes).map_err(|why| format!("an encoded word: {why}"))?;
         (rest, after_a_word) = (after, true);
     }
     Ok(text + rest)
 }
 
 #[test]
-fn a_mail_is_read_as_its_headers_say() {
+fn a_mail_is_decoded_as_its_headers_say() {
     let read = |raw: &str| Mail::read("a@b.example".to_owned(), vec!["c@d.example".to_owned()], raw);
     let quoted = "Subject: =?UTF-8?Q?=C3=A1_b?=\r\n =?utf-8?b?w6E=?= c\r\nX: y\r\n\tz\r\nContent-Transfer-Encoding: \
                   quoted-printable\r\n\r\n=C3=A1 <http://x.example/?token=3Dabc=\r\ndef>\r\n";

@@ -1,0 +1,193 @@
+//! What names an account at sign-in: which texts are allowed, and the one canonical form that every look-up uses.
+//! Which of the three kinds a wire calls for is the dialect's to say.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_security::{GeneralSecurityProfile, MixedScript};
+
+use crate::core::error::FieldRule;
+
+/// The longest address SMTP carries (RFC 5321 section 4.5.3.1.3).
+const EMAIL_MAX: usize = 254;
+
+/// The longest username or name.
+const NAME_MAX: usize = 64;
+
+/// An identifier as it was written and as it is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identifier {
+    /// As its owner wrote it.
+    pub shown: String,
+    /// As it is looked up.
+    pub canonical: String,
+}
+
+impl Identifier {
+    /// As two columns hold one that may be missing: shown, canonical.
+    pub fn columns(of: Option<Self>) -> (Option<String>, Option<String>) {
+        of.map_or((None, None), |read| (Some(read.shown), Some(read.canonical)))
+    }
+}
+
+/// Which identifier a sign-in gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentifierKind {
+    /// Any of the three: an email if it holds an @, else a username, else a name.
+    Any,
+    /// An email.
+    Email,
+    /// A username.
+    Username,
+    /// A name.
+    Name,
+}
+
+/// NFKC and case folding (upper, then lower: it joins ß and ss, ſ and s, the Kelvin sign and k), so that two texts which
+/// people take for one name are one name, on both backends alike.
+pub fn canonical(text: &str) -> String {
+    let fold = |text: &str| text.to_uppercase().to_lowercase().nfkc().collect::<String>();
+    let composed: String = text.nfkc().collect();
+    // Twice: the capital sharp s has no longer upper case and becomes ss only by way of the small one.
+    fold(&fold(&composed))
+}
+
+/// A new email: `local@domain`, nothing that a header or a page could be broken with.
+pub fn email(text: &str) -> Result<Identifier, FieldRule> {
+    if text.chars().count() > EMAIL_MAX {
+        return Err(FieldRule::TooLong(EMAIL_MAX));
+    }
+    let canonical = canonical(text);
+    if canonical.chars().count() > EMAIL_MAX {
+        return Err(FieldRule::TooLong(EMAIL_MAX));
+    }
+    let Some((local, domain)) = canonical.rsplit_once('@') else { return Err(FieldRule::NotAnEmail) };
+    let in_local = |c: char| plain_letter(c) || "!#$%&'*+/=?^_`{|}~.-".contains(c);
+    let label = |label: &str| {
+        let inner = |c: char| plain_letter(c) || c == '-';
+        !label.is_empty()
+            && label.len() <= 63
+            && label.chars().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let local_fits = !local.is_empty() && local.len() <= 64 && local.chars().all(in_local);
+    let dots_fit = !local.starts_with('.') && !local.ends_with('.') && !local.contains("..");
+    let domain_fits = domain.contains('.') && domain.split('.').all(label);
+    if !(local_fits && dots_fit && domain_fits && local.is_single_script() && domain.is_single_script()) {
+        return Err(FieldRule::NotAnEmail);
+    }
+    Ok(Identifier { shown: text.to_owned(), canonical })
+}
+
+/// A new username: letters of one script, digits and `. _ -`.
+pub fn username(text: &str) -> Result<Identifier, FieldRule> {
+    named(text, |c| plain_letter(c) || "._-".contains(c))
+}
+
+/// A new name: as a username, with single spaces and apostrophes inside.
+pub fn name(text: &str) -> Result<Identifier, FieldRule> {
+    let loose = |text: &str| text.starts_with(' ') || text.ends_with(' ') || text.contains("  ");
+    // Some letters come apart into a space and a mark: U+037A, U+00B4.
+    if loose(text) || loose(&canonical(text)) {
+        return Err(FieldRule::NotAName);
+    }
+    named(text, |c| plain_letter(c) || "._-' ".contains(c))
+}
+
+fn named(text: &str, fits: impl Fn(char) -> bool) -> Result<Identifier, FieldRule> {
+    if text.is_empty() {
+        return Err(FieldRule::TooShort(1));
+    }
+    if text.chars().count() > NAME_MAX {
+        return Err(FieldRule::TooLong(NAME_MAX));
+    }
+    // A ligature is one letter to whoever wrote it and three to whoever looks it up.
+    let canonical = canonical(text);
+    if canonical.chars().count() > NAME_MAX {
+        return Err(FieldRule::TooLong(NAME_MAX));
+    }
+    let letters = canonical.chars().all(&fits) && text.chars().all(|c| fits(c) || c.is_alphanumeric());
+    if !letters || !canonical.is_single_script() || !canonical.chars().any(char::is_alphanumeric) {
+        return Err(FieldRule::NotAName);
+    }
+    Ok(Identifier { shown: text.to_owned(), canonical })
+}
+
+/// UTS 39's allowed letters and digits: nothing invisible, no bidi control, no look-alike symbol.
+fn plain_letter(c: char) -> bool {
+    c.is_alphanumeric() && c.identifier_allowed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_take_for_one_name_is_one_name() {
+        for (a, b) in [
+            ("Emily", "eMILY"),
+            ("straße", "STRASSE"),
+            ("straẞe", "strasse"),
+            ("\u{212a}elvin", "kelvin"),
+            ("ﬁn", "FIN"),
+            ("ｆｕｌｌ", "full"),
+            ("e\u{301}", "É"),
+            ("ſam", "Sam"),
+        ] {
+            assert_eq!(canonical(a), canonical(b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn usernames_hold_no_trap() {
+        for wrong in [
+            "",
+            " emily",
+            "em ily",
+            "a@b",
+            "раypal",
+            "a\u{200b}b",
+            "a\u{202e}b",
+            "a\nb",
+            "a\0b",
+            "<b>",
+            "a;b",
+            "...",
+            "a\u{a0}b",
+        ] {
+            assert!(username(wrong).is_err(), "{wrong:?}");
+        }
+        for right in ["emilys", "Emily.S-1_x", "юля", "用户", "müller", "0000"] {
+            assert!(username(right).is_ok(), "{right:?}");
+        }
+        assert_eq!(username(&"a".repeat(65)), Err(FieldRule::TooLong(64)));
+    }
+
+    #[test]
+    fn emails_have_one_at_and_a_domain() {
+        for wrong in
+            ["", "a", "a@", "@b.c", "a@b", "a b@c.d", "a@b..c", ".a@b.c", "a@-b.c", "a@b.c\r\nX: y", "\"a\"@b.c"]
+        {
+            assert!(email(wrong).is_err(), "{wrong:?}");
+        }
+        assert_eq!(email("Emily.Johnson@X.dummyjson.com").unwrap().canonical, "emily.johnson@x.dummyjson.com");
+        assert!(email("user+tag@sub.example.co").is_ok());
+    }
+
+    #[test]
+    fn length_is_that_of_what_is_looked_up() {
+        assert!(username(&"ﬃ".repeat(21)).is_ok());
+        assert_eq!(username(&"ﬃ".repeat(22)), Err(FieldRule::TooLong(64)));
+        assert_eq!(name(&"ﬃ".repeat(64)), Err(FieldRule::TooLong(64)));
+        let domain = "ﬃ.".repeat(80);
+        assert_eq!(email(&format!("a@{domain}co")), Err(FieldRule::TooLong(254)));
+    }
+
+    #[test]
+    fn names_may_have_spaces_inside() {
+        assert!(name("Emily O'Hara").is_ok());
+        assert!(name("cooluser1").is_ok());
+        for wrong in [" x", "x ", "a  b", "\u{37a}", "\u{37a}β", "α \u{37a}β", "α\u{a0} β"] {
+            assert!(name(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! TODO-DOC
+
+pub mod csrf_token;
+pub mod login_throttle;
+pub mod throttle_policy;
+pub mod trusted_device;

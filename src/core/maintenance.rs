@@ -1,0 +1,4 @@
+//! TODO-DOC
+
+pub(crate) mod adaptive_batch;
+pub mod housekeeping;

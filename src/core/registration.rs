@@ -1,0 +1,7 @@
+//! TODO-DOC
+
+pub(crate) mod confirmation_mail;
+pub mod confirmed_sign_up;
+pub mod mail_queue;
+pub mod mail_text;
+pub mod sign_up;

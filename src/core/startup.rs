@@ -1,0 +1,147 @@
+//! Startup: opens database, keys and mail for a node, runs the migrations, and starts the node's background workers. The
+//! state that results is core.rs's; what the workers do is maintenance/, revocation/feed.rs and registration/.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::background::Background;
+use super::credential::password::Hasher;
+use super::duplicate_cookies::DuplicateCookies;
+use super::error::InternalError;
+use super::keys::key_source::KeySource;
+use super::keys::signing_key::KeysError;
+use super::maintenance::housekeeping;
+use super::rate::Rates;
+use super::registration::confirmation_mail;
+use super::registration::mail_queue::MailQueue;
+use super::revocation::cache::View;
+use super::revocation::feed;
+use super::session::confirmations::PendingConfirmations;
+use super::token::TokenAuthority;
+use super::{Core, Inner, KeysRead, Rules};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::store::{self, Store};
+
+/// Why a service cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database.
+    #[error("DATABASE_URL: {0}; start the database, or set DATABASE_URL to one that runs")]
+    Database(store::Error),
+    /// Its tables.
+    #[error(
+        "DATABASE_URL: the tables are {0} migrations behind this version; run `doorward migrate`, or set AUTO_MIGRATE=true"
+    )]
+    MigrationsPending(usize),
+    /// A database with accounts and no keys file: a new pepper would make every password wrong.
+    #[error(
+        "KEYS_FILE: there is no {} but the database has accounts, whose passwords need its pepper; \
+         set KEYS_FILE to where it is, or restore it", .0.display()
+    )]
+    KeysMissing(std::path::PathBuf),
+    /// The way to the mail server.
+    #[error("SMTP_URL: {0}")]
+    Mail(String),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// A defect.
+    #[error(transparent)]
+    InternalError(#[from] InternalError),
+}
+
+/// What opening found and made.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The migrations that ran.
+    pub migrations: Vec<String>,
+    /// Whether the keys file was made just now.
+    pub keys_created: bool,
+}
+
+impl Core {
+    /// Opens database and keys, brings the tables up to date if the settings say so, and reads every revocation.
+    pub fn open(settings: &Settings, clock: Clock) -> Result<(Self, Opened), OpenError> {
+        let database = &settings.database;
+        let metrics = Metrics::new().map_err(|why| InternalError::Broken(format!("metrics: {why}")))?;
+        let (size, timeout) = (database.database_connections, database.database_timeout);
+        let store = Store::open(&database.database_url, size, timeout, metrics.clone()).map_err(OpenError::Database)?;
+        let migrations = migrate_if_wanted(&store, database.auto_migrate)?;
+        let keys = KeySource {
+            file: settings.keys_file(),
+            jwt_secret: settings.keys.jwt_secret.clone(),
+            pepper: settings.keys.pepper.clone(),
+            algorithm: settings.keys.token_algorithm,
+            settle: settings.tokens.revocation_max_stale / 2,
+            longest_life: settings.longest_refresh_ttl(),
+        };
+        if keys.uses_file()
+            && !keys.file.exists()
+            && store::retry_while_locked(|| store.has_accounts()).map_err(OpenError::Database)?
+        {
+            return Err(OpenError::KeysMissing(keys.file));
+        }
+        // Before the file is read: a change in between is seen in the next round.
+        let version = keys.version();
+        let loaded = keys.load_or_create(clock.now())?;
+        let rules = Rules::new(settings);
+        let inner = Inner {
+            gate: ArcSwap::from_pointee(TokenAuthority::new(rules.tokens.clone(), &loaded.ring)?),
+            hasher: Hasher::new(loaded.peppers, settings.passwords.bcrypt_cost),
+            keys_read: Mutex::new(KeysRead { version, pending: loaded.pending }),
+            keys_unusable: AtomicBool::new(false),
+            keys,
+            view: View::default(),
+            confirmations: PendingConfirmations::default(),
+            rates: Rates::default(),
+            duplicate_cookies: DuplicateCookies::default(),
+            mail_queue: MailQueue::new(settings).map_err(OpenError::Mail)?,
+            probed: Mutex::new(None),
+            store,
+            clock,
+            rules,
+            metrics,
+        };
+        let core = Self(Arc::new(inner));
+        store::retry_while_locked(|| core.resync_revocations()).map_err(OpenError::Database)?;
+        core.prune_revocation_cache().map_err(OpenError::Database)?;
+        Ok((core, Opened { migrations, keys_created: loaded.created }))
+    }
+
+    /// Starts what a node does by itself.
+    pub fn start_background(&self) -> Result<Vec<Background>, InternalError> {
+        let mut threads = vec![housekeeping::start(self.clone())?, feed::start(self.clone())?];
+        if self.mail_queue.is_some() {
+            threads.push(confirmation_mail::start(self.clone())?);
+        }
+        Ok(threads)
+    }
+}
+
+/// Brings the tables up to date, or refuses to go on without; names what ran.
+fn migrate_if_wanted(store: &Store, wanted: bool) -> Result<Vec<String>, OpenError> {
+    if wanted {
+        return store.migrate().map_err(OpenError::Database);
+    }
+    match store.pending_migrations().map_err(OpenError::Database)? {
+        0 => Ok(Vec::new()),
+        pending => Err(OpenError::MigrationsPending(pending)),
+    }
+}
+
+/// Brings a database to this version's tables, without keys; names what ran.
+pub fn migrate(url: &store::DatabaseUrl) -> Result<Vec<String>, store::Error> {
+    let metrics = Metrics::new().map_err(|why| store::Error::Broken(why.to_string()))?;
+    Store::open(url, 1, Duration::from_secs(2), metrics)?.migrate()
+}
+
+/// How many migrations a database lacks; changes nothing.
+pub fn pending_migrations(url: &store::DatabaseUrl) -> Result<usize, store::Error> {
+    let metrics = Metrics::new().map_err(|why| store::Error::Broken(why.to_string()))?;
+    Store::open(url, 1, Duration::from_secs(2), metrics)?.pending_migrations()
+}

@@ -1,0 +1,12 @@
+//! TODO-DOC
+
+pub mod accounts;
+pub mod audit_events;
+pub(crate) mod columns;
+pub mod opaque_tokens;
+pub mod pending_sign_ups;
+pub mod revocations;
+#[expect(missing_docs, reason = "diesel's macro documents nothing that it makes")]
+pub mod schema;
+pub mod sessions;
+pub mod throttles;

@@ -1,0 +1,263 @@
+//! The `accounts` table: rows and queries. Which change is allowed, and what it ends, is for `core` to decide.
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+
+use super::schema::accounts;
+use crate::clock::Timestamp;
+use crate::store::connection::Db;
+use crate::store::error::Error;
+use crate::store::tables::columns::{AccountId, AccountStatus, Id128};
+
+/// One row, column by column. JSON columns are text here; `password` and `pin` are stored forms of secrets.
+#[derive(Clone, Queryable)]
+#[expect(missing_docs, reason = "the columns' meaning stands in the migration and in core/account.rs")]
+pub struct AccountRow {
+    pub id: AccountId,
+    pub uuid: Id128,
+    pub email: Option<String>,
+    pub email_canonical: Option<String>,
+    pub email_verified: bool,
+    pub username: Option<String>,
+    pub username_canonical: Option<String>,
+    pub name: Option<String>,
+    pub name_canonical: Option<String>,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub gender: Option<String>,
+    pub image: Option<String>,
+    pub phone: Option<String>,
+    pub role: String,
+    pub permissions: String,
+    pub stats: String,
+    pub profile: String,
+    pub status: AccountStatus,
+    pub epoch: i64,
+    pub password: Option<String>,
+    pub pin: Option<String>,
+    pub last_sign_in_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub must_change_password: bool,
+}
+
+impl std::fmt::Debug for AccountRow {
+    /// The number only: a row holds hashes and what people wrote about themselves.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AccountRow({})", self.id)
+    }
+}
+
+/// A row to be.
+#[derive(Insertable)]
+#[diesel(table_name = accounts)]
+#[expect(missing_docs, reason = "as in AccountRow")]
+pub struct NewAccount {
+    /// The next free one, if none is given.
+    pub id: Option<AccountId>,
+    pub uuid: Id128,
+    pub email: Option<String>,
+    pub email_canonical: Option<String>,
+    pub email_verified: bool,
+    pub username: Option<String>,
+    pub username_canonical: Option<String>,
+    pub name: Option<String>,
+    pub name_canonical: Option<String>,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub gender: Option<String>,
+    pub image: Option<String>,
+    pub phone: Option<String>,
+    pub role: String,
+    pub permissions: String,
+    pub stats: String,
+    pub profile: String,
+    pub status: AccountStatus,
+    pub password: Option<String>,
+    pub pin: Option<String>,
+    pub last_sign_in_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub must_change_password: bool,
+}
+
+/// The columns an owner may change: `None` leaves one as it is, `Some(None)` empties it.
+#[derive(Default, Clone, AsChangeset)]
+#[diesel(table_name = accounts)]
+#[expect(missing_docs, reason = "as in AccountRow")]
+pub struct ProfileChange {
+    pub name: Option<Option<String>>,
+    pub name_canonical: Option<Option<String>>,
+    pub first_name: Option<Option<String>>,
+    pub last_name: Option<Option<String>>,
+    pub gender: Option<Option<String>>,
+    pub image: Option<Option<String>>,
+    pub phone: Option<Option<String>>,
+    pub profile: Option<String>,
+    pub updated_at: Option<Timestamp>,
+}
+
+/// Which unique column names an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentifierColumn {
+    /// `email_canonical`
+    Email,
+    /// `username_canonical`
+    Username,
+    /// `name_canonical`
+    Name,
+}
+
+/// Which of an account's secrets is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretColumn {
+    /// `password`
+    Password,
+    /// `pin`
+    Pin,
+}
+
+/// Adds a row; `Taken` when an identifier is.
+pub fn insert(db: &mut Db, new: &NewAccount) -> Result<AccountRow, Error> {
+    Ok(diesel::insert_into(accounts::table).values(new).returning(accounts::all_columns).get_result(db)?)
+}
+
+/// Keeps other transactions from adding accounts until this one ends, and moves the numbering past `highest`, as SQLite does
+/// by itself: rows that bring their numbers must not meet one that is being given out.
+pub fn lock_and_advance_id_sequence(db: &mut Db, highest: Option<AccountId>) -> Result<(), Error> {
+    const NUMBERS: &str = "pg_get_serial_sequence('accounts', 'id')::regclass";
+    let Db::Postgres(db) = db else { return Ok(()) };
+    db.batch_execute("LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE")?;
+    if let Some(highest) = highest {
+        let past = format!("SELECT setval({NUMBERS}, $1) WHERE $1 > coalesce(pg_sequence_last_value({NUMBERS}), 0)");
+        diesel::sql_query(past).bind::<BigInt, _>(highest).execute(db)?;
+    }
+    Ok(())
+}
+
+/// Whether an account has this uuid.
+pub fn has_uuid(db: &mut Db, uuid: Id128) -> Result<bool, Error> {
+    let query = accounts::table.filter(accounts::uuid.eq(uuid)).select(accounts::id);
+    Ok(query.get_result::<AccountId>(db).optional()?.is_some())
+}
+
+/// The account with this number.
+pub fn find(db: &mut Db, id: AccountId) -> Result<Option<AccountRow>, Error> {
+    Ok(accounts::table.find(id).get_result(db).optional()?)
+}
+
+/// The account that this canonical identifier names.
+pub fn find_by(db: &mut Db, column: IdentifierColumn, canonical: &str) -> Result<Option<AccountRow>, Error> {
+    let query = accounts::table.into_boxed();
+    let query = match column {
+        IdentifierColumn::Email => query.filter(accounts::email_canonical.eq(canonical)),
+        IdentifierColumn::Username => query.filter(accounts::username_canonical.eq(canonical)),
+        IdentifierColumn::Name => query.filter(accounts::name_canonical.eq(canonical)),
+    };
+    Ok(query.get_result(db).optional()?)
+}
+
+/// Up to `limit` accounts with a number above `after`, in order.
+pub fn list(db: &mut Db, after: AccountId, limit: i64) -> Result<Vec<AccountRow>, Error> {
+    Ok(accounts::table.filter(accounts::id.gt(after)).order(accounts::id).limit(limit).load(db)?)
+}
+
+/// Notes a sign-in, if the account is still active and the secret still the one that was checked; the row as it then is.
+/// Being a change of the account's row, it waits for a change of secret, status or epoch that is under way.
+pub fn touch_sign_in(
+    db: &mut Db,
+    id: AccountId,
+    column: SecretColumn,
+    checked: Option<&str>,
+    at: Timestamp,
+) -> Result<Option<AccountRow>, Error> {
+    let active = accounts::table.find(id).filter(accounts::status.eq(AccountStatus::Active));
+    let set = accounts::last_sign_in_at.eq(at);
+    let query = match column {
+        SecretColumn::Password => {
+            let row = active.filter(accounts::password.eq(checked));
+            diesel::update(row).set(set).returning(accounts::all_columns).get_result(db)
+        }
+        SecretColumn::Pin => {
+            let row = active.filter(accounts::pin.eq(checked));
+            diesel::update(row).set(set).returning(accounts::all_columns).get_result(db)
+        }
+    };
+    Ok(query.optional()?)
+}
+
+/// Changes profile columns; the row as it then is, or `None` when there is none.
+pub fn change_profile(db: &mut Db, id: AccountId, change: &ProfileChange) -> Result<Option<AccountRow>, Error> {
+    let query = diesel::update(accounts::table.find(id)).set(change).returning(accounts::all_columns);
+    Ok(query.get_result(db).optional()?)
+}
+
+/// Replaces the stored password if it is still `old`; whether it was. What had to be changed is changed then.
+pub fn replace_password(
+    db: &mut Db,
+    id: AccountId,
+    old: Option<&str>,
+    new: &str,
+    at: Timestamp,
+) -> Result<bool, Error> {
+    let new = (accounts::password.eq(new), accounts::must_change_password.eq(false), accounts::updated_at.eq(at));
+    let changed = match old {
+        Some(old) => {
+            diesel::update(accounts::table.find(id).filter(accounts::password.eq(old))).set(new).execute(db)?
+        }
+        None => diesel::update(accounts::table.find(id).filter(accounts::password.is_null())).set(new).execute(db)?,
+    };
+    Ok(changed == 1)
+}
+
+/// Sets the stored form of a secret.
+pub fn set_secret(db: &mut Db, id: AccountId, column: SecretColumn, stored: &str, at: Timestamp) -> Result<(), Error> {
+    let row = accounts::table.find(id);
+    match column {
+        SecretColumn::Password => {
+            diesel::update(row).set((accounts::password.eq(stored), accounts::updated_at.eq(at))).execute(db)?
+        }
+        SecretColumn::Pin => {
+            diesel::update(row).set((accounts::pin.eq(stored), accounts::updated_at.eq(at))).execute(db)?
+        }
+    };
+    Ok(())
+}
+
+/// How many accounts have a stored secret that begins so.
+pub fn count_with_secret_like(db: &mut Db, beginning: &str) -> Result<i64, Error> {
+    // What a name may hold, LIKE takes for a pattern.
+    let pattern = format!("{}%", beginning.replace('!', "!!").replace('%', "!%").replace('_', "!_"));
+    let password =
+        accounts::password.is_not_null().and(accounts::password.assume_not_null().like(&pattern).escape('!'));
+    let pin = accounts::pin.is_not_null().and(accounts::pin.assume_not_null().like(&pattern).escape('!'));
+    Ok(accounts::table.filter(password.or(pin)).count().get_result(db)?)
+}
+
+/// Sets the role.
+pub fn set_role(db: &mut Db, id: AccountId, role: &str, at: Timestamp) -> Result<(), Error> {
+    let new = (accounts::role.eq(role), accounts::updated_at.eq(at));
+    diesel::update(accounts::table.find(id)).set(new).execute(db)?;
+    Ok(())
+}
+
+/// Sets the status.
+pub fn set_status(db: &mut Db, id: AccountId, status: AccountStatus, at: Timestamp) -> Result<(), Error> {
+    let new = (accounts::status.eq(status), accounts::updated_at.eq(at));
+    diesel::update(accounts::table.find(id)).set(new).execute(db)?;
+    Ok(())
+}
+
+/// Sets whether the password must be changed.
+pub fn set_must_change_password(db: &mut Db, id: AccountId, must: bool, at: Timestamp) -> Result<(), Error> {
+    let new = (accounts::must_change_password.eq(must), accounts::updated_at.eq(at));
+    diesel::update(accounts::table.find(id)).set(new).execute(db)?;
+    Ok(())
+}
+
+/// Raises the epoch by one; the new one, or `None` when there is no such account.
+pub fn raise_epoch(db: &mut Db, id: AccountId) -> Result<Option<i64>, Error> {
+    let query = diesel::update(accounts::table.find(id)).set(accounts::epoch.eq(accounts::epoch + 1));
+    Ok(query.returning(accounts::epoch).get_result(db).optional()?)
+}

@@ -1,0 +1,75 @@
+//! The `audit_events` table: what happened to accounts and sessions. What is worth an event is decided in core/audit.rs.
+
+use diesel::prelude::*;
+
+use super::schema::audit_events;
+use crate::clock::Timestamp;
+use crate::store::connection::Db;
+use crate::store::error::Error;
+use crate::store::tables::columns::{AccountId, SessionId};
+
+/// One row. Never holds a secret, a token or an identifier as it was typed.
+#[derive(Debug, Clone, Insertable, Queryable, Selectable)]
+#[diesel(table_name = audit_events)]
+#[expect(missing_docs, reason = "the columns' meaning stands in core/audit.rs")]
+pub struct AuditRow {
+    pub at: Timestamp,
+    pub kind: String,
+    pub account_id: Option<AccountId>,
+    pub session_id: Option<SessionId>,
+    pub address: Option<String>,
+    pub user_agent: Option<String>,
+    pub request_id: Option<String>,
+    pub detail: Option<String>,
+}
+
+/// Adds a row.
+pub fn insert(db: &mut Db, row: &AuditRow) -> Result<(), Error> {
+    diesel::insert_into(audit_events::table).values(row).execute(db)?;
+    Ok(())
+}
+
+/// Which rows; what is `None` does not matter.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "each is the column of its name")]
+pub struct Wanted {
+    pub account_id: Option<AccountId>,
+    pub session_id: Option<SessionId>,
+    pub kind: Option<String>,
+    pub address: Option<String>,
+    /// From here on.
+    pub since: Option<Timestamp>,
+    /// Until before here.
+    pub until: Option<Timestamp>,
+}
+
+/// The newest `limit` of the rows that are wanted, newest first.
+pub fn list(db: &mut Db, wanted: &Wanted, limit: i64) -> Result<Vec<AuditRow>, Error> {
+    let mut query = audit_events::table.select(AuditRow::as_select()).into_boxed();
+    if let Some(account) = wanted.account_id {
+        query = query.filter(audit_events::account_id.eq(account));
+    }
+    if let Some(session) = wanted.session_id {
+        query = query.filter(audit_events::session_id.eq(session));
+    }
+    if let Some(kind) = &wanted.kind {
+        query = query.filter(audit_events::kind.eq(kind));
+    }
+    if let Some(address) = &wanted.address {
+        query = query.filter(audit_events::address.eq(address));
+    }
+    if let Some(since) = wanted.since {
+        query = query.filter(audit_events::at.ge(since));
+    }
+    if let Some(until) = wanted.until {
+        query = query.filter(audit_events::at.lt(until));
+    }
+    Ok(query.order((audit_events::at.desc(), audit_events::id.desc())).limit(limit).load(db)?)
+}
+
+/// Removes up to `limit` rows from before `before`; how many went.
+pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
+    let query = audit_events::table.filter(audit_events::at.lt(before)).order(audit_events::at);
+    let old: Vec<i64> = query.select(audit_events::id).limit(limit).load(db)?;
+    Ok(diesel::delete(audit_events::table.filter(audit_events::id.eq_any(old))).execute(db)?)
+}

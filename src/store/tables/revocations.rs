@@ -1,0 +1,137 @@
+//! The `revocations` table: what is dead before its tokens expire. How a node remembers it is core/revocation.rs's.
+
+use std::str::FromStr;
+
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use uuid::Uuid;
+
+use super::schema::revocations;
+use crate::clock::Timestamp;
+use crate::store::connection::Db;
+use crate::store::error::Error;
+use crate::store::tables::columns::{AccountId, Id128, SessionId};
+
+/// One row: a session (or its generations below one), or an account's epochs below one.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct RevocationRow {
+    /// Rises with insertion; commits may come in another order.
+    pub id: i64,
+    /// The session that is dead…
+    pub session_id: Option<SessionId>,
+    /// …or, if set, only its tokens of lower generations.
+    pub generation: Option<i64>,
+    /// The account whose tokens are dead…
+    pub account_id: Option<AccountId>,
+    /// …when minted under a lower epoch.
+    pub epoch: Option<i64>,
+    /// When it was revoked.
+    pub created_at: Timestamp,
+    /// When the last token that it concerns has expired.
+    pub expires_at: Timestamp,
+}
+
+/// A row to be.
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = revocations)]
+#[expect(missing_docs, reason = "as in RevocationRow")]
+pub struct NewRevocation {
+    pub session_id: Option<SessionId>,
+    pub generation: Option<i64>,
+    pub account_id: Option<AccountId>,
+    pub epoch: Option<i64>,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// The channel on which PostgreSQL tells the nodes.
+pub const CHANNEL: &str = "doorward_revocations";
+
+/// Adds a row. On PostgreSQL every node that listens gets it when the transaction is committed, and not before: the
+/// revocation and the notice of it are one.
+pub fn insert(db: &mut Db, new: &NewRevocation) -> Result<RevocationRow, Error> {
+    let query = diesel::insert_into(revocations::table).values(new).returning(revocations::all_columns);
+    let row: RevocationRow = query.get_result(db)?;
+    if let Db::Postgres(db) = db {
+        let notice = diesel::sql_query("SELECT pg_notify($1, $2)").bind::<Text, _>(CHANNEL);
+        notice.bind::<Text, _>(row.to_notice()).execute(db)?;
+    }
+    Ok(row)
+}
+
+impl RevocationRow {
+    /// The row as the text of a notice: its columns in order, divided by colons, empty where NULL.
+    fn to_notice(&self) -> String {
+        fn text<T: ToString>(value: Option<T>) -> String {
+            value.map(|value| value.to_string()).unwrap_or_default()
+        }
+        let (session, generation) = (text(self.session_id), text(self.generation));
+        let (account, epoch) = (text(self.account_id), text(self.epoch));
+        let (created, expires) = (self.created_at.as_millis(), self.expires_at.as_millis());
+        format!("{}:{session}:{generation}:{account}:{epoch}:{created}:{expires}", self.id)
+    }
+
+    /// Reads it back; `None` for what another version of this service may have sent.
+    pub(in crate::store) fn from_notice(text: &str) -> Option<Self> {
+        fn maybe<T: FromStr>(text: &str) -> Option<Option<T>> {
+            if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+        }
+        let parts: Vec<&str> = text.split(':').collect();
+        let [id, session, generation, account, epoch, created, expires] = parts.as_slice() else { return None };
+        Some(Self {
+            id: id.parse().ok()?,
+            session_id: maybe::<Uuid>(session)?.map(Id128),
+            generation: maybe(generation)?,
+            account_id: maybe::<i64>(account)?.map(AccountId),
+            epoch: maybe(epoch)?,
+            created_at: Timestamp::from_millis(created.parse().ok()?),
+            expires_at: Timestamp::from_millis(expires.parse().ok()?),
+        })
+    }
+}
+
+/// Up to `limit` rows with an id above `after`, in order.
+pub fn list_after(db: &mut Db, after: i64, limit: i64) -> Result<Vec<RevocationRow>, Error> {
+    Ok(revocations::table.filter(revocations::id.gt(after)).order(revocations::id).limit(limit).load(db)?)
+}
+
+/// Every row that concerns this session or its account: what a check asks when memory is too old to answer.
+pub fn list_concerning(db: &mut Db, session: SessionId, account: AccountId) -> Result<Vec<RevocationRow>, Error> {
+    let concerned = revocations::session_id.eq(session).or(revocations::account_id.eq(account));
+    Ok(revocations::table.filter(concerned).load(db)?)
+}
+
+/// Removes up to `limit` rows that expired before `before`; how many went.
+pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
+    let query = revocations::table.filter(revocations::expires_at.lt(before)).order(revocations::expires_at);
+    let old: Vec<i64> = query.select(revocations::id).limit(limit).load(db)?;
+    Ok(diesel::delete(revocations::table.filter(revocations::id.eq_any(old))).execute(db)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_says_the_whole_row_and_nothing_else_is_one() {
+        let session = Id128(Uuid::from_u128(42));
+        let row = |session_id, generation, account_id, epoch| RevocationRow {
+            id: 7,
+            session_id,
+            generation,
+            account_id,
+            epoch,
+            created_at: Timestamp::from_millis(1),
+            expires_at: Timestamp::from_millis(-2),
+        };
+        let of_an_account = row(None, None, Some(AccountId(3)), Some(4));
+        for row in [row(Some(session), None, None, None), row(Some(session), Some(9), None, None), of_an_account] {
+            assert_eq!(RevocationRow::from_notice(&row.to_notice()), Some(row));
+        }
+        for odd in
+            ["", "7", "7::::::", "x:::::1:2", "7:::::1:2:3", "7:not-an-id::::1:2", "7:::::1:99999999999999999999"]
+        {
+            assert_eq!(RevocationRow::from_notice(odd), None, "{odd}");
+        }
+    }
+}

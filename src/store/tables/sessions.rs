@@ -1,0 +1,314 @@
+//! The `sessions` table: rows and queries. Each change that may happen only once is one conditional `UPDATE`, and its
+//! row count is the verdict; which change to ask for is decided in core/refresh.rs and core/sign_out.rs.
+
+use diesel::dsl::{case_when, exists, sql};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Text};
+
+use super::opaque_tokens;
+use super::schema::{accounts, sessions};
+use crate::clock::Timestamp;
+use crate::store::connection::{Db, on_one};
+use crate::store::error::Error;
+use crate::store::statement_cache::CacheStatement as _;
+use crate::store::tables::columns::{AccountId, AccountStatus, SessionId};
+
+/// One row, column by column.
+#[derive(Debug, Clone, Queryable, Insertable)]
+#[diesel(table_name = sessions)]
+pub struct SessionRow {
+    /// The `sid` of the session's tokens.
+    pub id: SessionId,
+    /// Whose it is.
+    pub account_id: AccountId,
+    /// The dialect it was begun in.
+    pub dialect: String,
+    /// The account's epoch when it began; dead when the account's is higher.
+    pub epoch: i64,
+    /// How often its refresh token has been rotated.
+    pub generation: i64,
+    /// Refresh tokens of generations below this are dead, and no grace saves them.
+    pub min_generation: i64,
+    /// The key its current refresh token is signed with, so that every node makes the same bytes.
+    pub key_id: String,
+    /// When the current generation was made: the `iat` of its refresh token.
+    pub rotated_at: Timestamp,
+    /// When the current generation was first presented.
+    pub confirmed_at: Option<Timestamp>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it was last refreshed.
+    pub last_seen_at: Timestamp,
+    /// The `exp` of the current refresh token; moves with each rotation.
+    pub idle_expires_at: Timestamp,
+    /// The end that nothing moves.
+    pub expires_at: Timestamp,
+    /// The latest `exp` of any access token made for it: how long a revocation of it must be remembered.
+    pub access_expires_at: Timestamp,
+    /// Whether its cookies outlive the browser.
+    pub persistent: bool,
+    /// The client's own name for the device; a second sign-in with the same one replaces the session.
+    pub device_id: Option<String>,
+    /// What a person calls the device.
+    pub device_name: Option<String>,
+    /// As the client sent it at sign-in, cut.
+    pub user_agent: Option<String>,
+    /// The client's address at sign-in.
+    pub address: Option<String>,
+    /// When it ended, if it did.
+    pub ended_at: Option<Timestamp>,
+    /// Why it ended.
+    pub end_reason: Option<String>,
+}
+
+/// What of the account decides over its sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct AccountState {
+    /// Sessions of a lower epoch are dead.
+    pub epoch: i64,
+    /// Only an active account's sessions refresh.
+    pub status: AccountStatus,
+    /// Goes into the access token.
+    pub role: String,
+    /// Goes into the access token too.
+    pub must_change_password: bool,
+}
+
+/// What a rotation writes.
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    /// When; the `iat` of the new refresh token.
+    pub at: Timestamp,
+    /// The signing key of the new refresh token.
+    pub key_id: String,
+    /// The new idle end, unless the session's own is earlier.
+    pub idle_expires_at: Timestamp,
+    /// The `exp` of the new access token, unless the session's own end is earlier or what is noted later.
+    pub access_expires_at: Timestamp,
+}
+
+/// A session that a statement ended, with what a revocation needs.
+#[derive(Debug, Clone, Queryable)]
+pub struct EndedSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it was.
+    pub account_id: AccountId,
+    /// The latest end of its access tokens.
+    pub access_expires_at: Timestamp,
+}
+
+/// Adds a row.
+pub fn insert(db: &mut Db, row: &SessionRow) -> Result<(), Error> {
+    diesel::insert_into(sessions::table).values(row).execute(db)?;
+    Ok(())
+}
+
+/// The session, with its account's state.
+pub fn find(db: &mut Db, id: SessionId) -> Result<Option<(SessionRow, AccountState)>, Error> {
+    let state = (accounts::epoch, accounts::status, accounts::role, accounts::must_change_password);
+    let query = sessions::table.inner_join(accounts::table).filter(sessions::id.eq(id));
+    let query = query.select((sessions::all_columns, state));
+    Ok(on_one!(db, |db| query.get_result(db)).optional()?)
+}
+
+/// The account's sessions that have not ended, newest first.
+pub fn list_live(db: &mut Db, account: AccountId, epoch: i64, now: Timestamp) -> Result<Vec<SessionRow>, Error> {
+    let live = sessions::ended_at.is_null().and(sessions::epoch.ge(epoch));
+    let unexpired = sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now));
+    let query = sessions::table.filter(sessions::account_id.eq(account)).filter(live).filter(unexpired);
+    Ok(query.order(sessions::created_at.desc()).load(db)?)
+}
+
+/// The time, or the session's own end if that is earlier.
+#[diesel::dsl::auto_type]
+fn within_session(at: Timestamp) -> _ {
+    case_when(sessions::expires_at.lt(at), sessions::expires_at).otherwise(at.into_sql::<BigInt>())
+}
+
+/// The same, and no earlier than what the row has: two requests that read the row before either wrote must not shorten it.
+#[diesel::dsl::auto_type]
+fn no_earlier_than_noted(access: Timestamp) -> _ {
+    case_when(sessions::access_expires_at.ge(access), sessions::access_expires_at)
+        .when(sessions::expires_at.lt(access), sessions::expires_at)
+        .otherwise(access.into_sql::<BigInt>())
+}
+
+#[diesel::dsl::auto_type]
+fn next_generation<'a>(generation: i64, to: &'a Rotation) -> _ {
+    let next: i64 = generation + 1;
+    let unconfirmed: Option<Timestamp> = None;
+    let at: Timestamp = to.at;
+    let key_id: &'a str = &to.key_id;
+    let idle: within_session = within_session(to.idle_expires_at);
+    let access: no_earlier_than_noted = no_earlier_than_noted(to.access_expires_at);
+    (
+        sessions::generation.eq(next),
+        sessions::confirmed_at.eq(unconfirmed),
+        sessions::rotated_at.eq(at),
+        sessions::last_seen_at.eq(at),
+        sessions::key_id.eq(key_id),
+        sessions::idle_expires_at.eq(idle),
+        sessions::access_expires_at.eq(access),
+    )
+}
+
+/// Compare-and-set from `generation` to the next; the row as it then is, or `None` when somebody was first or it ended.
+pub fn rotate(db: &mut Db, id: SessionId, generation: i64, to: &Rotation) -> Result<Option<SessionRow>, Error> {
+    let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
+    let query = diesel::update(sessions::table.find(id).filter(current)).set(next_generation(generation, to));
+    Ok(query.returning(sessions::all_columns).cached().get_result(db).optional()?)
+}
+
+/// As `rotate`, for whoever has not read the row: only of a session that is alive at `to.at` by all that the row and its
+/// account say, which is the verdict `Rotate` of core/refresh.rs in SQL; tests/it/rotation.rs compares them.
+pub fn rotate_live(
+    db: &mut Db,
+    id: SessionId,
+    owner: AccountId,
+    generation: i64,
+    to: &Rotation,
+) -> Result<Option<(SessionRow, AccountState)>, Error> {
+    let account =
+        accounts::table.filter(accounts::id.eq(sessions::account_id).and(accounts::epoch.eq(sessions::epoch)));
+    // One column: diesel writes the text anew each time, and looks its statement up by it.
+    let active = account.filter(accounts::status.eq(AccountStatus::Active));
+    let current = sessions::generation.eq(generation).and(sessions::min_generation.le(generation));
+    let live =
+        sessions::ended_at.is_null().and(sessions::idle_expires_at.gt(to.at)).and(sessions::expires_at.gt(to.at));
+    let allowed = sessions::account_id.eq(owner).and(exists(active.select(accounts::id)));
+    let query = diesel::update(sessions::table.find(id).filter(current).filter(live).filter(allowed));
+    // As text, since what diesel makes of a single value ends in `LIMIT ?`.
+    let role = sql::<Text>("(SELECT role FROM accounts WHERE accounts.id = sessions.account_id)");
+    let must_change =
+        sql::<Bool>("(SELECT must_change_password FROM accounts WHERE accounts.id = sessions.account_id)");
+    let query = query.set(next_generation(generation, to)).returning((sessions::all_columns, role, must_change));
+    let rotated: Option<(SessionRow, String, bool)> = on_one!(db, |db| query.cached().get_result(db)).optional()?;
+    Ok(rotated.map(|(row, role, must_change_password)| {
+        let state = AccountState { epoch: row.epoch, status: AccountStatus::Active, role, must_change_password };
+        (row, state)
+    }))
+}
+
+/// Notes that an access token was made without a rotation; whether the session still was at `generation`.
+pub fn touch(db: &mut Db, id: SessionId, generation: i64, at: Timestamp, access: Timestamp) -> Result<bool, Error> {
+    let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
+    let query = diesel::update(sessions::table.find(id).filter(current));
+    let set = (sessions::last_seen_at.eq(at), sessions::access_expires_at.eq(no_earlier_than_noted(access)));
+    let changed = on_one!(db, |db| query.set(set).cached().execute(db))?;
+    Ok(changed == 1)
+}
+
+/// Whether the session is alive; being a change of its row, it waits for an end that is under way.
+pub fn touch_live(db: &mut Db, id: SessionId, at: Timestamp) -> Result<bool, Error> {
+    let live = sessions::table.find(id).filter(sessions::ended_at.is_null());
+    Ok(diesel::update(live).set(sessions::last_seen_at.eq(at)).cached().execute(db)? == 1)
+}
+
+/// Kills every older generation of the session, grace included; the `touch` or `rotate` before it made the current one.
+pub fn bar_older_generations(db: &mut Db, id: SessionId, generation: i64) -> Result<(), Error> {
+    diesel::update(sessions::table.find(id)).set(sessions::min_generation.eq(generation)).execute(db)?;
+    Ok(())
+}
+
+/// Notes the first proof that `generation` arrived; later ones change nothing.
+pub fn confirm(db: &mut Db, id: SessionId, generation: i64, at: Timestamp) -> Result<(), Error> {
+    let unconfirmed = sessions::generation.eq(generation).and(sessions::confirmed_at.is_null());
+    let query = diesel::update(sessions::table.find(id).filter(unconfirmed));
+    on_one!(db, |db| query.set(sessions::confirmed_at.eq(at)).cached().execute(db))?;
+    Ok(())
+}
+
+/// Ends one session of the account; what was ended, or `None` when it was not alive or not theirs.
+pub fn end(
+    db: &mut Db,
+    id: SessionId,
+    owner: AccountId,
+    at: Timestamp,
+    why: &str,
+) -> Result<Option<EndedSession>, Error> {
+    let live = sessions::account_id.eq(owner).and(sessions::ended_at.is_null());
+    let query = diesel::update(sessions::table.find(id).filter(live)).set((
+        sessions::ended_at.eq(at),
+        sessions::end_reason.eq(why),
+        sessions::expires_at.eq(at),
+    ));
+    let ended = (sessions::id, sessions::account_id, sessions::access_expires_at);
+    Ok(query.returning(ended).cached().get_result(db).optional()?)
+}
+
+/// Ends a session that a browser held; its tokens were the proof that it may.
+pub fn end_whoever_owns(db: &mut Db, id: SessionId, at: Timestamp, why: &str) -> Result<Option<EndedSession>, Error> {
+    let owner = sessions::table.find(id).select(sessions::account_id).get_result(db).optional()?;
+    owner.map_or(Ok(None), |owner| end(db, id, owner, at, why))
+}
+
+/// Which of an account's sessions a statement ends.
+#[derive(Debug, Clone, Copy)]
+pub enum Which<'a> {
+    /// Every one.
+    All,
+    /// Every one but this.
+    AllBut(SessionId),
+    /// Those of this device.
+    OnDevice(&'a str),
+}
+
+/// Ends the account's live sessions that `which` names.
+pub fn end_many(
+    db: &mut Db,
+    owner: AccountId,
+    which: Which<'_>,
+    at: Timestamp,
+    why: &str,
+) -> Result<Vec<EndedSession>, Error> {
+    let set = (sessions::ended_at.eq(at), sessions::end_reason.eq(why), sessions::expires_at.eq(at));
+    let live = sessions::account_id.eq(owner).and(sessions::ended_at.is_null());
+    let ended = (sessions::id, sessions::account_id, sessions::access_expires_at);
+    let all = sessions::table.filter(live);
+    Ok(match which {
+        Which::All => diesel::update(all).set(set).returning(ended).get_results(db)?,
+        Which::AllBut(id) => {
+            diesel::update(all.filter(sessions::id.ne(id))).set(set).returning(ended).get_results(db)?
+        }
+        Which::OnDevice(device) => {
+            diesel::update(all.filter(sessions::device_id.eq(device))).set(set).returning(ended).get_results(db)?
+        }
+    })
+}
+
+/// How many sessions have not ended or expired, by the key of their current refresh token.
+pub fn count_live_by_key(db: &mut Db, now: Timestamp) -> Result<Vec<(String, i64)>, Error> {
+    let live = sessions::ended_at.is_null().and(sessions::idle_expires_at.gt(now)).and(sessions::expires_at.gt(now));
+    let query = sessions::table.filter(live).group_by(sessions::key_id);
+    Ok(query.select((sessions::key_id, diesel::dsl::count_star())).load(db)?)
+}
+
+/// Ends up to `limit` live sessions whose current refresh token is under this key.
+pub fn end_under_key(
+    db: &mut Db,
+    key_id: &str,
+    at: Timestamp,
+    why: &str,
+    limit: i64,
+) -> Result<Vec<EndedSession>, Error> {
+    let live = sessions::key_id.eq(key_id).and(sessions::ended_at.is_null());
+    let unexpired = sessions::idle_expires_at.gt(at).and(sessions::expires_at.gt(at));
+    let some: Vec<SessionId> =
+        sessions::table.filter(live).filter(unexpired).select(sessions::id).limit(limit).load(db)?;
+    let set = (sessions::ended_at.eq(at), sessions::end_reason.eq(why), sessions::expires_at.eq(at));
+    let query = diesel::update(sessions::table.filter(sessions::id.eq_any(some)).filter(live)).set(set);
+    Ok(query.returning((sessions::id, sessions::account_id, sessions::access_expires_at)).get_results(db)?)
+}
+
+/// Removes up to `limit` rows of sessions whose end lies before `before`; how many went. Their opaque tokens go first: a
+/// session of months has thousands, and would take them with it in one statement.
+pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
+    let query = sessions::table.filter(sessions::expires_at.lt(before)).order(sessions::expires_at);
+    let old: Vec<SessionId> = query.select(sessions::id).limit(limit).load(db)?;
+    let tokens = opaque_tokens::remove_of(db, &old, limit)?;
+    if tokens > 0 {
+        return Ok(tokens);
+    }
+    Ok(diesel::delete(sessions::table.filter(sessions::id.eq_any(old))).execute(db)?)
+}

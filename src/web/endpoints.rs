@@ -1,0 +1,5 @@
+//! TODO-DOC
+
+pub(crate) mod health;
+pub(crate) mod jwks;
+pub(crate) mod metrics;

@@ -1,0 +1,138 @@
+//! Which pages may make a browser change state here (CSRF): requests that name another origin are refused before any
+//! handler, whatever they carry. CORS, which lets listed origins read the answers, is configured from the same list.
+
+use actix_cors::Cors;
+use actix_web::HttpRequest;
+use actix_web::http::Method;
+use actix_web::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+
+use crate::core::error::Refusal;
+use crate::settings::Settings;
+use crate::web::http::request_id::REQUEST_ID;
+
+/// What `cors` writes into `Vary`, on every answer.
+pub const VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The origins that may ask.
+#[derive(Debug, Clone)]
+pub struct Origins {
+    own: Option<String>,
+    listed: Vec<String>,
+    strict: bool,
+}
+
+impl Origins {
+    /// The public URL's origin and the listed ones.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            own: settings.web.public_url.as_ref().map(|url| url.origin().ascii_serialization()),
+            listed: settings.web.cors_origins.iter().map(|url| url.origin().ascii_serialization()).collect(),
+            strict: settings.web.csrf_strict,
+        }
+    }
+
+    /// Refuses a request that changes state and comes from a page of an origin that is neither ours nor listed. A browser
+    /// says where a request comes from in `Origin`, or else in `Sec-Fetch-Theme`; what says neither is no browser.
+    /// `brings_cookies` matters only when CSRF_STRICT wants a browser's word.
+    pub fn check(&self, request: &HttpRequest, brings_cookies: bool) -> Result<(), Refusal> {
+        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+            return Ok(());
+        }
+        let headers = request.headers();
+        let mut origins = headers.get_all(ORIGIN);
+        let allowed = match (origins.next(), origins.next()) {
+            (Some(_), Some(_)) => false,
+            (Some(origin), None) => self.allows(origin, headers),
+            (None, _) => match headers.get(FETCH_SITE) {
+                Some(theme) => matches!(theme.as_bytes(), b"same-origin" | b"none"),
+                None => !(self.strict && brings_cookies),
+            },
+        };
+        if allowed { Ok(()) } else { Err(Refusal::OriginNotAllowed) }
+    }
+
+    fn allows(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
+        let Ok(origin) = origin.to_str() else { return false };
+        if self.listed.iter().any(|listed| listed == origin) {
+            return true;
+        }
+        match &self.own {
+            Some(own) => own == origin,
+            // Without a public URL (a development start) our own origin is whatever the browser called us.
+            None => headers.get(HOST).and_then(|host| host.to_str().ok()).is_some_and(|host| {
+                origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) == Some(host)
+            }),
+        }
+    }
+
+    /// CORS for the listed origins, exactly and with credentials; no other origin gets a header.
+    pub fn cors(&self) -> Cors {
+        let cors = self.listed.iter().fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
+        cors.allowed_methods(["GET", "POST", "PATCH", "DELETE"])
+            .allowed_headers([AUTHORIZATION, CONTENT_TYPE])
+            .expose_headers([RETRY_AFTER, WWW_AUTHENTICATE, REQUEST_ID])
+            .supports_credentials()
+            .block_on_origin_mismatch(false)
+            .max_age(600)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+    use std::collections::BTreeMap;
+
+    fn origins(vars: &[(&str, &str)]) -> Origins {
+        let vars: BTreeMap<_, _> = vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let known = [crate::settings::KnownDialect { name: "native", prefix: "/" }];
+        Origins::new(&Settings::from_vars(&vars, &known).unwrap())
+    }
+
+    fn allowed(origins: &Origins, method: Method, headers: &[(&str, &str)]) -> bool {
+        let request = TestRequest::default().method(method).insert_header(("host", "auth.example"));
+        let request = headers.iter().fold(request, |request, header| request.append_header(*header));
+        origins.check(&request.to_http_request(), true).is_ok()
+    }
+
+    #[test]
+    fn the_matrix_of_origin_and_fetch_site() {
+        let origins = origins(&[("PUBLIC_URL", "https://auth.example"), ("CORS_ORIGINS", "https://app.example")]);
+        for (headers, expected) in [
+            (vec![], true),
+            (vec![("origin", "https://auth.example")], true),
+            (vec![("origin", "https://app.example"), ("sec-fetch-site", "cross-site")], true),
+            (vec![("origin", "https://evil.example")], false),
+            (vec![("origin", "null")], false),
+            (vec![("origin", "http://auth.example")], false),
+            (vec![("origin", "https://auth.example.evil")], false),
+            (vec![("origin", "https://auth.example:8443")], false),
+            (vec![("origin", "https://auth.example"), ("origin", "https://evil.example")], false),
+            (vec![("sec-fetch-site", "same-origin")], true),
+            (vec![("sec-fetch-site", "none")], true),
+            (vec![("sec-fetch-site", "same-site")], false),
+            (vec![("sec-fetch-site", "cross-site")], false),
+            (vec![("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")], false),
+            (vec![("origin", "https://evil.example"), ("authorization", "Bearer x")], false),
+        ] {
+            assert_eq!(allowed(&origins, Method::POST, &headers), expected, "{headers:?}");
+            assert!(allowed(&origins, Method::GET, &headers), "reading is CORS's matter");
+        }
+    }
+
+    #[test]
+    fn without_a_public_url_the_host_is_our_origin() {
+        let origins = origins(&[]);
+        assert!(allowed(&origins, Method::POST, &[("origin", "http://auth.example")]));
+        assert!(!allowed(&origins, Method::POST, &[("origin", "http://evil.example")]));
+    }
+
+    #[test]
+    fn strict_wants_a_browsers_word() {
+        assert!(!allowed(&origins(&[("CSRF_STRICT", "true")]), Method::POST, &[]));
+    }
+}

@@ -1,0 +1,97 @@
+//! Mount: a dialect under a path prefix, with its token policy. Which dialects exist is dialects.rs's list.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::web::ServiceConfig;
+
+use super::http::error::ErrorContext;
+use crate::core::session::TokenPolicy;
+use crate::settings::{Mount, Settings};
+
+/// One wire contract over the core.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a clause of the contract by itself")]
+pub struct Dialect {
+    /// Its name in DIALECTS.
+    pub name: &'static str,
+    /// Where it is mounted by default.
+    pub prefix: &'static str,
+    /// Adds its routes to a scope.
+    pub routes: fn(&mut ServiceConfig),
+    /// Says a refusal or a fault in its own shape.
+    pub refuse: fn(&ErrorContext<'_>) -> HttpResponse,
+    /// Its access token's life, unless settings say otherwise; `None`: ACCESS_TTL.
+    pub access_ttl: Option<Duration>,
+    /// Its session's idle life, unless settings say otherwise; `None`: REFRESH_TTL.
+    pub refresh_ttl: Option<Duration>,
+    /// Whether a refresh makes a new refresh token.
+    pub rotates: bool,
+    /// Whether a rotation kills the access tokens made before it.
+    pub revokes_on_rotation: bool,
+    /// Whether its refresh tokens have the shape of a UUID.
+    pub opaque_refresh: bool,
+    /// Whether registering here is answered with a session and with nothing else.
+    pub registers_into_session: bool,
+    /// The role of those who register here; `None`: SIGNUP_ROLE.
+    pub signup_role: Option<&'static str>,
+    /// Whether a sign-in also sets the cookie of a known device. Where a contract names every cookie there is, it does not.
+    pub issues_trusted_device: bool,
+}
+
+impl Dialect {
+    /// A dialect with the lifetimes of the settings and JWTs that rotate.
+    pub const fn new(
+        name: &'static str,
+        prefix: &'static str,
+        routes: fn(&mut ServiceConfig),
+        refuse: fn(&ErrorContext<'_>) -> HttpResponse,
+    ) -> Self {
+        Self {
+            name,
+            prefix,
+            routes,
+            refuse,
+            access_ttl: None,
+            refresh_ttl: None,
+            rotates: true,
+            revokes_on_rotation: false,
+            opaque_refresh: false,
+            registers_into_session: false,
+            signup_role: None,
+            issues_trusted_device: false,
+        }
+    }
+}
+
+/// A dialect under a prefix, with its policy settled.
+#[derive(Debug, Clone)]
+pub struct Mounted {
+    /// The dialect.
+    pub dialect: Dialect,
+    /// `/`, or a path without its last slash.
+    pub prefix: String,
+    /// What it decides about tokens.
+    pub policy: TokenPolicy,
+}
+
+impl Mounted {
+    /// The mount as settings and dialect make it; `None` for a name that is no dialect's.
+    pub fn new(mount: &Mount, dialects: &[Dialect], settings: &Settings) -> Option<Self> {
+        let dialect = *dialects.iter().find(|dialect| dialect.name == mount.dialect)?;
+        let policy = TokenPolicy {
+            dialect: dialect.name.to_owned(),
+            access_ttl: mount.access_ttl.or(dialect.access_ttl).unwrap_or(settings.tokens.access_ttl),
+            refresh_ttl: mount.refresh_ttl.or(dialect.refresh_ttl).unwrap_or(settings.tokens.refresh_ttl),
+            rotates: dialect.rotates,
+            revokes_on_rotation: dialect.revokes_on_rotation,
+            opaque_refresh: dialect.opaque_refresh,
+        };
+        Some(Self { dialect, prefix: mount.prefix.clone(), policy })
+    }
+
+    /// The scope's path: empty for the root.
+    pub fn scope(&self) -> &str {
+        self.prefix.trim_end_matches('/')
+    }
+}

@@ -1,0 +1,18 @@
+//! Static files of the pages: stylesheet and logo, cacheable for ever, since another content has another path.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::CACHE_CONTROL;
+
+use crate::core::error::Refusal;
+use crate::web::http::context::RequestContext;
+use crate::web::http::error::HandlerResult;
+
+/// `GET /pages/…`
+pub async fn file(context: RequestContext) -> HandlerResult {
+    let files = context.service.theme().files();
+    let file = files.into_iter().find(|file| file.path == context.request.path()).ok_or(Refusal::RouteNotFound)?;
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
+        .content_type(file.media_type)
+        .body(file.bytes.clone()))
+}

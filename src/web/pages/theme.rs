@@ -1,0 +1,109 @@
+//! Theme of the pages: name, stylesheet and logo, under paths that change with their content, and the
+//! Content-Security-Policy that lets a browser load them. They are served by static_files.rs.
+
+use crate::secret::{base64url, sha256};
+use crate::settings::{Colour, Settings};
+use crate::web::http::redirect::Redirects;
+
+const STYLE: &str = include_str!("../../../templates/pages.css");
+const DOOR: &str = include_str!("../../../templates/door.svg");
+
+/// What all pages have in common.
+#[derive(Debug)]
+pub struct Theme {
+    /// What the service is called.
+    pub name: String,
+    /// Whether there are pages at all.
+    pub serves_pages: bool,
+    /// Whether people may register.
+    pub signup: bool,
+    /// The fewest characters of a password.
+    pub password_min_length: u16,
+    /// The stylesheet.
+    pub style: File,
+    /// The logo.
+    pub logo: File,
+    /// The Content-Security-Policy of every page.
+    pub policy: String,
+}
+
+/// A file that is served as it stands, for ever: another one has another path.
+#[derive(Debug)]
+pub struct File {
+    /// Its path.
+    pub path: String,
+    pub(super) bytes: Vec<u8>,
+    pub(super) media_type: &'static str,
+}
+
+impl File {
+    fn new(name: &str, ending: &str, bytes: Vec<u8>, media_type: &'static str) -> Self {
+        let digest = base64url(sha256(&bytes).get(..9).unwrap_or_default());
+        Self { path: format!("/pages/{name}-{digest}.{ending}"), bytes, media_type }
+    }
+}
+
+impl Theme {
+    /// As the settings say.
+    pub fn new(settings: &Settings) -> Self {
+        let pages = &settings.pages;
+        let style = format!("{}{STYLE}", colours(pages.page_accent));
+        let logo = pages.page_logo.clone();
+        let (bytes, media_type) =
+            logo.map_or_else(|| (DOOR.as_bytes().to_vec(), "image/svg+xml"), |logo| (logo.bytes, logo.media_type));
+        let ending = media_type.trim_start_matches("image/").trim_end_matches("+xml");
+        // A browser checks where the answer to a form leads as well: the hosts that a sign-in may lead back to.
+        let elsewhere = Redirects::new(settings).sources();
+        Self {
+            name: pages.page_name.clone(),
+            serves_pages: pages.pages,
+            signup: settings.passwords.signup,
+            password_min_length: settings.passwords.password_min_length,
+            style: File::new("style", "css", style.into_bytes(), "text/css; charset=utf-8"),
+            logo: File::new("logo", ending, bytes, media_type),
+            policy: format!(
+                "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{elsewhere}; \
+                 layout-ancestors 'none'; base-uri 'none'"
+            ),
+        }
+    }
+
+    /// The files of the pages.
+    pub fn files(&self) -> [&File; 2] {
+        [&self.style, &self.logo]
+    }
+}
+
+/// The accent, and black or white upon it: whichever has the higher contrast (WCAG 2.2, relative luminance).
+fn colours(Colour(accent): Colour) -> String {
+    let [red, green, blue] = accent;
+    let linear = |part: u8| {
+        let part = f64::from(part) / 255.0;
+        if part <= 0.040_45 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+    };
+    let luminance = 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue);
+    let on = if 1.05 / (luminance + 0.05) >= (luminance + 0.05) / 0.05 { "#fff" } else { "#000" };
+    format!(":root {{ --accent: #{red:02x}{green:02x}{blue:02x}; --on-accent: {on}; }}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_upon_the_accent_can_be_read() {
+        for (accent, on) in
+            [([0x34, 0x57, 0xd5], "#fff"), ([0xff, 0xd4, 0x00], "#000"), ([0; 3], "#fff"), ([255; 3], "#000")]
+        {
+            assert!(colours(Colour(accent)).contains(&format!("--on-accent: {on}")), "{accent:?}");
+        }
+        assert!(colours(Colour([1, 2, 255])).contains("--accent: #0102ff;"));
+    }
+
+    #[test]
+    fn another_content_has_another_path() {
+        let path = |bytes: &[u8]| File::new("style", "css", bytes.to_vec(), "text/css").path;
+        assert_ne!(path(b"a"), path(b"b"));
+        assert_eq!(path(b"a"), path(b"a"));
+    }
+}

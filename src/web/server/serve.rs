@@ -1,0 +1,224 @@
+//! Bind, answer, drain. A stop takes at most 10 s whatever the clients do: `/readyz` says 503, load balancers get
+//! DRAIN_DELAY to notice, running requests get the rest, and what hangs then is cut.
+
+use crate::web::forward_auth::try_fast_path;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::dev::{AppConfig, ServerHandle};
+use actix_web::middleware::from_fn;
+use actix_web::rt::net::{TcpSocket, TcpStream};
+use actix_web::web::{Data, ServiceConfig};
+use actix_web::{App, HttpServer, web};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::connection::{Connection, FastPath};
+use crate::settings::Settings;
+use crate::web::endpoints::metrics;
+use crate::web::http::middleware::security_headers;
+use crate::web::http::routing::no_such_route;
+use crate::web::server::in_flight::LINGER;
+use crate::web::service::Doorward;
+
+/// How long running requests get after the drain delay.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A stop takes at most this long, whatever the clients do.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_millis(9500);
+
+/// How long a client may take to send its headers.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may be silent between two requests.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Connections that the kernel holds while none is accepted.
+const BACKLOG: u32 = 2048;
+
+/// Why a service cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address.
+    #[error("BIND: cannot listen on {0}: {1}; set BIND to a free address, or to 127.0.0.1:0 for any")]
+    Bind(SocketAddr, io::Error),
+    /// The other address.
+    #[error("METRICS_BIND: cannot listen on {0}: {1}; set METRICS_BIND to a free address, or leave it out")]
+    BindMetrics(SocketAddr, io::Error),
+    /// The rest.
+    #[error("the service stopped: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A bound service, not yet answering.
+pub struct Server {
+    service: Doorward,
+    running: actix_web::dev::Server,
+    address: SocketAddr,
+    metrics: Option<Metrics>,
+    drain_delay: Duration,
+}
+
+/// The address of its own that answers `/metrics`.
+struct Metrics {
+    running: actix_web::dev::Server,
+    address: SocketAddr,
+}
+
+impl Metrics {
+    fn bind(service: &Doorward, wanted: SocketAddr) -> Result<Self, ServeError> {
+        let service = service.clone();
+        let factory = move || {
+            App::new()
+                .app_data(Data::new(service.clone()))
+                .configure(metrics::open)
+                .default_service(web::to(no_such_route))
+                .wrap(from_fn(security_headers))
+        };
+        let server = HttpServer::new(factory).workers(1).client_request_timeout(HEADERS_TIMEOUT).disable_signals();
+        let server = server.bind(wanted).map_err(|why| ServeError::BindMetrics(wanted, why))?;
+        let address = server.addrs().first().copied().unwrap_or(wanted);
+        Ok(Self { running: server.run(), address })
+    }
+}
+
+impl Server {
+    /// Binds. `routes` adds an embedding service's own routes before the mounts; the paths of checks (`/auth/verify`,
+    /// `/auth/forward`) are ours in any case, since a connection answers them before any route is looked for.
+    pub fn bind(
+        service: &Doorward,
+        settings: &Settings,
+        routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    ) -> Result<Self, ServeError> {
+        let bind = settings.web.bind;
+        let (running, address) = listen(service, settings, routes).map_err(|why| ServeError::Bind(bind, why))?;
+        let metrics = settings.metrics.metrics_bind.map(|wanted| Metrics::bind(service, wanted)).transpose()?;
+        Ok(Self { service: service.clone(), running, address, metrics, drain_delay: settings.web.drain_delay })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where `/metrics` is answered to anybody, if it is.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|metrics| metrics.address)
+    }
+
+    /// What stops it from outside.
+    pub fn handle(&self) -> ServerHandle {
+        self.running.handle()
+    }
+
+    /// Answers until SIGTERM or SIGINT, then drains. `overdue` is called on a thread of its own if that takes too long,
+    /// even if every worker hangs; it should end the process.
+    pub async fn run_until_signal(self, overdue: impl FnOnce() + Send + 'static) -> Result<(), ServeError> {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (service, handle, delay) = (self.service.clone(), self.running.handle(), self.drain_delay);
+        let drain = async move {
+            let name = tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
+            log::info!(signal = name; "stopping: new work is refused, running requests finish");
+            service.begin_to_drain();
+            std::thread::spawn(move || {
+                std::thread::sleep(SHUTDOWN_DEADLINE);
+                overdue();
+            });
+            // A second signal means now.
+            tokio::select! {
+                () = async { tokio::time::sleep(delay).await; handle.stop(true).await } => {}
+                _ = terminate.recv() => handle.stop(false).await,
+                _ = interrupt.recv() => handle.stop(false).await,
+            }
+        };
+        let draining = tokio::spawn(drain);
+        let metrics = self.metrics.map(|metrics| tokio::spawn(metrics.running));
+        self.running.await?;
+        // Up to the end somebody may want to know how it goes.
+        if let Some(metrics) = metrics {
+            metrics.abort();
+        }
+        draining.abort();
+        log::info!("stopped");
+        Ok(())
+    }
+
+    /// Answers until its handle stops it.
+    pub async fn run(self) -> Result<(), ServeError> {
+        Ok(self.running.await?)
+    }
+}
+
+/// As `actix_web::HttpServer` does it, but over our connections.
+fn listen(
+    service: &Doorward,
+    settings: &Settings,
+    routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) -> io::Result<(actix_web::dev::Server, SocketAddr)> {
+    let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+    let workers = settings.web.workers.map_or_else(cores, usize::from);
+    let socket = socket(settings.web.bind)?;
+    let address = socket.local_addr()?;
+    let server = actix_server::Server::build()
+        .workers(workers)
+        .max_concurrent_connections((settings.web.max_connections as usize).div_ceil(workers))
+        .shutdown_timeout(DRAIN_TIMEOUT.as_secs())
+        .disable_signals();
+    let (service, stopping) = (service.clone(), server.graceful_shutdown_signal());
+    let factory = move || {
+        let app = App::new()
+            .configure(routes.clone())
+            .configure(service.configure())
+            .default_service(web::to(no_such_route))
+            .wrap(service.cors())
+            .wrap(from_fn(security_headers))
+            .into_factory()
+            .map_err(|error| error.error_response());
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || notified(stopping.clone()))
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEADERS_TIMEOUT)
+            .client_disconnect_timeout(LINGER)
+            // A client that hangs up has gone, and so has the wish for its answer: what has not begun will not.
+            .h1_allow_half_closed(false)
+            .local_addr(address)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(connection.requests().clone());
+            })
+            .finish(map_config(app, |()| AppConfig::default()));
+        let fast_path = fast_path(&service);
+        fn_service(move |socket: TcpStream| {
+            let fast_path = fast_path.clone();
+            async move {
+                let peer = socket.peer_addr().ok();
+                Ok::<_, DispatchError>((Connection::new(socket, fast_path), Protocol::Http1, peer))
+            }
+        })
+        .and_then(http)
+    };
+    Ok((server.listen("doorward", socket, factory)?.run(), address))
+}
+
+/// What a connection answers without actix, unless CHECK_FAST_PATH is off.
+fn fast_path(service: &Doorward) -> Option<FastPath> {
+    let theirs = service.clone();
+    let fast_path: FastPath = Rc::new(move |head, into: &mut Vec<u8>| try_fast_path(&theirs, head, into));
+    service.forward_auth().has_fast_path.then_some(fast_path)
+}
+
+async fn notified(signal: actix_server::GracefulShutdownSignal) {
+    signal.notified().await;
+}
+
+fn socket(bind: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = if bind.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart must not wait for the connections of the last process to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(bind)?;
+    socket.listen(BACKLOG)?.into_std()
+}

@@ -1,0 +1,137 @@
+//! The service handle: an opened service's core, pools and wire settings, cheap to clone. How it is opened is startup.rs's;
+//! how a request reaches core is blocking/'s.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::blocking::{Batcher, WorkerPool};
+use super::forward_auth::config::ForwardAuth;
+use super::http::client_address::TrustedProxies;
+use super::http::origin::Origins;
+use super::http::redirect::Redirects;
+use super::http::request_id::RequestIds;
+use super::http::session_cookie::SessionCookies;
+use super::mount::Mounted;
+use super::pages::theme::Theme;
+use crate::core::Core;
+use crate::core::background::Background;
+use crate::core::error::InternalError;
+use crate::core::session::TokenPolicy;
+use crate::secret::Secret;
+
+/// An opened service: core, pools and the settings of the wire. Cheap to clone; give it to an actix app as `web::Data`.
+#[derive(Clone)]
+pub struct Doorward(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) core: Core,
+    pub(super) database_pool: WorkerPool,
+    pub(super) hash_pool: WorkerPool,
+    pub(super) batcher: Option<Batcher>,
+    pub(super) mounts: Vec<Mounted>,
+    pub(super) cookies: SessionCookies,
+    pub(super) origins: Origins,
+    pub(super) redirects: Redirects,
+    pub(super) pages: Mounted,
+    pub(super) theme: Theme,
+    pub(super) proxies: TrustedProxies,
+    pub(super) forward_auth: ForwardAuth,
+    pub(super) request_ids: RequestIds,
+    pub(super) database_timeout: Duration,
+    pub(super) metrics_token: Option<Secret>,
+    pub(super) https: bool,
+    pub(super) draining: AtomicBool,
+    pub(super) _background: Vec<Background>,
+}
+
+impl std::fmt::Debug for Doorward {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Doorward").field("core", &self.0.core).finish_non_exhaustive()
+    }
+}
+
+impl Doorward {
+    /// The rules behind the wire.
+    pub fn core(&self) -> &Core {
+        &self.0.core
+    }
+
+    /// CORS for the origins of the settings: an embedding service wraps its app in it.
+    pub fn cors(&self) -> actix_cors::Cors {
+        self.0.origins.cors()
+    }
+
+    /// The mounts.
+    pub fn mounts(&self) -> &[Mounted] {
+        &self.0.mounts
+    }
+
+    /// From now on `/readyz` says 503 and connections are closed after their answer.
+    pub fn begin_to_drain(&self) {
+        self.0.draining.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_https(&self) -> bool {
+        self.0.https
+    }
+
+    pub(super) fn cookies(&self) -> &SessionCookies {
+        &self.0.cookies
+    }
+
+    pub(super) fn origins(&self) -> &Origins {
+        &self.0.origins
+    }
+
+    /// Where browsers may be sent.
+    pub fn redirects(&self) -> &Redirects {
+        &self.0.redirects
+    }
+
+    pub(super) fn theme(&self) -> &Theme {
+        &self.0.theme
+    }
+
+    pub(super) fn proxies(&self) -> &TrustedProxies {
+        &self.0.proxies
+    }
+
+    pub(super) fn request_ids(&self) -> &RequestIds {
+        &self.0.request_ids
+    }
+
+    pub(super) fn forward_auth(&self) -> &ForwardAuth {
+        &self.0.forward_auth
+    }
+
+    /// What the mount of this dialect decides about tokens; where it is mounted no longer, what the pages do.
+    pub(super) fn policy_of(&self, dialect: &str) -> TokenPolicy {
+        let mounted = self.0.mounts.iter().find(|mounted| mounted.dialect.name == dialect);
+        mounted.unwrap_or(&self.0.pages).policy.clone()
+    }
+
+    pub(super) fn database_timeout(&self) -> Duration {
+        self.0.database_timeout
+    }
+
+    pub(super) fn database_pool(&self) -> &WorkerPool {
+        &self.0.database_pool
+    }
+
+    pub(super) fn batcher(&self) -> Option<&Batcher> {
+        self.0.batcher.as_ref()
+    }
+
+    pub(super) fn hash_pool(&self) -> &WorkerPool {
+        &self.0.hash_pool
+    }
+}
+
+pub(super) fn missing_doorward() -> InternalError {
+    InternalError::Broken("the app has no web::Data<Doorward>; add it with .configure(door.configure())".to_owned())
+}

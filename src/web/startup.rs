@@ -1,0 +1,135 @@
+//! Opening a service and configuring an actix app with it: which pools it has, what is mounted where. The handle that results
+//! is service.rs's.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, ServiceConfig};
+
+use super::blocking::{self, Batcher, QueueLimits, WaitEstimator, WorkerPool};
+use super::dialects;
+use super::endpoints::{health, jwks, metrics};
+use super::forward_auth::{self, config::ForwardAuth};
+use super::http::client_address::TrustedProxies;
+use super::http::middleware::render_errors;
+use super::http::origin::Origins;
+use super::http::redirect::Redirects;
+use super::http::request_id::RequestIds;
+use super::http::routing::no_such_route;
+use super::http::session_cookie::SessionCookies;
+use super::mount::{Dialect, Mounted};
+use super::pages;
+use super::service::{Doorward, Inner};
+use crate::clock::Clock;
+use crate::core::Core;
+use crate::core::error::InternalError;
+use crate::core::session::refresh::fast_path::RotationAttempt;
+use crate::core::startup::{OpenError, Opened};
+use crate::settings::Settings;
+
+/// Questions to the database that may wait for each of its connections.
+const QUEUE_PER_CONNECTION: usize = 128;
+
+/// On SQLite, whoever stands in line to write holds a thread and no connection; and the more stand there, the more share
+/// a commit.
+const THREADS_PER_SQLITE_CONNECTION: usize = 4;
+
+impl Doorward {
+    /// Opens database and keys with the system's clock and the dialects that come with doorward.
+    pub fn open(settings: &Settings) -> Result<(Self, Opened), OpenError> {
+        Self::open_with(settings, Clock::system(), dialects::ALL)
+    }
+
+    /// As `open`, with another clock and other dialects.
+    pub fn open_with(settings: &Settings, clock: Clock, dialects: &[Dialect]) -> Result<(Self, Opened), OpenError> {
+        let (core, opened) = Core::open(settings, clock)?;
+        let connections = settings.database.database_connections as usize;
+        let is_sqlite = settings.database.database_url.file().is_some();
+        let database_threads = if is_sqlite { connections * THREADS_PER_SQLITE_CONNECTION } else { connections };
+        let database_queue =
+            QueueLimits { capacity: connections * QUEUE_PER_CONNECTION, max_wait: settings.database.database_timeout };
+        let hash_queue = QueueLimits {
+            capacity: usize::from(settings.passwords.hash_queue),
+            max_wait: settings.passwords.hash_queue_time,
+        };
+        let hashing_threads = settings.passwords.hashing_threads();
+        let mounts: Vec<Mounted> =
+            settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
+        let inner = Inner {
+            database_pool: WorkerPool::start("rows", database_threads, database_queue, core.metrics(), || {}, None)?,
+            // A hash takes as long as the last.
+            hash_pool: WorkerPool::start(
+                "hash",
+                hashing_threads,
+                hash_queue,
+                core.metrics(),
+                blocking::lower_thread_priority,
+                Some(WaitEstimator::new(hashing_threads, hash_queue.max_wait)),
+            )?,
+            batcher: batcher(&core, database_queue)?,
+            pages: pages::mounted(settings, &mounts),
+            theme: pages::theme::Theme::new(settings),
+            cookies: SessionCookies::new(settings),
+            origins: Origins::new(settings),
+            redirects: Redirects::new(settings),
+            proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
+            forward_auth: ForwardAuth::new(settings, native_prefix(&mounts)),
+            request_ids: RequestIds::default(),
+            mounts,
+            database_timeout: settings.database.database_timeout.mul_f32(0.95),
+            metrics_token: settings.metrics.metrics_token.clone(),
+            https: settings.is_https(),
+            draining: AtomicBool::new(false),
+            _background: core.start_background()?,
+            core,
+        };
+        Ok((Self(Arc::new(inner)), opened))
+    }
+
+    /// Adds health, the public keys, the pages, the checks and every mount to an actix app, the longest prefix first, so that
+    /// the root takes what is left.
+    pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
+        let service = self.clone();
+        move |app: &mut ServiceConfig| {
+            let mut mounts: Vec<&Mounted> = service.0.mounts.iter().collect();
+            mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
+            // The checks first: routes are tried in order, and nothing is asked for as often.
+            app.app_data(Data::new(service.clone())).configure(forward_auth::routes(""));
+            if let Some(prefix) = native_prefix(&service.0.mounts) {
+                app.configure(forward_auth::routes(prefix));
+            }
+            app.configure(forward_auth::assertion_keys).configure(health::routes).configure(jwks::routes);
+            if let Some(token) = &service.0.metrics_token {
+                app.configure(metrics::guarded(token.clone()));
+            }
+            pages::routes(&service, &service.0.pages, app);
+            for mounted in mounts {
+                app.service(mount(mounted));
+            }
+        }
+    }
+}
+
+/// Where the database has one writer, refreshes are coalesced.
+fn batcher(core: &Core, limits: QueueLimits) -> Result<Option<Batcher>, InternalError> {
+    if !core.shares_commits() {
+        return Ok(None);
+    }
+    let writer = core.clone();
+    Batcher::start(limits, core.metrics(), move |all: &[RotationAttempt]| writer.rotate_batch(all)).map(Some)
+}
+
+/// Where native is, unless at the root.
+fn native_prefix(mounts: &[Mounted]) -> Option<&str> {
+    let native = mounts.iter().find(|mounted| mounted.dialect.name == "native");
+    native.map(Mounted::scope).filter(|scope| !scope.is_empty())
+}
+
+fn mount(mounted: &Mounted) -> impl actix_web::dev::HttpServiceFactory + use<> {
+    web::scope(mounted.scope())
+        .app_data(Data::new(mounted.clone()))
+        .wrap(from_fn(render_errors))
+        .configure(mounted.dialect.routes)
+        .default_service(web::to(no_such_route))
+}

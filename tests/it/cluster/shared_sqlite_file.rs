@@ -1,0 +1,47 @@
+//! Two processes on one SQLite file: there are no notices, so the poll tells the other, and so does an operator's command
+//! to a running service.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::MAX_STALE;
+use crate::support::process::{Node, Place, until};
+use crate::support::{Backend, PASSWORD, on_sqlite, print_figure};
+
+on_sqlite!(two_processes_on_one_sqlite_file_see_each_others_logouts);
+
+fn two_processes_on_one_sqlite_file_see_each_others_logouts() {
+    let place = Place::on(Backend::Sqlite);
+    let first = place.serve(&[]);
+    let second = place.serve(&[]);
+    let body = json!({ "username": "emily", "password": PASSWORD });
+    assert_eq!(first.post("/auth/register", &body).status, 201);
+    let mut delays = vec![];
+    for round in 0..6 {
+        let (asked, other) = if round % 2 == 0 { (&first, &second) } else { (&second, &first) };
+        let (access, refresh) = asked.sign_in("emily", PASSWORD);
+        assert!(other.believes(&access));
+        assert_eq!(asked.post("/auth/logout", &json!({ "refreshToken": refresh })).status, 200);
+        assert!(!asked.believes(&access));
+        delays.push(believed(other, &access, Instant::now()));
+    }
+    let (access, _) = first.sign_in("emily", PASSWORD);
+    place.succeed(&["session", "revoke-all", "emily"], "");
+    let ended = Instant::now();
+    delays.extend([&first, &second].map(|node| believed(node, &access, ended)));
+    print_figure(&format!("two processes on one SQLite file: believed for {delays:?}"));
+}
+
+fn believed(node: &Node, access: &str, ended: Instant) -> Duration {
+    let mut last = Duration::ZERO;
+    until(super::SOON, "the token to be refused", || {
+        let sent = ended.elapsed();
+        if !node.believes(access) {
+            return Some(last);
+        }
+        assert!(sent <= MAX_STALE, "believed {sent:?} after its end was answered");
+        last = sent;
+        None
+    })
+}

@@ -1,0 +1,146 @@
+//! A client under way: a random mix of acts, each written down once it was acknowledged, until an answer does not come.
+//! An answer that says no is a failure here: the client does nothing that may be refused.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::ledger::{Doubt, Held, Ledger, Person, Unanswered, Wire, tokens_of};
+use crate::support::PASSWORD;
+use crate::support::rng::Dice;
+
+/// Sessions that one person keeps at most.
+const SESSIONS: usize = 4;
+
+/// People that a client is busy with at a time; older ones rest and must be found as they were left.
+const BUSY: usize = 4;
+
+/// A client: its number, its chance, its writing.
+pub struct Client {
+    number: usize,
+    pub dice: Dice,
+    pub ledger: Ledger,
+}
+
+impl Client {
+    pub fn some(clients: usize, dice: &mut Dice) -> Vec<Self> {
+        (0..clients).map(|number| Self { number, dice: dice.part(), ledger: Ledger::default() }).collect()
+    }
+
+    /// Acts until told to stop, or until an answer does not come: then the act is in doubt.
+    pub fn act_until(&mut self, stop: &AtomicBool, wire: Wire) {
+        while !stop.load(Ordering::Relaxed) {
+            if self.act(wire).is_err() {
+                return;
+            }
+            self.ledger.doubt = None;
+            self.ledger.acknowledged += 1;
+        }
+    }
+
+    fn act(&mut self, wire: Wire) -> Result<(), Unanswered> {
+        let people = self.ledger.people.len();
+        if people < BUSY || self.dice.below(40) == 0 {
+            return self.sign_up(wire);
+        }
+        let who = people - 1 - self.dice.below(BUSY);
+        let sessions = self.ledger.people[who].sessions.len();
+        if sessions == 0 {
+            return self.sign_in(wire, who);
+        }
+        let which = self.dice.below(sessions);
+        match self.dice.below(100) {
+            0..20 if sessions < SESSIONS => self.sign_in(wire, who),
+            0..50 => self.refresh(wire, who, which),
+            50..60 => self.refresh_in_two_tabs(wire, who, which),
+            60..72 => self.look(wire, who, which),
+            72..88 => self.sign_out(wire, who, which),
+            88..92 => self.sign_out_everywhere(wire, who, which),
+            _ => self.change_password(wire, who, which),
+        }
+    }
+
+    fn in_doubt(&mut self, who: usize, doubt: Doubt) -> &mut Person {
+        self.ledger.doubt = Some((who, doubt));
+        &mut self.ledger.people[who]
+    }
+
+    fn sign_up(&mut self, wire: Wire) -> Result<(), Unanswered> {
+        let (who, client) = (self.ledger.people.len(), self.number);
+        let person = |sessions| Person {
+            name: format!("emily{client}x{who}"),
+            password: PASSWORD.to_owned(),
+            former: None,
+            sessions,
+        };
+        self.ledger.doubt = Some((who, Doubt::SignUp(person(vec![]))));
+        let tokens = tokens_of(&wire.sign_up(&person(vec![]))?, 201);
+        self.ledger.people.push(person(vec![Held::new(tokens)]));
+        Ok(())
+    }
+
+    fn sign_in(&mut self, wire: Wire, who: usize) -> Result<(), Unanswered> {
+        let person = self.in_doubt(who, Doubt::SignIn);
+        let tokens = tokens_of(&wire.sign_in(&person.name, &person.password)?, 200);
+        person.sessions.push(Held::new(tokens));
+        Ok(())
+    }
+
+    fn refresh(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
+        let session = &mut self.in_doubt(who, Doubt::Refresh(which)).sessions[which];
+        let tokens = tokens_of(&wire.refresh(&session.now.refresh)?, 200);
+        session.move_on(tokens);
+        Ok(())
+    }
+
+    /// One answer is enough to know what the other said.
+    fn refresh_in_two_tabs(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
+        let session = &mut self.in_doubt(who, Doubt::Refresh(which)).sessions[which];
+        let token = session.now.refresh.clone();
+        let (one, other) = std::thread::scope(|scope| {
+            let tab = scope.spawn(|| wire.refresh(&token));
+            (wire.refresh(&token), tab.join().unwrap())
+        });
+        let answered: Vec<_> = [one, other].into_iter().flatten().map(|answer| tokens_of(&answer, 200)).collect();
+        if let [one, other] = answered.as_slice() {
+            assert_eq!(one.refresh, other.refresh, "two successors of one token");
+        }
+        session.move_on(answered.into_iter().next().ok_or(Unanswered)?);
+        Ok(())
+    }
+
+    /// A check, which marks the generation as received. It changes nothing, so nothing is in doubt.
+    fn look(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
+        let answer = wire.me(&self.ledger.people[who].sessions[which].now.access)?;
+        assert_eq!(answer.status, 200, "a live session is refused: {}", answer.text());
+        Ok(())
+    }
+
+    fn sign_out(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
+        let person = self.in_doubt(who, Doubt::SignOut(which));
+        let answer = wire.sign_out(&person.sessions[which].now.refresh)?;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let ended = person.sessions.remove(which);
+        self.ledger.ended.push(ended);
+        Ok(())
+    }
+
+    fn sign_out_everywhere(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
+        let person = self.in_doubt(who, Doubt::SignOutEverywhere);
+        let answer = wire.sign_out_everywhere(&person.sessions[which].now.access)?;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let ended = std::mem::take(&mut person.sessions);
+        self.ledger.ended.extend(ended);
+        Ok(())
+    }
+
+    fn change_password(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
+        let new = format!("{PASSWORD}-{}", self.dice.below(1 << 30));
+        let person = self.in_doubt(who, Doubt::ChangePassword(new.clone()));
+        let answer = wire.change_password(&person.sessions[which].now, &person.password, &new)?;
+        let goes_on = Held::new(tokens_of(&answer, 200));
+        person.former = Some(std::mem::replace(&mut person.password, new));
+        // The session that made the change goes on; the tokens it had are as dead as the other sessions.
+        let ended = std::mem::replace(&mut person.sessions, vec![goes_on]);
+        self.ledger.ended.extend(ended);
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! Another service embeds doorward: the example as it is compiled, run as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::http::{Browser, Request};
+use crate::support::{Backend, PASSWORD, on_both_backends};
+
+on_both_backends!(the_example_serves_notes_to_signed_in_users_only);
+
+struct Example {
+    process: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Cargo builds examples beside the tests: `target/PROFILE/examples/NAME`.
+fn example() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    tests.parent().and_then(|deps| deps.parent()).unwrap().join("examples/protected_app")
+}
+
+fn start(backend: Backend) -> Example {
+    let folder = tempfile::tempdir().unwrap();
+    let database = match backend {
+        Backend::Sqlite => "sqlite://doorward.db".to_owned(),
+        Backend::Postgres => crate::support::postgres::new_database(),
+    };
+    let vars = [("BIND", "127.0.0.1:0"), ("TEST_MODE", "true"), ("BCRYPT_COST", "4"), ("DATABASE_URL", &database)];
+    let command =
+        Command::new(example()).env_clear().envs(vars).current_dir(folder.path()).stdout(Stdio::piped()).spawn();
+    let mut process = command.unwrap_or_else(|why| panic!("{} does not start: {why}", example().display()));
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    let address = line.strip_prefix("listening on http://").unwrap().parse().unwrap();
+    Example { process, address, _folder: folder }
+}
+
+fn the_example_serves_notes_to_signed_in_users_only(backend: Backend) {
+    let example = start(backend);
+    let stranger = Request::new("GET", "/notes").send(example.address);
+    assert_eq!(stranger.status, 401);
+    assert_eq!(stranger.header("www-authenticate"), Some("Bearer realm=\"doorward\""));
+
+    let mut emily = Browser::new(example.address);
+    let account = format!(r#"{{"username":"emily","password":"{PASSWORD}"}}"#);
+    assert_eq!(emily.post("/auth/register", &account).status, 201);
+    assert_eq!(emily.post("/notes", "buy bread").status, 200);
+    assert_eq!(emily.get("/notes").json(), serde_json::json!(["buy bread"]));
+
+    let mut ben = Browser::new(example.address);
+    assert_eq!(ben.post("/auth/register", &account.replace("emily", "benjamin")).status, 201);
+    assert_eq!(ben.get("/notes").json(), serde_json::json!([]), "everybody has their own");
+
+    let forged = Request::new("POST", "/notes").header("origin", "http://evil.example").json("x");
+    assert_eq!(emily.send(forged).status, 403, "a page of another origin adds nothing");
+    assert_eq!(emily.get("/notes").json(), serde_json::json!(["buy bread"]));
+
+    let mut thief = emily.clone();
+    assert_eq!(emily.post_empty("/auth/logout").status, 200);
+    assert_eq!(thief.get("/notes").status, 401, "a logout counts for the app's own routes too");
+}

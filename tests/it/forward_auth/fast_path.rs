@@ -1,0 +1,301 @@
+//! Checks on a connection that is kept are answered before any handler hears of them: with the same answer, in their turn,
+//! and only where the answer is yes.
+
+use std::time::{Duration, Instant};
+
+use doorward::testing::TestService;
+use serde_json::json;
+
+use super::{add_account, identity};
+use crate::support::http::{KeptConnection, Request, Response};
+use crate::support::rng::Dice;
+use crate::support::{Backend, Tokens, on_both_backends, post, register, sign_in};
+
+on_both_backends!(
+    an_allowed_check_is_answered_as_by_the_handler,
+    every_other_request_goes_to_the_handler,
+    a_logout_denies_the_next_check_on_a_kept_connection,
+    a_session_that_must_change_its_password_is_denied,
+);
+
+/// A request that goes to a handler, so that those after it need not.
+fn opened(service: &TestService) -> KeptConnection {
+    let mut kept = KeptConnection::open(service.address()).unwrap();
+    assert_eq!(kept.send(Request::new("GET", "/healthz")).unwrap().status, 200);
+    kept
+}
+
+/// The answer to a request that is not its connection's first.
+pub fn on_a_kept_connection(service: &TestService, request: Request) -> Response {
+    opened(service).send(request).unwrap()
+}
+
+/// What is not different from answer to answer.
+fn lasting(answer: &Response) -> Vec<(String, String)> {
+    let changes = ["x-request-id", "date", "connection"];
+    let lasts = |(name, _): &&(String, String)| !changes.contains(&name.as_str());
+    let mut headers: Vec<_> = answer.headers.iter().filter(lasts).cloned().collect();
+    // Lists of CORS are in no order.
+    for (_, value) in headers.iter_mut().filter(|(name, _)| name == "access-control-expose-headers") {
+        let mut words: Vec<&str> = value.split(", ").collect();
+        words.sort_unstable();
+        *value = words.join(", ");
+    }
+    headers.sort();
+    headers
+}
+
+/// Whether two answers say the same. A refusal's words hold its request's id.
+pub fn assert_same(one: &Response, other: &Response) {
+    assert_eq!((one.status, lasting(one)), (other.status, lasting(other)));
+    let dated = |answer: &Response| ["x-request-id", "date"].map(|name| answer.headers_named(name).len());
+    assert_eq!(dated(one), dated(other), "{one:?}");
+}
+
+/// Whether no handler gave this answer: theirs have their headers in another order.
+fn is_at_once(answer: &Response) -> bool {
+    let names: Vec<&str> = answer.headers.iter().rev().map(|(name, _)| name.as_str()).take(4).collect();
+    names == ["date", "x-request-id", "remote-assertion", "remote-session"]
+}
+
+fn by_cookie(path: &str, access: &str) -> Request {
+    Request::new("GET", path).cookie_header(&format!("a=b; accessToken={access}; c=d"))
+}
+
+fn an_allowed_check_is_answered_as_by_the_handler(backend: Backend) {
+    for (vars, prefix) in
+        [(vec![], ""), (vec![("DIALECTS", "native=/api")], "/api"), (vec![("REMOTE_USER_HEADER", "X-Me")], "")]
+    {
+        let builder = vars.iter().fold(backend.service(), |builder, (name, value)| builder.set(name, *value));
+        let service = builder.start();
+        add_account(&service, "editor", "EDITOR", &["reports:read"]);
+        let login = json!({ "username": "editor", "password": crate::support::PASSWORD });
+        let answer = post(&service, &format!("{prefix}/auth/login"), &login);
+        let access = Tokens::set_by(&answer).access;
+        for path in ["/auth/verify", "/auth/forward"] {
+            for query in ["", "?role=EDITOR", "?role=ADMIN&role=EDITOR&permission=reports:read", "?original=x"] {
+                for prefix in ["", prefix] {
+                    let request = by_cookie(&format!("{prefix}{path}{query}"), &access);
+                    let first = request.send(service.address());
+                    assert!(first.status == 200 && !is_at_once(&first), "{first:?}");
+                    let later = on_a_kept_connection(&service, request);
+                    assert!(is_at_once(&later), "{later:?}");
+                    assert_same(&later, &first);
+                }
+            }
+        }
+    }
+}
+
+/// Requests that are not what nearly all are, by what is odd about them.
+fn odd(access: &str, other: &str) -> Vec<Request> {
+    let plain = by_cookie("/auth/verify", access);
+    vec![
+        Request::new("HEAD", "/auth/verify").cookie_header(&format!("accessToken={access}")),
+        by_cookie("/auth/verify?role=ADMIN", access),
+        by_cookie("/auth/verify?permission=x", access),
+        by_cookie("/auth/verify?colour=red", access),
+        by_cookie("/auth/verify?role=ADMIN#&role=USER", access),
+        by_cookie("/auth/verify?original=\"<>", access),
+        by_cookie("/auth/verify/", access),
+        by_cookie("//auth/verify", access),
+        by_cookie("/auth/%76erify", access),
+        by_cookie(&format!("/auth/verify?original={}", "a".repeat(9000)), access),
+        Request::new("GET", "/auth/verify"),
+        by_cookie("/auth/verify", "x.y.z"),
+        by_cookie("/auth/verify", &access[..access.len() - 2]),
+        plain.clone().cookie_header(&format!("accessToken={other}")),
+        plain.clone().cookie_header(&"x".repeat(9000)),
+        plain.clone().bearer(other),
+        plain.clone().header("Authorization", "Basic eDp5"),
+        plain.clone().header("Origin", "https://evil.example"),
+        plain.clone().header("Origin", "https://app.example"),
+        plain.clone().header("Remote_User", "admin"),
+        plain.clone().header("X_Forwarded_For", "127.0.0.1"),
+        plain.clone().header("Host", "a").header("Host", "b"),
+        plain.clone().header("Content-Length", "0"),
+        plain.clone().body(Some("text/plain"), "abc"),
+        (0..70).fold(plain, |request, n| request.header(&format!("X-{n}"), "y")),
+    ]
+}
+
+fn every_other_request_goes_to_the_handler(backend: Backend) {
+    let service = backend.service().set("CORS_ORIGINS", "https://app.example").start();
+    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let other = Tokens::held_by(&register(&service, "otto")).access;
+    assert_eq!(by_cookie("/auth/verify", &access).send(service.address()).status, 200);
+    assert!(is_at_once(&on_a_kept_connection(&service, by_cookie("/auth/verify", &access))));
+    for request in odd(&access, &other) {
+        let (first, later) = (request.send(service.address()), on_a_kept_connection(&service, request.clone()));
+        assert!(!is_at_once(&later), "{request:?}");
+        assert_same(&later, &first);
+    }
+}
+
+fn a_logout_denies_the_next_check_on_a_kept_connection(backend: Backend) {
+    let service = backend.service().start();
+    let mut browser = register(&service, "emily");
+    let access = Tokens::held_by(&browser).access;
+    let mut kept = opened(&service);
+    let check = by_cookie("/auth/verify", &access);
+    // The first one of an account looks for who that is.
+    for at_once in [false, true, true] {
+        assert_eq!(is_at_once(&kept.send(check.clone()).unwrap()), at_once);
+    }
+    assert_eq!(browser.post_empty("/auth/logout").status, 200);
+    for _ in 0..3 {
+        assert_eq!(kept.send(check.clone()).unwrap().status, 401);
+    }
+    let again = Tokens::held_by(&sign_in(&service, "emily")).access;
+    assert!(is_at_once(&kept.send(by_cookie("/auth/verify", &again)).unwrap()), "a refusal ends no connection");
+}
+
+fn a_session_that_must_change_its_password_is_denied(backend: Backend) {
+    let service = backend.service().start();
+    register(&service, "emily");
+    let account = service.core().find_account_by("emily").unwrap();
+    service.core().require_password_change(&account, true).unwrap();
+    let access = Tokens::held_by(&sign_in(&service, "emily")).access;
+    let mut kept = opened(&service);
+    for _ in 0..2 {
+        assert_eq!(kept.send(by_cookie("/auth/verify", &access)).unwrap().status, 403);
+    }
+}
+
+#[test]
+fn nothing_is_answered_after_connection_close() {
+    let service = TestService::start();
+    let access = Tokens::held_by(&register(&service, "emily")).access;
+    assert_eq!(by_cookie("/auth/verify", &access).send(service.address()).status, 200);
+    for last in [
+        Request::new("POST", "/auth/verify").cookie_header(&format!("accessToken={access}")).body(None, "abc"),
+        Request::new("CONNECT", "x:1"),
+    ] {
+        let mut kept = opened(&service);
+        let check = kept.bytes(by_cookie("/auth/verify", &access));
+        assert!(is_at_once(&kept.send(by_cookie("/auth/verify", &access)).unwrap()));
+        let answer = kept.send(last).unwrap();
+        assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
+        let _ = kept.write(&check);
+        assert!(kept.read(false).is_err(), "after {answer:?}");
+    }
+}
+
+#[test]
+fn rules_and_assertions_go_to_the_handler() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    std::fs::write(&rules, "app.example /about public\n").unwrap();
+    let service = TestService::builder();
+    let service = service.set("RULES_FILE", rules.to_str().unwrap()).set("TRUSTED_PROXIES", "10.0.0.0/8").start();
+    let access = Tokens::held_by(&register(&service, "emily")).access;
+    assert_eq!(by_cookie("/auth/me", &access).send(service.address()).status, 200);
+    let without_a_proxy = on_a_kept_connection(&service, by_cookie("/auth/verify", &access));
+    assert!(!is_at_once(&without_a_proxy), "{without_a_proxy:?}");
+}
+
+/// What is asked, and what must come of it.
+fn questions(kept: &KeptConnection, access: &str) -> Vec<(Vec<u8>, u16, &'static str)> {
+    let login = json!({ "username": "emily", "password": "not this one at all" }).to_string();
+    let asked = [
+        (by_cookie("/auth/verify", access), 200, "emily"),
+        (by_cookie("/auth/verify?role=ADMIN", access), 403, ""),
+        (Request::new("GET", "/auth/verify"), 401, ""),
+        (Request::new("GET", "/nowhere"), 404, ""),
+        (Request::new("GET", "/auth/me").bearer(access), 200, ""),
+        (Request::new("POST", "/auth/login").json(&login), 401, ""),
+    ];
+    asked.map(|(request, status, user)| (kept.bytes(request), status, user)).into()
+}
+
+/// One conversation: some questions, cut into pieces anywhere, each piece sent by itself. `behind` of them may be
+/// unanswered when the next is sent.
+fn converse(service: &TestService, access: &str, dice: &mut Dice, behind: usize) -> usize {
+    let mut kept = KeptConnection::open(service.address()).unwrap();
+    let questions = questions(&kept, access);
+    let (mut open, mut at_once) = (vec![], 0);
+    let mut hear = |kept: &mut KeptConnection, (status, user): (u16, &str)| {
+        let answer = kept.read(false).unwrap();
+        assert_eq!((answer.status, answer.header("remote-user").unwrap_or_default()), (status, user), "{answer:?}");
+        at_once += usize::from(is_at_once(&answer));
+    };
+    for _ in 0..12 {
+        // Every other one is a check that may pass.
+        // Behind a request with a body that is on its way, actix may end the connection.
+        let kinds = if behind == 0 { questions.len() } else { questions.len() - 1 };
+        let which = if dice.below(2) == 0 { 0 } else { dice.below(kinds) };
+        let (bytes, status, user) = &questions[which];
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let most = if dice.below(2) == 0 { rest.len() } else { 60 };
+            let (piece, others) = rest.split_at(1 + dice.below(most.min(rest.len())));
+            kept.write(piece).unwrap();
+            if dice.below(4) == 0 {
+                std::thread::sleep(dice.moment(2));
+            }
+            rest = others;
+        }
+        open.push((*status, *user));
+        while open.len() > behind {
+            hear(&mut kept, open.remove(0));
+        }
+    }
+    open.into_iter().for_each(|one| hear(&mut kept, one));
+    at_once
+}
+
+#[test]
+fn fragmented_and_pipelined_requests_each_get_their_own_answer() {
+    let service = TestService::builder().set("THROTTLE_FREE_FAILURES", "off").start();
+    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let mut dice = Dice::thrown("requests cut and mixed");
+    let at_once: usize = (0..60).map(|_| converse(&service, &access, &mut dice, 0)).sum();
+    assert!(at_once > 60, "{at_once} of 720 were answered at once");
+    // Whoever does not wait for answers gets them in order as well.
+    for _ in 0..60 {
+        converse(&service, &access, &mut dice, 3);
+    }
+}
+
+#[test]
+fn checks_alone_keep_a_connection_alive_and_idleness_closes_it() {
+    let service = TestService::start();
+    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let mut kept = opened(&service);
+    let (began, mut at_once) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(7) {
+        let answer = kept.send(by_cookie("/auth/verify", &access)).unwrap();
+        assert_eq!(identity(&answer)[0], "emily");
+        at_once += usize::from(is_at_once(&answer));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(at_once > 20, "{at_once}");
+    // A test client waits longer than any service does.
+    assert!(kept.is_hung_up());
+}
+
+#[test]
+fn a_partial_head_after_a_check_times_out() {
+    let service = TestService::start();
+    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let mut kept = opened(&service);
+    (0..2).for_each(|_| drop(kept.send(by_cookie("/auth/verify", &access)).unwrap()));
+    kept.write(b"GET /auth/verify HTTP/1.1\r\nHost: a\r\n").unwrap();
+    let began = Instant::now();
+    assert!(kept.is_hung_up());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_client_that_reads_no_answers_is_disconnected() {
+    let service = TestService::start();
+    let access = Tokens::held_by(&register(&service, "emily")).access;
+    let mut kept = opened(&service);
+    (0..2).for_each(|_| drop(kept.send(by_cookie("/auth/verify", &access)).unwrap()));
+    let bytes = kept.bytes(by_cookie("/auth/verify", &access));
+    let began = Instant::now();
+    // Until the server hangs up: it neither answers nor remembers without end.
+    while kept.write(&bytes).is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(60), "still written to");
+    }
+}

@@ -1,0 +1,256 @@
+//! One node with a few people, and what must hold for them while its database is in trouble and afterwards.
+
+use std::time::{Duration, Instant};
+
+use diesel::{Connection, RunQueryDsl, SqliteConnection, dsl::sql, select, sql_types::BigInt};
+use serde_json::json;
+
+use crate::support::http::{Request, Response, SetCookie};
+use crate::support::process::{Node, Place, until};
+use crate::support::{Backend, PASSWORD, percentile, postgres, race};
+
+/// Recovery takes 5 s at most; a machine that stalls may take its time.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A promise of 2 s, on a machine that stalls.
+const IN_TIME: Duration = Duration::from_secs(12);
+
+const COUNTERS: &str = "a-token-for-the-counters";
+
+/// A session's two tokens.
+type Tokens = (String, String);
+
+pub struct Day {
+    what: &'static str,
+    backend: Backend,
+    place: Place,
+    node: Node,
+    database: String,
+    /// Signed in, and stays so.
+    live: Tokens,
+    /// Signed in, and wants to go.
+    leaving: Tokens,
+    /// Signed out before.
+    gone: Tokens,
+}
+
+fn body(username: &str) -> String {
+    json!({ "username": username, "password": PASSWORD }).to_string()
+}
+
+fn cookies((access, refresh): &Tokens) -> String {
+    format!("accessToken={access}; refreshToken={refresh}")
+}
+
+fn refresh(tokens: &Tokens) -> Request {
+    Request::new("POST", "/auth/refresh").cookie_header(&format!("refreshToken={}", tokens.1))
+}
+
+fn logout(tokens: &Tokens) -> Request {
+    Request::new("POST", "/auth/logout").cookie_header(&cookies(tokens))
+}
+
+fn check(tokens: &Tokens) -> Request {
+    Request::new("GET", "/auth/me").bearer(&tokens.0)
+}
+
+impl Day {
+    pub fn begin(what: &'static str, backend: Backend) -> Self {
+        Self::begin_with(what, backend, &[])
+    }
+
+    pub fn begin_with(what: &'static str, backend: Backend, settings: &[(&str, &str)]) -> Self {
+        Self::begin_at(what, backend, Place::on(backend), settings)
+    }
+
+    /// In a place whose database is special.
+    pub fn begin_at(what: &'static str, backend: Backend, place: Place, settings: &[(&str, &str)]) -> Self {
+        let mut place = place.set("DATABASE_TIMEOUT", "2s").set("METRICS_TOKEN", COUNTERS);
+        // Its lines are counted.
+        place = place.set("RUST_LOG", "info");
+        let mut database = place.file("doorward.db").display().to_string();
+        if backend == Backend::Postgres {
+            database = postgres::new_database();
+            place = place.set("DATABASE_URL", database.clone());
+        }
+        for (name, value) in settings {
+            place = place.set(name, *value);
+            if let Some(path) = value.strip_prefix("sqlite://") {
+                path.clone_into(&mut database);
+            }
+        }
+        let node = place.serve(&[]);
+        let registered = node.send(&Request::new("POST", "/auth/register").json(&body("emily")));
+        assert_eq!(registered.status, 201, "{}", registered.text());
+        let [live, leaving, gone] = [(); 3].map(|()| node.sign_in("emily", PASSWORD));
+        assert_eq!(node.send(&logout(&gone)).status, 200);
+        Self { what, backend, place, node, database, live, leaving, gone }
+    }
+
+    /// The path of the SQLite file, or the PostgreSQL URL.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub fn status(&self, method: &str, path: &str) -> u16 {
+        self.node.send(&Request::new(method, path)).status
+    }
+
+    /// What changes rows: none of it can be done now.
+    fn changes(&self) -> Vec<Request> {
+        vec![
+            Request::new("POST", "/auth/login").json(&body("emily")),
+            Request::new("POST", "/auth/register").json(&body("late")),
+            refresh(&self.live),
+            logout(&self.leaving),
+        ]
+    }
+
+    /// Sends all at once; the answers, and how long the slowest of those that were 503 took.
+    fn send(&self, requests: Vec<Request>) -> (Vec<Response>, Duration) {
+        let (address, count) = (self.node.address(), requests.len());
+        let answers = race(count, move |number| {
+            let began = Instant::now();
+            (requests[number].send(address), began.elapsed())
+        });
+        let mut times = vec![];
+        for (answer, took) in &answers {
+            if answer.status == 503 {
+                assert_eq!(answer.header("retry-after"), Some("1"), "{}", answer.text());
+                assert!(answer.set_cookies().is_empty(), "{}: cookies stay as they are", self.what);
+                times.push(*took);
+            }
+        }
+        let slowest = percentile(&mut times, 100);
+        assert!(slowest < IN_TIME, "{}: 503 after {slowest:?}", self.what);
+        (answers.into_iter().map(|(answer, _)| answer).collect(), slowest)
+    }
+
+    /// A check is right or refused, and liveness has nothing to do with the database.
+    fn assert_checks_are_right(&self) -> Duration {
+        let probe = Request::new("GET", "/healthz");
+        let (answers, slowest) = self.send(vec![check(&self.live), check(&self.gone), probe]);
+        let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+        assert!([200, 503].contains(&statuses[0]), "{}: a live session: {statuses:?}", self.what);
+        assert!([401, 503].contains(&statuses[1]), "{}: a session that was ended: {statuses:?}", self.what);
+        assert_eq!(statuses[2], 200, "{}: /healthz", self.what);
+        slowest
+    }
+
+    /// While nothing can be written.
+    pub fn assert_refused_in_time(&self) {
+        let (answers, slowest) = self.send(self.changes());
+        for answer in &answers {
+            assert_eq!(answer.status, 503, "{}: {}", self.what, answer.text());
+        }
+        until(PATIENCE, "/readyz 503", || (self.status("GET", "/readyz") == 503).then_some(()));
+        let checks = self.assert_checks_are_right();
+        assert_eq!(self.counter("doorward_database_available "), 0, "{}", self.what);
+        self.say(&format!("503 within {slowest:?}, checks within {checks:?}"));
+    }
+
+    /// While some may be written and some not.
+    pub fn assert_answers_are_right_and_in_time(&self) {
+        let mut requests = self.changes();
+        // The live session must stay: what could end it is not asked.
+        requests.truncate(3);
+        let (answers, slowest) = self.send(requests);
+        for answer in &answers {
+            assert!([200, 201, 503].contains(&answer.status), "{}: {}", self.what, answer.text());
+        }
+        let checks = self.assert_checks_are_right();
+        let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+        self.say(&format!("{statuses:?}, 503 within {slowest:?}, checks within {checks:?}"));
+    }
+
+    /// So many refreshes at once, while nothing can be written.
+    pub fn assert_all_refused_in_time(&self, count: usize) {
+        let (answers, slowest) = self.send(vec![refresh(&self.live); count]);
+        for answer in &answers {
+            assert_eq!(answer.status, 503, "{}: {}", self.what, answer.text());
+        }
+        self.say(&format!("{count} at once: 503 within {slowest:?}"));
+    }
+
+    /// The trouble is over: without a hand everything goes on where it stood, and a logout that was refused works now.
+    pub fn assert_well_again(&self) {
+        let began = Instant::now();
+        let login = Request::new("POST", "/auth/login").json(&body("emily"));
+        until(PATIENCE, "a sign-in", || (self.node.send(&login).status == 200).then_some(()));
+        let signed_in = began.elapsed();
+        until(PATIENCE, "/readyz 200", || (self.status("GET", "/readyz") == 200).then_some(()));
+        self.say(&format!("signs in again after {signed_in:?}, ready after {:?}", began.elapsed()));
+
+        assert_eq!(self.node.send(&check(&self.live)).status, 200);
+        let answer = self.node.send(&logout(&self.leaving));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(answer.set_cookies().len() == 2 && answer.set_cookies().iter().all(SetCookie::is_cleared));
+        for over in [&self.leaving, &self.gone] {
+            assert_eq!((self.node.send(&check(over)).status, self.node.send(&refresh(over)).status), (401, 401));
+        }
+        assert_eq!(self.node.send(&refresh(&self.live)).status, 200, "the token of before is good");
+        let late = self.node.send(&Request::new("POST", "/auth/register").json(&body("late"))).status;
+        assert!([201, 409].contains(&late), "{late}");
+        self.assert_nothing_is_half_done();
+        self.assert_said_and_counted();
+    }
+
+    fn assert_nothing_is_half_done(&self) {
+        let strays = "SELECT count(*) FROM accounts WHERE id NOT IN (SELECT account_id FROM sessions)";
+        assert_eq!(self.number(strays), 0, "an account without its first session");
+        let ends = "SELECT count(*) FROM sessions WHERE ended_at IS NOT NULL";
+        let barred = "AND id NOT IN (SELECT session_id FROM revocations WHERE session_id IS NOT NULL)";
+        assert_eq!(self.number(&format!("{ends} {barred}")), 0, "an end without its revocation");
+        assert_eq!(self.number(ends), 2, "the sessions that were signed out, and no other");
+        if self.backend == Backend::Sqlite {
+            let faults = "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'";
+            assert_eq!(self.number(faults), 0);
+            assert_eq!(self.number("SELECT count(*) FROM pragma_foreign_key_check"), 0);
+        }
+    }
+
+    /// One line when it begins and one when it ends, for each door that was closed; and the counters of it.
+    fn assert_said_and_counted(&self) {
+        let log = self.node.stderr();
+        let lines = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+        let (began, ended) = (lines("the database does not answer"), lines("the database answers again"));
+        let failures = self.counter("doorward_database_errors_total{");
+        self.say(&format!(
+            "{} lines of log, {began} of a beginning, {ended} of an end; {failures} failures",
+            log.lines().count()
+        ));
+        if failures > 0 {
+            assert!(began >= 1 && began == ended, "{log}");
+        }
+        assert!(began <= 6 && log.lines().count() <= 30, "{log}");
+        assert_eq!(self.counter("doorward_database_available "), 1);
+    }
+
+    /// The sum of the counters whose lines begin so.
+    fn counter(&self, start: &str) -> i64 {
+        let text = self.node.send(&Request::new("GET", "/metrics").bearer(COUNTERS)).text();
+        let values = text.lines().filter(|line| line.starts_with(start)).filter_map(|line| line.rsplit(' ').next());
+        values.map(|value| value.parse::<i64>().unwrap()).sum()
+    }
+
+    fn number(&self, query: &str) -> i64 {
+        if self.backend == Backend::Postgres {
+            return postgres::psql(&self.database, query).parse().unwrap();
+        }
+        let mut db = SqliteConnection::establish(&self.database).unwrap();
+        select(sql::<BigInt>(&format!("({query})"))).get_result(&mut db).unwrap_or_else(|why| panic!("{query}: {why}"))
+    }
+
+    fn say(&self, what: &str) {
+        crate::support::print_figure(&format!(
+            "{} on {:?} in {}: {what}",
+            self.what,
+            self.backend,
+            self.place.path().display()
+        ));
+    }
+}

@@ -1,0 +1,222 @@
+//! More sign-ins than there are threads for: what does not fit the queue is refused at once, checks stay fast, and what
+//! nobody waits for any more is not done.
+
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::outages::fault_injection::Lock;
+use crate::support::http::Request;
+use crate::support::process::{Node, Place, until};
+use crate::support::{Backend, PASSWORD, on_both_backends, percentile, race};
+
+on_both_backends!(
+    sign_ins_beyond_the_queue_are_shed_and_checks_go_on,
+    secrets_of_disconnected_clients_are_not_hashed,
+    sign_ins_that_waited_too_long_are_shed_with_retry_after,
+    database_requests_beyond_the_queue_are_shed_and_the_rest_is_answered,
+);
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn sign_in_body() -> String {
+    json!({ "username": "emily", "password": PASSWORD }).to_string()
+}
+
+fn registered(place: &Place) -> Node {
+    let node = place.serve(&[]);
+    assert_eq!(node.send(&Request::new("POST", "/auth/register").json(&sign_in_body())).status, 201);
+    node
+}
+
+fn sign_ins_beyond_the_queue_are_shed_and_checks_go_on(backend: Backend) {
+    let place = Place::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "8").set("HASH_THREADS", "2");
+    // The checks below leave the hashing threads little of a small machine.
+    let node = registered(&place.set("HASH_QUEUE_TIME", "60s"));
+    let (access, _) = node.sign_in("emily", PASSWORD);
+    let address = node.address();
+    let over = AtomicBool::new(false);
+    let (answers, mut checks, mut health) = std::thread::scope(|scope| {
+        let measure = |request: Request| {
+            let over = &over;
+            move || {
+                let mut times = vec![];
+                while !over.load(Ordering::Relaxed) {
+                    let began = Instant::now();
+                    assert_eq!(request.send(address).status, 200);
+                    times.push(began.elapsed());
+                }
+                times
+            }
+        };
+        let checks = scope.spawn(measure(Request::new("GET", "/auth/me").bearer(&access)));
+        let health = scope.spawn(measure(Request::new("GET", "/healthz")));
+        let answers = race(64, move |_| {
+            let began = Instant::now();
+            (Request::new("POST", "/auth/login").json(&sign_in_body()).send(address), began.elapsed())
+        });
+        over.store(true, Ordering::Relaxed);
+        (answers, checks.join().unwrap(), health.join().unwrap())
+    });
+    let mut refused: Vec<Duration> = vec![];
+    for (answer, took) in &answers {
+        assert!([200, 503].contains(&answer.status), "{}", answer.text());
+        if answer.status == 503 {
+            assert_eq!((answer.header("retry-after"), answer.set_cookies().len()), (Some("1"), 0));
+            refused.push(*took);
+        }
+    }
+    // Threads that stand back may take their first ones when the queue is full already: then only its eight are served.
+    let signed_in = answers.len() - refused.len();
+    assert!(signed_in >= 8 && refused.len() >= 20, "{signed_in} signed in, {} refused", refused.len());
+    crate::support::print_figure(&format!(
+        "{backend:?}, 64 sign-ins at cost 12: {signed_in} signed in, {} refused, the last after {:?}; \
+         meanwhile /auth/me p99 {:?} of {}, /healthz p99 {:?} of {}",
+        refused.len(),
+        percentile(&mut refused, 100),
+        percentile(&mut checks, 99),
+        checks.len(),
+        percentile(&mut health, 99),
+        health.len(),
+    ));
+    let slowest_sign_in = answers.iter().map(|(_, took)| *took).max().unwrap();
+    assert!(percentile(&mut refused, 50) < slowest_sign_in / 2, "refusals do not wait for hashes");
+    assert!(percentile(&mut checks, 50) < slowest_sign_in / 4, "checks do not wait for hashes");
+}
+
+/// The first hashing thread, where the system shows threads.
+fn hashing_thread(node: &Node) -> Option<PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", node.id())).into_iter().flatten().flatten();
+    let is_it = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "hash-0");
+    tasks.map(|task| task.path()).find(is_it)
+}
+
+/// The processor time of the only hashing thread, where the system tells it; else the time on the wall.
+fn hashing_time(node: &Node, began: Instant) -> Duration {
+    let Some(task) = hashing_thread(node) else { return began.elapsed() };
+    let spent = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+    let nanoseconds = spent.split(' ').next().and_then(|first| first.parse().ok());
+    nanoseconds.map_or_else(|| began.elapsed(), Duration::from_nanos)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn hashing_threads_run_at_lower_priority() {
+    let node = Place::on(Backend::Sqlite).serve(&[]);
+    let thread = until(PATIENCE, "the thread", || hashing_thread(&node));
+    let nice = || {
+        let stat = std::fs::read_to_string(thread.join("stat")).unwrap();
+        // The name may hold anything, so count from behind it (proc_pid_stat(5)).
+        stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(16)).and_then(|nice| nice.parse::<i32>().ok())
+    };
+    until(PATIENCE, "the thread's priority", || nice().filter(|nice| *nice >= 10));
+}
+
+/// Sends a whole sign-in and is ready to leave.
+fn begin_sign_in(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let body = sign_in_body();
+    let head = "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json";
+    stream.write_all(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    stream
+}
+
+fn secrets_of_disconnected_clients_are_not_hashed(backend: Backend) {
+    const GONE: u32 = 40;
+    let place = Place::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "100").set("HASH_THREADS", "1");
+    // Nobody is refused because so many are before them.
+    let place = place.set("METRICS_TOKEN", "a-token-for-the-counters").set("HASH_QUEUE_TIME", "600s");
+    let node = registered(&place);
+    let began = Instant::now();
+    let before = hashing_time(&node, began);
+    node.sign_in("emily", PASSWORD);
+    let one = hashing_time(&node, began).saturating_sub(before);
+
+    let began = Instant::now();
+    let before = hashing_time(&node, began);
+    let held: Vec<TcpStream> = (0..GONE).map(|_| begin_sign_in(node.address())).collect();
+    // All but the one or two that are being hashed wait; then their clients hang up.
+    until(PATIENCE, "a queue", || (waiting(&node, "hash") >= i64::from(GONE) - 10).then_some(()));
+    for stream in held {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+    node.sign_in("emily", PASSWORD);
+    let spent = hashing_time(&node, began).saturating_sub(before);
+    crate::support::print_figure(&format!(
+        "{backend:?}: one hash takes {one:?}; {GONE} sign-ins whose clients left and one that stayed took {spent:?} of hashing"
+    ));
+    assert!(spent < one * GONE / 2, "{spent:?} of hashing, {one:?} each");
+    assert_eq!(waiting(&node, "hash"), 0);
+}
+
+fn sign_ins_that_waited_too_long_are_shed_with_retry_after(backend: Backend) {
+    let place = Place::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "100").set("HASH_THREADS", "1");
+    let node = registered(&place.set("HASH_QUEUE_TIME", "1s"));
+    let address = node.address();
+    let answers = race(24, move |_| Request::new("POST", "/auth/login").json(&sign_in_body()).send(address));
+    let (served, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert!(!served.is_empty() && !refused.is_empty(), "{} served, {} refused", served.len(), refused.len());
+    for answer in &refused {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
+        assert!(answer.set_cookies().is_empty());
+    }
+    crate::support::print_figure(&format!("{backend:?}: {} served within a second of waiting", served.len()));
+    node.sign_in("emily", PASSWORD);
+}
+
+/// Jobs that wait for a thread of this pool.
+fn waiting(node: &Node, pool: &str) -> i64 {
+    let counters = node.send(&Request::new("GET", "/metrics").bearer("a-token-for-the-counters")).text();
+    let line = format!("doorward_queue_length{{pool=\"{pool}\"}} ");
+    let value = counters.lines().find_map(|counter| counter.strip_prefix(&line));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {line} in {counters}"))
+}
+
+fn database_requests_beyond_the_queue_are_shed_and_the_rest_is_answered(backend: Backend) {
+    // One connection's threads, and room for 128 that wait for them.
+    const ALL: usize = 200;
+    let threads = if backend == Backend::Sqlite { 4 } else { 1 };
+    let room = threads + 128;
+    let mut place = Place::on(backend).set("DATABASE_CONNECTIONS", "1").set("DATABASE_TIMEOUT", "30s");
+    let mut database = place.file("doorward.db").display().to_string();
+    if backend == Backend::Postgres {
+        database = crate::support::postgres::new_database();
+        place = place.set("DATABASE_URL", database.clone());
+    }
+    let node = registered(&place);
+    let (_, refresh) = node.sign_in("emily", PASSWORD);
+    let address = node.address();
+    let lock = Lock::take(&database);
+    let (tell, told) = mpsc::channel();
+    let asking: Vec<_> = (0..ALL)
+        .map(|_| {
+            let (tell, cookie) = (tell.clone(), format!("refreshToken={refresh}"));
+            std::thread::spawn(move || {
+                let began = Instant::now();
+                let answer = Request::new("POST", "/auth/refresh").cookie_header(&cookie).send(address);
+                tell.send((answer, began.elapsed())).unwrap();
+            })
+        })
+        .collect();
+    let mut times = vec![];
+    for _ in 0..ALL - room {
+        let (answer, took) = told.recv_timeout(PATIENCE).unwrap();
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
+        times.push(took);
+    }
+    lock.release();
+    let rest: Vec<u16> = (0..room).map(|_| told.recv_timeout(PATIENCE).unwrap().0.status).collect();
+    asking.into_iter().for_each(|thread| thread.join().unwrap());
+    crate::support::print_figure(&format!(
+        "{backend:?}: {} refused, the last after {:?}",
+        times.len(),
+        percentile(&mut times, 100)
+    ));
+    // The threads may take their first ones late.
+    assert!(rest.iter().filter(|status| **status == 200).count() >= room - threads, "{rest:?}");
+}

@@ -1,0 +1,209 @@
+//! Who gets a mail and the password for it: a server whose certificate is trusted, or one that the settings excuse. And what
+//! the settings ask for, and the log keeps to itself.
+
+use doorward::testing::Builder;
+use serde_json::json;
+
+use crate::support::confirmed_sign_up::{OTHER, Silent, URL, told};
+use crate::support::process::Place;
+use crate::support::smtp::{MailServer, Offer};
+use crate::support::{Backend, PASSWORD, on_both_backends, secret_scanner};
+
+on_both_backends!(
+    a_server_without_starttls_gets_neither_mail_nor_password,
+    a_server_with_an_untrusted_certificate_gets_neither_mail_nor_password,
+    tls_is_not_required_on_loopback_or_where_the_url_disables_it,
+    the_server_gets_the_credentials_of_the_url,
+    refused_credentials_lose_no_mail,
+    missing_settings_are_named_and_stop_the_start,
+    no_log_contains_an_address_a_token_or_the_password,
+);
+
+const MAIL_PASSWORD: &str = "mooring-Xk4-of-the-mail-server";
+
+/// A URL of this server under a name that is not a loopback's; the system leads it to this machine all the same.
+fn elsewhere(scheme: &str, mails: &MailServer, ending: &str) -> String {
+    secret_scanner::used("SMTP_URL", MAIL_PASSWORD);
+    format!("{scheme}://harbour:{MAIL_PASSWORD}@0.0.0.0:{}{ending}", mails.port())
+}
+
+/// Fails if the server was told more than that somebody is there.
+fn assert_told_nothing(silent: &Silent, what: &str) {
+    silent.wait_until_told("deferred", 1);
+    silent.advance(10);
+    silent.wait_until_told("deferred", 2);
+    let commands = silent.mails.commands();
+    for verb in ["AUTH", "MAIL", "RCPT", "DATA"] {
+        assert!(!commands.iter().any(|said| said.to_uppercase().starts_with(verb)), "{what}: {commands:?}");
+    }
+    let said = commands.join("\n");
+    assert!(!said.contains("emily") && !said.contains(MAIL_PASSWORD), "{what}: {said}");
+    assert!(silent.mails.mails().is_empty() && silent.mails.credentials().is_empty(), "{what}");
+    assert_eq!((told(&silent.service, "sent"), told(&silent.service, "refused")), (0, 0), "{what}");
+}
+
+fn a_server_without_starttls_gets_neither_mail_nor_password(backend: Backend) {
+    for auth in [false, true] {
+        let mails = MailServer::offering(Offer { auth, ..Offer::default() });
+        let url = elsewhere("smtp", &mails, "");
+        let silent = Silent::over(backend, mails, url, |builder| builder);
+        silent.ask("emily@mail.example", &json!({}));
+        assert_told_nothing(&silent, "no STARTTLS");
+        assert!(silent.mails.connections() >= 2, "it was asked, and asked again");
+    }
+}
+
+fn a_server_with_an_untrusted_certificate_gets_neither_mail_nor_password(backend: Backend) {
+    let (auth, starttls, tls) = (true, true, true);
+    for (scheme, offer) in
+        [("smtp", Offer { auth, starttls, ..Offer::default() }), ("smtps", Offer { auth, tls, ..Offer::default() })]
+    {
+        let mails = MailServer::offering(offer);
+        let url = elsewhere(scheme, &mails, "");
+        let silent = Silent::over(backend, mails, url, |builder| builder);
+        silent.ask("emily@mail.example", &json!({}));
+        assert_told_nothing(&silent, scheme);
+        let asked = silent.mails.commands().iter().any(|said| said == "STARTTLS");
+        assert_eq!(asked, scheme == "smtp", "{scheme}: {:?}", silent.mails.commands());
+    }
+    // TLS that the URL asks for is asked for on this machine too.
+    let mails = MailServer::offering(Offer { auth, tls, ..Offer::default() });
+    let url = format!("smtps://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port());
+    let silent = Silent::over(backend, mails, url, |builder| builder);
+    silent.ask("emily@mail.example", &json!({}));
+    assert_told_nothing(&silent, "smtps on this machine");
+}
+
+fn tls_is_not_required_on_loopback_or_where_the_url_disables_it(backend: Backend) {
+    for (host, ending) in [("127.0.0.1", ""), ("localhost", ""), ("LOCALHOST", ""), ("0.0.0.0", "?tls=none")] {
+        let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
+        let url = format!("smtp://{host}:{}{ending}", mails.port());
+        let silent = Silent::over(backend, mails, url, |builder| builder);
+        silent.ask("emily@mail.example", &json!({}));
+        silent.mails.wait_for_mail_to("emily@mail.example", 1);
+        assert!(silent.mails.credentials().is_empty(), "{host}: where there is no password, none is given");
+    }
+}
+
+fn the_server_gets_the_credentials_of_the_url(backend: Backend) {
+    for (written, name, password) in [
+        ("harbour:mooring-Xk4-of-the-mail-server", "harbour", MAIL_PASSWORD),
+        ("harbour%40auth.example:p%40ss%2Fw%3Ard%25mooring-Xk4", "harbour@auth.example", "p@ss/w:rd%mooring-Xk4"),
+        ("harbour:m%C3%A1laga-mooring-Xk4", "harbour", "málaga-mooring-Xk4"),
+    ] {
+        secret_scanner::used("SMTP_URL", password);
+        let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
+        let url = format!("smtp://{written}@127.0.0.1:{}", mails.port());
+        let silent = Silent::over(backend, mails, url, |builder| builder);
+        silent.ask("emily@mail.example", &json!({}));
+        let mail = silent.mails.wait_for_mail_to("emily@mail.example", 1);
+        assert_eq!(silent.mails.credentials(), [(name.to_owned(), password.to_owned())]);
+        assert!(!mail.raw.contains(password), "{}", mail.raw);
+    }
+}
+
+/// It is no answer to the mail: an operator may mend it within the day.
+fn refused_credentials_lose_no_mail(backend: Backend) {
+    let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
+    let url = format!("smtp://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port());
+    let silent = Silent::over(backend, mails, url, |builder| builder);
+    silent.mails.refuse("AUTH", "535 5.7.8 wrong");
+    silent.ask("emily@mail.example", &json!({}));
+    silent.wait_until_told("deferred", 1);
+    assert!(!silent.mails.commands().iter().any(|said| said.starts_with("MAIL")), "{:?}", silent.mails.commands());
+    silent.mails.refuse_nothing();
+    silent.advance(10);
+    silent.mails.wait_for_mail_to("emily@mail.example", 1);
+    assert_eq!(told(&silent.service, "refused"), 0);
+}
+
+const GIVEN: [(&str, &str); 4] = [
+    ("SIGNUP_CONFIRM_EMAIL", "true"),
+    ("SMTP_URL", "smtp://harbour:canary-hunter2@mail.example"),
+    ("MAIL_FROM", "door@auth.example"),
+    ("PUBLIC_URL", URL),
+];
+
+fn missing_settings_are_named_and_stop_the_start(backend: Backend) {
+    let set = |builder: Builder, more: &[(&str, &str)], without: &str| {
+        let all = GIVEN.iter().chain(more).filter(|(name, _)| *name != without);
+        all.fold(builder, |builder, (name, value)| builder.set(name, *value))
+    };
+    assert!(set(backend.service(), &[], "").try_start().is_ok(), "nothing is missing");
+    let app = ("SIGNUP_CONFIRM_URL", "https://app.example/welcome");
+    assert!(set(backend.service(), &[app, ("PAGES", "false")], "PUBLIC_URL").try_start().is_ok());
+    for (more, without, named) in [
+        (&[][..], "SMTP_URL", "SMTP_URL"),
+        (&[], "MAIL_FROM", "MAIL_FROM"),
+        (&[("SMTP_URL", "")], "", "SMTP_URL"),
+        (&[("MAIL_FROM", "")], "", "MAIL_FROM"),
+        (&[], "PUBLIC_URL", "PUBLIC_URL"),
+        (&[("PAGES", "false")], "", "SIGNUP_CONFIRM_URL"),
+        (&[app], "SMTP_URL", "SMTP_URL"),
+        (&[app], "MAIL_FROM", "MAIL_FROM"),
+    ] {
+        let why = set(backend.service(), more, without).try_start().err();
+        let why = why.unwrap_or_else(|| panic!("{more:?} without {without:?} was taken"));
+        assert!(why.contains(named), "{more:?} without {without:?}: {why}");
+        assert!(!why.contains("hunter2"), "{why}");
+        for other in ["SMTP_URL", "MAIL_FROM"].iter().filter(|other| **other != named) {
+            assert!(!why.contains(other), "{other} is there: {why}");
+        }
+    }
+    // Without silent sign-up none of them is asked for.
+    for (name, _) in &GIVEN[1..] {
+        assert!(set(backend.service(), &[("SIGNUP_CONFIRM_EMAIL", "false")], name).try_start().is_ok(), "{name}");
+    }
+}
+
+fn no_log_contains_an_address_a_token_or_the_password(backend: Backend) {
+    let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
+    secret_scanner::used("SMTP_URL", MAIL_PASSWORD);
+    let place = [("MAIL_FROM", "Harbour <door@auth.example>"), ("PUBLIC_URL", URL), ("SIGNUP_CONFIRM_EMAIL", "true")]
+        .iter()
+        .fold(Place::on(backend), |place, (name, value)| place.set(name, *value));
+    let place = place.set("SMTP_URL", format!("smtp://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port()));
+    let mut node = place.serve(&["serve"]);
+    let (asked, confirm) = ("/auth/register", "/auth/register/confirm");
+    // Addresses that not every server takes.
+    for odd in ["ünder-logged@mail.example", "\"a b-logged\"@mail.example", "a!#$%&'*+/=?^_`{|}~-logged@mail.example"]
+    {
+        let status = node.post(asked, &json!({ "email": odd, "password": PASSWORD })).status;
+        assert!([202, 422].contains(&status), "{odd}: {status}");
+    }
+    let free = json!({ "email": "free-logged@mail.example", "username": "logged-name", "password": PASSWORD });
+    assert_eq!(node.post(asked, &free).status, 202);
+    let token = mails.wait_for_mail_to("free-logged@mail.example", 1).token();
+    assert_eq!(node.get(&format!("/register/confirm?token={token}")).status, 200);
+    assert_eq!(node.post(confirm, &json!({ "token": token, "password": OTHER })).status, 401);
+    assert_eq!(node.post(confirm, &json!({ "token": token, "password": PASSWORD })).status, 201);
+    // A taken address, one that the server refuses for good and one for now, and a server that goes away.
+    assert_eq!(node.post(asked, &free).status, 202);
+    mails.wait_for_mail_to("free-logged@mail.example", 2);
+    mails.refuse("RCPT TO:<refused", "550 no mailbox refused-logged@mail.example here");
+    mails.refuse("RCPT TO:<deferred", "451 deferred-logged@mail.example is not now");
+    for name in ["refused", "deferred"] {
+        let body = json!({ "email": format!("{name}-logged@mail.example"), "password": PASSWORD });
+        assert_eq!(node.post(asked, &body).status, 202);
+        mails.wait_for_command(&format!("RCPT TO:<{name}-logged@mail.example>"));
+    }
+    mails.refuse("AUTH", &format!("535 {MAIL_PASSWORD} is wrong for door-logged@mail.example"));
+    let connections = mails.connections();
+    assert_eq!(node.post(asked, &json!({ "email": "away-logged@mail.example", "password": PASSWORD })).status, 202);
+    mails.wait_for_connections(connections + 1);
+    mails.go_down();
+    let connections = mails.connections();
+    assert_eq!(node.post(asked, &json!({ "email": "gone-logged@mail.example", "password": PASSWORD })).status, 202);
+    mails.wait_for_connections(connections + 1);
+    node.signal("TERM");
+    assert!(node.wait().success(), "it stops in time");
+    let said = node.stdout() + &node.stderr();
+    assert!(said.contains("sign_up_asked"), "it logs: {said}");
+    for typed in ["-logged@", "logged-name", &token, MAIL_PASSWORD] {
+        assert!(!said.contains(typed), "{typed} in {said}");
+    }
+    for arguments in [&["settings"][..], &["serve", "--help"], &["doctor"]] {
+        let ran = place.run(arguments);
+        assert!(!format!("{ran:?}").contains(MAIL_PASSWORD), "{arguments:?}: {ran:?}");
+    }
+}

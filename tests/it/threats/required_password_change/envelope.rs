@@ -1,0 +1,80 @@
+//! The required change on the wire whose answer to it has no room for new tokens: the old access token dies with it, and the
+//! refresh token that was kept gives the new ones.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{NEW, OLD, ask, entered, restricted, says_so};
+use crate::support::http::{Request, Response};
+use crate::support::{Backend, Tokens, on_both_backends, parts_of, race};
+
+on_both_backends!(
+    a_contract_without_tokens_in_the_answer_gets_them_by_a_refresh,
+    a_change_concurrent_with_refreshes_leaves_no_restricted_token_alive,
+);
+
+fn change(address: SocketAddr, access: &str) -> Response {
+    let body = json!({ "oldPassword": OLD, "newPassword": NEW }).to_string();
+    Request::new("POST", "/envelope/auth/change-password").bearer(access).json(&body).send(address)
+}
+
+fn refresh(address: SocketAddr, refresh: &str) -> Response {
+    let body = json!({ "refreshToken": refresh }).to_string();
+    Request::new("POST", "/envelope/auth/refresh-token").json(&body).send(address)
+}
+
+fn data(answer: &Response) -> Tokens {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let token = |name: &str| answer.json()["data"][name].as_str().unwrap().to_owned();
+    Tokens { access: token("accessToken"), refresh: token("refreshToken") }
+}
+
+fn a_contract_without_tokens_in_the_answer_gets_them_by_a_refresh(backend: Backend) {
+    let service = restricted(backend.service());
+    let held = entered(&service, "/envelope");
+    let changed = change(service.address(), &held.access);
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    assert_eq!(ask(&service, &held.access, "/envelope/auth/me").status, 401, "as an expired one: time to refresh");
+    // Also long after: nobody else has used it.
+    service.advance(Duration::from_hours(2));
+    let next = data(&refresh(service.address(), &held.refresh));
+    assert!(!says_so(&next.access));
+    assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 200);
+    // What was kept is spent then, as by any refresh.
+    service.advance(Duration::from_secs(11));
+    assert_eq!(refresh(service.address(), &held.refresh).status, 401);
+    assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 401);
+}
+
+fn a_change_concurrent_with_refreshes_leaves_no_restricted_token_alive(backend: Backend) {
+    let mut compared = 0;
+    for _ in 0..20 {
+        if compared == 2 {
+            break;
+        }
+        let service = restricted(backend.service());
+        let (held, to) = (entered(&service, "/envelope"), service.address());
+        let shared = held.clone();
+        let answers = race(4, move |number| match number {
+            0 => change(to, &shared.access),
+            _ => refresh(to, &shared.refresh),
+        });
+        assert!([200, 401].contains(&answers[0].status), "{}", answers[0].text());
+        if answers[0].status == 401 {
+            // A refresh was first, and its tokens took the place of the one that asked.
+            continue;
+        }
+        compared += 1;
+        let refreshed: Vec<Tokens> = answers[1..].iter().filter(|answer| answer.status == 200).map(data).collect();
+        for tokens in &refreshed {
+            assert_ne!(ask(&service, &tokens.access, "/envelope/auth/me").status, 403, "only a dead one may say so");
+        }
+        let generation = |tokens: &&Tokens| parts_of(&tokens.access).1["gen"].as_i64();
+        let last = refreshed.iter().max_by_key(generation).unwrap_or(&held);
+        let next = data(&refresh(to, &last.refresh));
+        assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 200);
+    }
+    assert!(compared > 0, "the change never came first");
+}
