@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use strsim::levenshtein;
 
-use super::KnownDialect;
+use super::mounts::KnownDialect;
 
 /// Settings have no prefix, so a variable with this one is a mistake.
 const PREFIX: &str = "DOORWARD_";

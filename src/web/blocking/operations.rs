@@ -78,11 +78,11 @@ impl Doorward {
     /// thread. What the batcher could not decide is decided by the session's row.
     pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy, client: Client) -> Result<Issued, Error> {
         self.core().check_rate_limit(LimitedAction::Refresh, &client)?;
-        let batched = match self.batcher() {
+        let one_statement = match self.batcher() {
             Some(batcher) => self.core().rotation_attempt_by_text(&token, &policy)?.map(|rotation| (batcher, rotation)),
             None => None,
         };
-        let Some((batcher, rotation)) = batched else {
+        let Some((batcher, rotation)) = one_statement else {
             return self.run_blocking(move |core| core.rotate_refresh_token(&token, &policy, &client)).await;
         };
         let (mut budget, named) = (self.database_timeout(), rotation.named);
