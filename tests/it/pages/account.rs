@@ -131,10 +131,10 @@ fn signing_out_works_with_an_expired_access_token(backend: Backend) {
     let held = Tokens::in_jar_of(&browser);
     service.advance(Duration::from_hours(1));
     browser.set_cookie("accessToken", "");
-    let asked = browser.get("/logout?rd=%2Fbye");
-    assert_eq!(hidden(&asked, "rd").as_deref(), Some("/bye"));
-    assert!(asked.set_cookies().is_empty(), "asking changes nothing");
-    assert_eq!(location(&send(&mut browser, &asked, "/logout", &[])), "/bye");
+    let form_page = browser.get("/logout?rd=%2Fbye");
+    assert_eq!(hidden(&form_page, "rd").as_deref(), Some("/bye"));
+    assert!(form_page.set_cookies().is_empty(), "asking changes nothing");
+    assert_eq!(location(&send(&mut browser, &form_page, "/logout", &[])), "/bye");
     held.assert_invalid(&service);
     assert_eq!(browser.cookie("refreshToken"), None);
 }

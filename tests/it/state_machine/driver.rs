@@ -132,7 +132,7 @@ impl Machine {
     }
 
     /// A request with these of our cookies.
-    pub fn ask(&self, node: usize, method: &str, path: &str, jar: Jar, body: Option<&Value>) -> Response {
+    pub fn send_request(&self, node: usize, method: &str, path: &str, jar: Jar, body: Option<&Value>) -> Response {
         let access = jar.access.map(|at| format!("accessToken={}", self.model.access[at].text));
         let refresh = jar.refresh.map(|at| format!("refreshToken={}", self.model.refresh[at].text));
         let cookies: Vec<String> = access.into_iter().chain(refresh).collect();
