@@ -75,11 +75,11 @@ fn two_hundred_checks_at_expiry_end_no_session(backend: Backend) {
     let mut browser = register(&service, "emily");
     for _ in 0..3 {
         service.advance(Duration::from_mins(20));
-        let held = Tokens::in_jar_of(&browser);
-        let (to, refresh) = (service.address(), held.refresh.clone());
+        let session_tokens = Tokens::in_jar_of(&browser);
+        let (to, refresh) = (service.address(), session_tokens.refresh.clone());
         let answers = race(40, move |number| {
             let send_request = |_| {
-                let cookies = format!("accessToken={}; refreshToken={refresh}", held.access);
+                let cookies = format!("accessToken={}; refreshToken={refresh}", session_tokens.access);
                 let path = if number % 2 == 0 { "/auth/verify" } else { "/auth/forward" };
                 Request::new("GET", path).cookie_header(&cookies).send(to)
             };

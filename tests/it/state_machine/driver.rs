@@ -68,7 +68,7 @@ impl Machine {
         self.model = Model::new(Self::names(self.cases), self.now);
         self.set_clocks(self.now);
         let both_register =
-            [0, 1].map(|account| Action::Register { client: account, account, held: false, lost: false });
+            [0, 1].map(|account| Action::Register { client: account, account, with_cookies: false, lost: false });
         let begin = both_register.map(|action| Step { node: 0, action });
         for (number, step) in begin.iter().chain(steps).enumerate() {
             self.steps += 1;

@@ -26,9 +26,11 @@ impl Machine {
         let now = self.now_at(node);
         let turn = |client, lost| Turn { node, now, client, lost };
         match action {
-            Action::Register { client, account, held, lost } => self.register(turn(client, lost), account, held),
-            Action::SignIn { client, account, right, held, lost } => {
-                self.sign_in(turn(client, lost), account, right, held)
+            Action::Register { client, account, with_cookies, lost } => {
+                self.register(turn(client, lost), account, with_cookies)
+            }
+            Action::SignIn { client, account, right, with_cookies, lost } => {
+                self.sign_in(turn(client, lost), account, right, with_cookies)
             }
             Action::Me { client } => self.me(turn(client, false)),
             Action::Check { pick } => newest(self.model.access.len(), pick).map_or(Ok(()), |at| self.check(node, at)),
@@ -73,9 +75,9 @@ impl Machine {
         Ok(())
     }
 
-    fn register(&mut self, turn: Turn, account: usize, held: bool) -> Verdict {
+    fn register(&mut self, turn: Turn, account: usize, with_cookies: bool) -> Verdict {
         let body = json!({ "username": self.model.accounts[account].name, "password": PASSWORDS[0] });
-        let jar = if held { self.model.jars[turn.client] } else { Jar::default() };
+        let jar = if with_cookies { self.model.jars[turn.client] } else { Jar::default() };
         let answer = self.send_request(turn.node, "POST", "/auth/register", jar, Some(&body));
         if self.model.accounts[account].id.is_some() {
             return answered(&answer, 409, Cookies::Kept);
@@ -85,12 +87,12 @@ impl Machine {
         self.enter(turn, account, jar, &answer)
     }
 
-    fn sign_in(&mut self, turn: Turn, account: usize, right: bool, held: bool) -> Verdict {
+    fn sign_in(&mut self, turn: Turn, account: usize, right: bool, with_cookies: bool) -> Verdict {
         let known = &self.model.accounts[account];
         let password = PASSWORDS[if right { known.password } else { (known.password + 1) % PASSWORDS.len() }];
         let body = json!({ "username": known.name, "password": password });
         let may = known.is_active;
-        let jar = if held { self.model.jars[turn.client] } else { Jar::default() };
+        let jar = if with_cookies { self.model.jars[turn.client] } else { Jar::default() };
         let answer = self.send_request(turn.node, "POST", "/auth/login", jar, Some(&body));
         match (right, may) {
             (false, _) => return answered(&answer, 401, Cookies::Kept),

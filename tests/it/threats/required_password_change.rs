@@ -123,15 +123,15 @@ fn the_change_lifts_the_restriction_and_leaves_no_restricted_token_alive(backend
     let second = Tokens::in_jar_of(&browser);
     let changed = change(&mut browser, OLD, NEW);
     assert_eq!(changed.status, 200, "{}", changed.text());
-    let held = Tokens::in_jar_of(&browser);
-    assert!(!says_so(&held.access));
+    let session_tokens = Tokens::in_jar_of(&browser);
+    assert!(!says_so(&session_tokens.access));
     for path in ["/auth/me", "/auth/verify", "/auth/forward"] {
-        assert_eq!(send_request(&service, &held.access, path).status, 200, "{path}");
+        assert_eq!(send_request(&service, &session_tokens.access, path).status, 200, "{path}");
     }
     for old in [first, second, other] {
         old.assert_invalid(&service);
     }
-    let next = held.assert_valid(&service);
+    let next = session_tokens.assert_valid(&service);
     assert!(!says_so(&next.access));
     assert!(!service.core().find_account_by("emilys").unwrap().must_change_password);
     assert_eq!(post(&service, "/auth/login", &json!({ "username": "emilys", "password": OLD })).status, 401);
@@ -256,12 +256,12 @@ fn live_tokens_are_invalidated_on_every_node(backend: Backend) {
     let second = beside(&first, &tables).start();
     let status = |node: &TestService, access: &str| send_request(node, access, "/auth/verify").status;
     let enter = |node: &TestService| Tokens::in_jar_of(&emily(node));
-    let held = [enter(&first), enter(&second)];
-    for tokens in &held {
+    let session_tokens = [enter(&first), enter(&second)];
+    for tokens in &session_tokens {
         assert_eq!([status(&first, &tokens.access), status(&second, &tokens.access)], [200; 2]);
     }
     require(&first, true);
-    for tokens in &held {
+    for tokens in &session_tokens {
         assert_eq!(status(&first, &tokens.access), 401, "immediately on the node where it was set");
         until(SOON, "the other node to hear of it", || (status(&second, &tokens.access) == 401).then_some(()));
         assert_eq!(refresh_with(&second, &tokens.refresh).status, 401);
