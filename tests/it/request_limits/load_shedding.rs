@@ -163,7 +163,7 @@ fn waiting(node: &Node, pool: &str) -> i64 {
 
 /// Passwords hashed so far.
 fn hashes(node: &Node) -> i64 {
-    metric(node, "doorward_hash_seconds_count")
+    metric(node, "doorward_password_hash_seconds_count")
 }
 
 fn metric(node: &Node, name: &str) -> i64 {

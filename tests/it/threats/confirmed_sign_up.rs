@@ -100,10 +100,10 @@ fn the_request_does_the_same_work_whatever_is_taken(backend: Backend) {
         ("waiting@mail.example", json!({})),
         ("named@mail.example", json!({ "username": "taken" })),
     ] {
-        let before = metric(&setup.service, "doorward_hash_seconds_count");
+        let before = metric(&setup.service, "doorward_password_hash_seconds_count");
         let rows = setup.count("pending_sign_ups");
         setup.must_sign_up(email, &more);
-        let hashed = metric(&setup.service, "doorward_hash_seconds_count") - before;
+        let hashed = metric(&setup.service, "doorward_password_hash_seconds_count") - before;
         work.push((hashed, setup.count("pending_sign_ups") - rows));
     }
     assert_eq!(work, [(1, 1); 4], "hashes and rows of each");
