@@ -4,7 +4,6 @@
 pub mod account;
 pub mod audit;
 pub mod background;
-pub mod bounded_map;
 pub mod caller;
 pub mod credential;
 pub mod defence;

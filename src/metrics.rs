@@ -72,7 +72,12 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let r = Registry::new_custom(Some("doorward".to_owned()), None)?;
         let checks = counters(&r, "checks_total", "Authentication checks, by outcome.", &["outcome"])?;
-        let table = counters(&r, "revocation_table_reads_total", "Checks that read the revocation table because the cache was too old.", &["outcome"])?;
+        let table = counters(
+            &r,
+            "revocation_table_reads_total",
+            "Checks that read the revocation table because the cache was too old.",
+            &["outcome"],
+        )?;
         let polls = counters(&r, "feed_polls_total", "Polls of the revocation table.", &["outcome"])?;
         let metrics = Self {
             checks_allowed: checks.with_label_values(&["allowed"]),
@@ -82,21 +87,41 @@ impl Metrics {
             table_reads_failed: table.with_label_values(&["failed"]),
             refreshes: counters(&r, "refreshes_total", "Refreshes, by verdict.", &["outcome"])?,
             events: counters(&r, "events_total", "Audit events, by kind.", &["kind"])?,
-            throttle_rejections: counter(&r, "throttle_rejections_total", "Sign-in attempts rejected by the throttle before the password was checked.")?,
+            throttle_rejections: counter(
+                &r,
+                "throttle_rejections_total",
+                "Sign-in attempts rejected by the throttle before the password was checked.",
+            )?,
             responses: counters(&r, "responses_total", "Responses, by mount and status.", &["mount", "status"])?,
-            rejected: counters(&r, "rejected_total", "Requests rejected because a worker pool was overloaded, by pool.", &["pool"])?,
+            rejected: counters(
+                &r,
+                "rejected_total",
+                "Requests rejected because a worker pool was overloaded, by pool.",
+                &["pool"],
+            )?,
             queue_length: {
-                let gauges = IntGaugeVec::new(Opts::new("queue_length", "Jobs waiting for a worker thread, by pool."), &["pool"])?;
+                let gauges = IntGaugeVec::new(
+                    Opts::new("queue_length", "Jobs waiting for a worker thread, by pool."),
+                    &["pool"],
+                )?;
                 r.register(Box::new(gauges.clone()))?;
                 gauges
             },
             database_available: gauge(&r, "database_available", "1 while the database is available, else 0.")?,
             database_errors: counters(&r, "database_errors_total", "Failed database calls, by kind.", &["kind"])?,
             database_seconds: histogram(&r, "database_seconds", "Duration of database calls, waits included.")?,
-            password_hash_seconds: histogram(&r, "password_hash_seconds", "Duration of hashing or verifying one password or PIN.")?,
+            password_hash_seconds: histogram(
+                &r,
+                "password_hash_seconds",
+                "Duration of hashing or verifying one password or PIN.",
+            )?,
             feed_connected: gauge(&r, "feed_connected", "1 while the revocation feed is connected, else 0.")?,
             feed_connections: counter(&r, "feed_connections_total", "Connections made by the revocation feed.")?,
-            feed_notifications: counter(&r, "feed_notifications_total", "Revocations received by notification, before a poll.")?,
+            feed_notifications: counter(
+                &r,
+                "feed_notifications_total",
+                "Revocations received by notification, before a poll.",
+            )?,
             feed_polls_ok: polls.with_label_values(&["ok"]),
             feed_polls_failed: polls.with_label_values(&["failed"]),
             cache_entries: gauge(&r, "revocation_cache_entries", "Entries in the revocation cache.")?,
@@ -106,7 +131,11 @@ impl Metrics {
                 r.register(Box::new(gauge.clone()))?;
                 gauge
             },
-            confirmations_flushed: counter(&r, "confirmations_flushed_total", "Delivery confirmations written to the database.")?,
+            confirmations_flushed: counter(
+                &r,
+                "confirmations_flushed_total",
+                "Delivery confirmations written to the database.",
+            )?,
             confirmations_pending: gauge(&r, "confirmations_pending", "Delivery confirmations waiting to be written.")?,
             mails: counters(&r, "mails_total", "Sign-up mails, by outcome.", &["outcome"])?,
             purged_rows: counter(&r, "purged_rows_total", "Rows removed by housekeeping.")?,

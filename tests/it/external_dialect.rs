@@ -14,7 +14,7 @@ use doorward::core::session::end::PresentedTokens;
 use doorward::secret::RefreshToken;
 use doorward::web::http::body::Fields;
 use doorward::web::http::context::RequestContext;
-use doorward::web::http::error::{HandlerResult, ErrorContext};
+use doorward::web::http::error::{ErrorContext, HandlerResult};
 use doorward::web::http::problem;
 use doorward::web::http::routing::resource;
 use doorward::web::mount::Dialect;

@@ -7,7 +7,7 @@ use doorward::core::error::Error;
 use doorward::testing::TestService;
 use doorward::web::http::body::Fields;
 use doorward::web::http::context::RequestContext;
-use doorward::web::http::error::{HandlerResult, ErrorContext};
+use doorward::web::http::error::{ErrorContext, HandlerResult};
 use doorward::web::http::problem;
 use doorward::web::http::routing::resource;
 use doorward::web::mount::Dialect;
