@@ -3,7 +3,6 @@
 
 pub mod account;
 pub mod audit;
-pub mod bounded_map;
 pub mod caller;
 pub mod credential;
 pub mod defence;

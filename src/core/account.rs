@@ -306,10 +306,10 @@ impl Core {
 
     /// Who the account is, by its row; remembered.
     pub fn find_identity(&self, account: AccountId) -> Result<Arc<Identity>, Error> {
-        let heard = self.view.identity_cache.heard();
+        let change_count = self.view.identity_cache.change_count();
         let row = self.store.read(|db| accounts::find(db, account))?.ok_or(Refusal::SessionEnded)?;
         let identity = Arc::new(Identity::from(row));
-        self.view.identity_cache.keep(&identity, heard);
+        self.view.identity_cache.insert_if_unchanged(&identity, change_count);
         Ok(identity)
     }
 }

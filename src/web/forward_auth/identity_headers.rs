@@ -7,23 +7,23 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use quick_cache::sync::Cache;
 
 use crate::core::account::identity_cache::Identity;
-use crate::core::bounded_map::BoundedMap;
 use crate::core::{AccountId, SessionId};
 use crate::settings::ForwardAuth;
 use crate::web::response::security_headers::header_line;
 
-/// Accounts whose headers are kept written.
-const WRITTEN_MAX: usize = 65_536;
+/// Accounts whose rendered headers are cached.
+const RENDERED_MAX: usize = 65_536;
 
-/// The headers' names, and what was written for the accounts seen last.
+/// The headers' names, and a cache of what was rendered for an account.
 #[derive(Debug)]
 pub struct IdentityHeaders {
     of_account: [HeaderName; 6],
     session: HeaderName,
     assertion: HeaderName,
-    written: BoundedMap<AccountId, Arc<RenderedHeaders>>,
+    rendered: Cache<AccountId, Arc<RenderedHeaders>>,
 }
 
 /// One account's values, in the order of the names. They hold for exactly this identity.
@@ -43,7 +43,7 @@ impl IdentityHeaders {
             of_account: [user, id, email, name, role, permissions],
             session,
             assertion,
-            written: BoundedMap::new(WRITTEN_MAX),
+            rendered: Cache::new(RENDERED_MAX),
         }
     }
 
@@ -61,8 +61,8 @@ impl IdentityHeaders {
         assertion: Option<&str>,
     ) {
         let headers = answer.headers_mut();
-        let written = self.rendered_for(identity);
-        for (name, value) in self.of_account.iter().zip(&written.values) {
+        let rendered = self.rendered_for(identity);
+        for (name, value) in self.of_account.iter().zip(&rendered.values) {
             headers.insert(name.clone(), value.clone());
         }
         headers.insert(self.session.clone(), value(&session.to_string()));
@@ -85,9 +85,9 @@ impl IdentityHeaders {
     }
 
     fn rendered_for(&self, identity: &Arc<Identity>) -> Arc<RenderedHeaders> {
-        let known = self.written.get(&identity.account);
-        if let Some(written) = known.filter(|written| Arc::ptr_eq(&written.identity, identity)) {
-            return written;
+        let cached = self.rendered.get(&identity.account);
+        if let Some(rendered) = cached.filter(|rendered| Arc::ptr_eq(&rendered.identity, identity)) {
+            return rendered;
         }
         let permissions: Vec<String> = identity.permissions.iter().map(|text| encoded(text, ",")).collect();
         let values = [
@@ -99,9 +99,9 @@ impl IdentityHeaders {
             value(&permissions.join(",")),
         ];
         let lines = self.of_account.iter().zip(&values).flat_map(header_line).collect();
-        let written = Arc::new(RenderedHeaders { identity: Arc::clone(identity), values, lines });
-        self.written.insert(identity.account, Arc::clone(&written));
-        written
+        let rendered = Arc::new(RenderedHeaders { identity: Arc::clone(identity), values, lines });
+        self.rendered.insert(identity.account, Arc::clone(&rendered));
+        rendered
     }
 }
 
