@@ -1,6 +1,7 @@
 //! All settings: read from the environment and `.env`, checked one by one and against each other, every fault told
 //! at once. One struct a concern, in settings/; their doc comments are the help, `.env.example` and docs/settings.md.
 
+mod builder;
 mod cookies;
 mod cross_checks;
 mod database;
@@ -29,6 +30,7 @@ use clap::{CommandFactory, Parser};
 use mounts::mount_ttl;
 use names::unknown_names;
 
+pub use builder::SettingsBuilder;
 pub use cookies::{Cookies, Prefix, SameSite};
 pub use database::Database;
 pub use forward_auth::{ForwardAuth, ForwardedHeaders};

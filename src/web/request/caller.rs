@@ -101,18 +101,22 @@ pub async fn require_session(
             request.extensions_mut().insert(caller);
             next.call(request).await.map(ServiceResponse::map_into_boxed_body)
         }
-        Err(error) => {
-            let id = request_id_of(&request);
-            if let Error::InternalError(fault) = &error {
-                log_error(fault, &id);
-            }
-            let answer = problem::of(&error).answer(Some(&id));
-            Ok(request.into_response(answer))
-        }
+        Err(error) => Ok(refusal_response(request, &error)),
     }
 }
 
-async fn admit(request: &ServiceRequest) -> Result<Caller, Error> {
+/// The answer of a guard: problem+json, since the routes behind it belong to no dialect.
+pub(in crate::web) fn refusal_response(request: ServiceRequest, error: &Error) -> ServiceResponse {
+    let id = request_id_of(&request);
+    if let Error::InternalError(fault) = error {
+        log_error(fault, &id);
+    }
+    let answer = problem::of(error).answer(Some(&id));
+    request.into_response(answer)
+}
+
+/// The caller of a request that has a live session and, if it changes state, comes from an allowed origin.
+pub(in crate::web) async fn admit(request: &ServiceRequest) -> Result<Caller, Error> {
     let service = request.app_data::<Data<Doorward>>().cloned().ok_or_else(missing_doorward)?;
     service.origins().check(request.request(), service.cookies().any(request.headers()))?;
     service.caller(request.request()).await

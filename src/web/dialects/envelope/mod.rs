@@ -20,6 +20,7 @@ use crate::web::response::routing::resource;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
+    roots: &["/auth"],
     access_ttl: Some(Duration::from_hours(1)),
     refresh_ttl: Some(Duration::from_hours(7 * 24)),
     revokes_on_rotation: true,

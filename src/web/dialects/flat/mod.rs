@@ -20,6 +20,7 @@ use crate::web::response::routing::resource;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
+    roots: &["/auth", "/user", "/users"],
     access_ttl: Some(Duration::from_hours(1)),
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
     ..Dialect::new("flat", "/flat", routes, refusals::refuse)

@@ -21,7 +21,7 @@ use wire::Tokens;
 
 /// The dialect.
 pub const DIALECT: Dialect =
-    Dialect { issues_trusted_device: true, ..Dialect::new("native", "/", routes, refusals::refuse) };
+    Dialect { roots: &["/auth"], issues_trusted_device: true, ..Dialect::new("native", "/", routes, refusals::refuse) };
 
 fn routes(mount: &mut ServiceConfig) {
     mount

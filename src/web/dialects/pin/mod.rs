@@ -17,6 +17,7 @@ use crate::web::response::routing::resource;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
+    roots: &["/auth", "/users"],
     access_ttl: Some(Duration::from_mins(1)),
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
     rotates: false,

@@ -18,6 +18,7 @@ use crate::web::response::routing::resource;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
+    roots: &["/auth", "/user"],
     access_ttl: Some(Duration::from_mins(20)),
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
     registers_into_session: true,
