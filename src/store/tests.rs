@@ -84,8 +84,8 @@ fn a_transaction_that_was_open_too_long_is_not_committed() {
     let at = crate::clock::Timestamp::from_seconds(1);
     transaction::begin(&mut db).unwrap();
     throttles::count_failure(&mut db, "k", at).unwrap();
-    let long_ago = Instant::now().checked_sub(LONGEST_TRANSACTION + Duration::from_secs(1)).unwrap();
-    assert!(matches!(transaction::commit(&mut db, long_ago), Err(Error::Unavailable(_))));
+    let long_ago = Instant::now().checked_sub(MAX_TRANSACTION_AGE + Duration::from_secs(1)).unwrap();
+    assert!(matches!(transaction::commit(&mut db, long_ago), Err(Error::Unavailable { .. })));
     assert_eq!(throttles::find(&mut db, &["k".to_owned()]).unwrap(), []);
 }
 

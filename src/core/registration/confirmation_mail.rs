@@ -48,7 +48,7 @@ fn run(core: &Core, signal: &Signal) {
     loop {
         // A mail that makes it panic comes again after its lease; the others go on.
         let delivered = catch_unwind(AssertUnwindSafe(|| core.deliver_mails()))
-            .unwrap_or_else(|_panic| Err(InternalError::Broken("a mail panicked".to_owned()).into()));
+            .unwrap_or_else(|_panic| Err(InternalError::broken("a mail panicked").into()));
         if let (Err(error), Some(mail_queue)) = (&delivered, &core.mail_queue) {
             mail_queue.tell_trouble(Some(error));
         }

@@ -94,9 +94,8 @@ impl Core {
 
     fn pending_row(&self, hashed: Hashed, from: &SignUpOrigin) -> Result<PendingRow, Error> {
         let (now, row) = (self.now(), hashed.row);
-        let (email, password) = (row.email.zip(hashed.password)).ok_or_else(|| {
-            InternalError::Broken("a sign-up without address and password is not validated".to_owned())
-        })?;
+        let (email, password) = (row.email.zip(hashed.password))
+            .ok_or_else(|| InternalError::broken("a sign-up without address and password is not validated"))?;
         let (username, username_canonical) = Identifier::columns(row.username);
         let (name, name_canonical) = Identifier::columns(row.name);
         Ok(PendingRow {

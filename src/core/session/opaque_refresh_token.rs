@@ -74,7 +74,7 @@ impl Core {
         if !policy.opaque_refresh {
             return Ok(());
         }
-        let token = self.opaque_refresh(row).map_err(|fault| store::Error::Broken(fault.to_string()))?;
+        let token = self.opaque_refresh(row).map_err(store::Error::broken)?;
         opaque_tokens::note(db, &sha256(token.expose().as_bytes()), row.id, row.generation)
     }
 }

@@ -54,14 +54,14 @@ pub fn insert(db: &mut Db, new: &NewRevocation) -> Result<RevocationRow, Error> 
     let row: RevocationRow = query.get_result(db)?;
     if let Db::Postgres(db) = db {
         let notice = diesel::sql_query("SELECT pg_notify($1, $2)").bind::<Text, _>(CHANNEL);
-        notice.bind::<Text, _>(row.to_notice()).execute(db)?;
+        notice.bind::<Text, _>(row.to_notification()).execute(db)?;
     }
     Ok(row)
 }
 
 impl RevocationRow {
     /// The row as the text of a notice: its columns in order, divided by colons, empty where NULL.
-    fn to_notice(&self) -> String {
+    fn to_notification(&self) -> String {
         fn text<T: ToString>(value: Option<T>) -> String {
             value.map(|value| value.to_string()).unwrap_or_default()
         }
@@ -72,7 +72,7 @@ impl RevocationRow {
     }
 
     /// Reads it back; `None` for what another version of this service may have sent.
-    pub(in crate::store) fn from_notice(text: &str) -> Option<Self> {
+    pub(in crate::store) fn from_notification(text: &str) -> Option<Self> {
         fn maybe<T: FromStr>(text: &str) -> Option<Option<T>> {
             if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
         }
@@ -126,12 +126,12 @@ mod tests {
         };
         let of_an_account = row(None, None, Some(AccountId(3)), Some(4));
         for row in [row(Some(session), None, None, None), row(Some(session), Some(9), None, None), of_an_account] {
-            assert_eq!(RevocationRow::from_notice(&row.to_notice()), Some(row));
+            assert_eq!(RevocationRow::from_notification(&row.to_notification()), Some(row));
         }
         for odd in
             ["", "7", "7::::::", "x:::::1:2", "7:::::1:2:3", "7:not-an-id::::1:2", "7:::::1:99999999999999999999"]
         {
-            assert_eq!(RevocationRow::from_notice(odd), None, "{odd}");
+            assert_eq!(RevocationRow::from_notification(odd), None, "{odd}");
         }
     }
 }

@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use super::opaque_tokens;
 use super::schema::{accounts, sessions};
 use crate::clock::Timestamp;
-use crate::store::connection::{Db, on_one};
+use crate::store::connection::{Db, on_backend};
 use crate::store::error::Error;
 use crate::store::statement_cache::CacheStatement as _;
 use crate::store::tables::columns::{AccountId, AccountStatus, SessionId};
@@ -109,7 +109,7 @@ pub fn find(db: &mut Db, id: SessionId) -> Result<Option<(SessionRow, AccountSta
     let state = (accounts::epoch, accounts::status, accounts::role, accounts::must_change_password);
     let query = sessions::table.inner_join(accounts::table).filter(sessions::id.eq(id));
     let query = query.select((sessions::all_columns, state));
-    Ok(on_one!(db, |db| query.get_result(db)).optional()?)
+    Ok(on_backend!(db, |db| query.get_result(db)).optional()?)
 }
 
 /// The account's sessions that have not ended, newest first.
@@ -183,7 +183,7 @@ pub fn rotate_live(
     let must_change =
         sql::<Bool>("(SELECT must_change_password FROM accounts WHERE accounts.id = sessions.account_id)");
     let query = query.set(next_generation(generation, to)).returning((sessions::all_columns, role, must_change));
-    let rotated: Option<(SessionRow, String, bool)> = on_one!(db, |db| query.cached().get_result(db)).optional()?;
+    let rotated: Option<(SessionRow, String, bool)> = on_backend!(db, |db| query.cached().get_result(db)).optional()?;
     Ok(rotated.map(|(row, role, must_change_password)| {
         let state = AccountState { epoch: row.epoch, status: AccountStatus::Active, role, must_change_password };
         (row, state)
@@ -195,7 +195,7 @@ pub fn touch(db: &mut Db, id: SessionId, generation: i64, at: Timestamp, access:
     let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(current));
     let set = (sessions::last_seen_at.eq(at), sessions::access_expires_at.eq(no_earlier_than_noted(access)));
-    let changed = on_one!(db, |db| query.set(set).cached().execute(db))?;
+    let changed = on_backend!(db, |db| query.set(set).cached().execute(db))?;
     Ok(changed == 1)
 }
 
@@ -215,7 +215,7 @@ pub fn bar_older_generations(db: &mut Db, id: SessionId, generation: i64) -> Res
 pub fn confirm(db: &mut Db, id: SessionId, generation: i64, at: Timestamp) -> Result<(), Error> {
     let unconfirmed = sessions::generation.eq(generation).and(sessions::confirmed_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(unconfirmed));
-    on_one!(db, |db| query.set(sessions::confirmed_at.eq(at)).cached().execute(db))?;
+    on_backend!(db, |db| query.set(sessions::confirmed_at.eq(at)).cached().execute(db))?;
     Ok(())
 }
 
