@@ -75,7 +75,7 @@ impl Core {
             return Ok(());
         }
         let token = self.opaque_refresh(row).map_err(store::Error::broken)?;
-        opaque_tokens::note(db, &sha256(token.expose().as_bytes()), row.id, row.generation)
+        opaque_tokens::insert_if_absent(db, &sha256(token.expose().as_bytes()), row.id, row.generation)
     }
 }
 
