@@ -155,7 +155,7 @@ impl Core {
         self.metrics.cache_age.set(self.view.age().as_secs_f64());
         self.metrics.cache_entries.set(count(self.view.len()));
         self.metrics.confirmations_pending.set(count(self.confirmations.unwritten().len()));
-        self.metrics.text().map_err(|why| InternalError::Broken(format!("metrics: {why}")))
+        self.metrics.text().map_err(|why| InternalError::broken_by("metrics", why))
     }
 
     /// What other services check access tokens with: the `kid` and public half of every believed key that has one.

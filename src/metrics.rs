@@ -165,7 +165,7 @@ impl Metrics {
         for (counters, labels) in [
             (&self.refreshes, &["rotated", "replayed", "reissued", "renewed", "reuse_detected", "refused"][..]),
             (&self.mails, &["sent", "deferred", "refused", "withheld"]),
-            (&self.database_errors, &["unavailable", "timeout", "internal"]),
+            (&self.database_errors, &["unavailable", "conflict", "timeout", "internal"]),
         ] {
             for label in labels {
                 counters.with_label_values(&[label]);

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::console::{print_line, table};
 use crate::cli::error::CommandError;
 use crate::clock::Timestamp;
-use crate::core::audit::{Kind, Told, Wanted};
+use crate::core::audit::{AuditFilter, Kind, Told};
 use crate::core::{Core, Id128};
 use crate::settings::values::duration;
 
@@ -71,7 +71,7 @@ fn moment(text: &str) -> Result<Moment, String> {
 impl Audit {
     pub fn run(self, core: &Core) -> Result<(), CommandError> {
         let account = self.account.as_deref().map(|account| core.find_account_by(account)).transpose()?;
-        let wanted = Wanted {
+        let wanted = AuditFilter {
             account_id: account.map(|account| account.id),
             session_id: self.session.map(Id128),
             kind: self.kind,

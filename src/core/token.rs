@@ -324,7 +324,7 @@ impl TokenAuthority {
     }
 
     fn prepared(&self, key_id: &str) -> Result<&PreparedKey, InternalError> {
-        self.prepared.get(key_id).ok_or_else(|| InternalError::Broken(format!("there is no signing key {key_id}")))
+        self.prepared.get(key_id).ok_or_else(|| InternalError::broken(format!("there is no signing key {key_id}")))
     }
 
     /// `iat` and `nbf` may lie ahead by the skew; `exp` must come after `iat`.

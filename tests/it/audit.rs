@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use doorward::core::AccountStatus;
-use doorward::core::audit::{Told, Wanted};
+use doorward::core::audit::{AuditFilter, Told};
 use doorward::testing::TestService;
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ on_both_backends!(
 );
 
 fn events(service: &TestService) -> Vec<Told> {
-    let mut events = service.core().list_events(&Wanted::default(), 1000).unwrap();
+    let mut events = service.core().list_events(&AuditFilter::default(), 1000).unwrap();
     events.reverse();
     events
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use doorward::core::audit::{Told, Wanted};
+use doorward::core::audit::{AuditFilter, Told};
 use doorward::testing::{Builder, TestService};
 
 use crate::mounts::Away;
@@ -35,7 +35,7 @@ fn with_two(method: &str, path: &str, name: &str, address: &str) -> Request {
 
 /// The rows, oldest first; `None` without the database.
 fn readable(service: &TestService) -> Option<Vec<Told>> {
-    let wanted = Wanted { kind: Some("duplicate_cookie".to_owned()), ..Wanted::default() };
+    let wanted = AuditFilter { kind: Some("duplicate_cookie".to_owned()), ..AuditFilter::default() };
     let events = service.core().list_events(&wanted, 1000).ok()?;
     Some(events.into_iter().rev().collect())
 }

@@ -229,7 +229,7 @@ fn hash_all(fitting: &[&Fitting], hasher: &Hasher, tick: &(dyn Fn() + Sync)) -> 
     });
     made.sort_by_key(|(number, _)| *number);
     if made.len() < fitting.len() {
-        return Err(InternalError::Broken("a hashing thread panicked".to_owned()));
+        return Err(InternalError::broken("a hashing thread panicked"));
     }
     made.into_iter().map(|(_, hashed)| hashed).collect()
 }

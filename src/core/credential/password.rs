@@ -196,7 +196,7 @@ impl Hasher {
     pub fn hash(&self, secret: &NewSecret) -> Result<String, InternalError> {
         let peppers = self.peppers.load_full();
         let hash = bcrypt::non_truncating_hash(keyed(&peppers.active, &secret.0), self.cost);
-        let hash = hash.map_err(|cause| InternalError::Broken(format!("hashing failed: {cause}")))?;
+        let hash = hash.map_err(|cause| InternalError::broken_by("hashing failed", cause))?;
         Ok(stored_prefix(&peppers.active.id) + &hash)
     }
 

@@ -19,7 +19,7 @@ use crate::store::tables::accounts;
 use crate::store::tables::accounts::{AccountRow, SecretColumn};
 use crate::store::tables::revocations::RevocationRow;
 use crate::store::tables::sessions;
-use crate::store::tables::sessions::{AccountState, SessionRow, Which};
+use crate::store::tables::sessions::{AccountState, EndScope, SessionRow};
 use crate::store::{self, Db};
 
 /// The caller wants another password.
@@ -150,7 +150,7 @@ impl Core {
             if let Some(rotated) = sessions::rotate(db, row.id, row.generation, &to)? {
                 self.note_opaque(db, &rotated, policy)?;
                 let kept = i64::from(wish.keeps_tokens);
-                sessions::bar_older_generations(db, row.id, rotated.generation - kept)?;
+                sessions::invalidate_older_generations(db, row.id, rotated.generation - kept)?;
                 let barred = Some(rotated.generation);
                 let barred =
                     crate::core::revocation::write::revoke_session(db, row.id, barred, now, rotated.access_expires_at)?;
@@ -163,6 +163,6 @@ impl Core {
 
 fn end_other_sessions(db: &mut Db, caller: &Caller, now: Timestamp) -> Result<Vec<RevocationRow>, store::Error> {
     let why = EndReason::SecretChange.as_str();
-    let others = sessions::end_many(db, caller.account, Which::AllBut(caller.session), now, why)?;
+    let others = sessions::end_many(db, caller.account, EndScope::AllExcept(caller.session), now, why)?;
     revoke_ended(db, &others, now)
 }

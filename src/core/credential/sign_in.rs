@@ -18,7 +18,7 @@ use crate::store::tables::accounts;
 use crate::store::tables::accounts::{AccountRow, SecretColumn};
 use crate::store::tables::revocations::RevocationRow;
 use crate::store::tables::sessions;
-use crate::store::tables::sessions::{SessionRow, Which};
+use crate::store::tables::sessions::{EndScope, SessionRow};
 use crate::store::{self, AccountId, AccountStatus, Db, SessionId};
 
 /// A wish to sign in.
@@ -162,7 +162,7 @@ impl Core {
         let event = Event::new(Kind::SignIn, client).account(account.id).session(session.id).detail(&policy.dialect);
         let begun = self.store.write(|db| {
             let column = wish.secret.column();
-            let Some(account) = accounts::touch_sign_in(db, account.id, column, stored, now)? else { return Ok(None) };
+            let Some(account) = accounts::record_sign_in(db, account.id, column, stored, now)? else { return Ok(None) };
             if let Some(upgraded) = &checked.upgraded {
                 accounts::set_secret(db, account.id, column, upgraded, account.updated_at)?;
             }
@@ -191,11 +191,11 @@ impl Core {
     ) -> Result<Vec<RevocationRow>, store::Error> {
         let (now, why) = (self.now(), EndReason::Replaced.as_str());
         let mut ended = match &wish.device.id {
-            Some(device) => sessions::end_many(db, owner, Which::OnDevice(device), now, why)?,
+            Some(device) => sessions::end_many(db, owner, EndScope::OnDevice(device), now, why)?,
             None => Vec::new(),
         };
         for held in &wish.replaces {
-            ended.extend(sessions::end_whoever_owns(db, *held, now, why)?);
+            ended.extend(sessions::end_of_any_account(db, *held, now, why)?);
         }
         for session in &ended {
             let event = Event::new(Kind::SessionEnded, client).session(session.id).detail(why);

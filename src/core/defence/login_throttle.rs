@@ -63,7 +63,7 @@ impl Core {
             forgiven += if *key == tried.target { failures } else { 0 };
         }
         match &tried.address {
-            Some(address) if forgiven > 0 => throttles::forgive(db, address, forgiven),
+            Some(address) if forgiven > 0 => throttles::subtract_failures(db, address, forgiven),
             _ => Ok(()),
         }
     }

@@ -60,7 +60,7 @@ impl Worker {
         // Before the thread runs, so that no notification falls between its first round and its first wait.
         notify.connect(&sender);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&Signal(receiver)));
-        let thread = thread.map_err(|cause| InternalError::Broken(format!("no thread for {name}: {cause}")))?;
+        let thread = thread.map_err(|cause| InternalError::broken_by(format!("no thread for {name}"), cause))?;
         Ok(Self { sender: Some(sender), thread: Some(thread), shutdown_grace })
     }
 }

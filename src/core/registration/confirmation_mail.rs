@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::core::error::{Error, InternalError};
 use crate::core::maintenance::worker::{Notify, Signal, Worker};
 use crate::mail::SendError;
-use crate::store::tables::pending_sign_ups::{self, PendingRow};
+use crate::store::tables::pending_sign_ups::{self, PendingSignUpRow};
 
 /// How long a node has for handing over a mail before another one tries: longer than the server is waited for.
 const LEASE: Duration = Duration::from_mins(5);
@@ -48,7 +48,7 @@ fn run(core: &Core, signal: &Signal) {
     loop {
         // A mail that makes it panic comes again after its lease; the others go on.
         let delivered = catch_unwind(AssertUnwindSafe(|| core.deliver_mails()))
-            .unwrap_or_else(|_panic| Err(InternalError::Broken("a mail panicked".to_owned()).into()));
+            .unwrap_or_else(|_panic| Err(InternalError::broken("a mail panicked").into()));
         if let (Err(error), Some(mail_queue)) = (&delivered, &core.mail_queue) {
             mail_queue.tell_trouble(Some(error));
         }
@@ -72,13 +72,13 @@ impl Core {
         let Some(mail_queue) = &self.mail_queue else { return Ok(0) };
         for dealt_with in 0..BATCH {
             let now = self.now();
-            if !self.store.read(|db| pending_sign_ups::is_due(db, now))? {
+            if !self.store.read(|db| pending_sign_ups::has_due_mail(db, now))? {
                 return Ok(dealt_with);
             }
-            let claimed = self.store.write(|db| pending_sign_ups::claim_due(db, now, now.plus(LEASE)))?;
+            let claimed = self.store.write(|db| pending_sign_ups::claim_due_mail(db, now, now.plus(LEASE)))?;
             let Some(row) = claimed else { return Ok(dealt_with) };
             let (outcome, mailed_at, due_at) = self.deliver(mail_queue, &row, now)?;
-            self.store.write(|db| pending_sign_ups::note_mail(db, &row, mailed_at, due_at))?;
+            self.store.write(|db| pending_sign_ups::record_mail_outcome(db, &row, mailed_at, due_at))?;
             self.metrics.mails.with_label_values(&[outcome]).inc();
         }
         Ok(BATCH)
@@ -88,7 +88,7 @@ impl Core {
     fn deliver(
         &self,
         mail_queue: &MailQueue,
-        row: &PendingRow,
+        row: &PendingSignUpRow,
         now: Timestamp,
     ) -> Result<(&'static str, Option<Timestamp>, Option<Timestamp>), Error> {
         let (lately, taken) = self.store.read(|db| {

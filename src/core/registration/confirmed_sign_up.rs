@@ -19,7 +19,7 @@ use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal};
 use crate::core::session::TokenPolicy;
 use crate::secret::{Secret, base64url, from_base64url};
 use crate::store::tables::pending_sign_ups;
-use crate::store::tables::pending_sign_ups::PendingRow;
+use crate::store::tables::pending_sign_ups::PendingSignUpRow;
 use crate::store::{self, Id128};
 
 /// How long a sign-up waits for its confirmation.
@@ -42,11 +42,11 @@ pub struct SignUpOrigin {
 
 /// Step one of a confirmation done: the link is genuine, and has a try left.
 #[derive(Debug)]
-pub struct FoundPending(PendingRow);
+pub struct FoundPending(PendingSignUpRow);
 
 /// Step two done: the password is the one that was chosen.
 #[derive(Debug)]
-pub struct CheckedPending(PendingRow);
+pub struct CheckedPending(PendingSignUpRow);
 
 /// A confirmed sign-up.
 #[derive(Debug)]
@@ -92,14 +92,13 @@ impl Core {
         Ok(())
     }
 
-    fn pending_row(&self, hashed: Hashed, from: &SignUpOrigin) -> Result<PendingRow, Error> {
+    fn pending_row(&self, hashed: Hashed, from: &SignUpOrigin) -> Result<PendingSignUpRow, Error> {
         let (now, row) = (self.now(), hashed.row);
-        let (email, password) = (row.email.zip(hashed.password)).ok_or_else(|| {
-            InternalError::Broken("a sign-up without address and password is not validated".to_owned())
-        })?;
+        let (email, password) = (row.email.zip(hashed.password))
+            .ok_or_else(|| InternalError::broken("a sign-up without address and password is not validated"))?;
         let (username, username_canonical) = Identifier::columns(row.username);
         let (name, name_canonical) = Identifier::columns(row.name);
-        Ok(PendingRow {
+        Ok(PendingSignUpRow {
             id: Id128(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<ID>()?).into_uuid()),
             email: email.shown,
             email_canonical: email.canonical,
@@ -140,7 +139,7 @@ impl Core {
             return Err(Refusal::SignUpClosed.into());
         }
         let id = self.read_confirmation(token).ok_or(Refusal::ConfirmationInvalid)?;
-        let row = self.store.write(|db| pending_sign_ups::try_once(db, id, self.now(), TRIES))?;
+        let row = self.store.write(|db| pending_sign_ups::count_confirmation_attempt(db, id, self.now(), TRIES))?;
         Ok(FoundPending(row.ok_or(Refusal::ConfirmationInvalid)?))
     }
 
@@ -174,7 +173,7 @@ impl Core {
         text.privileges = Privileges { email_verified: true, ..Privileges::default() };
         let hashed = Hashed { row: text, password: Some(row.password), pin: None };
         let taken = |db: &mut store::Db| {
-            if pending_sign_ups::take(db, id)? { Ok(()) } else { Err(store::Error::Abandoned) }
+            if pending_sign_ups::delete(db, id)? { Ok(()) } else { Err(store::Error::Abandoned) }
         };
         // A username may not be another's name, which no unique column knows.
         let free = self.refuse_taken(&hashed.row);
@@ -189,7 +188,7 @@ impl Core {
 }
 
 /// The account that a row would become.
-pub(in crate::core) fn account_text(row: &PendingRow) -> NewAccountText {
+pub(in crate::core) fn account_text(row: &PendingSignUpRow) -> NewAccountText {
     let identifier = |shown: &Option<String>, canonical: &Option<String>| {
         let (shown, canonical) = shown.clone().zip(canonical.clone())?;
         Some(Identifier { shown, canonical })

@@ -156,8 +156,7 @@ impl Core {
     ) -> Result<SignedIn, Error> {
         let (account, issued) = self.insert_account(hashed, true, client, |account, db| {
             also(db)?;
-            let row = self.new_session_row(account, &wish.device, policy, client);
-            let Ok(row) = row else { return Err(store::Error::Broken("no session could be made".to_owned())) };
+            let row = self.new_session_row(account, &wish.device, policy, client).map_err(store::Error::broken)?;
             let revoked = self.make_room(db, wish, account.id, client)?;
             sessions::insert(db, &row)?;
             self.note_opaque(db, &row, policy)?;

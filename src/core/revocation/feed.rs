@@ -72,10 +72,10 @@ impl Following {
 
     fn until_stopped(mut self, core: &Core, signal: &Signal) -> Result<(), store::Error> {
         let every = (core.rules.revocation_max_stale / 4).min(Duration::from_millis(500));
-        while !signal.wait(self.listener.pause()) {
+        while !signal.wait(self.listener.poll_interval()) {
             let due = match self.listener.poll_notifications()? {
                 Notification::Nothing => self.polled.elapsed() >= every,
-                Notification::Something => true,
+                Notification::Committed => true,
                 Notification::Rows(rows) => {
                     rows.iter().for_each(|row| core.view.apply(row));
                     core.metrics.feed_notifications.inc_by(rows.len() as u64);

@@ -57,7 +57,7 @@ impl Doorward {
     ) -> Result<T, Error> {
         spend(budget, work).await.unwrap_or_else(|| {
             self.core().record_database_timeout();
-            Err(InternalError::Unavailable("the database did not answer in time".into()).into())
+            Err(InternalError::unavailable("the database did not answer in time").into())
         })
     }
 

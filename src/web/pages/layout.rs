@@ -38,7 +38,7 @@ impl<'a> Layout<'a> {
 
     /// The page as an answer. Forms name their origin in `Origin`, which a policy of `no-referrer` would take away.
     pub fn answer(&self, status: StatusCode, page: &impl Template) -> HandlerResult {
-        let html = page.render().map_err(|why| Error::from(InternalError::Broken(format!("a page: {why}"))))?;
+        let html = page.render().map_err(|why| Error::from(InternalError::broken_by("a page", why)))?;
         Ok(HttpResponse::build(status)
             .insert_header((CONTENT_SECURITY_POLICY, self.theme.policy.as_str()))
             .insert_header((REFERRER_POLICY, "same-origin"))

@@ -162,7 +162,7 @@ impl SessionCookies {
         let secure = if self.secure || https { "; Secure" } else { "" };
         let line = HeaderValue::from_str(&format!("{name}={value}{attributes}{secure}{age}"));
         let line =
-            line.map_err(|_control_octet| InternalError::Broken("a cookie holds an octet that no header may".into()))?;
+            line.map_err(|_control_octet| InternalError::broken("a cookie holds an octet that no header may"))?;
         response.headers_mut().append(SET_COOKIE, line);
         Ok(())
     }

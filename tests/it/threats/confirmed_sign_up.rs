@@ -9,7 +9,7 @@ mod mails;
 mod smtp_transport;
 
 use doorward::core::AccountStatus;
-use doorward::core::audit::Wanted;
+use doorward::core::audit::AuditFilter;
 use serde_json::json;
 
 use super::{bare, metric, sign_in_with};
@@ -237,7 +237,7 @@ fn audit_events_name_no_account_before_the_confirmation(backend: Backend) {
     let answer = setup.confirm(&token, PASSWORD);
     assert_eq!(answer.status, 201, "{}", answer.text());
     let newcomer = setup.service.core().find_account_by("newcomer@mail.example").unwrap().id;
-    let mut events = setup.service.core().list_events(&Wanted::default(), 1000).unwrap();
+    let mut events = setup.service.core().list_events(&AuditFilter::default(), 1000).unwrap();
     events.reverse();
     let seen: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.account)).collect();
     let pending = ("sign_up_asked", None);
