@@ -35,7 +35,7 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     match arguments.first().map(String::as_str) {
         Some("check") => checks(folder.path(), rounds),
-        Some("check-at-once") => checks_at_once(folder.path(), rounds),
+        Some("check-fast-path") => checks_by_fast_path(folder.path(), rounds),
         Some("refresh") => refreshes(folder.path(), rounds),
         // `cargo bench` runs every benchmark; this one is for scripts/instructions.
         _ => {}
@@ -110,11 +110,11 @@ fn checks(folder: &Path, rounds: usize) {
 
 /// A check on a kept connection, from its bytes to those of its answer.
 #[inline(never)]
-fn counted_at_once(service: &Doorward, bytes: &[u8], into: &mut Vec<u8>) -> bool {
+fn counted_fast_path(service: &Doorward, bytes: &[u8], into: &mut Vec<u8>) -> bool {
     test_api::answer_at_once(service, bytes, into)
 }
 
-fn checks_at_once(folder: &Path, rounds: usize) {
+fn checks_by_fast_path(folder: &Path, rounds: usize) {
     let (service, _) = Doorward::open_with(&settings(folder), Clock::settable(NOW), dialects::ALL).unwrap();
     let issued = sign_in(service.core());
     service.core().find_identity(issued.account).unwrap();
@@ -123,7 +123,7 @@ fn checks_at_once(folder: &Path, rounds: usize) {
     let mut answer = Vec::new();
     for _ in 0..rounds {
         answer.clear();
-        assert!(counted_at_once(&service, bytes.as_bytes(), &mut answer));
+        assert!(counted_fast_path(&service, bytes.as_bytes(), &mut answer));
     }
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
 }

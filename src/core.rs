@@ -24,7 +24,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
-use crate::settings::{Free, Settings, TokenAlgorithm};
+use crate::settings::{FreeFailures, Settings, TokenAlgorithm};
 use crate::store::Store;
 use caller::Client;
 use credential::password::Hasher;
@@ -209,8 +209,8 @@ impl Rules {
             signup_role: settings.passwords.signup_role.clone(),
             throttle: ThrottleRules {
                 free: match settings.throttle.throttle_free_failures {
-                    Free::Some(count) => Some(count),
-                    Free::All => None,
+                    FreeFailures::Some(count) => Some(count),
+                    FreeFailures::All => None,
                 },
                 first_wait: settings.throttle.throttle_first_wait,
                 longest_wait: settings.throttle.throttle_longest_wait,

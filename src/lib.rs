@@ -31,7 +31,7 @@ pub mod web;
 pub use core::account::identity_cache::Identity;
 pub use core::caller::Caller;
 pub use core::startup::{OpenError, Opened};
-pub use settings::{Faults, Settings, SettingsBuilder};
+pub use settings::{ConfigErrors, Settings, SettingsBuilder};
 pub use store::{AccountId, SessionId};
 pub use web::embedding::{RequireRole, require_role};
 pub use web::request::caller::require_session;

@@ -10,7 +10,7 @@ use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{SmtpTransport, Transport};
 
-use crate::settings::{Mail, MailTls, SmtpUrl};
+use crate::settings::{MailSettings, MailTls, SmtpUrl};
 
 /// How long the server may take for each answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Mailer {
 
 impl Mailer {
     /// As the settings say; `None` if they name no server or no sender.
-    pub fn new(settings: &Mail) -> Option<Result<Self, String>> {
+    pub fn new(settings: &MailSettings) -> Option<Result<Self, String>> {
         let (url, from) = (settings.smtp_url.as_ref()?, settings.mail_from.clone()?);
         let transport = transport(url, &from);
         Some(transport.map(|transport| Self { transport, from, server: url.to_string() }))
@@ -107,7 +107,7 @@ impl Mailer {
 fn transport(url: &SmtpUrl, from: &Mailbox) -> Result<SmtpTransport, String> {
     let verified = || TlsParameters::new(url.host.clone()).map_err(|why| why.to_string());
     let tls = match url.tls {
-        MailTls::FromTheStart => Tls::Wrapper(verified()?),
+        MailTls::Implicit => Tls::Wrapper(verified()?),
         MailTls::StartTls => Tls::Required(verified()?),
         MailTls::None => Tls::None,
     };

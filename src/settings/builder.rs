@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::mounts::KnownDialect;
-use super::{Faults, Settings};
+use super::server::mounts::KnownDialect;
+use super::{ConfigErrors, Settings};
 
 /// Collects settings; `build` checks them. A setting that is not given has its default, and no variable is read.
 #[derive(Debug, Clone)]
@@ -96,7 +96,7 @@ impl SettingsBuilder {
     }
 
     /// Parses and cross-checks the values: every error at once, as at a start of the binary.
-    pub fn build(self) -> Result<Settings, Faults> {
+    pub fn build(self) -> Result<Settings, ConfigErrors> {
         Settings::from_vars(&self.values, &self.known)
     }
 }

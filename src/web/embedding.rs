@@ -17,7 +17,7 @@ use super::service::Doorward;
 use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
 use crate::core::error::Refusal;
-use crate::settings::{Faults, Settings, SettingsBuilder};
+use crate::settings::{ConfigErrors, Settings, SettingsBuilder};
 
 impl Settings {
     /// Settings in code, for a service with the built-in dialects.
@@ -26,7 +26,7 @@ impl Settings {
     }
 
     /// Settings from `.env` and the environment, as the binary reads them.
-    pub fn load() -> Result<Self, Faults> {
+    pub fn load() -> Result<Self, ConfigErrors> {
         Self::from_environment(&dialects::known())
     }
 }

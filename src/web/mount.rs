@@ -102,8 +102,7 @@ impl Mounted {
     /// Whether a path under the mount's prefix belongs to the dialect.
     pub fn owns(&self, path: &str) -> bool {
         let path = path.strip_prefix(self.scope()).unwrap_or(path);
-        let below =
-            |root: &&str| path.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let below = |root: &&str| path.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         self.dialect.roots.is_empty() || self.dialect.roots.iter().any(below)
     }
 }

@@ -134,9 +134,9 @@ fn a_spoofed_host_changes_no_redirect(backend: Backend) {
 
 fn the_default_page_is_checked_at_startup(backend: Backend) {
     for (page, hosts, expected) in [
-        ("https://app.good.test/x", "other.test", Some("DEFAULT_PAGE: app.good.test is not among REDIRECT_HOSTS")),
+        ("https://app.good.test/x", "other.test", Some("DEFAULT_PAGE: app.good.test is not in REDIRECT_HOSTS")),
         ("//evil.test", "good.test", Some("DEFAULT_PAGE")),
-        ("http://good.test/", "good.test", Some("DEFAULT_PAGE: it is http")),
+        ("http://good.test/", "good.test", Some("DEFAULT_PAGE: an http URL")),
         ("https://app.good.test/x", "good.test", None),
     ] {
         let started = backend.service().set("DEFAULT_PAGE", page).set("REDIRECT_HOSTS", hosts).try_start();

@@ -84,9 +84,9 @@ impl RateLimiter {
 
 /// `30/1h` is a burst of 30, refilled evenly over the hour.
 fn quota(rate: Rate) -> Option<Quota> {
-    let Rate::Limit { most, within } = rate else { return None };
-    let burst = NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN);
-    let interval = (within.min(TIME_MAX) / burst.get()).max(Duration::from_nanos(1));
+    let Rate::Limit { burst, period } = rate else { return None };
+    let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+    let interval = (period.min(TIME_MAX) / burst.get()).max(Duration::from_nanos(1));
     Some(Quota::with_period(interval)?.allow_burst(burst))
 }
 
@@ -141,8 +141,8 @@ mod tests {
         /// Two sign-ups an hour, three refreshes a minute.
         fn new() -> Self {
             let limits = RateLimits {
-                sign_ups: Rate::Limit { most: 2, within: HOUR },
-                refreshes: Rate::Limit { most: 3, within: Duration::from_mins(1) },
+                sign_ups: Rate::Limit { burst: 2, period: HOUR },
+                refreshes: Rate::Limit { burst: 3, period: Duration::from_mins(1) },
             };
             let clock = Clock::settable(Timestamp::from_seconds(1_000_000));
             Self { limiter: RateLimiter::new(limits, &clock), clock }
@@ -265,12 +265,12 @@ mod tests {
 
     #[test]
     fn extreme_times_and_rates_do_not_panic() {
-        let limits = |most, within| RateLimits { sign_ups: Rate::Limit { most, within }, refreshes: Rate::Off };
-        for (most, within) in
+        let limits = |burst, period| RateLimits { sign_ups: Rate::Limit { burst, period }, refreshes: Rate::Off };
+        for (burst, period) in
             [(1, Duration::MAX), (u32::MAX, Duration::from_secs(1)), (0, Duration::ZERO), (u32::MAX, Duration::MAX)]
         {
             let clock = Clock::settable(Timestamp::from_seconds(0));
-            let limiter = RateLimiter::new(limits(most, within), &clock);
+            let limiter = RateLimiter::new(limits(burst, period), &clock);
             for at in [0, i64::MAX, i64::MIN].into_iter().cycle().take(1000) {
                 clock.set(Timestamp::from_millis(at));
                 limiter.check(LimitedAction::SignUp, Ipv4Addr::LOCALHOST.into());

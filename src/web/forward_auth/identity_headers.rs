@@ -11,7 +11,7 @@ use quick_cache::sync::Cache;
 
 use crate::core::account::identity_cache::Identity;
 use crate::core::{AccountId, SessionId};
-use crate::settings::ForwardAuth;
+use crate::settings::ForwardAuthSettings;
 use crate::web::response::security_headers::header_line;
 
 /// Accounts whose rendered headers are cached.
@@ -37,7 +37,7 @@ struct RenderedHeaders {
 
 impl IdentityHeaders {
     /// By the settings.
-    pub fn new(settings: &ForwardAuth) -> Self {
+    pub fn new(settings: &ForwardAuthSettings) -> Self {
         let [user, id, email, name, role, permissions, session, assertion] = settings.header_names().map(header_name);
         Self {
             of_account: [user, id, email, name, role, permissions],

@@ -30,7 +30,7 @@ fn listed(place: &Place) -> Vec<Vec<String>> {
     let list = place.succeed(&["keys", "list"], "");
     let mut rows: Vec<Vec<String>> =
         list.lines().map(|line| line.split_whitespace().map(ToOwned::to_owned).collect()).collect();
-    assert_eq!(rows.remove(0).join(" "), "KEY KIND MADE STATE NEEDED BY");
+    assert_eq!(rows.remove(0).join(" "), "KEY KIND CREATED STATE NEEDED BY");
     rows
 }
 
@@ -154,7 +154,7 @@ fn a_running_service_switches_to_key_pairs(backend: Backend) {
     drop(node);
     let place = place.set("TOKEN_ALGORITHM", "es256");
     let node = place.serve(&[]);
-    let message = "TOKEN_ALGORITHM=es256; make one: doorward keys rotate";
+    let message = "TOKEN_ALGORITHM=es256; create one: doorward keys rotate";
     until(SOON, message, || node.stdout().contains(message).then_some(()));
     assert!(node.accepts(&access));
     assert!(place.succeed(&["keys", "rotate"], "").contains("(es256)"), "as the setting says");
@@ -196,12 +196,12 @@ fn a_pepper_rotates_under_a_running_service(backend: Backend) {
         node.sign_in("emily", PASSWORD);
         (row(&listed(&place), &new)[3..].join(" ") == "hashes 1 account").then_some(())
     });
-    assert_eq!(row(&listed(&place), &old)[3..].join(" "), "believed 1 account");
+    assert_eq!(row(&listed(&place), &old)[3..].join(" "), "accepted 1 account");
     let refused = place.run(&["keys", "retire", &old]);
     assert!(!refused.status.success() && refused.stderr.contains("1 accounts have a secret"), "{refused:?}");
     let by_pin = || node.post("/auth/login", &json!({ "name": "bob", "pin": "47110815" })).status;
     assert_eq!(by_pin(), 200);
-    assert_eq!(row(&listed(&place), &old)[3..].join(" "), "believed 0 accounts");
+    assert_eq!(row(&listed(&place), &old)[3..].join(" "), "accepted 0 accounts");
     let said = place.succeed(&["keys", "retire", &old], "");
     assert_eq!(said, format!("no account needs {old}\n{old} is retired\n"));
     assert!(listed(&place).iter().all(|row| row[0] != old));
