@@ -1,6 +1,6 @@
 //! Instruction counts of a check and a refresh, each alone, for scripts/instructions: a fixed number of each, on a
 //! database and with keys that are the same every time. Counts do not depend on the machine's other load; times do.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what cannot be counted should stop")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that fails should stop")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,7 +35,7 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     match arguments.first().map(String::as_str) {
         Some("check") => checks(folder.path(), rounds),
-        Some("check-fast-path") => checks_by_fast_path(folder.path(), rounds),
+        Some("check-fast-path") => checks_on_fast_path(folder.path(), rounds),
         Some("refresh") => refreshes(folder.path(), rounds),
         // `cargo bench` runs every benchmark; this one is for scripts/instructions.
         _ => {}
@@ -74,21 +74,21 @@ fn sign_in(core: &Core) -> Issued {
     demo::load(core).unwrap();
     let client = Client::operator();
     let identifiers = vec![(IdentifierKind::Username, "emilys".to_owned())];
-    let wish = SignIn::new(identifiers, GivenSecret::Password(Secret::new("emilyspass")));
-    let looked_up = core.look_up(wish, &client).unwrap();
+    let request = SignIn::new(identifiers, GivenSecret::Password(Secret::new("emilyspass")));
+    let looked_up = core.look_up(request, &client).unwrap();
     let checked = core.check_secret(looked_up, &client).unwrap();
     core.sign_in(&checked, &policy(), &client).unwrap().unwrap().issued
 }
 
-/// The name that scripts/instructions counts under: nothing outside of it counts. A check waits for nothing, so it is done
-/// when it is first asked.
+/// scripts/instructions counts the instructions inside the function of this name only. A check waits for nothing, so its
+/// future is ready at the first poll.
 #[inline(never)]
 fn counted_check<S, B>(service: &S, request: actix_http::Request) -> u16
 where
     S: Service<actix_http::Request, Response = ServiceResponse<B>, Error = Error>,
     B: MessageBody,
 {
-    service.call(request).now_or_never().expect("a check that waits").unwrap().status().as_u16()
+    service.call(request).now_or_never().expect("a check that does not wait").unwrap().status().as_u16()
 }
 
 fn checks(folder: &Path, rounds: usize) {
@@ -100,7 +100,7 @@ fn checks(folder: &Path, rounds: usize) {
             let request = TestRequest::get().uri("/auth/verify").peer_addr(([127, 0, 0, 1], 1).into());
             request.insert_header(("cookie", format!("accessToken={token}"))).to_request()
         };
-        // The first asks for the account's row.
+        // The first check loads the account's row.
         assert_eq!(service.call(request()).await.unwrap().status().as_u16(), 200);
         for _ in 0..rounds {
             assert_eq!(counted_check(&service, request()), 200);
@@ -108,13 +108,13 @@ fn checks(folder: &Path, rounds: usize) {
     });
 }
 
-/// A check on a kept connection, from its bytes to those of its answer.
+/// A check on a kept connection, from the request's bytes to the response's.
 #[inline(never)]
 fn counted_fast_path(service: &Doorward, bytes: &[u8], into: &mut Vec<u8>) -> bool {
-    test_api::answer_at_once(service, bytes, into)
+    test_api::answer_on_fast_path(service, bytes, into)
 }
 
-fn checks_by_fast_path(folder: &Path, rounds: usize) {
+fn checks_on_fast_path(folder: &Path, rounds: usize) {
     let (service, _) = Doorward::open_with(&settings(folder), Clock::settable(NOW), dialects::ALL).unwrap();
     let issued = sign_in(service.core());
     service.core().find_identity(issued.account).unwrap();
@@ -128,7 +128,8 @@ fn checks_by_fast_path(folder: &Path, rounds: usize) {
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
 }
 
-/// Counted as what more of them cost, so that it does not matter on which thread.
+/// scripts/instructions subtracts a run with few refreshes from one with many, so that it does not matter on which thread
+/// they are done.
 fn refreshes(folder: &Path, rounds: usize) {
     let (core, _) = Core::open(&settings(folder), Clock::settable(NOW)).unwrap();
     let mut token = sign_in(&core).refresh;

@@ -1,8 +1,11 @@
-//! The yes or no for proxies: `/auth/verify` for those that want a status alone, `/auth/forward` for those that pass a
-//! redirect on, and the public keys of assertions. Only 200, 401, 403 and 503 here, and 302 from the second; in any doubt
-//! it is not 200, which one function below says and nothing else. Whether a token lives is core's.
+//! Forward authentication: the checks by which a reverse proxy asks, for each request to an app behind it, whether the request
+//! is allowed. `/auth/verify` is for proxies that only evaluate the status, `/auth/forward` for those that pass a redirect to
+//! the browser; the keys that verify signed assertions are listed here too. This file collects what a decision needs and
+//! writes the response. Whether the check is allowed is decided by decision.rs, also for fast_path.rs, which answers most
+//! checks before they reach this file. Whether a session is live is decided by core.
 //!
-//! nginx passes 2xx, 401 and 403 on and turns all else into its own 500.
+//! The only statuses are 200, 401, 403 and 503, and 302 from `/auth/forward`: nginx passes on 2xx, 401 and 403, and turns every
+//! other status into its own 500. Every error leads to a status other than 200 (fail closed).
 
 pub(in crate::web) mod config;
 mod decision;
@@ -12,9 +15,6 @@ mod identity_headers;
 mod renewal;
 mod rules;
 
-use crate::core::session::Issued;
-use config::paths;
-use decision::{Allowed, CheckQuery, Denied};
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -27,10 +27,13 @@ use super::request::limits;
 use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
+use crate::core::session::Issued;
 use crate::web::request::credentials::access_token;
 use crate::web::response::error::HandlerResult;
 use crate::web::response::routing::resource;
 use crate::web::service::Doorward;
+use config::paths;
+use decision::{Allowed, CheckQuery, Denied, authorize};
 use forwarded_request::{ForwardedRequest, InvalidForwardedHeaders};
 use rules::RuleMatch;
 
@@ -38,7 +41,10 @@ pub use fast_path::try_fast_path;
 
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// Adds the routes under a prefix: any method, since proxies send the browser's or their own.
+const UNTRUSTED_PROXY: InvalidForwardedHeaders =
+    InvalidForwardedHeaders("the check comes from an address that is not in TRUSTED_PROXIES");
+
+/// Adds the routes under a prefix, for every method: some proxies send the browser's method, some their own.
 pub fn routes(prefix: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let [verify_path, forward_path] = paths(prefix);
     move |app| {
@@ -46,7 +52,7 @@ pub fn routes(prefix: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
     }
 }
 
-/// Adds the list of keys that check assertions.
+/// Adds the list of the keys that verify assertions.
 pub fn assertion_keys(app: &mut ServiceConfig) {
     let keys = resource("/.well-known/assertion-jwks.json", "GET, HEAD");
     app.service(keys.route(web::get().to(list_assertion_keys)).route(web::head().to(list_assertion_keys)));
@@ -59,78 +65,79 @@ async fn list_assertion_keys(service: Data<Doorward>) -> HandlerResult {
 
 async fn verify(request: HttpRequest, service: Data<Doorward>) -> HttpResponse {
     match check(&service, &request).await {
-        Ok(allowed) => allow(&service, &request, allowed),
-        Err(no) => no.answer(&request),
+        Ok(allowed) => allow(&service, &request, &allowed),
+        Err(denied) => denied.response(&request),
     }
 }
 
 async fn forward(request: HttpRequest, service: Data<Doorward>) -> HttpResponse {
     match check(&service, &request).await {
-        Ok(allowed) => allow(&service, &request, allowed),
-        Err(Denied::ErrorContext(error)) if is_mended_by_a_page(&error) => {
-            let original = original(&service, &request);
-            if is_navigation(&request, original.as_ref().ok()) {
-                return lead_to_page(&service, &request, original, &error);
+        Ok(allowed) => allow(&service, &request, &allowed),
+        Err(Denied::Error(error)) if has_remedy_page(&error) => {
+            let forwarded = read_forwarded(&service, &request);
+            if is_navigation(&request, forwarded.as_ref().ok()) {
+                return redirect_to_page(&service, &request, forwarded, &error);
             }
-            Denied::ErrorContext(error).answer(&request)
+            Denied::Error(error).response(&request)
         }
-        Err(no) => no.answer(&request),
+        Err(denied) => denied.response(&request),
     }
 }
 
-/// The one place that says 200 to a check.
-fn allow(service: &Doorward, request: &HttpRequest, allowed: Allowed) -> HttpResponse {
-    let mut answer = HttpResponse::Ok().finish();
+/// The handler's response to an allowed check; that of the fast path is written in fast_path.rs from the parts in config.rs.
+fn allow(service: &Doorward, request: &HttpRequest, allowed: &Allowed) -> HttpResponse {
+    let mut response = HttpResponse::Ok().finish();
     let headers = &service.forward_auth().headers;
-    match &allowed.caller {
-        Some((caller, identity)) => headers.write(&mut answer, identity, caller.session, allowed.assertion.as_deref()),
-        None => headers.write_empty(&mut answer),
+    match allowed.subject() {
+        Some((caller, identity)) => headers.write(&mut response, identity, caller.session, allowed.assertion()),
+        None => headers.write_empty(&mut response),
     }
     let https = service.proxies().says_https(request);
-    match allowed.renewal.map(|issued| service.cookies().set_access(&mut answer, &issued, https)) {
-        Some(Err(fault)) => Denied::ErrorContext(fault.into()).answer(request),
-        None | Some(Ok(())) => answer,
+    match allowed.renewal().map(|issued| service.cookies().set_access(&mut response, issued, https)) {
+        Some(Err(error)) => Denied::Error(error.into()).response(request),
+        None | Some(Ok(())) => response,
     }
 }
 
+/// Decides a check, and counts it by its outcome.
 async fn check(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Denied> {
     let decided = decide(service, request).await;
     match &decided {
-        Err(Denied::ErrorContext(error)) => service.count_check(Some(error)),
+        Err(Denied::Error(error)) => service.count_check(Some(error)),
         Err(Denied::InvalidForwardedHeaders(_)) => service.core().metrics().checks_denied.inc(),
         Ok(_) => service.count_check(None),
     }
     decided
 }
 
-/// All that a yes depends on.
+/// Collects what `authorize` needs. `fast_path::decide_in_memory` is the same sequence for the checks that need no rules, no
+/// assertion and no database, and must reject at least what this rejects.
 async fn decide(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Denied> {
     limits::check(request)?;
     let settings = service.forward_auth();
-    if request.headers().keys().any(|name| forwarded_request::is_header_lookalike(name.as_str(), &settings.hyphenated))
-    {
-        return Err(InvalidForwardedHeaders("a header imitates another with an underscore").into());
+    let mut names = request.headers().keys();
+    if names.any(|name| forwarded_request::is_underscore_lookalike(name.as_str(), &settings.protected_names)) {
+        return Err(InvalidForwardedHeaders("a header imitates another one with an underscore").into());
     }
-    let mut asked = CheckQuery::of(request.uri().query().unwrap_or_default())?;
+    let query = CheckQuery::parse(request.uri().query().unwrap_or_default())?;
+    let mut requirement = query.requirement;
     if let Some(rules) = &settings.rules {
-        match rules::match_rule(
-            rules,
-            &original(service, request)?.ok_or(InvalidForwardedHeaders("the proxy is not in TRUSTED_PROXIES"))?,
-        ) {
-            RuleMatch::Public => return Ok(Allowed { caller: None, assertion: None, renewal: None }),
-            RuleMatch::SignedIn(requirement) => asked.requirement.join(requirement),
+        match rules::match_rule(rules, &read_forwarded(service, request)?.ok_or(UNTRUSTED_PROXY)?) {
+            RuleMatch::Public => return Ok(authorize(RuleMatch::Public, None)?),
+            RuleMatch::SignedIn(of_rule) => requirement.merge(of_rule),
         }
     }
-    let (caller, renewal) = caller(service, request).await?;
-    let identity = identity(service, &caller).await?;
-    if !asked.requirement.are_met_by(&identity) {
-        return Err(Refusal::PermissionDenied.into());
+    let (caller, renewal) = resolve_caller(service, request).await?;
+    let identity = find_identity(service, &caller).await?;
+    let mut allowed = authorize(RuleMatch::SignedIn(requirement), Some((caller.clone(), identity)))?;
+    if query.assertion {
+        allowed = allowed.with_assertion(assertion(service, request, &caller)?);
     }
-    let assertion = if asked.assertion { Some(assertion(service, request, &caller)?) } else { None };
-    Ok(Allowed { caller: Some((caller, identity)), assertion, renewal })
+    Ok(allowed.with_renewal(renewal))
 }
 
-async fn caller(service: &Doorward, request: &HttpRequest) -> Result<(Caller, Option<Issued>), Denied> {
+/// The caller of the access token, or else of the refresh cookie, with a new access token, where VERIFY_RENEW allows it.
+async fn resolve_caller(service: &Doorward, request: &HttpRequest) -> Result<(Caller, Option<Issued>), Denied> {
     let presented = access_token(service, request)?;
     let resolved = match &presented {
         Some(token) => service.find_caller(token.expose()).await,
@@ -138,9 +145,9 @@ async fn caller(service: &Doorward, request: &HttpRequest) -> Result<(Caller, Op
     };
     match resolved {
         Ok(caller) => Ok((caller, None)),
-        // Another token would say the same.
+        // A renewed token would have the same restriction.
         Err(Error::Refusal(Refusal::PasswordChangeRequired)) => Err(Refusal::PasswordChangeRequired.into()),
-        // A header, good or bad, stands for itself.
+        // An Authorization header takes precedence over cookies, even if its token is invalid.
         Err(Error::Refusal(refusal))
             if service.forward_auth().renews && !request.headers().contains_key(AUTHORIZATION) =>
         {
@@ -151,35 +158,39 @@ async fn caller(service: &Doorward, request: &HttpRequest) -> Result<(Caller, Op
     }
 }
 
-async fn identity(service: &Doorward, caller: &Caller) -> Result<Arc<Identity>, Error> {
-    if let Some(known) = service.core().identity_in_memory(caller.account) {
-        return Ok(known);
+async fn find_identity(service: &Doorward, caller: &Caller) -> Result<Arc<Identity>, Error> {
+    if let Some(cached) = service.core().identity_in_memory(caller.account) {
+        return Ok(cached);
     }
     let account = caller.account;
     service.run_blocking(move |core| core.find_identity(account)).await
 }
 
 fn assertion(service: &Doorward, request: &HttpRequest, caller: &Caller) -> Result<String, Denied> {
-    let original = original(service, request)?.ok_or(InvalidForwardedHeaders("the proxy is not in TRUSTED_PROXIES"))?;
-    Ok(service.core().assert_caller(caller, &original.host, &original.method)?)
+    let forwarded = read_forwarded(service, request)?.ok_or(UNTRUSTED_PROXY)?;
+    Ok(service.core().assert_caller(caller, &forwarded.host, &forwarded.method)?)
 }
 
-fn original(service: &Doorward, request: &HttpRequest) -> Result<Option<ForwardedRequest>, InvalidForwardedHeaders> {
-    ForwardedRequest::read(request, service.forward_auth().family, service.proxies())
+fn read_forwarded(
+    service: &Doorward,
+    request: &HttpRequest,
+) -> Result<Option<ForwardedRequest>, InvalidForwardedHeaders> {
+    ForwardedRequest::read(request, service.forward_auth().forwarded_headers, service.proxies())
 }
 
-/// A browser that changes its page, and follows a redirect to a form; a script would follow it to nowhere.
-fn is_navigation(request: &HttpRequest, original: Option<&Option<ForwardedRequest>>) -> bool {
+/// Whether a browser loads a page and would show the target of a redirect. A script's request that followed a redirect would
+/// get the sign-in page instead of data.
+fn is_navigation(request: &HttpRequest, forwarded: Option<&Option<ForwardedRequest>>) -> bool {
     if let Some(mode) = request.headers().get(FETCH_MODE) {
         return mode.as_bytes() == b"navigate";
     }
-    let method = original.and_then(Option::as_ref).map_or(request.method().as_str(), |original| &original.method);
-    let accepts = |accept: &str| accept.to_ascii_lowercase().contains("text/html");
-    method == "GET" && request.headers().get_all(ACCEPT).any(|line| line.to_str().is_ok_and(accepts))
+    let method = forwarded.and_then(Option::as_ref).map_or(request.method().as_str(), |forwarded| &forwarded.method);
+    let accepts_html = |accept: &str| accept.to_ascii_lowercase().contains("text/html");
+    method == "GET" && request.headers().get_all(ACCEPT).any(|value| value.to_str().is_ok_and(accepts_html))
 }
 
-/// Whether there is a page on which a person can do something about it.
-fn is_mended_by_a_page(error: &Error) -> bool {
+/// Whether there is a page on which the user can resolve the error: by signing in, or by changing the password.
+fn has_remedy_page(error: &Error) -> bool {
     Denied::status(error) == StatusCode::UNAUTHORIZED || must_change_password(error)
 }
 
@@ -187,27 +198,28 @@ fn must_change_password(error: &Error) -> bool {
     matches!(error, Error::Refusal(Refusal::PasswordChangeRequired))
 }
 
-/// To the page that gets new tokens by itself if the browser has what it takes, else to the one that asks for a secret; or to
-/// the one that asks for another secret.
-fn lead_to_page(
+/// Redirects to `/account` if the password must be changed, to `/auth/continue`, which refreshes the tokens, if the refresh
+/// cookie may still be valid, and to `/login` otherwise. Only GET and HEAD requests can be repeated, so only they have a
+/// return URL.
+fn redirect_to_page(
     service: &Doorward,
     request: &HttpRequest,
-    original: Result<Option<ForwardedRequest>, InvalidForwardedHeaders>,
+    forwarded: Result<Option<ForwardedRequest>, InvalidForwardedHeaders>,
     error: &Error,
 ) -> HttpResponse {
-    let original = match original {
-        Ok(original) => original,
-        Err(unclear) => return Denied::InvalidForwardedHeaders(unclear).answer(request),
+    let forwarded = match forwarded {
+        Ok(forwarded) => forwarded,
+        Err(invalid) => return Denied::InvalidForwardedHeaders(invalid).response(request),
     };
-    let reads = |original: &ForwardedRequest| matches!(original.method.as_str(), "GET" | "HEAD");
-    let back = original.filter(reads).map(|original| original.url());
+    let is_repeatable = |forwarded: &ForwardedRequest| matches!(forwarded.method.as_str(), "GET" | "HEAD");
+    let return_url = forwarded.filter(is_repeatable).map(|forwarded| forwarded.url());
     let redirects = service.redirects();
     let page = if must_change_password(error) {
-        redirects.account_page(back.as_deref())
-    } else if renewal::seems_possible(service, request) {
-        redirects.continue_page(back.as_deref())
+        redirects.account_page(return_url.as_deref())
+    } else if renewal::may_succeed(service, request) {
+        redirects.continue_page(return_url.as_deref())
     } else {
-        redirects.sign_in_page(back.as_deref())
+        redirects.sign_in_page(return_url.as_deref())
     };
     HttpResponse::Found().insert_header((LOCATION, page)).finish()
 }

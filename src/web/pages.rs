@@ -1,5 +1,5 @@
-//! The hosted pages: sign-in, registration, account and sign-out, rendered here, without a script. Which page stands where,
-//! and what surrounds each. They ask core as a dialect does, and know no rule of sessions.
+//! The hosted pages: sign-in, registration, account and sign-out, rendered on the server, without scripts. This file decides the
+//! routes and the middleware of the pages. Like a dialect they call core, which decides about accounts and sessions.
 
 mod account;
 mod confirm;
@@ -31,10 +31,10 @@ use crate::settings::Settings;
 use crate::web::mount::{Dialect, Mounted};
 use crate::web::service::Doorward;
 
-/// The pages answer as a dialect does: refusals in their own shape, cookies set as native sets them.
+/// The pages as a dialect: errors are rendered as pages, and cookies set as native sets them.
 const PAGES: Dialect = Dialect { issues_trusted_device: true, ..Dialect::new("pages", "/", |_| {}, refusals::refuse) };
 
-/// The pages as a mount: sessions that begin here are native's, where native is served.
+/// The pages as a mount. Their sessions have the token policy of native, if native is mounted.
 pub fn mounted(settings: &Settings, mounts: &[Mounted]) -> Mounted {
     let native = mounts.iter().find(|mounted| mounted.dialect.name == native::DIALECT.name);
     let policy = native.map_or_else(
@@ -51,18 +51,18 @@ pub fn mounted(settings: &Settings, mounts: &[Mounted]) -> Mounted {
     Mounted { dialect: PAGES, prefix: "/".to_owned(), policy }
 }
 
-/// The language of ours that a request's client likes best.
-pub fn language_of(call: &RequestContext) -> &'static str {
-    layout::Layout::of(call).t.lang
+/// The supported language that a request's client prefers.
+pub fn language_of(context: &RequestContext) -> &'static str {
+    layout::Layout::of(context).t.lang
 }
 
-/// Adds `/auth/continue`, and the pages unless PAGES says no.
+/// Adds `/auth/continue` and the static files, and the pages unless PAGES is `false`.
 pub fn routes(service: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
-    let around = |resource: Resource| around(resource, mounted);
-    app.service(around(resource("/auth/continue", "GET").route(web::get().to(redirect_loop::go_on))));
+    let wrap = |resource: Resource| wrap(resource, mounted);
+    app.service(wrap(resource("/auth/continue", "GET").route(web::get().to(redirect_loop::continue_to_target))));
     for file in service.theme().files() {
         let serve = resource(&file.path, "GET, HEAD").route(web::get().to(static_files::file));
-        app.service(around(serve.route(web::head().to(static_files::file))));
+        app.service(wrap(serve.route(web::head().to(static_files::file))));
     }
     if !service.theme().serves_pages {
         return;
@@ -73,18 +73,18 @@ pub fn routes(service: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
     let confirm = page("/register/confirm").route(web::get().to(confirm::show)).route(web::head().to(confirm::show));
     let sign_out = page("/logout").route(web::get().to(sign_out::show)).route(web::head().to(sign_out::show));
     let account = resource("/account", "GET, HEAD").route(web::get().to(account::show));
-    app.service(around(sign_in.route(web::post().to(sign_in::submit))))
-        .service(around(register.route(web::post().to(register::submit))))
-        .service(around(confirm.route(web::post().to(confirm::submit))))
-        .service(around(sign_out.route(web::post().to(sign_out::submit))))
-        .service(around(account.route(web::head().to(account::show))));
-    let action = |path: &str, route: Route| around(resource(path, "POST").route(route));
+    app.service(wrap(sign_in.route(web::post().to(sign_in::submit))))
+        .service(wrap(register.route(web::post().to(register::submit))))
+        .service(wrap(confirm.route(web::post().to(confirm::submit))))
+        .service(wrap(sign_out.route(web::post().to(sign_out::submit))))
+        .service(wrap(account.route(web::head().to(account::show))));
+    let action = |path: &str, route: Route| wrap(resource(path, "POST").route(route));
     app.service(action("/account/password", web::post().to(account::change_password)))
         .service(action("/account/sessions/{id}", web::post().to(account::end_session)))
         .service(action("/account/sign-out-everywhere", web::post().to(account::sign_out_everywhere)));
 }
 
-/// What surrounds every page: the limits of a head, the origin, errors in the shape of a page.
-fn around(resource: Resource, mounted: &Mounted) -> impl HttpServiceFactory + use<> {
+/// Adds the middleware of a page: limits of the head, the origin check, and errors rendered as pages.
+fn wrap(resource: Resource, mounted: &Mounted) -> impl HttpServiceFactory + use<> {
     resource.app_data(Data::new(mounted.clone())).wrap(from_fn(render_errors))
 }

@@ -1,6 +1,7 @@
-//! The HTTP server: listening and draining, connections with deadlines, and request framing for the fast path.
+//! The HTTP server: listening and graceful shutdown, connections with their deadlines, and request framing for the fast path.
 
 pub(crate) mod connection;
+mod deadlines;
 pub mod in_flight;
 pub(crate) mod request_framing;
 pub(crate) mod serve;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::blocking::{Batcher, WorkerPool};
-use super::forward_auth::config::ForwardAuth;
+use super::forward_auth::config::ForwardAuthConfig;
 use super::mount::Mounted;
 use super::pages::theme::Theme;
 use super::request::client_address::TrustedProxies;
@@ -36,7 +36,7 @@ pub(super) struct Inner {
     pub(super) pages: Mounted,
     pub(super) theme: Theme,
     pub(super) proxies: TrustedProxies,
-    pub(super) forward_auth: ForwardAuth,
+    pub(super) forward_auth: ForwardAuthConfig,
     pub(super) request_ids: RequestIds,
     pub(super) database_timeout: Duration,
     pub(super) metrics_token: Option<Secret>,
@@ -105,7 +105,7 @@ impl Doorward {
         &self.0.request_ids
     }
 
-    pub(super) fn forward_auth(&self) -> &ForwardAuth {
+    pub(super) fn forward_auth(&self) -> &ForwardAuthConfig {
         &self.0.forward_auth
     }
 

@@ -11,7 +11,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use super::blocking::{self, Batcher, QueueLimits, WaitEstimator, WorkerPool};
 use super::dialects;
 use super::endpoints::{health, jwks, metrics};
-use super::forward_auth::{self, config::ForwardAuth};
+use super::forward_auth::{self, config::ForwardAuthConfig};
 use super::mount::{Dialect, Mounted};
 use super::pages;
 use super::request::client_address::TrustedProxies;
@@ -75,7 +75,7 @@ impl Doorward {
             origins: Origins::new(settings),
             redirects: Redirects::new(settings),
             proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
-            forward_auth: ForwardAuth::new(settings, native_prefix(&mounts)),
+            forward_auth: ForwardAuthConfig::new(settings, native_prefix(&mounts)),
             request_ids: RequestIds::default(),
             mounts,
             database_timeout: settings.database.database_timeout.mul_f32(0.95),

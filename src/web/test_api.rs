@@ -1,5 +1,6 @@
-//! The doors through which `fuzz/` and `tests/it/fuzzed.rs` reach what is private: each reader of hostile octets, without
-//! a server around it; benches/instructions.rs comes through them too. No part of the interface. What must hold of the answers is for those who call to say.
+//! Test-only API (`#[doc(hidden)]`): exposes the private parsers of hostile input, without a server around them, to `fuzz/`,
+//! `tests/it/fuzz_seeds.rs` and `benches/`. It is not part of the public interface. What must hold of the results is decided by
+//! the callers.
 
 use std::net::IpAddr;
 
@@ -14,13 +15,13 @@ use super::request::session_cookie;
 use super::response::redirect::Redirects;
 use crate::core::error::Refusal;
 use crate::settings::RedirectHost;
-use crate::web::server::request_framing::{ReadAction, look};
+use crate::web::server::request_framing::{ReadAction, parse_single_request};
 use crate::web::service::Doorward;
 
-/// A head: method, target, names in lower case with their values.
-pub type Head = (String, String, Vec<(String, Vec<u8>)>);
+/// A parsed head: method, target, and headers with their names in lower case.
+pub type ParsedHead = (String, String, Vec<(String, Vec<u8>)>);
 
-/// The lines that an HTTP parser would let through.
+/// The lines that an HTTP parser would accept, as headers.
 fn headers(name: &HeaderName, lines: &[&[u8]]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let sound = lines.iter().filter_map(|line| HeaderValue::from_bytes(line).ok());
@@ -28,7 +29,7 @@ fn headers(name: &HeaderName, lines: &[&[u8]]) -> HeaderMap {
     headers
 }
 
-/// The value of a cookie of this name in these header lines.
+/// The value of the cookie of this name in these header lines.
 pub fn cookie(lines: &[&[u8]], name: &str) -> Result<Option<String>, Refusal> {
     session_cookie::read_lines(lines.iter().copied().filter(|line| HeaderValue::from_bytes(line).is_ok()), name)
 }
@@ -38,59 +39,60 @@ pub fn bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
     crate::web::request::credentials::bearer(&headers(&AUTHORIZATION, lines))
 }
 
-/// The client behind these `X-Forwarded-For` lines, that such a peer sent.
+/// The client's address according to the `X-Forwarded-For` lines that a peer sent.
 pub fn client_address(peer: IpAddr, trusted: &[IpNet], lines: &[&[u8]]) -> IpAddr {
     TrustedProxies(trusted.to_vec()).look_through(peer, &headers(&FORWARDED_FOR, lines))
 }
 
-/// Method, target and header lines of octets that are one request without a body, to the last of them.
-pub fn whole_head(bytes: &[u8]) -> Option<Head> {
+/// The head of bytes that are exactly one request without a body.
+pub fn whole_head(bytes: &[u8]) -> Option<ParsedHead> {
     let mut found = None;
-    let arrived = look(bytes, |head| {
+    let action = parse_single_request(bytes, |head| {
         let headers = head.headers.iter().map(|header| (header.name.to_ascii_lowercase(), header.value.to_vec()));
         found = Some((head.method.to_owned(), head.target.to_owned(), headers.collect()));
         true
     });
-    found.filter(|_| arrived == ReadAction::HandlerResult)
+    found.filter(|_| action == ReadAction::Answered)
 }
 
-/// Answers octets that are one check whose yes is in memory, as a connection does between two requests.
-pub fn answer_at_once(service: &Doorward, bytes: &[u8], into: &mut Vec<u8>) -> bool {
-    look(bytes, |head| try_fast_path(service, head, into)) == ReadAction::HandlerResult
+/// Answers bytes that are one check by the fast path, as an idle connection does. Returns whether it did.
+pub fn answer_on_fast_path(service: &Doorward, bytes: &[u8], into: &mut Vec<u8>) -> bool {
+    parse_single_request(bytes, |head| try_fast_path(service, head, into)) == ReadAction::Answered
 }
 
-/// Where a way back leads, at https://auth.example with good.test among its REDIRECT_HOSTS and /home for a default.
-pub fn redirect(back: &str) -> String {
-    let own = url::Url::parse("https://auth.example").ok();
+/// The target of a redirect to this return URL, for PUBLIC_URL https://auth.example, REDIRECT_HOSTS good.test and the
+/// default /home.
+pub fn redirect(return_url: &str) -> String {
+    let public_url = url::Url::parse("https://auth.example").ok();
     let hosts: Vec<RedirectHost> = "good.test".parse().into_iter().collect();
-    Redirects::of(own, hosts, "/home".to_owned()).target(Some(back))
+    Redirects::of(public_url, hosts, "/home".to_owned()).target(Some(return_url))
 }
 
-/// Gives a JSON body to every reader of every dialect; the names of those that took it. `Err`: it was no JSON object, or
-/// an ambiguous one.
+/// Parses a JSON body with every parser of every dialect. Returns the names of those that accepted it, or an error if it is no
+/// JSON object or has duplicate members.
 pub fn bodies(body: &[u8]) -> Result<Vec<&'static str>, Refusal> {
     Fields::parse(body)?;
-    let read = |name, take: &dyn Fn(Fields) -> bool| Fields::parse(body).is_ok_and(take).then_some(name);
-    let readers = [
-        read("native confirm", &|fields| native::wire::confirmation(fields).is_ok()),
-        read("native login", &|fields| native::wire::login(fields).is_ok()),
-        read("native register", &|fields| native::wire::register(fields).is_ok()),
-        read("native refresh", &|fields| native::wire::refresh(fields).is_ok()),
-        read("native change-password", &|fields| native::wire::change_password(fields).is_ok()),
-        read("native profile", &|fields| native::wire::profile(fields).is_ok()),
-        read("flat login", &|fields| flat::wire::login(fields).is_ok()),
-        read("flat refresh", &|fields| flat::wire::refresh(fields).access_ttl.is_ok()),
-        read("store sign-up", &|fields| store::wire::sign_up(fields).is_ok()),
-        read("store sign-in", &|fields| store::wire::sign_in(fields).is_ok()),
-        read("signin sign-in", &|fields| signin::wire::sign_in(fields).is_ok()),
-        read("signin sign-up", &|fields| signin::wire::sign_up(fields).is_ok()),
-        read("signin refresh", &|fields| signin::wire::refresh(fields).is_ok()),
-        read("signin sign-out", &|fields| signin::wire::sign_out(fields).is_some()),
-        read("pin login", &|fields| pin::wire::login(fields).is_ok()),
-        read("envelope register", &|fields| envelope::wire::register(fields).is_ok()),
-        read("envelope login", &|fields| envelope::wire::login(fields).is_ok()),
-        read("envelope refresh", &|fields| envelope::wire::refresh_token(fields).is_ok()),
-        read("envelope change-password", &|fields| envelope::wire::change_password(fields).is_ok()),
+    let parse = |name, parser: &dyn Fn(Fields) -> bool| Fields::parse(body).is_ok_and(parser).then_some(name);
+    let accepted = [
+        parse("native confirm", &|fields| native::wire::confirmation(fields).is_ok()),
+        parse("native login", &|fields| native::wire::login(fields).is_ok()),
+        parse("native register", &|fields| native::wire::register(fields).is_ok()),
+        parse("native refresh", &|fields| native::wire::refresh(fields).is_ok()),
+        parse("native change-password", &|fields| native::wire::change_password(fields).is_ok()),
+        parse("native profile", &|fields| native::wire::profile(fields).is_ok()),
+        parse("flat login", &|fields| flat::wire::login(fields).is_ok()),
+        parse("flat refresh", &|fields| flat::wire::refresh(fields).access_ttl.is_ok()),
+        parse("store sign-up", &|fields| store::wire::sign_up(fields).is_ok()),
+        parse("store sign-in", &|fields| store::wire::sign_in(fields).is_ok()),
+        parse("signin sign-in", &|fields| signin::wire::sign_in(fields).is_ok()),
+        parse("signin sign-up", &|fields| signin::wire::sign_up(fields).is_ok()),
+        parse("signin refresh", &|fields| signin::wire::refresh(fields).is_ok()),
+        parse("signin sign-out", &|fields| signin::wire::sign_out(fields).is_some()),
+        parse("pin login", &|fields| pin::wire::login(fields).is_ok()),
+        parse("envelope register", &|fields| envelope::wire::register(fields).is_ok()),
+        parse("envelope login", &|fields| envelope::wire::login(fields).is_ok()),
+        parse("envelope refresh", &|fields| envelope::wire::refresh_token(fields).is_ok()),
+        parse("envelope change-password", &|fields| envelope::wire::change_password(fields).is_ok()),
     ];
-    Ok(readers.into_iter().flatten().collect())
+    Ok(accepted.into_iter().flatten().collect())
 }

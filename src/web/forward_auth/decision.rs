@@ -1,7 +1,7 @@
-//! Decision of a check: what an allowed one carries, how a denied one is answered, and what the check's own URL requires.
-//! It is made in forward_auth.rs and, from memory alone, in fast_path.rs.
+//! Authorization decision of a check: `authorize` is the only function that makes an `Allowed`, for the handler
+//! (forward_auth.rs) and for the fast path (fast_path.rs) alike. It decides from the requirement, the caller and the identity;
+//! where these come from is decided by the two callers. The query of a check and the response to a denied check are here too.
 
-use crate::core::session::Issued;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -9,51 +9,94 @@ use actix_web::{HttpRequest, HttpResponse};
 use url::form_urlencoded;
 
 use super::forwarded_request::InvalidForwardedHeaders;
-use super::rules::Requirement;
+use super::rules::{Requirement, RuleMatch};
 use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
+use crate::core::session::Issued;
 use crate::web::request::credentials::request_id;
 use crate::web::response::error::log_error;
 use crate::web::response::problem;
 use crate::web::response::problem::Problem;
 
-/// A yes.
+/// A signed-in caller with the account's identity.
+pub(super) type Subject = (Caller, Arc<Identity>);
+
+/// Proof that a check is allowed, with what its response contains. The fields are private, so that no other file can make one.
 pub(super) struct Allowed {
-    /// Nobody where anybody may pass.
-    pub(super) caller: Option<(Caller, Arc<Identity>)>,
-    pub(super) assertion: Option<String>,
-    pub(super) renewal: Option<Issued>,
+    subject: Option<Subject>,
+    assertion: Option<String>,
+    renewal: Option<Issued>,
 }
 
-/// A no.
+/// Decides a check: a public path is allowed without a subject, any other for a subject that meets the requirement.
+pub(super) fn authorize(matched: RuleMatch, subject: Option<Subject>) -> Result<Allowed, Refusal> {
+    let subject = match (matched, subject) {
+        // The app behind a public path is told no identity, so that it does not depend on who happens to be signed in.
+        (RuleMatch::Public, _) => None,
+        (RuleMatch::SignedIn(requirement), Some(subject)) if requirement.is_met_by(&subject.1) => Some(subject),
+        (RuleMatch::SignedIn(_), Some(_)) => return Err(Refusal::PermissionDenied),
+        (RuleMatch::SignedIn(_), None) => return Err(Refusal::TokenMissing),
+    };
+    Ok(Allowed { subject, assertion: None, renewal: None })
+}
+
+impl Allowed {
+    /// The caller and the identity that the app receives; none on a public path.
+    pub(super) fn subject(&self) -> Option<&Subject> {
+        self.subject.as_ref()
+    }
+
+    /// The signed assertion that the app receives.
+    pub(super) fn assertion(&self) -> Option<&str> {
+        self.assertion.as_deref()
+    }
+
+    /// The access token that the browser receives as a cookie.
+    pub(super) fn renewal(&self) -> Option<&Issued> {
+        self.renewal.as_ref()
+    }
+
+    /// Adds a signed assertion.
+    pub(super) fn with_assertion(self, assertion: String) -> Self {
+        Self { assertion: Some(assertion), ..self }
+    }
+
+    /// Adds the tokens of a renewal, if there was one.
+    pub(super) fn with_renewal(self, renewal: Option<Issued>) -> Self {
+        Self { renewal, ..self }
+    }
+}
+
+/// Why a check is denied.
 pub(super) enum Denied {
-    /// To the caller.
-    ErrorContext(Error),
-    /// To what the proxy, or somebody in its name, said.
+    /// The caller is not allowed, or it cannot be decided.
+    Error(Error),
+    /// The proxy is misconfigured, or a client imitates it.
     InvalidForwardedHeaders(InvalidForwardedHeaders),
 }
 
 impl From<Refusal> for Denied {
     fn from(refusal: Refusal) -> Self {
-        Self::ErrorContext(refusal.into())
+        Self::Error(refusal.into())
     }
 }
 
 impl From<Error> for Denied {
     fn from(error: Error) -> Self {
-        Self::ErrorContext(error)
+        Self::Error(error)
     }
 }
 
 impl From<InvalidForwardedHeaders> for Denied {
-    fn from(unclear: InvalidForwardedHeaders) -> Self {
-        Self::InvalidForwardedHeaders(unclear)
+    fn from(invalid: InvalidForwardedHeaders) -> Self {
+        Self::InvalidForwardedHeaders(invalid)
     }
 }
 
 impl Denied {
-    /// What cannot be decided is 503; a request that is wrong in itself is one without a usable credential.
+    /// 503 if the check cannot be decided now, 403 if the caller lacks a permission, and 401 for everything else: a malformed
+    /// request has no usable credential.
     pub(super) fn status(error: &Error) -> StatusCode {
         match (error, problem::of(error).status) {
             (Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_)), _) => {
@@ -64,35 +107,35 @@ impl Denied {
         }
     }
 
-    pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
+    pub(super) fn response(&self, request: &HttpRequest) -> HttpResponse {
         let id = request_id(request);
         match self {
-            Self::ErrorContext(error) => {
-                if let Error::InternalError(fault) = error {
-                    log_error(fault, &id);
+            Self::Error(error) => {
+                if let Error::InternalError(error) = error {
+                    log_error(error, &id);
                 }
                 let status = Self::status(error);
                 let headers = problem::headers_of(status, error);
                 Problem { status, headers, ..problem::of(error) }.answer(Some(&id))
             }
-            Self::InvalidForwardedHeaders(InvalidForwardedHeaders(why)) => {
-                log::warn!(request = id.as_str(), why; "a proxy's words are not believed");
-                let told = Problem {
+            Self::InvalidForwardedHeaders(InvalidForwardedHeaders(reason)) => {
+                log::warn!(request = id.as_str(), reason; "a check was denied because of its headers or query");
+                let problem = Problem {
                     status: StatusCode::FORBIDDEN,
                     code: "invalid_forwarded_headers",
                     title: "Invalid forwarded headers",
-                    detail: format!("{why}; see the proxy's configuration."),
+                    detail: format!("{reason}; check the proxy's configuration."),
                     errors: Vec::new(),
                     headers: Vec::new(),
                 };
-                told.answer(Some(&id))
+                problem.answer(Some(&id))
             }
         }
     }
 }
 
-/// What the check's own URL asks for. It is the operator's, in the proxy's configuration: a word that is not known would
-/// let pass whom it was to keep out.
+/// What the query of a check requires. The operator writes it in the proxy's configuration; an unknown parameter is an error,
+/// since a misspelt one would otherwise allow everyone whom it was meant to exclude.
 #[derive(Debug, Default)]
 pub(super) struct CheckQuery {
     pub(super) requirement: Requirement,
@@ -100,28 +143,66 @@ pub(super) struct CheckQuery {
 }
 
 impl CheckQuery {
-    pub(super) fn of(query: &str) -> Result<Self, InvalidForwardedHeaders> {
-        let (mut asked, mut roles) = (Self::default(), Vec::new());
+    pub(super) fn parse(query: &str) -> Result<Self, InvalidForwardedHeaders> {
+        let (mut parsed, mut roles) = (Self::default(), Vec::new());
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match (&*name, &*value) {
-                // All that follows is the client's.
+                // Everything that follows comes from the client, which must not be able to add a role.
                 ("original", _) => break,
                 ("role", role) if !role.is_empty() => roles.push(role.to_owned()),
                 ("permission", permission) if !permission.is_empty() => {
-                    asked.requirement.permissions.push(permission.to_owned());
+                    parsed.requirement.permissions.push(permission.to_owned());
                 }
-                ("assertion", "true") => asked.assertion = true,
-                ("assertion", "false") => asked.assertion = false,
+                ("assertion", "true") => parsed.assertion = true,
+                ("assertion", "false") => parsed.assertion = false,
                 _ => {
                     return Err(InvalidForwardedHeaders(
-                        "the check's query takes role, permission and assertion=true only",
+                        "the query of a check may only contain role, permission, assertion=true or =false, and original",
                     ));
                 }
             }
         }
         if !roles.is_empty() {
-            asked.requirement.roles.push(roles);
+            parsed.requirement.roles.push(roles);
         }
-        Ok(asked)
+        Ok(parsed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{AccountId, Id128};
+
+    fn subject(role: &str) -> Subject {
+        let caller = Caller {
+            account: AccountId(1),
+            session: Id128(uuid::Uuid::nil()),
+            role: role.to_owned(),
+            must_change_password: false,
+        };
+        let identity = Identity {
+            account: AccountId(1),
+            user: String::new(),
+            email: String::new(),
+            name: String::new(),
+            role: role.to_owned(),
+            permissions: Vec::new(),
+        };
+        (caller, Arc::new(identity))
+    }
+
+    #[test]
+    fn only_a_public_path_is_allowed_without_a_subject() {
+        let admin = || RuleMatch::SignedIn(CheckQuery::parse("role=ADMIN").unwrap().requirement);
+        let anyone = || RuleMatch::SignedIn(Requirement::default());
+        assert_eq!(authorize(anyone(), None).err(), Some(Refusal::TokenMissing));
+        assert_eq!(authorize(admin(), None).err(), Some(Refusal::TokenMissing));
+        assert_eq!(authorize(admin(), Some(subject("USER"))).err(), Some(Refusal::PermissionDenied));
+        assert!(authorize(admin(), Some(subject("ADMIN"))).unwrap().subject().is_some());
+        assert!(authorize(anyone(), Some(subject("USER"))).unwrap().subject().is_some());
+        for subject in [None, Some(subject("USER"))] {
+            assert!(authorize(RuleMatch::Public, subject).unwrap().subject().is_none());
+        }
     }
 }

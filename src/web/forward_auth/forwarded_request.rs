@@ -1,5 +1,7 @@
-//! What the browser asked the proxy for, in the words of a trusted proxy; nobody else is heard. Which family of headers
-//! counts is a setting: a proxy overwrites its own family, and passes on whatever a client wrote into another.
+//! Forwarded headers: the request that a browser sent to the proxy, as a trusted proxy describes it in the headers of the
+//! check. This file decides which headers are believed. Which family of headers counts is a setting, because a proxy
+//! overwrites its own family and passes on what a client wrote into another one. Which proxies are trusted is decided by
+//! request/client_address.rs.
 
 use actix_web::HttpRequest;
 use actix_web::http::Uri;
@@ -8,8 +10,8 @@ use actix_web::http::header::{HOST, HeaderMap};
 use crate::settings::ForwardedHeaders;
 use crate::web::request::client_address::TrustedProxies;
 
-/// Every header by which a proxy may name the request. None of them may come with an underscore for its hyphen.
-pub const FORWARDED: [&str; 10] = [
+/// Every header by which a proxy may describe the request. No underscore lookalike of them is accepted.
+pub const FORWARDED_HEADERS: [&str; 10] = [
     "x-forwarded-method",
     "x-forwarded-proto",
     "x-forwarded-host",
@@ -22,26 +24,26 @@ pub const FORWARDED: [&str; 10] = [
     "x-real-ip",
 ];
 
-/// The request that a check is about.
+/// The request that a check decides about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardedRequest {
-    /// As it was sent; `GET` and the like.
+    /// As it was sent, in upper case.
     pub method: String,
     /// `http` or `https`.
     pub scheme: String,
-    /// In lower case, with the port if it was named.
+    /// In lower case, with the port if there is one.
     pub host: String,
-    /// Path and query as they were sent.
+    /// Path and query, as they were sent.
     pub target: String,
 }
 
-/// Why a proxy's words are not believed, for the log and the operator who set it up.
+/// Why a check's headers or query are invalid, for the log and the operator who configured the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidForwardedHeaders(pub &'static str);
 
 impl ForwardedRequest {
-    /// Reads it; `None` from a peer that is not trusted. A header that is missing, stands twice, or says what another
-    /// family contradicts is no default for anything.
+    /// Reads the headers of one family; `None` if the peer is not a trusted proxy. A header that is missing, repeated, or
+    /// contradicted by another family is an error: no value is assumed for it.
     pub fn read(
         request: &HttpRequest,
         family: ForwardedHeaders,
@@ -51,31 +53,31 @@ impl ForwardedRequest {
             return Ok(None);
         }
         let headers = request.headers();
-        let original = match family {
+        let forwarded = match family {
             ForwardedHeaders::XForwarded => Self {
-                method: one(headers, "x-forwarded-method")?.to_owned(),
-                scheme: one(headers, "x-forwarded-proto")?.to_ascii_lowercase(),
-                host: one(headers, "x-forwarded-host")?.to_ascii_lowercase(),
-                target: one(headers, "x-forwarded-uri")?.to_owned(),
+                method: single_value(headers, "x-forwarded-method")?.to_owned(),
+                scheme: single_value(headers, "x-forwarded-proto")?.to_ascii_lowercase(),
+                host: single_value(headers, "x-forwarded-host")?.to_ascii_lowercase(),
+                target: single_value(headers, "x-forwarded-uri")?.to_owned(),
             },
             ForwardedHeaders::XOriginal => {
-                let (scheme, host, target) = split(one(headers, "x-original-url")?)?;
-                Self { method: one(headers, "x-original-method")?.to_owned(), scheme, host, target }
+                let (scheme, host, target) = split_url(single_value(headers, "x-original-url")?)?;
+                Self { method: single_value(headers, "x-original-method")?.to_owned(), scheme, host, target }
             }
             ForwardedHeaders::Envoy => Self {
                 method: request.method().to_string(),
-                scheme: one(headers, "x-forwarded-proto")?.to_ascii_lowercase(),
-                host: one(headers, HOST.as_str())?.to_ascii_lowercase(),
+                scheme: single_value(headers, "x-forwarded-proto")?.to_ascii_lowercase(),
+                host: single_value(headers, HOST.as_str())?.to_ascii_lowercase(),
                 target: after_original(request.uri())
-                    .ok_or(InvalidForwardedHeaders("the query has no original="))?
+                    .ok_or(InvalidForwardedHeaders("the query of the check has no original="))?
                     .to_owned(),
             },
         };
-        original.agrees_with_the_others(headers, family)?;
-        original
-            .is_sound()
-            .then_some(Some(original))
-            .ok_or(InvalidForwardedHeaders("the forwarded headers make no request"))
+        forwarded.check_other_families(headers, family)?;
+        if !forwarded.is_well_formed() {
+            return Err(InvalidForwardedHeaders("the forwarded headers do not describe a valid request"));
+        }
+        Ok(Some(forwarded))
     }
 
     /// The path without its query.
@@ -83,13 +85,14 @@ impl ForwardedRequest {
         self.target.split(['?', '#']).next().unwrap_or_default()
     }
 
-    /// The whole of it as a URL.
+    /// The request's URL.
     pub fn url(&self) -> String {
         format!("{}://{}{}", self.scheme, self.host, self.target)
     }
 
-    /// Nginx passes what a client wrote into the family that it does not set itself (oauth2-proxy CVE-2026-40575).
-    fn agrees_with_the_others(
+    /// Compares with the other families: nginx passes on what a client wrote into a family that nginx does not set itself
+    /// (oauth2-proxy CVE-2026-40575).
+    fn check_other_families(
         &self,
         headers: &HeaderMap,
         family: ForwardedHeaders,
@@ -101,17 +104,17 @@ impl ForwardedRequest {
         };
         for name in others {
             for value in headers.get_all(*name) {
-                let said = value.to_str().unwrap_or("\0");
-                let target = if said.starts_with('/') { said.to_owned() } else { split(said)?.2 };
+                let value = value.to_str().unwrap_or("\0");
+                let target = if value.starts_with('/') { value.to_owned() } else { split_url(value)?.2 };
                 if target != self.target {
-                    return Err(InvalidForwardedHeaders("two families of forwarded headers name different paths"));
+                    return Err(InvalidForwardedHeaders("two families of forwarded headers contain different paths"));
                 }
             }
         }
         Ok(())
     }
 
-    fn is_sound(&self) -> bool {
+    fn is_well_formed(&self) -> bool {
         let in_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte);
         matches!(self.scheme.as_str(), "http" | "https")
             && !self.host.is_empty()
@@ -122,42 +125,47 @@ impl ForwardedRequest {
     }
 }
 
-/// The header's only value. A list of two is two.
-fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, InvalidForwardedHeaders> {
+/// The value of a header that must be present exactly once. A list counts as repeated, except in URLs, which may contain
+/// commas.
+fn single_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, InvalidForwardedHeaders> {
     let mut lines = headers.get_all(name);
     let (Some(line), None) = (lines.next(), lines.next()) else {
-        return Err(InvalidForwardedHeaders("a forwarded header is missing or stands twice"));
+        return Err(InvalidForwardedHeaders("a forwarded header is missing or repeated"));
     };
-    let line =
-        line.to_str().map_err(|_octets| InvalidForwardedHeaders("a forwarded header holds octets that no URL has"))?;
+    let line = line.to_str().map_err(|_not_ascii| {
+        InvalidForwardedHeaders("a forwarded header contains bytes that are not visible ASCII")
+    })?;
     let is_target = name.ends_with("-uri") || name.ends_with("-url");
     if !is_target && line.contains(',') {
-        Err(InvalidForwardedHeaders("a forwarded header names two"))
+        Err(InvalidForwardedHeaders("a forwarded header contains several values"))
     } else {
         Ok(line.trim())
     }
 }
 
-fn split(url: &str) -> Result<(String, String, String), InvalidForwardedHeaders> {
-    let (scheme, rest) = url.split_once("://").ok_or(InvalidForwardedHeaders("X-Original-URL is no URL"))?;
+/// Scheme, host and target of a URL.
+fn split_url(url: &str) -> Result<(String, String, String), InvalidForwardedHeaders> {
+    let (scheme, rest) =
+        url.split_once("://").ok_or(InvalidForwardedHeaders("X-Original-URL is not an absolute URL"))?;
     let (host, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     Ok((scheme.to_ascii_lowercase(), host.to_ascii_lowercase(), target.to_owned()))
 }
 
-/// Envoy appends the path to the prefix it is given, so all that follows is the client's.
-pub fn after_original(uri: &Uri) -> Option<&str> {
+/// Envoy appends the client's path to the configured prefix, which ends in `original=`: everything after it comes from the
+/// client.
+fn after_original(uri: &Uri) -> Option<&str> {
     let query = uri.query()?;
     let at = if query.starts_with("original=") { 0 } else { query.find("&original=")? + 1 };
     query.get(at + "original=".len()..)
 }
 
-/// Whether a header imitates one of these with an underscore for a hyphen: many servers cannot tell the two apart
-/// (oauth2-proxy CVE-2025-64484, Traefik CVE-2026-39858, Caddy CVE-2026-52845).
-pub fn is_header_lookalike(name: &str, names: &[String]) -> bool {
-    name.contains('_') && names.iter().any(|known| same_but_for_underscores(name, known))
+/// Whether a header imitates one of these names with an underscore in place of a hyphen, which many app servers do not
+/// distinguish (oauth2-proxy CVE-2025-64484, Traefik CVE-2026-39858, Caddy CVE-2026-52845).
+pub fn is_underscore_lookalike(name: &str, names: &[String]) -> bool {
+    name.contains('_') && names.iter().any(|known| equals_except_underscores(name, known))
 }
 
-fn same_but_for_underscores(name: &str, known: &str) -> bool {
+fn equals_except_underscores(name: &str, known: &str) -> bool {
     let hyphen = |byte: u8| if byte == b'_' { b'-' } else { byte };
     name.len() == known.len()
         && name.bytes().map(hyphen).zip(known.bytes()).all(|(one, other)| one.eq_ignore_ascii_case(&other))
@@ -201,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_says_what_was_asked_for_and_a_stranger_says_nothing() {
+    fn only_a_trusted_proxy_describes_the_request() {
         assert_eq!(forwarded(&[]), Ok(Some(expected())));
         assert_eq!(read("9.9.9.9:1", ForwardedHeaders::XForwarded, "/auth/forward", &FAMILY), Ok(None));
         let original = [("x-original-method", "GET"), ("x-original-url", "https://App.example.com:8443/a/b?c=d")];
@@ -212,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_doubled_or_contradicted_is_no_default() {
+    fn a_missing_repeated_or_contradicted_header_is_an_error() {
         for (number, (name, _)) in FAMILY.iter().enumerate() {
             let mut without = FAMILY.to_vec();
             without.remove(number);
@@ -227,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused() {
+    fn a_malformed_request_is_an_error() {
         for (number, value) in
             [(0, "get"), (0, "GET POST"), (1, "ftp"), (2, "a b"), (2, "a,b"), (2, ""), (3, "a/b"), (3, "")]
         {
@@ -238,12 +246,12 @@ mod tests {
     }
 
     #[test]
-    fn an_underscore_is_no_hyphen() {
+    fn an_underscore_lookalike_is_recognised() {
         let names = ["remote-user".to_owned(), "x-forwarded-host".to_owned()];
-        for (name, is) in
+        for (name, expected) in
             [("remote_user", true), ("x_forwarded-host", true), ("remote-user", false), ("remote_x", false)]
         {
-            assert_eq!(is_header_lookalike(name, &names), is, "{name}");
+            assert_eq!(is_underscore_lookalike(name, &names), expected, "{name}");
         }
     }
 }

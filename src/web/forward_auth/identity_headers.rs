@@ -1,5 +1,6 @@
-//! How an identity is written into headers: every documented one, each time, empty where there is nothing to say, so that
-//! nothing a client sent under such a name can be left standing. Which identity it is, is core's.
+//! Identity headers: renders an account's identity as the headers that the app behind the proxy receives, and caches the
+//! result. Every documented header is written in every response, empty if there is no value, so that no header of that
+//! name that a client sent can remain. Which identity it is, is decided by core.
 
 use std::fmt::Write;
 use std::io;
@@ -14,10 +15,10 @@ use crate::core::{AccountId, SessionId};
 use crate::settings::ForwardAuthSettings;
 use crate::web::response::security_headers::header_line;
 
-/// Accounts whose rendered headers are cached.
-const RENDERED_MAX: usize = 65_536;
+/// The most accounts whose rendered headers are cached.
+const MAX_RENDERED: usize = 65_536;
 
-/// The headers' names, and a cache of what was rendered for an account.
+/// The names of the headers, and a cache of the values of the accounts that were checked last.
 #[derive(Debug)]
 pub struct IdentityHeaders {
     of_account: [HeaderName; 6],
@@ -26,24 +27,25 @@ pub struct IdentityHeaders {
     rendered: Cache<AccountId, Arc<RenderedHeaders>>,
 }
 
-/// One account's values, in the order of the names. They hold for exactly this identity.
+/// The headers of one account, in the order of the names. Valid as long as the account has this very identity: core makes a
+/// new one for each change.
 #[derive(Debug)]
 struct RenderedHeaders {
     identity: Arc<Identity>,
     values: [HeaderValue; 6],
-    /// The same as lines.
+    /// The same as header lines.
     lines: Vec<u8>,
 }
 
 impl IdentityHeaders {
-    /// By the settings.
+    /// From the settings.
     pub fn new(settings: &ForwardAuthSettings) -> Self {
         let [user, id, email, name, role, permissions, session, assertion] = settings.header_names().map(header_name);
         Self {
             of_account: [user, id, email, name, role, permissions],
             session,
             assertion,
-            rendered: Cache::new(RENDERED_MAX),
+            rendered: Cache::new(MAX_RENDERED),
         }
     }
 
@@ -52,15 +54,15 @@ impl IdentityHeaders {
         self.of_account.iter().chain([&self.session, &self.assertion]).map(HeaderName::as_str)
     }
 
-    /// Writes all of them.
+    /// Sets all headers.
     pub fn write(
         &self,
-        answer: &mut HttpResponse,
+        response: &mut HttpResponse,
         identity: &Arc<Identity>,
         session: SessionId,
         assertion: Option<&str>,
     ) {
-        let headers = answer.headers_mut();
+        let headers = response.headers_mut();
         let rendered = self.rendered_for(identity);
         for (name, value) in self.of_account.iter().zip(&rendered.values) {
             headers.insert(name.clone(), value.clone());
@@ -69,7 +71,7 @@ impl IdentityHeaders {
         headers.insert(self.assertion.clone(), assertion.map_or_else(|| HeaderValue::from_static(""), value));
     }
 
-    /// The same as lines, without an assertion.
+    /// Appends all headers as lines, without an assertion.
     pub fn append_lines(&self, into: &mut Vec<u8>, identity: &Arc<Identity>, session: SessionId) {
         into.extend_from_slice(&self.rendered_for(identity).lines);
         let (session_name, assertion_name) = (self.session.as_str(), self.assertion.as_str());
@@ -77,10 +79,10 @@ impl IdentityHeaders {
         let _ = io::Write::write_fmt(into, format_args!("{session_name}: {session}\r\n{assertion_name}: \r\n"));
     }
 
-    /// For a path that anybody may see: nobody is named.
-    pub fn write_empty(&self, answer: &mut HttpResponse) {
+    /// Sets all headers to the empty value, for a public path.
+    pub fn write_empty(&self, response: &mut HttpResponse) {
         for name in self.of_account.iter().chain([&self.session, &self.assertion]) {
-            answer.headers_mut().insert(name.clone(), HeaderValue::from_static(""));
+            response.headers_mut().insert(name.clone(), HeaderValue::from_static(""));
         }
     }
 
@@ -105,17 +107,17 @@ impl IdentityHeaders {
     }
 }
 
-/// The settings let no other name in.
+/// The settings only contain valid names; the fallback is never used.
 fn header_name(name: &str) -> HeaderName {
     HeaderName::try_from(name).unwrap_or(HeaderName::from_static("remote-user"))
 }
 
 fn value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or_else(|_encoded_before| HeaderValue::from_static(""))
+    HeaderValue::from_str(text).unwrap_or_else(|_always_encoded| HeaderValue::from_static(""))
 }
 
-/// Percent-encodes what is not printable ASCII, the percent sign, and spaces at the ends: a name may be of any script, and
-/// no name may begin another header.
+/// Percent-encodes everything that is not printable ASCII, the percent sign, and a space at either end: a name may be of any
+/// script, and none may begin another header (header injection).
 fn encoded(text: &str, also: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let last = text.len().saturating_sub(1);
@@ -135,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_ends_a_header_or_begins_one() {
+    fn no_text_ends_a_header_or_begins_another() {
         for (text, expected) in [
             ("Ada Lovelace", "Ada Lovelace"),
             ("José Ñ", "Jos%C3%A9 %C3%91"),

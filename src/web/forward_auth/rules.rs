@@ -1,33 +1,34 @@
-//! Which rule a proxied request meets. Proxy and app may read a path differently from us, so a path that can be read in
-//! two ways meets no rule that lets anybody in: it needs what every rule of its host needs.
+//! Access rules of forward authentication (`RULES_FILE`): which rule matches a proxied request, and what it requires. A proxy
+//! or an app may normalise a path differently, so an ambiguous path is never public: it requires what all rules of its host
+//! require. Whether a caller is allowed is decided by decision.rs; the file is parsed in settings.
 
 use super::forwarded_request::ForwardedRequest;
 use crate::core::account::identity_cache::Identity;
 use crate::settings::forward_rules::{Access, ForwardRule, ForwardRules, HostPattern, PathPattern};
 
-/// What a caller must have.
+/// What a caller's account must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirement {
-    /// Of each list one.
+    /// One role of each list.
     pub roles: Vec<Vec<String>>,
-    /// All of them.
+    /// All of these permissions.
     pub permissions: Vec<String>,
 }
 
 impl Requirement {
-    /// Whether the caller has it.
-    pub fn are_met_by(&self, identity: &Identity) -> bool {
+    /// Whether the account has it.
+    pub fn is_met_by(&self, identity: &Identity) -> bool {
         self.roles.iter().all(|one_of| one_of.contains(&identity.role))
             && self.permissions.iter().all(|permission| identity.permissions.contains(permission))
     }
 
-    /// Both.
-    pub fn join(&mut self, other: Self) {
+    /// Adds another requirement: both must be met.
+    pub fn merge(&mut self, other: Self) {
         self.roles.extend(other.roles);
         self.permissions.extend(other.permissions);
     }
 
-    /// Adds what a rule needs.
+    /// Adds what a rule requires.
     fn add(&mut self, roles: &[String], permissions: &[String]) {
         if !roles.is_empty() {
             self.roles.push(roles.to_vec());
@@ -36,21 +37,21 @@ impl Requirement {
     }
 }
 
-/// What the rules say about a request.
+/// The outcome of the rules for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RuleMatch {
-    /// Anybody may pass.
+    /// Allowed without signing in.
     Public,
-    /// Who is signed in and has this.
+    /// Allowed for a signed-in caller that meets the requirement.
     SignedIn(Requirement),
 }
 
-/// The first rule that fits decides; where none does, who is signed in may pass.
-pub fn match_rule(rules: &ForwardRules, original: &ForwardedRequest) -> RuleMatch {
-    let host = host_alone(&original.host);
-    let mut of_host = rules.0.iter().filter(|rule| is_of(&rule.host, host));
+/// The first matching rule decides. If none matches, every signed-in caller is allowed.
+pub fn match_rule(rules: &ForwardRules, request: &ForwardedRequest) -> RuleMatch {
+    let host = without_port(&request.host);
+    let mut of_host = rules.0.iter().filter(|rule| host_matches(&rule.host, host));
     let mut requirement = Requirement::default();
-    if is_ambiguous_path(original.path()) {
+    if is_ambiguous_path(request.path()) {
         for rule in of_host {
             if let Access::SignedIn { roles, permissions } = &rule.access {
                 requirement.add(roles, permissions);
@@ -58,7 +59,7 @@ pub fn match_rule(rules: &ForwardRules, original: &ForwardedRequest) -> RuleMatc
         }
         return RuleMatch::SignedIn(requirement);
     }
-    match of_host.find(|rule| fits(rule, original.path())).map(|rule| &rule.access) {
+    match of_host.find(|rule| path_matches(rule, request.path())).map(|rule| &rule.access) {
         Some(Access::Public) => RuleMatch::Public,
         Some(Access::SignedIn { roles, permissions }) => {
             requirement.add(roles, permissions);
@@ -68,13 +69,13 @@ pub fn match_rule(rules: &ForwardRules, original: &ForwardedRequest) -> RuleMatc
     }
 }
 
-fn host_alone(host: &str) -> &str {
+fn without_port(host: &str) -> &str {
     let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     port.map_or(host, |(host, _)| host)
 }
 
-fn is_of(pattern: &HostPattern, host: &str) -> bool {
-    // A last dot means the same host to a resolver, and another one to a comparison.
+fn host_matches(pattern: &HostPattern, host: &str) -> bool {
+    // A trailing dot makes no difference to a resolver, but would to a comparison.
     let host = host.trim_end_matches('.');
     match pattern {
         HostPattern::Any => true,
@@ -83,7 +84,7 @@ fn is_of(pattern: &HostPattern, host: &str) -> bool {
     }
 }
 
-fn fits(rule: &ForwardRule, path: &str) -> bool {
+fn path_matches(rule: &ForwardRule, path: &str) -> bool {
     match &rule.path {
         PathPattern::Exact(exact) => exact == path,
         PathPattern::Below(above) => {
@@ -92,8 +93,8 @@ fn fits(rule: &ForwardRule, path: &str) -> bool {
     }
 }
 
-/// Whether another reader may take the path for another one: by dots, doubled or backward slashes, parameters, encodings
-/// of what divides or ends a path or stands for itself, encodings of encodings, and octets that no URL has.
+/// Whether another parser may normalise the path to a different one: because of dot segments, doubled slashes, backslashes,
+/// path parameters, percent-encoded separators or unreserved characters, double encoding, or bytes that are invalid in a URL.
 pub fn is_ambiguous_path(path: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\' && byte != b';';
     !path.starts_with('/')
@@ -105,7 +106,7 @@ pub fn is_ambiguous_path(path: &str) -> bool {
         || !has_plain_encodings(path)
 }
 
-/// Whether every encoded octet is one that needs encoding and divides nothing, and together they are UTF-8.
+/// Whether every percent-encoded byte needs the encoding and is no separator, and the decoded path is UTF-8.
 fn has_plain_encodings(path: &str) -> bool {
     let mut decoded = Vec::with_capacity(path.len());
     let mut bytes = path.bytes();
@@ -116,8 +117,8 @@ fn has_plain_encodings(path: &str) -> bool {
         }
         let (Some(high), Some(low)) = (bytes.next().and_then(hex), bytes.next().and_then(hex)) else { return false };
         let byte = high * 16 + low;
-        let harmless = byte >= 0x80 || byte == b' ' || b"\"<>^`{|}[]!$&'()*+,:=@".contains(&byte);
-        if !harmless {
+        let is_plain = byte >= 0x80 || byte == b' ' || b"\"<>^`{|}[]!$&'()*+,:=@".contains(&byte);
+        if !is_plain {
             return false;
         }
         decoded.push(byte);
@@ -143,14 +144,14 @@ mod tests {
         ForwardRules::parse(text).unwrap()
     }
 
-    fn met(host: &str, target: &str) -> RuleMatch {
-        let original = ForwardedRequest {
+    fn matched(host: &str, target: &str) -> RuleMatch {
+        let request = ForwardedRequest {
             method: "GET".to_owned(),
             scheme: "https".to_owned(),
             host: host.to_owned(),
             target: target.to_owned(),
         };
-        match_rule(&rules(), &original)
+        match_rule(&rules(), &request)
     }
 
     fn requirement(roles: &[&str], permissions: &[&str]) -> RuleMatch {
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_fits_decides() {
+    fn the_first_matching_rule_decides() {
         for (host, target, expected) in [
             ("app.example.com", "/public", RuleMatch::Public),
             ("app.example.com", "/public/a.css?x=../..", RuleMatch::Public),
@@ -174,11 +175,11 @@ mod tests {
             ("other.test", "/health", RuleMatch::Public),
             ("other.test", "/", requirement(&[], &[])),
         ] {
-            assert_eq!(met(host, target), expected, "{host}{target}");
+            assert_eq!(matched(host, target), expected, "{host}{target}");
         }
     }
 
-    const ODD: [&str; 35] = [
+    const AMBIGUOUS_PATHS: [&str; 35] = [
         "/public/../admin/x",
         "/public/..",
         "/public/./a",
@@ -217,10 +218,10 @@ mod tests {
     ];
 
     #[test]
-    fn an_odd_path_is_never_public_and_needs_what_every_rule_of_its_host_needs() {
-        for odd in ODD {
-            assert!(is_ambiguous_path(odd), "{odd:?}");
-            assert_eq!(met("app.example.com", odd), requirement(&["ADMIN"], &["reports:read"]), "{odd}");
+    fn an_ambiguous_path_is_never_public_and_requires_what_all_rules_of_its_host_require() {
+        for path in AMBIGUOUS_PATHS {
+            assert!(is_ambiguous_path(path), "{path:?}");
+            assert_eq!(matched("app.example.com", path), requirement(&["ADMIN"], &["reports:read"]), "{path}");
         }
         for plain in [
             "/",
@@ -235,7 +236,7 @@ mod tests {
         }
     }
 
-    /// Text in which what divides, ends and hides paths is thick.
+    /// Texts made of separators, dots and encodings.
     fn path_like() -> impl Strategy<Value = String> {
         let piece = prop::sample::select(vec![
             "/", "/", ".", "..", "a", "b", "%", "%2", "%2f", "%2F", "%2e", "%5c", "%00", "%25", "%20", "%c3", "%a9",
@@ -247,15 +248,15 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// The readers: one that takes it as it is, one that decodes it, one that decodes it again, and a browser's.
+        /// The parsers: one that takes the path as it is, one that decodes it, one that decodes it twice, and a browser's.
         #[test]
         fn every_reader_reads_a_plain_path_alike(target in path_like()) {
             let path = target.split(['?', '#']).next().unwrap();
             if is_ambiguous_path(path) {
                 return Ok(());
             }
-            let browsers = url::Url::parse(&format!("http://app.example.com{path}")).unwrap();
-            prop_assert_eq!(browsers.path(), path);
+            let in_browser = url::Url::parse(&format!("http://app.example.com{path}")).unwrap();
+            prop_assert_eq!(in_browser.path(), path);
             let decoded = percent_decode_str(path).decode_utf8().unwrap();
             let again = percent_decode_str(&decoded).decode_utf8().unwrap();
             prop_assert_eq!(&decoded, &again);
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn needs_are_one_role_and_all_permissions() {
+    fn a_requirement_is_one_role_and_all_permissions() {
         let identity = |role: &str, permissions: &[&str]| Identity {
             account: AccountId(1),
             user: String::new(),
@@ -276,10 +277,10 @@ mod tests {
             permissions: permissions.iter().map(ToString::to_string).collect(),
         };
         let RuleMatch::SignedIn(requirement) = requirement(&["ADMIN", "EDITOR"], &["a", "b"]) else { panic!() };
-        assert!(requirement.are_met_by(&identity("EDITOR", &["b", "a", "c"])));
+        assert!(requirement.is_met_by(&identity("EDITOR", &["b", "a", "c"])));
         assert!(
-            !requirement.are_met_by(&identity("USER", &["a", "b"]))
-                && !requirement.are_met_by(&identity("ADMIN", &["a"]))
+            !requirement.is_met_by(&identity("USER", &["a", "b"]))
+                && !requirement.is_met_by(&identity("ADMIN", &["a"]))
         );
     }
 }

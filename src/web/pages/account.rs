@@ -1,13 +1,14 @@
-//! `/account`: who somebody is here, their password, their devices. What each button does is core's to decide.
+//! The account page, `/account`: the profile, the signed-in devices, and the form for a new password. If the password must be
+//! changed first, the page has that form only. What each action does is decided by core.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use askama::Template;
 
-use super::csrf_form::{sent_by, token_of};
-use super::current_user::{CurrentUser, without_dead_cookies};
-use super::layout::{Layout, redirect, way_back};
+use super::csrf_form::{session_token, verify_session_token};
+use super::current_user::{CurrentUser, clear_dead_cookies};
+use super::layout::{Layout, redirect, return_url};
 use super::{device, refusals};
 use crate::core::account::Account;
 use crate::core::credential::password_change::PasswordChange;
@@ -20,161 +21,164 @@ use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
 use crate::web::response::redirect::BACK;
 
-/// The page itself.
-const HERE: &str = "/account";
+const PATH: &str = "/account";
 
 #[derive(Template)]
 #[template(path = "account.html")]
-struct Page<'a> {
+struct AccountPage<'a> {
     layout: Layout<'a>,
-    token: String,
-    rows: Vec<(&'a str, String)>,
+    csrf_token: String,
+    profile: Vec<(&'a str, String)>,
     identifier: String,
     has_password: bool,
     must_change: bool,
-    back: Option<String>,
-    devices: Vec<Device>,
-    rule: String,
-    done: Option<&'static str>,
+    return_url: Option<String>,
+    devices: Vec<DeviceRow>,
+    password_rule: String,
+    confirmation: Option<&'static str>,
     error: Option<String>,
-    fault: Option<String>,
+    password_error: Option<String>,
 }
 
-/// A signed-in device, in words.
-struct Device {
-    id: String,
-    current: bool,
+/// A session in the list of devices, as texts.
+struct DeviceRow {
+    session: String,
+    is_current: bool,
     name: String,
     address: Option<String>,
-    seen: String,
-    seen_at: String,
-    sign_out: String,
+    last_seen: String,
+    last_seen_at: String,
+    sign_out_label: String,
 }
 
-/// What went wrong with a change of password: for the form, and for its new password.
+/// The outcome that the page shows: status 200 without errors by default.
 #[derive(Default)]
-struct Trouble {
+struct Outcome {
     status: StatusCode,
     error: Option<String>,
-    fault: Option<String>,
+    /// The error beside the field of the new password.
+    password_error: Option<String>,
 }
 
-/// `GET /account`
+/// `GET /account`: the page.
 pub async fn show(context: RequestContext) -> HandlerResult {
-    let Some(visitor) = CurrentUser::restricted(&context).await? else { return sign_in_first(&context) };
-    page(&context, &visitor, way_back(&context), Trouble::default()).await
+    let Some(user) = CurrentUser::find_restricted(&context).await? else { return redirect_to_sign_in(&context) };
+    page(&context, &user, return_url(&context), Outcome::default()).await
 }
 
-/// `POST /account/password`
+/// `POST /account/password`: changes the password, or shows the page with an error.
 pub async fn change_password(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut fields = Fields::form(&context.request, &mut payload).await?;
-    let Some(visitor) = CurrentUser::restricted(&context).await? else { return sign_in_first(&context) };
-    let back = fields.text(BACK).and_then(|back| context.service.redirects().allowed(&back));
-    if !sent_by(&context, &[visitor.caller.session], &mut fields) {
-        return expired(&context, &visitor, back).await;
+    let Some(user) = CurrentUser::find_restricted(&context).await? else { return redirect_to_sign_in(&context) };
+    let return_url = fields.text(BACK).and_then(|url| context.service.redirects().allowed(&url));
+    if !verify_session_token(&context, &[user.caller.session], &mut fields) {
+        return form_expired(&context, &user, return_url).await;
     }
     let (current, new) = (fields.required_secret("current"), fields.required_secret("new"));
-    let wish = PasswordChange { caller: visitor.caller.clone(), current, new, keeps_tokens: false };
-    let error = match context.service.change_password(wish, context.policy(), context.client()).await {
-        Ok(Some(issued)) => return context.set_cookies(changed(&context, &visitor, back.as_deref()), &issued),
-        Ok(None) => return visitor.keep(&context, changed(&context, &visitor, back.as_deref())),
+    let change = PasswordChange { caller: user.caller.clone(), current, new, keeps_tokens: false };
+    let error = match context.service.change_password(change, context.policy(), context.client()).await {
+        Ok(Some(issued)) => {
+            return context.set_cookies(password_changed(&context, &user, return_url.as_deref()), &issued);
+        }
+        Ok(None) => return user.set_cookies(&context, password_changed(&context, &user, return_url.as_deref())),
         Err(error) => error,
     };
     let t = Layout::of(&context).t;
-    let fault = match &error {
-        Error::Refusal(Refusal::SessionEnded) => return sign_in_first(&context),
-        Error::Refusal(Refusal::InvalidFields(faults)) => faults.first().map(|fault| refusals::of_field(fault.rule, t)),
+    let password_error = match &error {
+        Error::Refusal(Refusal::SessionEnded) => return redirect_to_sign_in(&context),
+        Error::Refusal(Refusal::InvalidFields(errors)) => errors.first().map(|error| refusals::of_field(error.rule, t)),
         _ => None,
     };
-    let trouble = Trouble { status: refusals::status(&error), error: Some(refusals::said(&error, t)), fault };
-    refusals::with_headers(page(&context, &visitor, back, trouble).await, &error)
+    let outcome = Outcome { status: refusals::status(&error), error: Some(refusals::said(&error, t)), password_error };
+    refusals::with_headers(page(&context, &user, return_url, outcome).await, &error)
 }
 
-/// On to where somebody was headed who had to change the password first; others stay here.
-fn changed(context: &RequestContext, visitor: &CurrentUser, back: Option<&str>) -> HttpResponse {
-    let headed =
-        if visitor.caller.must_change_password { context.service.redirects().target(back) } else { HERE.to_owned() };
-    redirect(if headed == HERE { "/account?done=password" } else { &headed })
+/// After a required change the browser goes on to the return URL; after any other it stays on the page.
+fn password_changed(context: &RequestContext, user: &CurrentUser, return_url: Option<&str>) -> HttpResponse {
+    let must_change = user.caller.must_change_password;
+    let target = if must_change { context.service.redirects().target(return_url) } else { PATH.to_owned() };
+    redirect(if target == PATH { "/account?done=password" } else { &target })
 }
 
-/// `POST /account/sessions/{id}`: ends it.
+/// `POST /account/sessions/{id}`: ends a session.
 pub async fn end_session(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut fields = Fields::form(&context.request, &mut payload).await?;
-    let Some(visitor) = CurrentUser::of(&context).await? else { return sign_in_first(&context) };
-    if !sent_by(&context, &[visitor.caller.session], &mut fields) {
-        return expired(&context, &visitor, None).await;
+    let Some(user) = CurrentUser::find(&context).await? else { return redirect_to_sign_in(&context) };
+    if !verify_session_token(&context, &[user.caller.session], &mut fields) {
+        return form_expired(&context, &user, None).await;
     }
     let id = context.request.match_info().get("id").and_then(|id| uuid::Uuid::try_parse(id).ok()).map(Id128);
-    let (caller, client) = (visitor.caller.clone(), context.client());
+    let (caller, client) = (user.caller.clone(), context.client());
     if id == Some(caller.session) {
-        return visitor.keep(&context, redirect("/logout"));
+        return user.set_cookies(&context, redirect("/logout"));
     }
     let ended = context.service.run_blocking(move |core| match id {
         Some(id) => core.end_session(&caller, id, &client),
         None => Err(Refusal::SessionNotFound.into()),
     });
     match ended.await {
-        // One that is no longer there was ended already: what was wished for is so.
+        // A session that is not found has ended already, which is the result that the user asked for.
         Ok(()) | Err(Error::Refusal(Refusal::SessionNotFound)) => {
-            visitor.keep(&context, redirect("/account?done=device"))
+            user.set_cookies(&context, redirect("/account?done=device"))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// `POST /account/sign-out-everywhere`
+/// `POST /account/sign-out-everywhere`: ends all sessions of the account.
 pub async fn sign_out_everywhere(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut fields = Fields::form(&context.request, &mut payload).await?;
-    let Some(visitor) = CurrentUser::restricted(&context).await? else { return sign_in_first(&context) };
-    if !sent_by(&context, &[visitor.caller.session], &mut fields) {
-        return expired(&context, &visitor, None).await;
+    let Some(user) = CurrentUser::find_restricted(&context).await? else { return redirect_to_sign_in(&context) };
+    if !verify_session_token(&context, &[user.caller.session], &mut fields) {
+        return form_expired(&context, &user, None).await;
     }
-    let (tokens, client) = (visitor.tokens(&context)?, context.client());
+    let (tokens, client) = (user.tokens(&context)?, context.client());
     context.service.run_blocking(move |core| core.sign_out_everywhere(&tokens, &client)).await?;
     context.clear_cookies(redirect("/logout"))
 }
 
-fn sign_in_first(context: &RequestContext) -> HandlerResult {
-    without_dead_cookies(context, redirect(&context.service.redirects().sign_in_page(Some(HERE))))
+fn redirect_to_sign_in(context: &RequestContext) -> HandlerResult {
+    clear_dead_cookies(context, redirect(&context.service.redirects().sign_in_page(Some(PATH))))
 }
 
-async fn expired(context: &RequestContext, visitor: &CurrentUser, back: Option<String>) -> HandlerResult {
+async fn form_expired(context: &RequestContext, user: &CurrentUser, return_url: Option<String>) -> HandlerResult {
     let error = Some(Layout::of(context).t.form_expired.to_owned());
-    page(context, visitor, back, Trouble { status: StatusCode::FORBIDDEN, error, fault: None }).await
+    page(context, user, return_url, Outcome { status: StatusCode::FORBIDDEN, error, password_error: None }).await
 }
 
-/// Of an account whose password must be changed there is nothing on it but the form for that.
+/// Renders the page. If the password must be changed, neither profile nor sessions are read: a password
+/// that an operator has set must not reveal them.
 async fn page(
     context: &RequestContext,
-    visitor: &CurrentUser,
-    back: Option<String>,
-    trouble: Trouble,
+    user: &CurrentUser,
+    return_url: Option<String>,
+    outcome: Outcome,
 ) -> HandlerResult {
-    let (layout, id, must_change) = (Layout::of(context), visitor.caller.account, visitor.caller.must_change_password);
-    let look = move |core: &Core| {
+    let (layout, id, must_change) = (Layout::of(context), user.caller.account, user.caller.must_change_password);
+    let load = move |core: &Core| {
         let sessions = if must_change { Vec::new() } else { core.list_sessions(id)? };
         Ok((core.find_account(id)?, sessions))
     };
-    let (account, sessions) = context.service.run_blocking(look).await?;
-    let page = Page {
+    let (account, sessions) = context.service.run_blocking(load).await?;
+    let page = AccountPage {
         layout,
-        token: token_of(context, visitor.caller.session),
-        rows: if must_change { Vec::new() } else { rows(&account, layout) },
+        csrf_token: session_token(context, user.caller.session),
+        profile: if must_change { Vec::new() } else { profile(&account, layout) },
         identifier: account.email.clone().or(account.username.clone()).or(account.name.clone()).unwrap_or_default(),
         has_password: account.has_password,
         must_change,
-        back: back.filter(|_| must_change),
-        devices: sessions.iter().map(|session| shown(session, visitor, context, layout)).collect(),
-        rule: count(layout.t.password_rule, layout.theme.password_min_length.into()),
-        done: done(context, layout).filter(|_| trouble.error.is_none() && !must_change),
-        error: trouble.error,
-        fault: trouble.fault,
+        return_url: return_url.filter(|_| must_change),
+        devices: sessions.iter().map(|session| device_row(session, user, context, layout)).collect(),
+        password_rule: count(layout.t.password_rule, layout.theme.password_min_length.into()),
+        confirmation: confirmation(context, layout).filter(|_| outcome.error.is_none() && !must_change),
+        error: outcome.error,
+        password_error: outcome.password_error,
     };
-    visitor.keep(context, layout.answer(trouble.status, &page)?)
+    user.set_cookies(context, layout.answer(outcome.status, &page)?)
 }
 
-/// What the last button did: one of our own sentences, whatever the query says.
-fn done(context: &RequestContext, layout: Layout<'_>) -> Option<&'static str> {
+/// Confirms the last action. The query only selects one of the texts, so a link cannot put a text of its own on the page.
+fn confirmation(context: &RequestContext, layout: Layout<'_>) -> Option<&'static str> {
     match context.request.query_string() {
         "done=password" => Some(layout.t.password_changed),
         "done=device" => Some(layout.t.device_signed_out),
@@ -182,7 +186,7 @@ fn done(context: &RequestContext, layout: Layout<'_>) -> Option<&'static str> {
     }
 }
 
-fn rows<'a>(account: &Account, layout: Layout<'a>) -> Vec<(&'a str, String)> {
+fn profile<'a>(account: &Account, layout: Layout<'a>) -> Vec<(&'a str, String)> {
     let t = layout.t;
     let full = [&account.first_name, &account.last_name].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
     let name = account.name.clone().unwrap_or(full);
@@ -197,18 +201,17 @@ fn rows<'a>(account: &Account, layout: Layout<'a>) -> Vec<(&'a str, String)> {
     rows.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-fn shown(session: &Session, visitor: &CurrentUser, context: &RequestContext, layout: Layout<'_>) -> Device {
+fn device_row(session: &Session, user: &CurrentUser, context: &RequestContext, layout: Layout<'_>) -> DeviceRow {
     let t = layout.t;
-    let named =
-        session.device_name.clone().or_else(|| device::resolve_refresh_token(session.user_agent.as_deref()?, t.on));
-    let name = named.unwrap_or_else(|| t.unknown_device.to_owned());
-    Device {
-        id: session.id.to_string(),
-        current: session.id == visitor.caller.session,
-        sign_out: t.sign_out_device.replace("{}", &name),
+    let known = session.device_name.clone().or_else(|| device::device_name(session.user_agent.as_deref()?, t.on));
+    let name = known.unwrap_or_else(|| t.unknown_device.to_owned());
+    DeviceRow {
+        session: session.id.to_string(),
+        is_current: session.id == user.caller.session,
+        sign_out_label: t.sign_out_device.replace("{}", &name),
         name,
         address: session.address.clone(),
-        seen: t.ago(context.service.core().now().since(session.last_seen_at)),
-        seen_at: session.last_seen_at.rfc3339(),
+        last_seen: t.ago(context.service.core().now().since(session.last_seen_at)),
+        last_seen_at: session.last_seen_at.rfc3339(),
     }
 }

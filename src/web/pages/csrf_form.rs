@@ -1,5 +1,6 @@
-//! Forms that only our own pages can send: each carries a token that is bound to a cookie before a sign-in, so that nobody
-//! is signed in to somebody else's account, and to the session after it (CSRF).
+//! CSRF tokens of the pages' forms: every form contains a token that only this service can make. Before a sign-in it is bound to
+//! a cookie of its own (double submit), which prevents login CSRF: signing a victim in to the attacker's account. After it,
+//! it is bound to the session. The tokens are made and compared by core/defence/csrf_token.rs.
 
 use actix_web::HttpResponse;
 
@@ -10,58 +11,60 @@ use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
 
-/// The field that carries the token.
+/// The form field with the token.
 const TOKEN: &str = "token";
 
-/// A browser before its sign-in.
+/// The CSRF protection of a browser that is not signed in: the cookie's value, which its tokens are bound to.
 #[derive(Debug)]
-pub struct Guest {
-    bound_to: String,
+pub struct AnonymousCsrf {
+    cookie: String,
     is_new: bool,
 }
 
-impl Guest {
-    /// The one that the cookie names, or a new one.
+impl AnonymousCsrf {
+    /// By the cookie of a request, or with a new random value.
     pub fn of(context: &RequestContext) -> Result<Self, Error> {
-        let known = context.csrf_cookie().filter(|value| from_base64url(value).is_some_and(|bytes| bytes.len() == 16));
-        match known {
-            Some(bound_to) => Ok(Self { bound_to, is_new: false }),
-            None => Ok(Self { bound_to: base64url(&random_bytes::<16>()?), is_new: true }),
+        let presented =
+            context.csrf_cookie().filter(|value| from_base64url(value).is_some_and(|bytes| bytes.len() == 16));
+        match presented {
+            Some(cookie) => Ok(Self { cookie, is_new: false }),
+            None => Ok(Self { cookie: base64url(&random_bytes::<16>()?), is_new: true }),
         }
     }
 
-    /// The token of its forms.
+    /// The token for this browser's forms.
     pub fn token(&self, context: &RequestContext) -> String {
-        context.service.core().csrf_token(&self.purpose())
+        context.service.core().csrf_token(&self.binding())
     }
 
-    /// Whether a form brought it.
-    pub fn sent(&self, context: &RequestContext, fields: &mut Fields) -> bool {
-        let given = fields.text(TOKEN).unwrap_or_default();
-        !self.is_new && context.service.core().is_form_token(&self.purpose(), &given)
+    /// Whether a submitted form contains this browser's token.
+    pub fn verify(&self, context: &RequestContext, fields: &mut Fields) -> bool {
+        let presented = fields.text(TOKEN).unwrap_or_default();
+        !self.is_new && context.service.core().is_form_token(&self.binding(), &presented)
     }
 
-    /// Sets the cookie that the next form is bound to, unless the browser has it.
-    pub fn keep(&self, context: &RequestContext, mut answer: HttpResponse) -> HandlerResult {
+    /// Sets the cookie, unless the browser has it already.
+    pub fn set_cookie(&self, context: &RequestContext, mut response: HttpResponse) -> HandlerResult {
         if self.is_new {
-            context.set_csrf_cookie(&mut answer, &self.bound_to)?;
+            context.set_csrf_cookie(&mut response, &self.cookie)?;
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    fn purpose(&self) -> String {
-        format!("guest {}", self.bound_to)
+    fn binding(&self) -> String {
+        format!("guest {}", self.cookie)
     }
 }
 
-/// The token of a session's forms.
-pub fn token_of(context: &RequestContext, session: SessionId) -> String {
+/// The token for a session's forms.
+pub fn session_token(context: &RequestContext, session: SessionId) -> String {
     context.service.core().csrf_token(&format!("session {session}"))
 }
 
-/// Whether a form brought the token of one of these sessions.
-pub fn sent_by(context: &RequestContext, sessions: &[SessionId], fields: &mut Fields) -> bool {
-    let given = fields.text(TOKEN).unwrap_or_default();
-    let is_theirs = |session: &SessionId| context.service.core().is_form_token(&format!("session {session}"), &given);
-    sessions.iter().any(is_theirs)
+/// Whether a submitted form contains the token of one of these sessions.
+pub fn verify_session_token(context: &RequestContext, sessions: &[SessionId], fields: &mut Fields) -> bool {
+    let presented = fields.text(TOKEN).unwrap_or_default();
+    let is_valid =
+        |session: &SessionId| context.service.core().is_form_token(&format!("session {session}"), &presented);
+    sessions.iter().any(is_valid)
 }

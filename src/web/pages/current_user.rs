@@ -1,5 +1,5 @@
-//! Who looks at a page: by the access cookie, or else by the refresh cookie, which is then spent as the protocol says.
-//! Nothing but that refresh is changed by looking.
+//! The current user of a page: resolved by the access cookie, or else by a refresh with the refresh cookie, which rotates it as
+//! for any client. That refresh is the only change that showing a page makes. Whether a token is valid is decided by core.
 
 use actix_web::HttpResponse;
 use actix_web::http::Method;
@@ -11,44 +11,45 @@ use crate::core::session::end::PresentedTokens;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
 
-/// Somebody who is signed in.
+/// A signed-in user.
 #[derive(Debug)]
 pub struct CurrentUser {
-    /// Who.
+    /// The account and the session.
     pub caller: Caller,
-    renewed: Option<Issued>,
+    refreshed: Option<Issued>,
 }
 
 impl CurrentUser {
-    /// The visitor, if one is signed in and need not change the password first.
-    pub async fn of(context: &RequestContext) -> Result<Option<Self>, Error> {
-        let Some(visitor) = Self::restricted(context).await? else { return Ok(None) };
-        let caller = visitor.caller.require_full_access()?;
-        Ok(Some(Self { caller, ..visitor }))
+    /// The current user, if there is one. An error if the password must be changed first.
+    pub async fn find(context: &RequestContext) -> Result<Option<Self>, Error> {
+        let Some(user) = Self::find_restricted(context).await? else { return Ok(None) };
+        let caller = user.caller.require_full_access()?;
+        Ok(Some(Self { caller, ..user }))
     }
 
-    /// As `of`, whatever they must do first. `Err` is a doubt: the service is busy, or the cookies contradict each other.
-    pub async fn restricted(context: &RequestContext) -> Result<Option<Self>, Error> {
+    /// As `find`, also if the password must be changed first. An error means that it cannot be decided who the user is: the
+    /// service is busy, or the cookies contradict each other.
+    pub async fn find_restricted(context: &RequestContext) -> Result<Option<Self>, Error> {
         if let Some(access) = context.access_cookie()? {
             match context.resolve_restricted(Some(access)).await {
-                Ok(caller) => return Ok(Some(Self { caller, renewed: None })),
-                Err(error) if is_doubt(&error) => return Err(error),
-                Err(_no) => {}
+                Ok(caller) => return Ok(Some(Self { caller, refreshed: None })),
+                Err(error) if is_undecided(&error) => return Err(error),
+                Err(_not_signed_in) => {}
             }
         }
-        let Some(renewed) = renewed(context).await? else { return Ok(None) };
-        let caller = context.service.core().caller_of(&renewed)?;
-        Ok(Some(Self { caller, renewed: Some(renewed) }))
+        let Some(issued) = refresh(context).await? else { return Ok(None) };
+        let caller = context.service.core().caller_of(&issued)?;
+        Ok(Some(Self { caller, refreshed: Some(issued) }))
     }
 
-    /// The tokens that were made while looking.
-    pub fn renewed(&self) -> Option<&Issued> {
-        self.renewed.as_ref()
+    /// The tokens of the refresh, if there was one.
+    pub fn refreshed(&self) -> Option<&Issued> {
+        self.refreshed.as_ref()
     }
 
-    /// The tokens that the browser holds once it has the answer.
+    /// The tokens that the browser holds once it has the response.
     pub fn tokens(&self, context: &RequestContext) -> Result<PresentedTokens, Error> {
-        Ok(match &self.renewed {
+        Ok(match &self.refreshed {
             Some(issued) => {
                 PresentedTokens { access: Some(issued.access.clone()), refresh: Some(issued.refresh.clone()) }
             }
@@ -56,33 +57,35 @@ impl CurrentUser {
         })
     }
 
-    /// Sets the tokens that were made while looking, on an answer.
-    pub fn keep(&self, context: &RequestContext, answer: HttpResponse) -> HandlerResult {
-        match &self.renewed {
-            Some(issued) => context.set_cookies(answer, issued),
-            None => Ok(answer),
+    /// Sets the cookies of the refresh on the response, if there was one. A response without them would lose the session.
+    pub fn set_cookies(&self, context: &RequestContext, response: HttpResponse) -> HandlerResult {
+        match &self.refreshed {
+            Some(issued) => context.set_cookies(response, issued),
+            None => Ok(response),
         }
     }
 }
 
-/// Spends the refresh cookie. `None`: there is none that is worth anything.
-pub async fn renewed(context: &RequestContext) -> Result<Option<Issued>, Error> {
+/// Refreshes by the refresh cookie; `None` if there is no valid one. HEAD requests, which link
+/// checkers send, do not refresh, so that a look at a page does not rotate the token.
+pub async fn refresh(context: &RequestContext) -> Result<Option<Issued>, Error> {
     let Some(token) = context.refresh_cookie()?.filter(|_| context.request.method() != Method::HEAD) else {
         return Ok(None);
     };
     match context.refresh_by_cookie(token, context.policy()).await {
         Ok(issued) => Ok(Some(issued)),
-        Err(error) if is_doubt(&error) => Err(error),
-        Err(_no) => Ok(None),
+        Err(error) if is_undecided(&error) => Err(error),
+        Err(_not_signed_in) => Ok(None),
     }
 }
 
-/// Clears the cookies if what was found while looking is that their session is over for good.
-pub fn without_dead_cookies(context: &RequestContext, answer: HttpResponse) -> HandlerResult {
-    if context.should_clear_cookies() { context.clear_cookies(answer) } else { Ok(answer) }
+/// Clears the session cookies if their session was found to have ended.
+pub fn clear_dead_cookies(context: &RequestContext, response: HttpResponse) -> HandlerResult {
+    if context.should_clear_cookies() { context.clear_cookies(response) } else { Ok(response) }
 }
 
-fn is_doubt(error: &Error) -> bool {
+/// Whether the error leaves open who the user is, so that the page must not treat the browser as signed out.
+fn is_undecided(error: &Error) -> bool {
     matches!(
         error,
         Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_) | Refusal::DuplicateCookie)

@@ -1,6 +1,7 @@
-//! What a device is called in a list: the browser and the system that its user agent names, as far as people know them.
+//! Device names for the list of sessions: browser and system as named in the `User-Agent` header. A name is for display only;
+//! clients choose the header freely.
 
-/// Most specific first: nearly every browser also claims to be Safari, and many to be Chrome.
+/// Most specific first: nearly every browser's header also contains `Safari/`, and many contain `Chrome/`.
 const BROWSERS: [(&str, &str); 9] = [
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -23,10 +24,11 @@ const SYSTEMS: [(&str, &str); 7] = [
     ("Linux", "Linux"),
 ];
 
-/// `Firefox on Linux`; for another client the name that it begins with.
-pub fn resolve_refresh_token(agent: &str, on: &str) -> Option<String> {
+/// For example "Firefox on Linux"; for an unknown client the first word of its header. `on` is the word between browser and
+/// system in the page's language.
+pub fn device_name(agent: &str, on: &str) -> Option<String> {
     let known =
-        |names: &[(&str, &'static str)]| names.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name);
+        |names: &[(&str, &'static str)]| names.iter().find(|(token, _)| agent.contains(token)).map(|(_, name)| *name);
     match (known(&BROWSERS), known(&SYSTEMS)) {
         (Some(browser), Some(system)) => Some(format!("{browser} {on} {system}")),
         (Some(name), None) | (None, Some(name)) => Some(name.to_owned()),
@@ -42,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn browsers_are_called_what_people_call_them() {
+    fn a_user_agent_is_shown_as_browser_and_system() {
         for (agent, expected) in [
             ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
             (
@@ -63,8 +65,8 @@ mod tests {
             ),
             ("curl/8.5.0", "curl"),
         ] {
-            assert_eq!(resolve_refresh_token(agent, "on").as_deref(), Some(expected), "{agent}");
+            assert_eq!(device_name(agent, "on").as_deref(), Some(expected), "{agent}");
         }
-        assert_eq!(resolve_refresh_token("", "on"), None);
+        assert_eq!(device_name("", "on"), None);
     }
 }

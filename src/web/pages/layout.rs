@@ -1,4 +1,5 @@
-//! A page on its way out: the language, the headers that make a browser strict, and the way back that its links carry.
+//! Layout of the pages: renders a template with the theme and the client's language, sets the page's security headers, and
+//! builds links that carry the return URL. Which return URLs are allowed is decided by response/redirect.rs.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -16,29 +17,31 @@ use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
 use crate::web::response::redirect::{BACK, back_in};
 
-/// What every page is rendered with.
+/// What every page's template gets.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout<'a> {
-    /// The language's sentences.
+    /// The texts in the client's language.
     pub t: &'static Texts,
-    /// What all pages have in common.
+    /// Name, stylesheet and logo.
     pub theme: &'a Theme,
 }
 
 impl<'a> Layout<'a> {
-    /// For whoever speaks this.
-    pub fn new(theme: &'a Theme, speaks: Option<&HeaderValue>) -> Self {
-        Self { t: texts::spoken(speaks), theme }
+    /// For a client with this `Accept-Language`.
+    pub fn new(theme: &'a Theme, accept_language: Option<&HeaderValue>) -> Self {
+        Self { t: texts::negotiate_language(accept_language), theme }
     }
 
-    /// For the client of a call.
+    /// For the client of a request.
     pub fn of(context: &'a RequestContext) -> Self {
         Self::new(context.service.theme(), context.request.headers().get(ACCEPT_LANGUAGE))
     }
 
-    /// The page as an answer. Forms name their origin in `Origin`, which a policy of `no-referrer` would take away.
+    /// Renders a page as a response. With the referrer policy `no-referrer` browsers would send `Origin: null` with the page's
+    /// forms, and the origin check would reject them.
     pub fn answer(&self, status: StatusCode, page: &impl Template) -> HandlerResult {
-        let html = page.render().map_err(|why| Error::from(InternalError::broken_by("a page", why)))?;
+        let html =
+            page.render().map_err(|why| Error::from(InternalError::broken_by("a page cannot be rendered", why)))?;
         Ok(HttpResponse::build(status)
             .insert_header((CONTENT_SECURITY_POLICY, self.theme.policy.as_str()))
             .insert_header((REFERRER_POLICY, "same-origin"))
@@ -49,43 +52,43 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// A page that says one thing.
+/// A page with a message and a single link.
 #[derive(Debug, Template)]
 #[template(path = "message.html")]
 pub struct Message<'a> {
-    /// What surrounds it.
+    /// The layout.
     pub layout: Layout<'a>,
-    /// Its title.
+    /// The title.
     pub title: &'a str,
-    /// Its sentences.
+    /// The paragraphs.
     pub sentences: Vec<String>,
-    /// Where its button leads, and what it says.
+    /// The target of the link, and its text.
     pub link: (String, &'a str),
-    /// The request's id, where somebody should look into it.
-    pub id: Option<&'a str>,
-    /// Whether it is about something that went wrong.
-    pub alarming: bool,
+    /// The request ID of an internal error.
+    pub request_id: Option<&'a str>,
+    /// Whether it is an error, which screen readers announce immediately.
+    pub is_error: bool,
 }
 
-/// Sends the browser on, with GET.
+/// A redirect that the browser follows with GET.
 pub fn redirect(target: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, target)).finish()
 }
 
-/// The way back of a request's query, as far as it may be one.
-pub fn way_back(context: &RequestContext) -> Option<String> {
-    back_in(context.request.query_string()).and_then(|back| context.service.redirects().allowed(&back))
+/// The return URL in a request's query, if it is allowed.
+pub fn return_url(context: &RequestContext) -> Option<String> {
+    back_in(context.request.query_string()).and_then(|url| context.service.redirects().allowed(&url))
 }
 
-/// A page of ours, with a way back that was allowed.
-pub fn with_back(page: &str, back: Option<&str>) -> String {
-    match back {
-        Some(back) => format!("{page}?{BACK}={}", byte_serialize(back.as_bytes()).collect::<String>()),
+/// A page's path with a return URL that has been found to be allowed.
+pub fn with_return_url(page: &str, return_url: Option<&str>) -> String {
+    match return_url {
+        Some(url) => format!("{page}?{BACK}={}", byte_serialize(url.as_bytes()).collect::<String>()),
         None => page.to_owned(),
     }
 }
 
-/// The host of a way back that leads elsewhere.
-pub fn host_of(back: Option<&str>) -> Option<String> {
-    url::Url::parse(back?).ok()?.host_str().map(ToOwned::to_owned)
+/// The host of a return URL, if it is an absolute one.
+pub fn host_of(return_url: Option<&str>) -> Option<String> {
+    url::Url::parse(return_url?).ok()?.host_str().map(ToOwned::to_owned)
 }

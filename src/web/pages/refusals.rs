@@ -4,7 +4,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 
-use super::layout::{Layout, Message, with_back};
+use super::layout::{Layout, Message, with_return_url};
 use crate::core::error::{Error, FieldRule, InternalError, Refusal};
 use crate::web::pages::texts::catalog::{Texts, count};
 use crate::web::response::error::{ErrorContext, HandlerResult};
@@ -23,9 +23,9 @@ pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
         layout,
         title: layout.t.problem,
         sentences: vec![said(refused.error, layout.t)],
-        link: (with_back(page.unwrap_or("/account"), back.as_deref()), layout.t.try_again),
-        id: broken.then_some(refused.id.as_str()),
-        alarming: true,
+        link: (with_return_url(page.unwrap_or("/account"), back.as_deref()), layout.t.try_again),
+        request_id: broken.then_some(refused.id.as_str()),
+        is_error: true,
     };
     let status = problem::of(refused.error).status;
     match with_headers(layout.answer(status, &message), refused.error) {
@@ -54,12 +54,12 @@ pub fn status(error: &Error) -> StatusCode {
 pub fn said(error: &Error, t: &Texts) -> String {
     let refusal = match error {
         Error::InternalError(InternalError::Unavailable(_)) => return t.unavailable.to_owned(),
-        Error::InternalError(InternalError::Broken(_)) => return t.broken.to_owned(),
+        Error::InternalError(InternalError::Broken(_)) => return t.internal_error.to_owned(),
         Error::Refusal(refusal) => refusal,
     };
     let text = match refusal {
-        Refusal::Throttled(wait) => return t.throttled.replace("{}", &t.wait(*wait)),
-        Refusal::InvalidCredentials => t.wrong_credentials,
+        Refusal::Throttled(wait) => return t.throttled.replace("{}", &t.duration(*wait)),
+        Refusal::InvalidCredentials => t.invalid_credentials,
         Refusal::AccountNotActive(_) => t.not_active,
         Refusal::TokenMissing
         | Refusal::TokenInvalid
@@ -72,18 +72,18 @@ pub fn said(error: &Error, t: &Texts) -> String {
         | Refusal::RefreshTokenReused
         | Refusal::AuthorizationMalformed
         | Refusal::AccountNotFound
-        | Refusal::SessionNotFound => t.session_over,
-        Refusal::DuplicateCookie => t.cookies_differ,
-        Refusal::OriginNotAllowed => t.foreign_origin,
-        Refusal::CurrentPasswordWrong => t.wrong_current,
+        | Refusal::SessionNotFound => t.session_ended,
+        Refusal::DuplicateCookie => t.duplicate_cookie,
+        Refusal::OriginNotAllowed => t.origin_not_allowed,
+        Refusal::CurrentPasswordWrong => t.current_password_wrong,
         Refusal::PasswordUnchanged => t.password_unchanged,
-        Refusal::SignUpClosed => t.closed,
-        Refusal::IdentifierTaken(_) => t.taken,
-        Refusal::ConfirmationInvalid => t.not_confirmed,
-        Refusal::InvalidFields(_) => t.fields_wrong,
-        Refusal::RouteNotFound => t.no_page,
+        Refusal::SignUpClosed => t.sign_up_closed,
+        Refusal::IdentifierTaken(_) => t.identifier_taken,
+        Refusal::ConfirmationInvalid => t.confirmation_invalid,
+        Refusal::InvalidFields(_) => t.invalid_fields,
+        Refusal::RouteNotFound => t.page_not_found,
         Refusal::Busy(_) => t.busy,
-        Refusal::PasswordChangeRequired => t.must_change,
+        Refusal::PasswordChangeRequired => t.password_change_required,
         Refusal::PermissionDenied
         | Refusal::MalformedBody(_)
         | Refusal::UnsupportedMediaType
@@ -101,14 +101,14 @@ pub fn said(error: &Error, t: &Texts) -> String {
 pub fn of_field(rule: FieldRule, t: &Texts) -> String {
     let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     match rule {
-        FieldRule::TooShort(1) | FieldRule::Missing => t.missing.to_owned(),
+        FieldRule::TooShort(1) | FieldRule::Missing => t.required.to_owned(),
         FieldRule::TooShort(least) => count(t.too_short, number(least)),
         FieldRule::TooLong(most) => count(t.too_long, number(most)),
-        FieldRule::OneOf(_) => t.one_of_both.to_owned(),
-        FieldRule::NotAnEmail => t.no_email.to_owned(),
-        FieldRule::NotAName => t.no_name.to_owned(),
+        FieldRule::OneOf(_) => t.one_required.to_owned(),
+        FieldRule::NotAnEmail => t.invalid_email.to_owned(),
+        FieldRule::NotAName => t.invalid_username.to_owned(),
         FieldRule::TooCommon => t.too_common.to_owned(),
-        FieldRule::LikeIdentifier => t.like_name.to_owned(),
-        FieldRule::Type(_) | FieldRule::NotAUrl | FieldRule::NotAPin | FieldRule::Unknown => t.not_valid.to_owned(),
+        FieldRule::LikeIdentifier => t.like_identifier.to_owned(),
+        FieldRule::Type(_) | FieldRule::NotAUrl | FieldRule::NotAPin | FieldRule::Unknown => t.invalid_value.to_owned(),
     }
 }

@@ -1,12 +1,14 @@
-//! `/register`: the form, and what becomes of it. What an account must be is core's to decide.
+//! The registration page, `/register`: shows the form and handles its submission, with a session as the result or, where
+//! registration is confirmed by email, with a page that is the same whether or not the address has an account. Which accounts
+//! are valid is decided by core.
 
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use askama::Template;
 
-use super::csrf_form::Guest;
-use super::current_user::{CurrentUser, without_dead_cookies};
-use super::layout::{Layout, Message, way_back, with_back};
+use super::csrf_form::AnonymousCsrf;
+use super::current_user::{CurrentUser, clear_dead_cookies};
+use super::layout::{Layout, Message, return_url, with_return_url};
 use super::{redirect_loop, refusals, sign_in_fields};
 use crate::core::error::{Error, Refusal};
 use crate::core::registration::sign_up::Registration;
@@ -18,154 +20,162 @@ use crate::web::response::redirect::BACK;
 
 #[derive(Template)]
 #[template(path = "register.html")]
-struct Page<'a> {
+struct RegisterPage<'a> {
     layout: Layout<'a>,
-    token: String,
-    back: Option<&'a str>,
-    sign_in: String,
+    csrf_token: String,
+    return_url: Option<&'a str>,
+    sign_in_url: String,
     email: &'a str,
     username: &'a str,
-    /// What is needed of the two names, and whether a session begins at once.
-    names: &'static str,
+    identifier_hint: &'static str,
+    /// Whether the registration begins a session, so that there is something to remember.
     begins_session: bool,
     remember: bool,
-    rule: String,
+    password_rule: String,
     error: Option<String>,
-    faults: Faults,
+    field_errors: FieldErrors,
 }
 
-/// What is wrong, beside each field.
+/// The errors beside the fields.
 #[derive(Default)]
-struct Faults {
+struct FieldErrors {
     email: Option<String>,
     username: Option<String>,
     password: Option<String>,
 }
 
-/// The form as it was filled in, but for its password.
+/// The submitted values that the form shows again: all but the password.
 #[derive(Default)]
-struct Filled {
-    back: Option<String>,
+struct RegisterInput {
+    return_url: Option<String>,
     email: String,
     username: String,
     remember: bool,
 }
 
-/// `GET /register`: the form; whoever is signed in goes on.
+/// `GET /register`: the form, or a redirect if the user is signed in already.
 pub async fn show(context: RequestContext) -> HandlerResult {
-    let back = way_back(&context);
-    if let Some(visitor) = CurrentUser::restricted(&context).await? {
-        return redirect_loop::onwards(&context, back.as_deref(), &visitor);
+    let return_url = return_url(&context);
+    if let Some(user) = CurrentUser::find_restricted(&context).await? {
+        return redirect_loop::redirect_signed_in(&context, return_url.as_deref(), &user);
     }
     if !context.service.theme().signup {
-        return closed(&context, back.as_deref());
+        return sign_up_closed(&context, return_url.as_deref());
     }
-    let filled = Filled { back, remember: true, ..Filled::default() };
-    let page = form(&context, &Guest::of(&context)?, &filled, StatusCode::OK, None, Faults::default())?;
-    without_dead_cookies(&context, page)
+    let input = RegisterInput { return_url, remember: true, ..RegisterInput::default() };
+    let csrf = AnonymousCsrf::of(&context)?;
+    let page = form(&context, &csrf, &input, StatusCode::OK, None, FieldErrors::default())?;
+    clear_dead_cookies(&context, page)
 }
 
-/// `POST /register`
+/// `POST /register`: registers, or shows the form with errors.
 pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut fields = Fields::form(&context.request, &mut payload).await?;
-    let guest = Guest::of(&context)?;
-    let is_ours = guest.sent(&context, &mut fields);
+    let csrf = AnonymousCsrf::of(&context)?;
+    let is_csrf_valid = csrf.verify(&context, &mut fields);
     let password = fields.required_secret("password");
     let mut text = |field: &str| fields.text(field).unwrap_or_default();
     let (email, username, remember) = (text("email"), text("username"), !text("remember").is_empty());
-    let back = context.service.redirects().allowed(&text(BACK));
-    let filled = Filled { back, email, username, remember };
-    if !is_ours {
+    let return_url = context.service.redirects().allowed(&text(BACK));
+    let input = RegisterInput { return_url, email, username, remember };
+    if !is_csrf_valid {
         let error = Layout::of(&context).t.form_expired.to_owned();
-        return form(&context, &guest, &filled, StatusCode::FORBIDDEN, Some(error), Faults::default());
+        return form(&context, &csrf, &input, StatusCode::FORBIDDEN, Some(error), FieldErrors::default());
     }
-    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let (email, username) = (given(&filled.email), given(&filled.username));
-    let person = Registration { email, username, password: Some(password.clone()), ..Registration::default() };
+    let non_empty = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let (email, username) = (non_empty(&input.email), non_empty(&input.username));
+    let registration = Registration { email, username, password: Some(password.clone()), ..Registration::default() };
     if context.confirms_by_mail() {
-        return match context.sign_up_with_confirmation(person, filled.back.clone()).await {
-            Ok(()) => look_for_mail(&context, filled.back.as_deref()),
-            Err(error @ Error::Refusal(_)) => refused(&context, &guest, &filled, &error),
-            Err(fault) => Err(fault.into()),
+        return match context.sign_up_with_confirmation(registration, input.return_url.clone()).await {
+            Ok(()) => confirmation_sent(&context, input.return_url.as_deref()),
+            Err(error @ Error::Refusal(_)) => refused(&context, &csrf, &input, &error),
+            Err(error) => Err(error.into()),
         };
     }
-    let wish = sign_in_fields::wish(&context, Vec::new(), password, filled.remember)?;
-    match context.sign_up(person, wish).await {
-        Ok(signed_up) => sign_in_fields::go_on(&context, filled.back.as_deref(), &signed_up.issued),
-        Err(error @ Error::Refusal(_)) => refused(&context, &guest, &filled, &error),
-        Err(fault) => Err(fault.into()),
+    let first_session = sign_in_fields::sign_in_request(&context, Vec::new(), password, input.remember)?;
+    match context.sign_up(registration, first_session).await {
+        Ok(signed_up) => {
+            sign_in_fields::redirect_after_sign_in(&context, input.return_url.as_deref(), &signed_up.issued)
+        }
+        Err(error @ Error::Refusal(_)) => refused(&context, &csrf, &input, &error),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn refused(context: &RequestContext, guest: &Guest, filled: &Filled, error: &Error) -> HandlerResult {
+fn refused(context: &RequestContext, csrf: &AnonymousCsrf, input: &RegisterInput, error: &Error) -> HandlerResult {
     if let Error::Refusal(Refusal::SignUpClosed) = error {
-        return closed(context, filled.back.as_deref());
+        return sign_up_closed(context, input.return_url.as_deref());
     }
     let t = Layout::of(context).t;
-    let mut faults = Faults::default();
-    if let Error::Refusal(Refusal::InvalidFields(of_fields)) = error {
-        for fault in of_fields {
-            let said = Some(refusals::of_field(fault.rule, t));
-            match fault.field.as_str() {
-                "email" => faults.email = said,
-                "username" => faults.username = said,
-                _ => faults.password = said,
+    let mut field_errors = FieldErrors::default();
+    if let Error::Refusal(Refusal::InvalidFields(errors)) = error {
+        for error in errors {
+            let message = Some(refusals::of_field(error.rule, t));
+            match error.field.as_str() {
+                "email" => field_errors.email = message,
+                "username" => field_errors.username = message,
+                _ => field_errors.password = message,
             }
         }
     }
-    let page = form(context, guest, filled, refusals::status(error), Some(refusals::said(error, t)), faults);
+    let page = form(context, csrf, input, refusals::status(error), Some(refusals::said(error, t)), field_errors);
     refusals::with_headers(page, error)
 }
 
-fn look_for_mail(context: &RequestContext, back: Option<&str>) -> HandlerResult {
-    let layout = Layout::of(context);
-    let page = Message {
-        layout,
-        title: layout.t.look_for_mail,
-        sentences: vec![layout.t.mail_is_on_its_way.to_owned()],
-        link: (with_back("/login", back), layout.t.sign_in),
-        id: None,
-        alarming: false,
-    };
-    layout.answer(StatusCode::ACCEPTED, &page)
+fn confirmation_sent(context: &RequestContext, return_url: Option<&str>) -> HandlerResult {
+    let t = Layout::of(context).t;
+    message(context, StatusCode::ACCEPTED, t.check_mailbox, t.confirmation_sent, return_url)
 }
 
-fn closed(context: &RequestContext, back: Option<&str>) -> HandlerResult {
+fn sign_up_closed(context: &RequestContext, return_url: Option<&str>) -> HandlerResult {
+    let t = Layout::of(context).t;
+    message(context, StatusCode::FORBIDDEN, t.register, t.sign_up_closed, return_url)
+}
+
+/// A message in place of the form, with a link to the sign-in page.
+fn message(
+    context: &RequestContext,
+    status: StatusCode,
+    title: &str,
+    sentence: &str,
+    return_url: Option<&str>,
+) -> HandlerResult {
     let layout = Layout::of(context);
     let page = Message {
         layout,
-        title: layout.t.register,
-        sentences: vec![layout.t.closed.to_owned()],
-        link: (with_back("/login", back), layout.t.sign_in),
-        id: None,
-        alarming: false,
+        title,
+        sentences: vec![sentence.to_owned()],
+        link: (with_return_url("/login", return_url), layout.t.sign_in),
+        request_id: None,
+        is_error: false,
     };
-    layout.answer(StatusCode::FORBIDDEN, &page)
+    layout.answer(status, &page)
 }
 
 fn form(
     context: &RequestContext,
-    guest: &Guest,
-    filled: &Filled,
+    csrf: &AnonymousCsrf,
+    input: &RegisterInput,
     status: StatusCode,
     error: Option<String>,
-    faults: Faults,
+    field_errors: FieldErrors,
 ) -> HandlerResult {
     let layout = Layout::of(context);
-    let back = filled.back.as_deref();
-    let page = Page {
+    let return_url = input.return_url.as_deref();
+    let is_email_required = context.confirms_by_mail();
+    let page = RegisterPage {
         layout,
-        token: guest.token(context),
-        back,
-        sign_in: with_back("/login", back),
-        email: &filled.email,
-        username: &filled.username,
-        names: if context.confirms_by_mail() { layout.t.email_needed } else { layout.t.either },
-        begins_session: !context.confirms_by_mail(),
-        remember: filled.remember,
-        rule: count(layout.t.password_rule, layout.theme.password_min_length.into()),
+        csrf_token: csrf.token(context),
+        return_url,
+        sign_in_url: with_return_url("/login", return_url),
+        email: &input.email,
+        username: &input.username,
+        identifier_hint: if is_email_required { layout.t.email_required } else { layout.t.email_or_username },
+        begins_session: !is_email_required,
+        remember: input.remember,
+        password_rule: count(layout.t.password_rule, layout.theme.password_min_length.into()),
         error,
-        faults,
+        field_errors,
     };
-    guest.keep(context, layout.answer(status, &page)?)
+    csrf.set_cookie(context, layout.answer(status, &page)?)
 }

@@ -1,13 +1,13 @@
-//! `/login`: the form, and what becomes of it. Who may sign in is core's to decide.
+//! The sign-in page, `/login`: shows the form and handles its submission. Who may sign in is decided by core; where the browser
+//! goes next by redirect_loop.rs and sign_in_fields.rs.
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use askama::Template;
 
-use super::csrf_form::Guest;
-use super::current_user::{CurrentUser, without_dead_cookies};
-use super::layout::{Layout, host_of, way_back, with_back};
+use super::csrf_form::AnonymousCsrf;
+use super::current_user::{CurrentUser, clear_dead_cookies};
+use super::layout::{Layout, host_of, return_url, with_return_url};
 use super::{redirect_loop, refusals, sign_in_fields};
 use crate::core::account::identifier::IdentifierKind;
 use crate::core::error::Error;
@@ -18,79 +18,82 @@ use crate::web::response::redirect::BACK;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
-struct Page<'a> {
+struct SignInPage<'a> {
     layout: Layout<'a>,
-    token: String,
-    back: Option<&'a str>,
-    leads_to: Option<String>,
-    register: String,
+    csrf_token: String,
+    return_url: Option<&'a str>,
+    continues_to: Option<String>,
+    register_url: String,
     identifier: &'a str,
     remember: bool,
     error: Option<String>,
 }
 
-/// The form as it was filled in, but for its password.
+/// The submitted values that the form shows again: all but the password.
 #[derive(Default)]
-struct Filled {
-    back: Option<String>,
+struct SignInInput {
+    return_url: Option<String>,
     identifier: String,
     remember: bool,
 }
 
-/// `GET /login`: the form; whoever is signed in goes on.
+/// `GET /login`: the form, or a redirect if the user is signed in already.
 pub async fn show(context: RequestContext) -> HandlerResult {
-    let back = way_back(&context);
-    if let Some(visitor) = CurrentUser::restricted(&context).await? {
-        return redirect_loop::onwards(&context, back.as_deref(), &visitor);
+    let return_url = return_url(&context);
+    if let Some(user) = CurrentUser::find_restricted(&context).await? {
+        return redirect_loop::redirect_signed_in(&context, return_url.as_deref(), &user);
     }
-    let filled = Filled { back, remember: true, ..Filled::default() };
-    let page = form(&context, &Guest::of(&context)?, &filled, StatusCode::OK, None)?;
-    without_dead_cookies(&context, page)
+    let input = SignInInput { return_url, remember: true, ..SignInInput::default() };
+    let page = form(&context, &AnonymousCsrf::of(&context)?, &input, StatusCode::OK, None)?;
+    clear_dead_cookies(&context, page)
 }
 
-/// `POST /login`
+/// `POST /login`: signs in and redirects to the return URL, or shows the form with an error.
 pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut fields = Fields::form(&context.request, &mut payload).await?;
-    let guest = Guest::of(&context)?;
-    let is_ours = guest.sent(&context, &mut fields);
+    let csrf = AnonymousCsrf::of(&context)?;
+    let is_csrf_valid = csrf.verify(&context, &mut fields);
     let password = fields.required_secret("password");
-    let back = fields.text(BACK).and_then(|back| context.service.redirects().allowed(&back));
+    let return_url = fields.text(BACK).and_then(|url| context.service.redirects().allowed(&url));
     let remember = fields.text("remember").is_some();
-    let filled = Filled { back, remember, identifier: fields.text("identifier").unwrap_or_default() };
-    if !is_ours {
+    let input = SignInInput { return_url, remember, identifier: fields.text("identifier").unwrap_or_default() };
+    if !is_csrf_valid {
         let error = Layout::of(&context).t.form_expired.to_owned();
-        return form(&context, &guest, &filled, StatusCode::FORBIDDEN, Some(error));
+        return form(&context, &csrf, &input, StatusCode::FORBIDDEN, Some(error));
     }
-    let identifiers = vec![(IdentifierKind::Any, filled.identifier.clone())];
-    match context.sign_in(sign_in_fields::wish(&context, identifiers, password, filled.remember)?).await {
-        Ok(signed_in) => sign_in_fields::go_on(&context, filled.back.as_deref(), &signed_in.issued),
+    let identifiers = vec![(IdentifierKind::Any, input.identifier.clone())];
+    let request = sign_in_fields::sign_in_request(&context, identifiers, password, input.remember)?;
+    match context.sign_in(request).await {
+        Ok(signed_in) => {
+            sign_in_fields::redirect_after_sign_in(&context, input.return_url.as_deref(), &signed_in.issued)
+        }
         Err(error @ Error::Refusal(_)) => {
-            let said = refusals::said(&error, Layout::of(&context).t);
-            let page = form(&context, &guest, &filled, refusals::status(&error), Some(said));
+            let message = refusals::said(&error, Layout::of(&context).t);
+            let page = form(&context, &csrf, &input, refusals::status(&error), Some(message));
             refusals::with_headers(page, &error)
         }
-        Err(fault) => Err(fault.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
 fn form(
     context: &RequestContext,
-    guest: &Guest,
-    filled: &Filled,
+    csrf: &AnonymousCsrf,
+    input: &SignInInput,
     status: StatusCode,
     error: Option<String>,
-) -> Result<HttpResponse, crate::web::response::error::WebError> {
+) -> HandlerResult {
     let layout = Layout::of(context);
-    let back = filled.back.as_deref();
-    let page = Page {
+    let return_url = input.return_url.as_deref();
+    let page = SignInPage {
         layout,
-        token: guest.token(context),
-        back,
-        leads_to: host_of(back).map(|host| layout.t.sign_in_to.replace("{}", &host)),
-        register: with_back("/register", back),
-        identifier: &filled.identifier,
-        remember: filled.remember,
+        csrf_token: csrf.token(context),
+        return_url,
+        continues_to: host_of(return_url).map(|host| layout.t.sign_in_to.replace("{}", &host)),
+        register_url: with_return_url("/register", return_url),
+        identifier: &input.identifier,
+        remember: input.remember,
         error,
     };
-    guest.keep(context, layout.answer(status, &page)?)
+    csrf.set_cookie(context, layout.answer(status, &page)?)
 }

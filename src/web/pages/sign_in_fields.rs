@@ -1,4 +1,4 @@
-//! What the form to sign in and the form to register share: the wish for a session, and the way on of who got one.
+//! What the pages that begin a session share: the sign-in request that a form makes, and the redirect after the sign-in.
 
 use super::layout::redirect;
 use crate::core::account::identifier::IdentifierKind;
@@ -10,8 +10,8 @@ use crate::secret::Secret;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
 
-/// A session in this browser, in the place of the one whose cookies it brings.
-pub fn wish(
+/// A request for a session that replaces the one whose cookies the browser sends.
+pub fn sign_in_request(
     context: &RequestContext,
     identifiers: Vec<(IdentifierKind, String)>,
     password: Secret,
@@ -24,9 +24,10 @@ pub fn wish(
     })
 }
 
-/// Sets the cookies and goes to where the person came from; by way of the account's page, if the password must be changed.
-pub fn go_on(context: &RequestContext, back: Option<&str>, issued: &Issued) -> HandlerResult {
+/// Sets the session cookies and redirects to the return URL, or to `/account` if the password must be changed first.
+pub fn redirect_after_sign_in(context: &RequestContext, return_url: Option<&str>, issued: &Issued) -> HandlerResult {
     let redirects = context.service.redirects();
-    let target = if issued.must_change_password { redirects.account_page(back) } else { redirects.target(back) };
+    let target =
+        if issued.must_change_password { redirects.account_page(return_url) } else { redirects.target(return_url) };
     context.set_cookies(redirect(&target), issued)
 }

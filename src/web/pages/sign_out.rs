@@ -1,11 +1,12 @@
-//! `/logout`: asks, and does it when it is told so. What ends is core's to decide.
+//! The sign-out page, `/logout`: asks for confirmation, and signs out when the form is submitted. Which sessions end is decided
+//! by core.
 
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use askama::Template;
 
-use super::csrf_form::{sent_by, token_of};
-use super::layout::{Layout, Message, redirect, way_back, with_back};
+use super::csrf_form::{session_token, verify_session_token};
+use super::layout::{Layout, Message, redirect, return_url, with_return_url};
 use crate::core::SessionId;
 use crate::core::error::Error;
 use crate::web::request::body::Fields;
@@ -15,63 +16,63 @@ use crate::web::response::redirect::BACK;
 
 #[derive(Template)]
 #[template(path = "sign_out.html")]
-struct Page<'a> {
+struct SignOutPage<'a> {
     layout: Layout<'a>,
-    token: String,
-    back: Option<&'a str>,
+    csrf_token: String,
+    return_url: Option<&'a str>,
     error: Option<&'a str>,
 }
 
-/// `GET /logout`: a question, since a link must not be able to sign anybody out.
+/// `GET /logout`: asks for confirmation, so that a link on another site cannot sign a user out.
 pub async fn show(context: RequestContext) -> HandlerResult {
-    let back = way_back(&context);
-    match held(&context)?.first() {
-        Some(session) => question(&context, *session, back.as_deref(), StatusCode::OK, None),
-        None => signed_out(&context, back.as_deref()),
+    let return_url = return_url(&context);
+    match presented_sessions(&context)?.first() {
+        Some(session) => form(&context, *session, return_url.as_deref(), StatusCode::OK, None),
+        None => signed_out(&context, return_url.as_deref()),
     }
 }
 
-/// `POST /logout`
+/// `POST /logout`: ends the sessions and clears the cookies.
 pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut fields = Fields::form(&context.request, &mut payload).await?;
-    let sessions = held(&context)?;
-    let back = fields.text(BACK).and_then(|back| context.service.redirects().allowed(&back));
-    if let Some(session) = sessions.first().filter(|_| !sent_by(&context, &sessions, &mut fields)) {
+    let sessions = presented_sessions(&context)?;
+    let return_url = fields.text(BACK).and_then(|url| context.service.redirects().allowed(&url));
+    if let Some(session) = sessions.first().filter(|_| !verify_session_token(&context, &sessions, &mut fields)) {
         let error = Layout::of(&context).t.form_expired;
-        return question(&context, *session, back.as_deref(), StatusCode::FORBIDDEN, Some(error));
+        return form(&context, *session, return_url.as_deref(), StatusCode::FORBIDDEN, Some(error));
     }
     match context.sign_out(context.presented_cookies()?).await {
-        // Tokens that name no session: there is nothing to end, and nothing to keep.
-        Ok(()) | Err(Error::Refusal(_)) => context.clear_cookies(redirect(back.as_deref().unwrap_or("/logout"))),
-        Err(fault) => Err(fault.into()),
+        // A refusal means that the cookies belong to no session: there is nothing to end, and they are cleared.
+        Ok(()) | Err(Error::Refusal(_)) => context.clear_cookies(redirect(return_url.as_deref().unwrap_or("/logout"))),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// The sessions that the cookies name.
-fn held(context: &RequestContext) -> Result<Vec<SessionId>, Error> {
+/// The sessions of the cookies that the browser sent.
+fn presented_sessions(context: &RequestContext) -> Result<Vec<SessionId>, Error> {
     Ok(context.service.core().sessions_of_tokens(&context.presented_cookies()?))
 }
 
-fn question(
+fn form(
     context: &RequestContext,
     session: SessionId,
-    back: Option<&str>,
+    return_url: Option<&str>,
     status: StatusCode,
     error: Option<&str>,
 ) -> HandlerResult {
     let layout = Layout::of(context);
-    layout.answer(status, &Page { layout, token: token_of(context, session), back, error })
+    layout.answer(status, &SignOutPage { layout, csrf_token: session_token(context, session), return_url, error })
 }
 
-fn signed_out(context: &RequestContext, back: Option<&str>) -> HandlerResult {
+fn signed_out(context: &RequestContext, return_url: Option<&str>) -> HandlerResult {
     let layout = Layout::of(context);
     let page = Message {
         layout,
         title: layout.t.signed_out,
         sentences: vec![layout.t.signed_out_hint.to_owned()],
-        link: (with_back("/login", back), layout.t.sign_in),
-        id: None,
-        alarming: false,
+        link: (with_return_url("/login", return_url), layout.t.sign_in),
+        request_id: None,
+        is_error: false,
     };
     layout.answer(StatusCode::OK, &page)
 }

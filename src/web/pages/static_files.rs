@@ -1,4 +1,5 @@
-//! Static files of the pages: stylesheet and logo, cacheable for ever, since another content has another path.
+//! Static files of the pages: stylesheet and logo. Clients may cache them for ever, since theme.rs gives a file with other
+//! content another path.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;

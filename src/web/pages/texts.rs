@@ -1,5 +1,5 @@
-//! Every sentence of the pages, in each language: a struct, so that the compiler finds the sentence that a language lacks.
-//! One file a language. Where `{}` stands, something is put in.
+//! Localisation of the pages: the supported languages, one file each, and the language negotiation by `Accept-Language`. The
+//! texts are listed in catalog.rs; mails have their own in core/registration/mail_text.rs.
 
 pub mod catalog;
 mod en;
@@ -9,27 +9,27 @@ use actix_web::http::header::HeaderValue;
 
 use catalog::Texts;
 
-/// The languages; the first is for those who speak none of them.
+/// The supported languages. The first one is the default.
 pub const ALL: [&Texts; 2] = [&en::TEXTS, &es::TEXTS];
 
-/// The language that a client likes best of ours (RFC 9110 section 12.5.4).
-pub fn spoken(header: Option<&HeaderValue>) -> &'static Texts {
-    let [otherwise, ..] = ALL;
-    let mut best = (otherwise, 0_u16);
+/// The supported language that a client prefers (RFC 9110 section 12.5.4).
+pub fn negotiate_language(header: Option<&HeaderValue>) -> &'static Texts {
+    let [default, ..] = ALL;
+    let mut best = (default, 0_u16);
     let ranges = header.and_then(|header| header.to_str().ok()).unwrap_or_default();
     for range in ranges.split(',') {
         let mut parts = range.split(';').map(str::trim);
         let language = parts.next().unwrap_or_default().split('-').next().unwrap_or_default();
         let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1000, thousandths);
-        let known = ALL.into_iter().find(|texts| texts.lang.eq_ignore_ascii_case(language));
-        if let Some(texts) = known.filter(|_| quality > best.1) {
+        let supported = ALL.into_iter().find(|texts| texts.lang.eq_ignore_ascii_case(language));
+        if let Some(texts) = supported.filter(|_| quality > best.1) {
             best = (texts, quality);
         }
     }
     best.0
 }
 
-/// `0.8` as 800; what is no weight weighs nothing.
+/// A weight in thousandths: 800 for `0.8`, and 0 for an invalid one.
 fn thousandths(quality: &str) -> u16 {
     let (whole, decimals) = quality.split_once('.').unwrap_or((quality, ""));
     let weight = format!("{whole}{decimals:0<3}");
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn both_languages_have_the_same_keys_and_say_something_else() {
+    fn both_languages_have_all_texts_and_no_text_is_untranslated() {
         let (en, es) = (lines_of(include_str!("texts/en.rs")), lines_of(include_str!("texts/es.rs")));
         assert!(en.len() > 60, "{}", en.len());
         assert_eq!(en.len(), es.len());
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_language_is_what_the_browser_likes_best_of_ours() {
+    fn the_language_is_the_supported_one_that_the_client_prefers() {
         for (header, expected) in [
             ("es", "es"),
             ("es-MX,es;q=0.9,en;q=0.8", "es"),
@@ -75,13 +75,13 @@ mod tests {
             ("", "en"),
         ] {
             let header = HeaderValue::from_str(header).unwrap();
-            assert_eq!(spoken(Some(&header)).lang, expected, "{header:?}");
+            assert_eq!(negotiate_language(Some(&header)).lang, expected, "{header:?}");
         }
-        assert_eq!(spoken(None).lang, "en");
+        assert_eq!(negotiate_language(None).lang, "en");
     }
 
     #[test]
-    fn a_wait_is_never_told_shorter_than_it_is() {
+    fn a_duration_is_rounded_up() {
         for (millis, expected) in [
             (200, "a second"),
             (1_200, "2 seconds"),
@@ -91,12 +91,12 @@ mod tests {
             (3_600_000, "60 minutes"),
             (5_400_000, "2 hours"),
         ] {
-            assert_eq!(ALL[0].wait(Duration::from_millis(millis)), expected, "{millis}");
+            assert_eq!(ALL[0].duration(Duration::from_millis(millis)), expected, "{millis}");
         }
     }
 
     #[test]
-    fn the_past_is_told_in_one_unit() {
+    fn a_time_in_the_past_is_shown_in_one_unit() {
         for (seconds, english, spanish) in [
             (5, "just now", "ahora mismo"),
             (60, "a minute ago", "hace un minuto"),

@@ -1,5 +1,5 @@
-//! Theme of the pages: name, stylesheet and logo, under paths that change with their content, and the
-//! Content-Security-Policy that lets a browser load them. They are served by static_files.rs.
+//! Theme of the pages: name, stylesheet and logo, under paths that change with their content (cache busting), and the
+//! Content-Security-Policy that allows a browser to load them. They are served by static_files.rs.
 
 use crate::secret::{base64url, sha256};
 use crate::settings::{Colour, Settings};
@@ -11,32 +11,32 @@ const DOOR: &str = include_str!("../../../templates/door.svg");
 /// What all pages have in common.
 #[derive(Debug)]
 pub struct Theme {
-    /// What the service is called.
+    /// The service's name.
     pub name: String,
-    /// Whether there are pages at all.
+    /// Whether the pages are served (`PAGES`).
     pub serves_pages: bool,
-    /// Whether people may register.
+    /// Whether registration is open (`SIGNUP`).
     pub signup: bool,
-    /// The fewest characters of a password.
+    /// The minimum length of a password, in characters.
     pub password_min_length: u16,
     /// The stylesheet.
-    pub style: File,
+    pub style: StaticFile,
     /// The logo.
-    pub logo: File,
+    pub logo: StaticFile,
     /// The Content-Security-Policy of every page.
     pub policy: String,
 }
 
-/// A file that is served as it stands, for ever: another one has another path.
+/// A static file, which clients may cache for ever: a file with other content has another path.
 #[derive(Debug)]
-pub struct File {
-    /// Its path.
+pub struct StaticFile {
+    /// The path under which it is served.
     pub path: String,
     pub(super) bytes: Vec<u8>,
     pub(super) media_type: &'static str,
 }
 
-impl File {
+impl StaticFile {
     fn new(name: &str, ending: &str, bytes: Vec<u8>, media_type: &'static str) -> Self {
         let digest = base64url(sha256(&bytes).get(..9).unwrap_or_default());
         Self { path: format!("/pages/{name}-{digest}.{ending}"), bytes, media_type }
@@ -44,7 +44,7 @@ impl File {
 }
 
 impl Theme {
-    /// As the settings say.
+    /// From the settings.
     pub fn new(settings: &Settings) -> Self {
         let pages = &settings.pages;
         let style = format!("{}{STYLE}", colours(pages.page_accent));
@@ -52,29 +52,30 @@ impl Theme {
         let (bytes, media_type) =
             logo.map_or_else(|| (DOOR.as_bytes().to_vec(), "image/svg+xml"), |logo| (logo.bytes, logo.media_type));
         let ending = media_type.trim_start_matches("image/").trim_end_matches("+xml");
-        // A browser checks where the answer to a form leads as well: the hosts that a sign-in may lead back to.
-        let elsewhere = Redirects::new(settings).sources();
+        // Browsers apply `form-action` also to the redirect after a form, so it lists the hosts of allowed return URLs.
+        let redirect_hosts = Redirects::new(settings).sources();
         Self {
             name: pages.page_name.clone(),
             serves_pages: pages.pages,
             signup: settings.passwords.signup,
             password_min_length: settings.passwords.password_min_length,
-            style: File::new("style", "css", style.into_bytes(), "text/css; charset=utf-8"),
-            logo: File::new("logo", ending, bytes, media_type),
+            style: StaticFile::new("style", "css", style.into_bytes(), "text/css; charset=utf-8"),
+            logo: StaticFile::new("logo", ending, bytes, media_type),
             policy: format!(
-                "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{elsewhere}; \
-                 layout-ancestors 'none'; base-uri 'none'"
+                "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{redirect_hosts}; \
+                 frame-ancestors 'none'; base-uri 'none'"
             ),
         }
     }
 
     /// The files of the pages.
-    pub fn files(&self) -> [&File; 2] {
+    pub fn files(&self) -> [&StaticFile; 2] {
         [&self.style, &self.logo]
     }
 }
 
-/// The accent, and black or white upon it: whichever has the higher contrast (WCAG 2.2, relative luminance).
+/// The accent colour, and black or white for the text on it, whichever has the higher contrast (WCAG 2.2, relative
+/// luminance).
 fn colours(Colour(accent): Colour) -> String {
     let [red, green, blue] = accent;
     let linear = |part: u8| {
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_upon_the_accent_can_be_read() {
+    fn text_on_the_accent_colour_has_the_higher_contrast() {
         for (accent, on) in
             [([0x34, 0x57, 0xd5], "#fff"), ([0xff, 0xd4, 0x00], "#000"), ([0; 3], "#fff"), ([255; 3], "#000")]
         {
@@ -101,8 +102,8 @@ mod tests {
     }
 
     #[test]
-    fn another_content_has_another_path() {
-        let path = |bytes: &[u8]| File::new("style", "css", bytes.to_vec(), "text/css").path;
+    fn a_file_with_other_content_has_another_path() {
+        let path = |bytes: &[u8]| StaticFile::new("style", "css", bytes.to_vec(), "text/css").path;
         assert_ne!(path(b"a"), path(b"b"));
         assert_eq!(path(b"a"), path(b"a"));
     }

@@ -192,7 +192,7 @@ pub async fn security_headers(
     strip_cors_headers(response.headers_mut());
     let cut = endless && !response.status().is_success();
     if cut && let Some(requests) = requests {
-        requests.end();
+        requests.close_after_response();
     }
     if draining || cut {
         response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);

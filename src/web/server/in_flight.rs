@@ -1,5 +1,5 @@
-//! In-flight requests of a connection: the counter that connection and middleware share, so that the connection knows when it
-//! is idle and when no further request is wanted. Deadlines are enforced by connection.rs.
+//! In-flight requests of a connection: the counter that a connection shares with the middleware, so that the connection knows
+//! whether it is idle and how long the next request may take. The deadlines are enforced by deadlines.rs.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -10,68 +10,68 @@ use std::time::Duration;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::web::Bytes;
 
-/// How long a connection may go from its beginning, or from its last answer, to its next whole head.
+/// The time from the start of a connection, or from the last response, to the next complete head.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// The same after a refusal whose body may still be on its way: the client gets to see the refusal, and no more.
+/// The same after an error response to a request whose body may still be arriving: time to receive the response, no more.
 pub const LINGER: Duration = Duration::from_secs(1);
 
-/// What a connection is told about its requests. Goes into the connection's data.
+/// The requests of one connection, for the connection and for the middleware. Part of actix's connection data.
 #[derive(Debug, Clone, Default)]
-pub struct InFlight(Rc<Told>);
+pub struct InFlight(Rc<ConnectionShared>);
 
 #[derive(Debug, Default)]
-struct Told {
-    /// How many are being answered: one or none.
-    running: Cell<usize>,
-    /// No further one is wanted.
-    over: Cell<bool>,
+struct ConnectionShared {
+    /// The number of requests that are being answered: 0 or 1, since actix handles the requests of a connection in turn.
+    count: Cell<usize>,
+    /// Whether the connection is closed after the current response.
+    closing: Cell<bool>,
 }
 
-/// A request that is being answered, until it is dropped.
+/// Counts one request as in flight until it is dropped.
 #[derive(Debug)]
 pub struct InFlightGuard(InFlight);
 
-/// An answer's body: its request is being answered until the last of it is handed over.
+/// The body of a response: its request is in flight until the last chunk has been handed to actix.
 #[derive(Debug)]
 pub struct InFlightBody {
     body: BoxBody,
-    _answering: Option<InFlightGuard>,
+    _guard: Option<InFlightGuard>,
 }
 
 impl InFlight {
-    /// Notes that one has arrived.
+    /// Counts a request that has arrived.
     pub fn begin(&self) -> InFlightGuard {
-        self.0.running.set(self.0.running.get() + 1);
+        self.0.count.set(self.0.count.get() + 1);
         InFlightGuard(self.clone())
     }
 
-    /// Notes that the answer to the current one is the connection's last.
-    pub fn end(&self) {
-        self.0.over.set(true);
+    /// The response to the current request is the connection's last: from now on `LINGER` is the timeout.
+    pub fn close_after_response(&self) {
+        self.0.closing.set(true);
     }
 
-    pub(super) fn none(&self) -> bool {
-        self.0.running.get() == 0
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.count.get() == 0
     }
 
-    /// How long the next one may take to arrive.
-    pub(super) fn patience(&self) -> Duration {
-        if self.0.over.get() { LINGER } else { REQUEST_TIMEOUT }
+    /// How long the client may take to send the next request.
+    pub(super) fn request_timeout(&self) -> Duration {
+        if self.0.closing.get() { LINGER } else { REQUEST_TIMEOUT }
     }
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        let running = &self.0.0.running;
-        running.set(running.get().saturating_sub(1));
+        let count = &self.0.0.count;
+        count.set(count.get().saturating_sub(1));
     }
 }
 
 impl InFlightBody {
-    /// Of a request that is being answered, if its connection is one of ours.
-    pub fn new(body: BoxBody, answering: Option<InFlightGuard>) -> Self {
-        Self { body, _answering: answering }
+    /// Wraps a response's body. There is no guard if an embedding service accepted the connection.
+    pub fn new(body: BoxBody, guard: Option<InFlightGuard>) -> Self {
+        Self { body, _guard: guard }
     }
 }
 

@@ -1,5 +1,29 @@
-//! What has come between two requests, and whether this is between two at all. Reading heads is httparse's, which actix reads
-//! them by as well; where one request ends and whether all of it is there is decided here, and anything unusual is actix's.
+//! Request framing for the fast path: decides whether the bytes read from a connection are exactly one complete request, and
+//! whether the connection is idle. Heads are parsed by httparse, which actix uses too; where a request ends is decided here.
+//! Everything unusual is left to actix. Which request is answered without actix is the caller's to decide (connection.rs).
+//!
+//! States of a connection, and what changes them:
+//!
+//! ```text
+//!   New ------+
+//!             | on_read: part of a head         on_read: rest of the head,
+//!   Idle -----+-----------------> PartialHead --------------+  part of the body
+//!    ^        |                                             v
+//!    |        +------------------------------------> PartialBody
+//!    |        | on_read: head and part of the body          |
+//!    |        |                                             | on_read: rest of the body
+//!    |        | on_read: one whole request                  v
+//!    |        +------------------------------> Handling { responding: false }
+//!    |                                                      |
+//!    |                                                      | on_write: the head of the response
+//!    |  on_flush, with no request in flight                 v
+//!    +---------------------------------------- Handling { responding: true }
+//!
+//!   every state --> Passthrough: on_read of bytes whose framing is unsupported, or that follow a whole request before its
+//!                   response is complete; on_write of a response with `connection: close`. Passthrough is final.
+//! ```
+//!
+//! A request that the fast path answers changes no state: it begins and ends in `Idle`, and actix does not see it.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -9,174 +33,209 @@ use memchr::memmem;
 use httparse::{EMPTY_HEADER, Header, Request, Status};
 use tokio::time::Instant;
 
-/// Headers of a request that is looked at.
-const HEADERS_MOST: usize = 64;
+/// The most headers of a request that is parsed here; one with more is forwarded.
+const MAX_HEADERS: usize = 64;
 
-/// Octets of one. What is longer goes up.
-pub const MOST: usize = 16 * 1024;
+/// The most bytes of a request that is parsed here; a longer one is forwarded. It bounds the memory of a connection that
+/// sends a head byte by byte.
+pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
-/// What is to be done with what came.
+/// What happens to bytes that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadAction {
-    /// Nothing: it was one request, and its answer has been written.
-    HandlerResult,
-    /// It is kept here, for the rest that is on its way or on its own way up.
+    /// They are one request, and its response has been written; actix does not see them.
+    Answered,
+    /// They stay in the connection's read buffer.
     NeedMore,
-    /// It goes up.
+    /// actix gets them.
     Forward,
 }
 
-/// Where a connection is. Between two requests nothing that came is unanswered, and actix holds nothing of the next: it was
-/// given octets that are one request, to the last one, and has answered it.
+/// The state of a connection, as the bytes forwarded to actix and the bytes that actix writes determine it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ConnectionState {
-    /// Nothing has come yet. The first request goes up in any case: actix times it.
+    /// Nothing has been read. The first request is forwarded in any case, because actix limits the time for the first head of
+    /// a connection: a connection whose first bytes stayed here would not be timed.
     #[default]
     New,
-    /// This much of a head has gone up.
-    Head(Vec<u8>),
-    /// A head has gone up, and so many octets of the body are missing.
-    Body(usize),
-    /// One request is above, and nothing else.
-    Request {
-        /// Whether something was sent since.
-        answered: bool,
+    /// This part of a head has been forwarded, without its end. It is kept because where the request ends can only be
+    /// determined from the whole head. A head longer than `MAX_REQUEST_BYTES` leads to `Passthrough`.
+    PartialHead(Vec<u8>),
+    /// A head and a part of its body have been forwarded; this many bytes of the body are missing. More bytes than that
+    /// belong to the next request, which actix then holds: `Passthrough`.
+    PartialBody(usize),
+    /// Exactly one whole request has been forwarded, and its response is not complete. Bytes that arrive now are a
+    /// pipelined request: they are forwarded, and the connection is `Passthrough` from then on, since a response from here
+    /// could overtake the one of actix.
+    Handling {
+        /// Whether a part of the response has been written. Without it a flush completes nothing: actix flushes at other
+        /// times too, for instance before the handler has begun.
+        responding: bool,
     },
-    /// Nobody is owed anything, since then.
-    Between(Instant),
-    /// It cannot be told where a request ends, or none is to follow. This is so until the connection ends.
-    InvalidForwardedHeaders,
+    /// Every request has its complete response since this instant, and actix's read buffer is empty, because it was only
+    /// given whole requests. This is the only state in which the fast path may answer.
+    Idle(Instant),
+    /// All further bytes are forwarded: where a request ends is unknown or no request may follow. This state is final, since
+    /// an end that was missed once cannot be found again.
+    Passthrough,
 }
 
 impl ConnectionState {
-    /// Whether what comes next is the beginning of a request.
-    pub fn is_between(&self) -> bool {
-        matches!(self, Self::Between(_))
+    /// Whether the next byte is the first of a request.
+    pub fn is_idle(&self) -> bool {
+        matches!(self, Self::Idle(_))
     }
 
-    /// Whether the last request that went up was answered so little time ago.
-    pub fn went_up_within(&self, time: Duration) -> bool {
-        matches!(self, Self::Between(since) if since.elapsed() < time)
+    /// Whether the response to the last forwarded request was completed less than this time ago.
+    pub fn is_idle_for_less_than(&self, time: Duration) -> bool {
+        matches!(self, Self::Idle(since) if since.elapsed() < time)
     }
 
-    /// Notes octets that go up.
-    pub fn passes(&mut self, bytes: &[u8]) {
+    /// Records bytes that are forwarded to actix.
+    pub fn on_read(&mut self, bytes: &[u8]) {
         *self = match self {
-            Self::New | Self::Between(_) => Self::begun_with(bytes),
-            Self::Head(begun) => Self::begun_with(&[begun, bytes].concat()),
-            Self::Body(left) => left.checked_sub(bytes.len()).map_or(Self::InvalidForwardedHeaders, Self::without),
-            Self::Request { .. } | Self::InvalidForwardedHeaders => Self::InvalidForwardedHeaders,
+            Self::New | Self::Idle(_) => Self::after_head_bytes(bytes),
+            Self::PartialHead(begun) => Self::after_head_bytes(&[begun, bytes].concat()),
+            Self::PartialBody(missing) => {
+                missing.checked_sub(bytes.len()).map_or(Self::Passthrough, Self::with_missing_bytes)
+            }
+            Self::Handling { .. } | Self::Passthrough => Self::Passthrough,
         };
     }
 
-    fn begun_with(bytes: &[u8]) -> Self {
-        read(bytes, |end| match end {
-            End::Here(_) => Self::without(0),
-            End::Body(left) => Self::without(left),
-            End::Later if bytes.len() < MOST => Self::Head(bytes.to_vec()),
-            End::Later | End::Elsewhere => Self::InvalidForwardedHeaders,
+    fn after_head_bytes(bytes: &[u8]) -> Self {
+        frame(bytes, |framing| match framing {
+            Framing::Complete(_) => Self::with_missing_bytes(0),
+            Framing::WithBody { missing } => Self::with_missing_bytes(missing),
+            Framing::Incomplete if bytes.len() < MAX_REQUEST_BYTES => Self::PartialHead(bytes.to_vec()),
+            Framing::Incomplete | Framing::Unsupported => Self::Passthrough,
         })
     }
 
-    /// A request of which so much is missing.
-    fn without(left: usize) -> Self {
-        if left == 0 { Self::Request { answered: false } } else { Self::Body(left) }
+    /// After a head, with this many bytes of the body missing.
+    fn with_missing_bytes(missing: usize) -> Self {
+        if missing == 0 { Self::Handling { responding: false } } else { Self::PartialBody(missing) }
     }
 
-    /// Notes that something is sent from above. An answer that says it is the last one is: actix reads on for a while, but
-    /// answers nothing (RFC 9112 section 9.6).
-    pub fn answers(&mut self, bytes: &[u8]) {
-        if *self == (Self::Request { answered: false }) {
+    /// Records bytes that actix writes. After a response with `connection: close` actix reads on for a while, but answers
+    /// nothing (RFC 9112 section 9.6), so nothing is answered here either. A response that begins before its request is
+    /// complete (an early error) changes no state: the rest of the request is still to come.
+    pub fn on_write(&mut self, bytes: &[u8]) {
+        if *self == (Self::Handling { responding: false }) {
             let head = bytes.get(..memmem::find(bytes, b"\r\n\r\n").unwrap_or(bytes.len())).unwrap_or_default();
-            let is_last = memmem::find(head, b"\r\nconnection: close").is_some();
-            *self = if is_last { Self::InvalidForwardedHeaders } else { Self::Request { answered: true } };
+            let closes = memmem::find(head, b"\r\nconnection: close").is_some();
+            *self = if closes { Self::Passthrough } else { Self::Handling { responding: true } };
         }
     }
 
-    /// Notes that no request is above and all that was written is sent.
-    pub fn is_done(&mut self, now: Instant) {
-        if *self == (Self::Request { answered: true }) {
-            *self = Self::Between(now);
+    /// Records that no request is in flight and everything written has been sent.
+    pub fn on_flush(&mut self, now: Instant) {
+        if *self == (Self::Handling { responding: true }) {
+            *self = Self::Idle(now);
         }
     }
 }
 
-/// The head of a request that is all there and has no body.
+/// The head of a complete request without a body.
 #[derive(Debug, Clone, Copy)]
-pub struct Head<'a> {
+pub struct RequestHead<'a> {
     /// As it was sent.
     pub method: &'a str,
     /// Path and query, as they were sent.
     pub target: &'a str,
-    /// In their order, names in any case.
+    /// In the order in which they were sent; names in any case.
     pub headers: &'a [Header<'a>],
 }
 
-/// How a head ends.
-enum End<'a> {
-    /// Here, and nothing follows.
-    Here(Head<'a>),
-    /// Here, and so much of a body is missing.
-    Body(usize),
-    /// Later.
-    Later,
-    /// Elsewhere, or nobody knows.
-    Elsewhere,
+/// How bytes that begin with a request's first byte relate to its end.
+enum Framing<'a> {
+    /// They are one request without a body, and nothing else.
+    Complete(RequestHead<'a>),
+    /// They are a head and a part of its body, or all of it.
+    WithBody {
+        /// The bytes of the body that have not arrived.
+        missing: usize,
+    },
+    /// They are a part of a head.
+    Incomplete,
+    /// The end of the request is ambiguous or not determined by a `Content-Length`, or bytes follow it.
+    Unsupported,
 }
 
-/// Looks at what came between two requests, or at what is held of it and what came.
-pub fn look(bytes: &[u8], answer: impl FnOnce(Head<'_>) -> bool) -> ReadAction {
-    read(bytes, |end| match end {
-        End::Here(head) if bytes.len() <= MOST && answer(head) => ReadAction::HandlerResult,
-        End::Later if bytes.len() < MOST => ReadAction::NeedMore,
+/// The length of a request's body (RFC 9112 section 6.3).
+#[derive(Debug, PartialEq, Eq)]
+enum BodyLength {
+    /// There is no body.
+    None,
+    /// A single valid `Content-Length` determines it.
+    Bytes(usize),
+    /// Another header determines it, the values contradict each other, or the connection changes its protocol afterwards.
+    Unsupported,
+}
+
+/// Parses bytes that were read while the connection was idle, after those in its read buffer. `answer` is called for a
+/// complete request without a body, and returns whether it wrote the response.
+pub fn parse_single_request(bytes: &[u8], answer: impl FnOnce(RequestHead<'_>) -> bool) -> ReadAction {
+    frame(bytes, |framing| match framing {
+        Framing::Complete(head) if bytes.len() <= MAX_REQUEST_BYTES && answer(head) => ReadAction::Answered,
+        Framing::Incomplete if bytes.len() < MAX_REQUEST_BYTES => ReadAction::NeedMore,
         _ => ReadAction::Forward,
     })
 }
 
-fn read<T>(bytes: &[u8], then: impl FnOnce(End<'_>) -> T) -> T {
-    let mut room = [MaybeUninit::new(EMPTY_HEADER); HEADERS_MOST];
+/// Calls `then` with the framing, which borrows the parsed headers from this function's stack.
+fn frame<T>(bytes: &[u8], then: impl FnOnce(Framing<'_>) -> T) -> T {
+    let mut headers = [MaybeUninit::new(EMPTY_HEADER); MAX_HEADERS];
     let mut request = Request::new(&mut []);
-    let head = match request.parse_with_uninit_headers(bytes, &mut room) {
-        Ok(Status::Complete(head)) => head,
-        Ok(Status::Partial) => return then(End::Later),
-        Err(_actix_says_what) => return then(End::Elsewhere),
+    let head_length = match request.parse_with_uninit_headers(bytes, &mut headers) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return then(Framing::Incomplete),
+        // actix parses it again, and answers with the error.
+        Err(_invalid) => return then(Framing::Unsupported),
     };
     let (Some(method), Some(target), Some(1)) = (request.method, request.path, request.version) else {
-        return then(End::Elsewhere);
+        return then(Framing::Unsupported);
     };
+    // After CONNECT the connection is a tunnel: what follows is not a request.
     if method == "CONNECT" {
-        return then(End::Elsewhere);
+        return then(Framing::Unsupported);
     }
     let headers = &*request.headers;
-    let body = bytes.len() - head;
-    then(match length(headers) {
-        Some(None) if body == 0 => End::Here(Head { method, target, headers }),
-        Some(Some(length)) => length.checked_sub(body).map_or(End::Elsewhere, End::Body),
-        _ => End::Elsewhere,
+    let received = bytes.len() - head_length;
+    then(match body_length(headers) {
+        BodyLength::None if received == 0 => Framing::Complete(RequestHead { method, target, headers }),
+        BodyLength::Bytes(length) => {
+            length.checked_sub(received).map_or(Framing::Unsupported, |missing| Framing::WithBody { missing })
+        }
+        BodyLength::None | BodyLength::Unsupported => Framing::Unsupported,
     })
 }
 
-/// How long the body is, if that is said (RFC 9112 section 6.3); `None` where it is said in another way than by one plain
-/// length, or something else but requests is to follow.
-fn length(headers: &[Header<'_>]) -> Option<Option<usize>> {
-    let mut length = None;
+/// Determines the body's length. Everything that two servers could read differently is `Unsupported` (request smuggling):
+/// `Transfer-Encoding`, a second `Content-Length`, and values that are not plain digits, such as `+5` or `5, 5`.
+fn body_length(headers: &[Header<'_>]) -> BodyLength {
+    let mut length = BodyLength::None;
     for Header { name, value } in headers {
         if ["transfer-encoding", "upgrade", "expect"].iter().any(|other| name.eq_ignore_ascii_case(other)) {
-            return None;
+            return BodyLength::Unsupported;
         }
-        let goes_on = || [&b"keep-alive"[..], b"close"].iter().any(|word| value.eq_ignore_ascii_case(word));
-        if name.eq_ignore_ascii_case("connection") && !goes_on() {
-            return None;
+        let is_plain = || [&b"keep-alive"[..], b"close"].iter().any(|option| value.eq_ignore_ascii_case(option));
+        if name.eq_ignore_ascii_case("connection") && !is_plain() {
+            return BodyLength::Unsupported;
         }
         if name.eq_ignore_ascii_case("content-length") {
-            let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-            let said = digits.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()?;
-            if length.replace(said).is_some() {
-                return None;
+            match content_length(value) {
+                Some(bytes) if length == BodyLength::None => length = BodyLength::Bytes(bytes),
+                _ => return BodyLength::Unsupported,
             }
         }
     }
-    Some(length)
+    length
+}
+
+fn content_length(value: &[u8]) -> Option<usize> {
+    let is_digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    if is_digits { std::str::from_utf8(value).ok()?.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -185,13 +244,13 @@ mod tests {
 
     const CHECK: &str = "GET /auth/verify HTTP/1.1\r\nHost: a\r\n\r\n";
 
-    fn looked_at(text: &str) -> ReadAction {
-        look(text.as_bytes(), |head| head.method == "GET" && head.target == "/auth/verify")
+    fn parsed(text: &str) -> ReadAction {
+        parse_single_request(text.as_bytes(), |head| head.method == "GET" && head.target == "/auth/verify")
     }
 
     #[test]
-    fn only_what_is_exactly_one_request_without_a_body_is_answered() {
-        assert_eq!(looked_at(CHECK), ReadAction::HandlerResult);
+    fn only_exactly_one_request_without_a_body_is_answered() {
+        assert_eq!(parsed(CHECK), ReadAction::Answered);
         for other in [
             "GET /auth/me HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "GET /auth/verify HTTP/1.0\r\nHost: a\r\n\r\n".to_owned(),
@@ -210,46 +269,46 @@ mod tests {
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
             "\0".to_owned(),
         ] {
-            assert_eq!(looked_at(&other), ReadAction::Forward, "{other}");
+            assert_eq!(parsed(&other), ReadAction::Forward, "{other}");
         }
     }
 
     #[test]
-    fn every_part_of_a_head_is_kept_until_it_is_too_long() {
+    fn a_partial_head_is_buffered_up_to_the_size_limit() {
         for end in 1..CHECK.len() {
-            assert_eq!(looked_at(&CHECK[..end]), ReadAction::NeedMore, "{end}");
+            assert_eq!(parsed(&CHECK[..end]), ReadAction::NeedMore, "{end}");
         }
-        let long = format!("GET /auth/verify HTTP/1.1\r\nHost: {}", "a".repeat(MOST));
-        assert_eq!(looked_at(&long), ReadAction::Forward);
-        assert_eq!(looked_at(&format!("{long}\r\n\r\n")), ReadAction::Forward, "however much of it comes at once");
+        let long = format!("GET /auth/verify HTTP/1.1\r\nHost: {}", "a".repeat(MAX_REQUEST_BYTES));
+        assert_eq!(parsed(&long), ReadAction::Forward);
+        assert_eq!(parsed(&format!("{long}\r\n\r\n")), ReadAction::Forward, "however much of it is read in one piece");
     }
 
     #[test]
-    fn a_connection_is_between_requests_only_after_the_answer_to_exactly_one() {
+    fn a_connection_is_idle_only_after_the_response_to_exactly_one_request() {
         let post = "POST /auth/logout HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
         let now = Instant::now();
-        let after = |sent: &[&str], answered: bool| {
+        let after = |sent: &[&str], responds: bool| {
             let mut state = ConnectionState::default();
-            sent.iter().for_each(|bytes| state.passes(bytes.as_bytes()));
-            if answered {
-                state.answers(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            sent.iter().for_each(|bytes| state.on_read(bytes.as_bytes()));
+            if responds {
+                state.on_write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
             }
-            state.is_done(now);
+            state.on_flush(now);
             state
         };
         for request in [CHECK, post] {
-            assert_eq!(after(&[request], true), ConnectionState::Between(now));
-            assert_eq!(after(&[request], false), ConnectionState::Request { answered: false });
+            assert_eq!(after(&[request], true), ConnectionState::Idle(now));
+            assert_eq!(after(&[request], false), ConnectionState::Handling { responding: false });
         }
         for parts in
             [vec![&CHECK[..9], &CHECK[9..]], vec![&post[..20], &post[20..]], vec![&post[..post.len() - 2], "{", "}"]]
         {
-            assert_eq!(after(&parts, true), ConnectionState::Between(now), "{parts:?}");
+            assert_eq!(after(&parts, true), ConnectionState::Idle(now), "{parts:?}");
         }
         let chunked = CHECK.replace("Host", "Transfer-Encoding: chunked\r\nHost");
         let connect = CHECK.replace("GET", "CONNECT");
-        let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(MOST));
-        for unclear in [
+        let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(MAX_REQUEST_BYTES));
+        for unsupported in [
             vec![CHECK, CHECK],
             vec![post, "{"],
             vec![&post[..post.len() - 1], "}G"],
@@ -258,39 +317,40 @@ mod tests {
             vec![connect.as_str()],
             vec![long.as_str(), "\r\n"],
         ] {
-            assert_eq!(after(&unclear, true), ConnectionState::InvalidForwardedHeaders, "{unclear:?}");
+            assert_eq!(after(&unsupported, true), ConnectionState::Passthrough, "{unsupported:?}");
         }
         assert_eq!(
             after(&[&CHECK[..9]], true),
-            ConnectionState::Head(CHECK.as_bytes()[..9].to_vec()),
-            "an early answer counts for nothing"
+            ConnectionState::PartialHead(CHECK.as_bytes()[..9].to_vec()),
+            "an early response changes no state"
         );
     }
 
     #[test]
-    fn nothing_follows_an_answer_that_says_so() {
-        for (answer, is_last) in [
+    fn a_response_with_connection_close_ends_the_fast_path() {
+        for (response, closes) in [
             ("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", true),
             ("HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", true),
             ("HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\n{\"\r\nconnection: close\r\n\"}", false),
         ] {
             let mut state = ConnectionState::default();
-            state.passes(CHECK.as_bytes());
-            state.answers(answer.as_bytes());
-            state.answers(b"more");
-            state.is_done(Instant::now());
-            assert_eq!(state == ConnectionState::InvalidForwardedHeaders, is_last, "{answer}");
-            assert_eq!(state.is_between(), !is_last, "{answer}");
+            state.on_read(CHECK.as_bytes());
+            state.on_write(response.as_bytes());
+            state.on_write(b"more");
+            state.on_flush(Instant::now());
+            assert_eq!(state == ConnectionState::Passthrough, closes, "{response}");
+            assert_eq!(state.is_idle(), !closes, "{response}");
         }
     }
 
     #[test]
-    fn lengths_that_can_be_read_in_two_ways_are_none() {
-        for (value, expected) in [("5", Some(Some(5))), ("+5", None), ("", None), ("5, 5", None), ("0x5", None)] {
-            let headers = [Header { name: "Content-Length", value: value.as_bytes() }];
-            assert_eq!(length(&headers), expected, "{value}");
+    fn an_ambiguous_content_length_is_unsupported() {
+        let header = |value: &'static str| Header { name: "Content-Length", value: value.as_bytes() };
+        assert_eq!(body_length(&[header("5")]), BodyLength::Bytes(5));
+        for value in ["+5", "", "5, 5", "0x5"] {
+            assert_eq!(body_length(&[header(value)]), BodyLength::Unsupported, "{value}");
         }
         let twice = [Header { name: "content-length", value: b"5" }; 2];
-        assert_eq!(length(&twice), None);
+        assert_eq!(body_length(&twice), BodyLength::Unsupported);
     }
 }

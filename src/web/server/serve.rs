@@ -1,5 +1,6 @@
-//! Bind, answer, drain. A stop takes at most 10 s whatever the clients do: `/readyz` says 503, load balancers get
-//! DRAIN_DELAY to notice, running requests get the rest, and what hangs then is cut.
+//! Listening and graceful shutdown. A shutdown takes at most 10 s whatever the clients do: `/readyz` answers 503, load
+//! balancers get DRAIN_DELAY to notice, running requests get the rest, and connections that are still open then are cut.
+//! Deadlines of a connection are decided in connection.rs; routes and pools in startup.rs.
 
 use crate::web::forward_auth::try_fast_path;
 use std::io;
@@ -25,52 +26,52 @@ use crate::web::response::routing::no_such_route;
 use crate::web::server::in_flight::LINGER;
 use crate::web::service::Doorward;
 
-/// How long running requests get after the drain delay.
+/// How long running requests may take after the drain delay.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A stop takes at most this long, whatever the clients do.
+/// A shutdown that takes longer is overdue, which ends the process.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_millis(9500);
 
-/// How long a client may take to send its headers.
+/// How long a client may take to send the first head of a connection.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection may be silent between two requests.
+/// How long a connection may be idle between two requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// Connections that the kernel holds while none is accepted.
+/// Connections that the kernel queues until they are accepted.
 const BACKLOG: u32 = 2048;
 
-/// Why a service cannot listen.
+/// Why a server cannot listen, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address.
+    /// `BIND` cannot be used.
     #[error("BIND: cannot listen on {0}: {1}; set BIND to a free address, or to 127.0.0.1:0 for any")]
     Bind(SocketAddr, io::Error),
-    /// The other address.
+    /// `METRICS_BIND` cannot be used.
     #[error("METRICS_BIND: cannot listen on {0}: {1}; set METRICS_BIND to a free address, or leave it out")]
     BindMetrics(SocketAddr, io::Error),
-    /// The rest.
+    /// Another error of the operating system.
     #[error("the service stopped: {0}")]
     Io(#[from] io::Error),
 }
 
-/// A bound service, not yet answering.
+/// A server that listens, but does not accept connections yet.
 pub struct Server {
     service: Doorward,
     running: actix_web::dev::Server,
     address: SocketAddr,
-    metrics: Option<Metrics>,
+    metrics: Option<MetricsServer>,
     drain_delay: Duration,
 }
 
-/// The address of its own that answers `/metrics`.
-struct Metrics {
+/// The server for `/metrics` on an address of its own.
+struct MetricsServer {
     running: actix_web::dev::Server,
     address: SocketAddr,
 }
 
-impl Metrics {
-    fn bind(service: &Doorward, wanted: SocketAddr) -> Result<Self, ServeError> {
+impl MetricsServer {
+    fn bind(service: &Doorward, address: SocketAddr) -> Result<Self, ServeError> {
         let service = service.clone();
         let factory = move || {
             App::new()
@@ -80,55 +81,55 @@ impl Metrics {
                 .wrap(from_fn(security_headers))
         };
         let server = HttpServer::new(factory).workers(1).client_request_timeout(HEADERS_TIMEOUT).disable_signals();
-        let server = server.bind(wanted).map_err(|why| ServeError::BindMetrics(wanted, why))?;
-        let address = server.addrs().first().copied().unwrap_or(wanted);
+        let server = server.bind(address).map_err(|cause| ServeError::BindMetrics(address, cause))?;
+        let address = server.addrs().first().copied().unwrap_or(address);
         Ok(Self { running: server.run(), address })
     }
 }
 
 impl Server {
-    /// Binds. `routes` adds an embedding service's own routes before the mounts; the paths of checks (`/auth/verify`,
-    /// `/auth/forward`) are ours in any case, since a connection answers them before any route is looked for.
+    /// Binds the addresses. `routes` adds an embedding service's own routes before the mounts. It cannot replace the paths
+    /// of checks (`/auth/verify`, `/auth/forward`), since the fast path answers them before routing.
     pub fn bind(
         service: &Doorward,
         settings: &Settings,
         routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
     ) -> Result<Self, ServeError> {
         let bind = settings.web.bind;
-        let (running, address) = listen(service, settings, routes).map_err(|why| ServeError::Bind(bind, why))?;
-        let metrics = settings.metrics.metrics_bind.map(|wanted| Metrics::bind(service, wanted)).transpose()?;
+        let (running, address) = listen(service, settings, routes).map_err(|cause| ServeError::Bind(bind, cause))?;
+        let metrics = settings.metrics.metrics_bind.map(|address| MetricsServer::bind(service, address)).transpose()?;
         Ok(Self { service: service.clone(), running, address, metrics, drain_delay: settings.web.drain_delay })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where `/metrics` is answered to anybody, if it is.
+    /// The address on which `/metrics` is served without authentication, if there is one.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(|metrics| metrics.address)
     }
 
-    /// What stops it from outside.
+    /// A handle that stops it.
     pub fn handle(&self) -> ServerHandle {
         self.running.handle()
     }
 
-    /// Answers until SIGTERM or SIGINT, then drains. `overdue` is called on a thread of its own if that takes too long,
-    /// even if every worker hangs; it should end the process.
+    /// Serves until SIGTERM or SIGINT, then shuts down gracefully. If that takes too long, `overdue` is called on a thread of
+    /// its own, even if every worker hangs; it should end the process.
     pub async fn run_until_signal(self, overdue: impl FnOnce() + Send + 'static) -> Result<(), ServeError> {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let (service, handle, delay) = (self.service.clone(), self.running.handle(), self.drain_delay);
         let drain = async move {
             let name = tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
-            log::info!(signal = name; "stopping: new work is refused, running requests finish");
+            log::info!(signal = name; "shutting down: no new connections, running requests finish");
             service.begin_to_drain();
             std::thread::spawn(move || {
                 std::thread::sleep(SHUTDOWN_DEADLINE);
                 overdue();
             });
-            // A second signal means now.
+            // A second signal stops the server immediately.
             tokio::select! {
                 () = async { tokio::time::sleep(delay).await; handle.stop(true).await } => {}
                 _ = terminate.recv() => handle.stop(false).await,
@@ -138,22 +139,22 @@ impl Server {
         let draining = tokio::spawn(drain);
         let metrics = self.metrics.map(|metrics| tokio::spawn(metrics.running));
         self.running.await?;
-        // Up to the end somebody may want to know how it goes.
+        // Metrics are served until the shutdown is complete, so that it can be observed.
         if let Some(metrics) = metrics {
             metrics.abort();
         }
         draining.abort();
-        log::info!("stopped");
+        log::info!("shutdown complete");
         Ok(())
     }
 
-    /// Answers until its handle stops it.
+    /// Serves until its handle stops it.
     pub async fn run(self) -> Result<(), ServeError> {
         Ok(self.running.await?)
     }
 }
 
-/// As `actix_web::HttpServer` does it, but over our connections.
+/// Does what `actix_web::HttpServer` does, but with `Connection` around each socket.
 fn listen(
     service: &Doorward,
     settings: &Settings,
@@ -185,11 +186,11 @@ fn listen(
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEADERS_TIMEOUT)
             .client_disconnect_timeout(LINGER)
-            // A client that hangs up has gone, and so has the wish for its answer: what has not begun will not.
+            // A client that closes its side has cancelled its request: work that has not started is dropped.
             .h1_allow_half_closed(false)
             .local_addr(address)
             .on_connect_ext(|connection: &Connection, data| {
-                data.insert(connection.requests().clone());
+                data.insert(connection.in_flight().clone());
             })
             .finish(map_config(app, |()| AppConfig::default()));
         let fast_path = fast_path(&service);
@@ -205,11 +206,13 @@ fn listen(
     Ok((server.listen("doorward", socket, factory)?.run(), address))
 }
 
-/// What a connection answers without actix, unless CHECK_FAST_PATH is off.
+/// The closure with which a connection answers allowed checks, unless CHECK_FAST_PATH is `false`.
 fn fast_path(service: &Doorward) -> Option<FastPath> {
-    let theirs = service.clone();
-    let fast_path: FastPath = Rc::new(move |head, into: &mut Vec<u8>| try_fast_path(&theirs, head, into));
-    service.forward_auth().has_fast_path.then_some(fast_path)
+    if !service.forward_auth().has_fast_path {
+        return None;
+    }
+    let service = service.clone();
+    Some(Rc::new(move |head, into: &mut Vec<u8>| try_fast_path(&service, head, into)))
 }
 
 async fn notified(signal: actix_server::GracefulShutdownSignal) {
@@ -218,7 +221,7 @@ async fn notified(signal: actix_server::GracefulShutdownSignal) {
 
 fn socket(bind: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = if bind.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restart must not wait for the connections of the last process to be forgotten.
+    // Without this a restart fails until the kernel has dropped the last process's connections (TIME_WAIT).
     socket.set_reuseaddr(true)?;
     socket.bind(bind)?;
     socket.listen(BACKLOG)?.into_std()

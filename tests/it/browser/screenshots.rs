@@ -39,14 +39,14 @@ fn no_page_is_wider_than_a_phone() {
     browser.fill("#identifier", "emily");
     browser.fill("#password", "not-the-password");
     browser.click("button[type=submit]");
-    browser.wait_for_text("do not match");
+    browser.wait_for_text("Incorrect email");
     shoot(&browser, "sign-in-refused");
     browser.open(&site.url("/register"));
     shoot(&browser, "register");
     browser.fill("#username", "em ily");
     browser.fill("#password", "password123");
     browser.click("button[type=submit]");
-    browser.wait_for_text("Please look at the marked fields.");
+    browser.wait_for_text("Check the marked fields.");
     shoot(&browser, "register-refused");
     browser.fill("#email", "emily.johnson@example.com");
     browser.fill("#username", "emily");
@@ -60,12 +60,12 @@ fn no_page_is_wider_than_a_phone() {
     browser.fill("#current", "not-the-password");
     browser.fill("#new", "another-quiet-harbour");
     browser.click("form[action='/account/password'] button");
-    browser.wait_for_text("The current password is not right.");
+    browser.wait_for_text("The current password is incorrect.");
     shoot(&browser, "account-refused");
     for _ in 0..3 {
         browser.open(&site.url("/login?rd=%2Fauthor"));
     }
-    browser.wait_for_text("round in circles");
+    browser.wait_for_text("Too many redirects");
     shoot(&browser, "circles");
     browser.open(&site.url("/logout"));
     shoot(&browser, "sign-out");

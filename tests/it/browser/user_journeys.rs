@@ -74,7 +74,7 @@ fn walk(site: &Site, browser: &Chromium) {
     browser.open(&deep);
     browser.wait_for_url("the sign-in page", |url| url.contains("/login?rd="));
     sign_in(browser, "not-the-password");
-    browser.wait_for_text("do not match an account here");
+    browser.wait_for_text("Incorrect email, username or password.");
     assert_eq!(browser.focused("role").as_deref(), Some("alert"), "a screen reader announces it");
     sign_in(browser, PASSWORD);
     browser.wait_for_url("the deep link", |url| url == deep);
@@ -118,11 +118,12 @@ fn a_password_change_and_the_button_end_other_devices(backend: Backend) {
     let is_in = |other: &mut Browser| other.get("/auth/me").status == 200;
     assert!(is_in(&mut one));
     browser.click("button[aria-label='Sign out curl']");
-    browser.wait_for_text("That device is signed out.");
+    browser.wait_for_text("The device has been signed out.");
     assert!(!is_in(&mut one));
 
     two.clone_from(&sign_in_elsewhere(&site));
-    for (current, said) in [("not-the-password", "The current password is not right."), (PASSWORD, "is changed.")] {
+    for (current, said) in [("not-the-password", "The current password is incorrect."), (PASSWORD, "has been changed.")]
+    {
         browser.fill("#current", current);
         browser.fill("#new", NEW);
         browser.click("form[action='/account/password'] button");

@@ -24,7 +24,7 @@ fn a_password_change_signs_every_other_device_out(backend: Backend) {
     let (before, mut other) = (Tokens::in_jar_of(&browser), sign_in(&service, "emily"));
     let changed = open_and_send(&mut browser, "/account", "/account/password", &[("current", PASSWORD), ("new", NEW)]);
     assert_eq!(location(&changed), "/account?done=password");
-    assert!(browser.get("/account?done=password").text().contains("Your password is changed"));
+    assert!(browser.get("/account?done=password").text().contains("Your password has been changed"));
     assert!(is_signed_in(&mut browser) && !is_signed_in(&mut other));
     before.assert_invalid(&service);
     let body = serde_json::json!({ "username": "emily", "password": NEW });
@@ -35,10 +35,10 @@ fn a_refused_change_says_what_is_wrong(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
     for (current, new, status, expected) in [
-        ("not-the-password", NEW, 403, "The current password is not right."),
-        (PASSWORD, PASSWORD, 422, "The new password is the old one."),
-        (PASSWORD, "short", 422, "At least 8 characters are needed."),
-        (PASSWORD, "password123", 422, "Too many people use this password."),
+        ("not-the-password", NEW, 403, "The current password is incorrect."),
+        (PASSWORD, PASSWORD, 422, "The new password must be different from the current one."),
+        (PASSWORD, "short", 422, "Enter at least 8 characters."),
+        (PASSWORD, "password123", 422, "This password is too common."),
     ] {
         let fields = [("current", current), ("new", new)];
         let answer = open_and_send(&mut browser, "/account", "/account/password", &fields);
@@ -76,7 +76,7 @@ fn another_device_is_signed_out_by_its_button(backend: Backend) {
     assert_eq!(location(&ended), "/account?done=device");
     assert!(!is_signed_in(&mut other) && is_signed_in(&mut browser));
     let page = browser.get("/account?done=device").text();
-    assert!(page.contains("That device is signed out.") && !page.contains("Firefox on Linux"));
+    assert!(page.contains("The device has been signed out.") && !page.contains("Firefox on Linux"));
 }
 
 fn sign_out_everywhere_ends_every_session(backend: Backend) {

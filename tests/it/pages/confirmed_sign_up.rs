@@ -101,7 +101,7 @@ fn an_email_address_is_required(backend: Backend) {
         let fields = [("email", email), ("username", username), ("password", password)];
         let answer = register(&setup, "/register?rd=%2Fx", &fields);
         assert_eq!((answer.status, answer.set_cookies().len()), (422, 0), "{}", answer.text());
-        assert!(answer.text().contains(&format!("id=\"{field}-fault\">")), "{field}: {}", answer.text());
+        assert!(answer.text().contains(&format!("id=\"{field}-error\">")), "{field}: {}", answer.text());
         assert_eq!(hidden(&answer, "rd").as_deref(), Some("/x"));
     }
     assert!(setup.mails.commands().is_empty());

@@ -20,7 +20,7 @@ on_both_backends!(
 
 const NEW: &str = "another-quiet-harbour";
 
-const WHY: &str = "Whoever runs this service asks you to choose a new password before you go on.";
+const WHY: &str = "The administrator of this service requires you to choose a new password before you continue.";
 
 fn require(service: &TestService) {
     let account = service.core().find_account_by("emily").unwrap();
@@ -70,7 +70,7 @@ fn without_a_target_the_form_redirects_to_the_default_page(backend: Backend) {
         let page = browser.get("/account");
         assert_eq!(hidden(&page, "rd"), None);
         assert_eq!(location(&fill_in(&mut browser, &page, PASSWORD)), expected);
-        assert!(browser.get("/account?done=password").text().contains("Your password is changed."));
+        assert!(browser.get("/account?done=password").text().contains("Your password has been changed."));
     }
     // A redirect target that is refused at the sign-in is refused after the form, too.
     let (_service, mut browser) = restricted(backend.service());
@@ -93,7 +93,7 @@ fn the_page_shows_nothing_else_of_the_account(backend: Backend) {
         let page = browser.get(path);
         assert_asks(&page);
         for part in
-            ["Profile", "Signed-in devices", "Sign out everywhere", "Account since", "is changed", "<dl>", "USER"]
+            ["Profile", "Signed-in devices", "Sign out everywhere", "Member since", "has been changed", "<dl>", "USER"]
         {
             assert!(!page.text().contains(part), "{part}: {}", page.text());
         }
@@ -109,9 +109,9 @@ fn a_refused_change_keeps_the_redirect_target(backend: Backend) {
     let (_service, mut browser) = restricted(backend.service());
     let mut page = browser.get("/account?rd=%2Fdeep");
     for (current, new, status, said) in [
-        ("not-the-password", NEW, 403, "The current password is not right."),
-        (PASSWORD, PASSWORD, 422, "The new password is the old one."),
-        (PASSWORD, "short", 422, "At least 8 characters are needed."),
+        ("not-the-password", NEW, 403, "The current password is incorrect."),
+        (PASSWORD, PASSWORD, 422, "The new password must be different from the current one."),
+        (PASSWORD, "short", 422, "Enter at least 8 characters."),
     ] {
         page = send(&mut browser, &page, "/account/password", &[("current", current), ("new", new)]);
         assert_eq!(page.status, status, "{}", page.text());

@@ -32,19 +32,19 @@ fn a_sign_up_signs_in_and_redirects(backend: Backend) {
 fn errors_are_shown_beside_their_field(backend: Backend) {
     let service = backend.service().start();
     for (email, username, password, field, expected) in [
-        ("", "", PASSWORD, "email", "Please fill in one of the two."),
-        ("not-an-email", "", PASSWORD, "email", "This is not an email address."),
-        ("", "em\u{0456}ly", PASSWORD, "username", "Use letters, digits"),
-        ("", "emily", "short", "password", "At least 8 characters are needed."),
-        ("", "emily", "password123", "password", "Too many people use this password."),
-        ("", "emily-long-name", "emily-long-name", "password", "too much like your name"),
+        ("", "", PASSWORD, "email", "Enter an email or a username."),
+        ("not-an-email", "", PASSWORD, "email", "Enter a valid email address."),
+        ("", "em\u{0456}ly", PASSWORD, "username", "Use only letters, digits"),
+        ("", "emily", "short", "password", "Enter at least 8 characters."),
+        ("", "emily", "password123", "password", "This password is too common."),
+        ("", "emily-long-name", "emily-long-name", "password", "too similar to your username"),
     ] {
         let mut browser = Browser::new(service.address());
         // A `role` field is not part of this form.
         let fields = [("email", email), ("username", username), ("password", password), ("role", "ADMIN")];
         let answer = open_and_send(&mut browser, "/register?rd=%2Fx", "/register", &fields);
         assert_eq!((answer.status, answer.set_cookies().len()), (422, 0), "{}", answer.text());
-        let beside = answer.text().split_once(&format!("id=\"{field}-fault\">")).map(|(_, rest)| rest.to_owned());
+        let beside = answer.text().split_once(&format!("id=\"{field}-error\">")).map(|(_, rest)| rest.to_owned());
         assert!(beside.is_some_and(|text| text.contains(expected)), "{field}: {}", answer.text());
         assert!(answer.text().contains("aria-invalid=\"true\""));
         assert_eq!(hidden(&answer, "rd").as_deref(), Some("/x"));
@@ -77,5 +77,5 @@ fn the_page_says_when_sign_up_is_closed(backend: Backend) {
     let fields = [("token", token.as_str()), ("username", "emily"), ("password", PASSWORD)];
     let answer = browser.send(super::form("/register", &fields));
     assert_eq!((answer.status, answer.set_cookies().len()), (403, 0));
-    assert!(answer.text().contains("cannot register here themselves"), "{}", answer.text());
+    assert!(answer.text().contains("Registration is closed."), "{}", answer.text());
 }

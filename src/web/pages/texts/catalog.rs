@@ -1,22 +1,22 @@
-//! Message catalogue of the pages: one field a sentence, so that the compiler finds the sentence that a language lacks. Where
-//! `{}` stands, a value is put in.
+//! Message catalogue of the pages: one field for each text, so that a text that a language lacks is a compile error. `{}` is
+//! the place of a value. Which language a client gets is decided in texts.rs.
 
 use std::time::Duration;
 
-/// The sentences of one language.
+/// The texts of one language.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Texts {
-    /// The language, as HTML names it.
+    /// The language, as an HTML `lang` value.
     pub lang: &'static str,
     /// Title and button.
     pub sign_in: &'static str,
-    /// Under the title; `{}` is the service's name.
+    /// Below the title; `{}` is the host of the return URL.
     pub sign_in_to: &'static str,
-    /// A field.
+    /// Label of a field.
     pub identifier: &'static str,
-    /// A field.
+    /// Label of a field.
     pub password: &'static str,
-    /// A box to tick.
+    /// Label of a checkbox.
     pub remember: &'static str,
     /// Before the link to the registration.
     pub no_account: &'static str,
@@ -24,199 +24,198 @@ pub struct Texts {
     pub register: &'static str,
     /// Before the link to the sign-in.
     pub have_account: &'static str,
-    /// A field.
+    /// Label of a field.
     pub email: &'static str,
-    /// A field.
+    /// Label of a field.
     pub username: &'static str,
-    /// Under both fields.
-    pub either: &'static str,
-    /// Under both fields, where a mail tells whether it worked.
-    pub email_needed: &'static str,
-    /// Title.
-    pub look_for_mail: &'static str,
-    /// Under the title.
-    pub mail_is_on_its_way: &'static str,
+    /// Below the two fields, where either identifier is enough.
+    pub email_or_username: &'static str,
+    /// Below the two fields, where registration is confirmed by email.
+    pub email_required: &'static str,
+    /// Title after a registration that is confirmed by email.
+    pub check_mailbox: &'static str,
+    /// Below that title. Must not reveal whether the address has an account.
+    pub confirmation_sent: &'static str,
     /// Title and button.
     pub confirm: &'static str,
-    /// Under the title.
+    /// Below the title.
     pub confirm_hint: &'static str,
-    /// An error.
-    pub not_confirmed: &'static str,
-    /// A field.
+    /// Error.
+    pub confirmation_invalid: &'static str,
+    /// Label of a field.
     pub new_password: &'static str,
-    /// A field.
+    /// Label of a field.
     pub current_password: &'static str,
-    /// Under a field; `{}` is a number.
+    /// Below a field; `{}` is the minimum length.
     pub password_rule: &'static str,
     /// Title.
     pub account: &'static str,
-    /// A heading.
+    /// Heading.
     pub profile: &'static str,
-    /// A row.
+    /// Term in the profile.
     pub name: &'static str,
-    /// A row.
+    /// Term in the profile.
     pub role: &'static str,
-    /// A row.
+    /// Term in the profile; the value is a date.
     pub member_since: &'static str,
-    /// A heading and button.
+    /// Heading and button.
     pub change_password: &'static str,
-    /// Under the heading.
+    /// Below the heading.
     pub change_password_hint: &'static str,
-    /// Why there is nothing else on the page.
-    pub must_change: &'static str,
-    /// A heading.
+    /// Why the page only has the form for a new password.
+    pub password_change_required: &'static str,
+    /// Heading.
     pub devices: &'static str,
-    /// Beside a device.
+    /// Badge beside the current device.
     pub this_device: &'static str,
-    /// A device that says nothing of itself.
+    /// Name of a device that sent no `User-Agent`.
     pub unknown_device: &'static str,
-    /// Between a browser and a system: Firefox on Linux.
+    /// Between a browser and a system, as in "Firefox on Linux".
     pub on: &'static str,
-    /// Before how long ago.
+    /// Before a time in the past.
     pub last_seen: &'static str,
     /// Title and button.
     pub sign_out: &'static str,
-    /// The button beside a device, for screen readers; `{}` is the device.
+    /// Accessible name of the button beside a device; `{}` is the device.
     pub sign_out_device: &'static str,
-    /// A button.
+    /// Button.
     pub sign_out_everywhere: &'static str,
-    /// Under the title.
+    /// Below the title.
     pub sign_out_question: &'static str,
-    /// A link.
+    /// Link.
     pub stay: &'static str,
     /// Title.
     pub signed_out: &'static str,
-    /// Under the title.
+    /// Below the title.
     pub signed_out_hint: &'static str,
-    /// Said after it.
+    /// Confirmation.
     pub password_changed: &'static str,
-    /// Said after it.
+    /// Confirmation.
     pub device_signed_out: &'static str,
-    /// How long ago.
+    /// Time in the past.
     pub just_now: &'static str,
-    /// How long ago; `{}` is more than one.
+    /// Time in the past; `{}` is at least 2.
     pub minutes_ago: &'static str,
-    /// How long ago.
+    /// Time in the past.
     pub minute_ago: &'static str,
-    /// How long ago; `{}` is more than one.
+    /// Time in the past; `{}` is at least 2.
     pub hours_ago: &'static str,
-    /// How long ago.
+    /// Time in the past.
     pub hour_ago: &'static str,
-    /// How long ago; `{}` is more than one.
+    /// Time in the past; `{}` is at least 2.
     pub days_ago: &'static str,
-    /// How long ago.
+    /// Time in the past.
     pub day_ago: &'static str,
-    /// How long; `{}` is more than one.
+    /// Duration; `{}` is at least 2.
     pub seconds: &'static str,
-    /// How long.
+    /// Duration.
     pub second: &'static str,
-    /// How long; `{}` is more than one.
+    /// Duration; `{}` is at least 2.
     pub minutes: &'static str,
-    /// How long.
+    /// Duration.
     pub minute: &'static str,
-    /// How long; `{}` is more than one.
+    /// Duration; `{}` is at least 2.
     pub hours: &'static str,
-    /// How long.
+    /// Duration.
     pub hour: &'static str,
-    /// Title of a page that says what went wrong.
+    /// Title of an error page.
     pub problem: &'static str,
-    /// A link.
+    /// Link.
     pub try_again: &'static str,
-    /// A link.
-    pub to_account: &'static str,
-    /// An error.
-    pub wrong_credentials: &'static str,
-    /// An error; `{}` is how long.
+    /// Error.
+    pub invalid_credentials: &'static str,
+    /// Error; `{}` is a duration.
     pub throttled: &'static str,
-    /// An error.
+    /// Error.
     pub busy: &'static str,
-    /// An error.
+    /// Error.
     pub not_active: &'static str,
-    /// An error.
+    /// Error: the CSRF token is missing or invalid.
     pub form_expired: &'static str,
-    /// An error.
-    pub session_over: &'static str,
-    /// An error.
-    pub foreign_origin: &'static str,
-    /// An error.
-    pub cookies_differ: &'static str,
-    /// An error.
-    pub wrong_current: &'static str,
-    /// An error.
+    /// Error.
+    pub session_ended: &'static str,
+    /// Error.
+    pub origin_not_allowed: &'static str,
+    /// Error.
+    pub duplicate_cookie: &'static str,
+    /// Error.
+    pub current_password_wrong: &'static str,
+    /// Error.
     pub password_unchanged: &'static str,
-    /// An error.
-    pub closed: &'static str,
-    /// An error.
-    pub taken: &'static str,
-    /// An error.
-    pub fields_wrong: &'static str,
-    /// An error of a field.
-    pub missing: &'static str,
-    /// An error of a field.
-    pub one_of_both: &'static str,
-    /// An error of a field; `{}` is a number.
+    /// Error.
+    pub sign_up_closed: &'static str,
+    /// Error.
+    pub identifier_taken: &'static str,
+    /// Error above a form; the fields have their own.
+    pub invalid_fields: &'static str,
+    /// Error of a field.
+    pub required: &'static str,
+    /// Error of a field.
+    pub one_required: &'static str,
+    /// Error of a field; `{}` is a number.
     pub too_short: &'static str,
-    /// An error of a field; `{}` is a number.
+    /// Error of a field; `{}` is a number.
     pub too_long: &'static str,
-    /// An error of a field.
-    pub no_email: &'static str,
-    /// An error of a field.
-    pub no_name: &'static str,
-    /// An error of a field.
+    /// Error of a field.
+    pub invalid_email: &'static str,
+    /// Error of a field.
+    pub invalid_username: &'static str,
+    /// Error of a field.
     pub too_common: &'static str,
-    /// An error of a field.
-    pub like_name: &'static str,
-    /// An error of a field.
-    pub not_valid: &'static str,
-    /// An error.
+    /// Error of a field.
+    pub like_identifier: &'static str,
+    /// Error of a field.
+    pub invalid_value: &'static str,
+    /// Error.
     pub bad_request: &'static str,
-    /// An error.
-    pub no_page: &'static str,
-    /// An error.
-    pub broken: &'static str,
-    /// An error.
+    /// Error.
+    pub page_not_found: &'static str,
+    /// Error; the request ID is shown below it.
+    pub internal_error: &'static str,
+    /// Error.
     pub unavailable: &'static str,
-    /// Before the number of a request.
-    pub request: &'static str,
+    /// Before the ID of a request.
+    pub request_id: &'static str,
     /// Title.
-    pub circles: &'static str,
-    /// Under the title; `{}` is a host.
-    pub loop_signed_in: &'static str,
-    /// What to do.
-    pub loop_you: &'static str,
-    /// For the operator.
-    pub loop_operator: &'static str,
+    pub redirect_loop: &'static str,
+    /// Below the title; `{}` is a host.
+    pub loop_cause: &'static str,
+    /// What the user can do.
+    pub loop_for_user: &'static str,
+    /// What the operator can do.
+    pub loop_for_operator: &'static str,
 }
 
 impl Texts {
-    /// How long somebody has to wait, never less than is true.
-    pub fn wait(&self, wait: Duration) -> String {
+    /// A waiting time in the largest suitable unit, rounded up: a client that comes back earlier is refused again.
+    pub fn duration(&self, wait: Duration) -> String {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         match seconds {
             0 | 1 => self.second.to_owned(),
             2..=89 => count(self.seconds, seconds),
-            90..=5399 => of(self.minute, self.minutes, seconds.div_ceil(60)),
-            _ => of(self.hour, self.hours, seconds.div_ceil(3600)),
+            90..=5399 => plural(self.minute, self.minutes, seconds.div_ceil(60)),
+            _ => plural(self.hour, self.hours, seconds.div_ceil(3600)),
         }
     }
 
-    /// How long ago something was.
+    /// How long ago an event was, in the largest suitable unit.
     pub fn ago(&self, past: Duration) -> String {
         let minutes = past.as_secs() / 60;
         match minutes {
             0 => self.just_now.to_owned(),
-            1..=59 => of(self.minute_ago, self.minutes_ago, minutes),
-            60..=1439 => of(self.hour_ago, self.hours_ago, minutes / 60),
-            _ => of(self.day_ago, self.days_ago, minutes / 1440),
+            1..=59 => plural(self.minute_ago, self.minutes_ago, minutes),
+            60..=1439 => plural(self.hour_ago, self.hours_ago, minutes / 60),
+            _ => plural(self.day_ago, self.days_ago, minutes / 1440),
         }
     }
 }
 
-fn of(one: &str, several: &str, number: u64) -> String {
+/// The singular, or the plural with its number.
+fn plural(one: &str, several: &str, number: u64) -> String {
     if number == 1 { one.to_owned() } else { count(several, number) }
 }
 
-/// Puts a number in.
+/// A text with a number in the place of `{}`.
 pub fn count(text: &str, number: u64) -> String {
     text.replace("{}", &number.to_string())
 }
