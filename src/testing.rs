@@ -24,7 +24,7 @@ use crate::web::service::Doorward;
 /// Noon of an ordinary day; tests move on from here.
 const START: Timestamp = Timestamp::from_seconds(1_795_262_400);
 
-static NUMBER: AtomicU64 = AtomicU64::new(0);
+static NEXT_FOLDER: AtomicU64 = AtomicU64::new(0);
 
 /// What a test service starts with.
 #[derive(Clone)]
@@ -38,12 +38,12 @@ pub struct Builder {
 
 /// A running service that nobody else knows.
 pub struct TestService {
-    started: Started,
+    running: RunningServer,
     builder: Builder,
-    folder: Folder,
+    folder: TemporaryFolder,
 }
 
-struct Started {
+struct RunningServer {
     address: SocketAddr,
     service: Doorward,
     handle: ServerHandle,
@@ -51,9 +51,9 @@ struct Started {
 }
 
 /// A temporary folder that goes with its owner.
-struct Folder(PathBuf);
+struct TemporaryFolder(PathBuf);
 
-impl Drop for Folder {
+impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -90,12 +90,12 @@ impl Builder {
 
     /// Starts the service; the reason, if it cannot.
     pub fn try_start(self) -> Result<TestService, String> {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let number = NEXT_FOLDER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("doorward-test-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|why| why.to_string())?;
-        let folder = Folder(folder);
-        let started = self.launch(&folder.0)?;
-        Ok(TestService { started, builder: self, folder })
+        let folder = TemporaryFolder(folder);
+        let running = self.launch(&folder.0)?;
+        Ok(TestService { running, builder: self, folder })
     }
 
     /// Starts the service.
@@ -130,30 +130,30 @@ impl Builder {
         Settings::from_vars(&vars, &known).map_err(|faults| faults.to_string())
     }
 
-    fn launch(&self, folder: &Path) -> Result<Started, String> {
+    fn launch(&self, folder: &Path) -> Result<RunningServer, String> {
         let settings = self.settings(folder)?;
         let opened = Doorward::open_with(&settings, self.clock.clone(), &self.dialects);
         let (service, _) = opened.map_err(|why| why.to_string())?;
         if self.demo {
             demo::load(service.core()).map_err(|why| why.to_string())?;
         }
-        let (tell, told) = mpsc::channel();
-        let (ours, routes) = (service.clone(), self.routes);
+        let (sender, receiver) = mpsc::channel();
+        let (server_service, routes) = (service.clone(), self.routes);
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let server = Server::bind(&ours, &settings, routes);
-                drop(ours);
+                let server = Server::bind(&server_service, &settings, routes);
+                drop(server_service);
                 match server {
                     Ok(server) => {
-                        let _ = tell.send(Ok((server.address(), server.handle())));
+                        let _ = sender.send(Ok((server.address(), server.handle())));
                         let _ = server.run().await;
                     }
-                    Err(why) => drop(tell.send(Err(why.to_string()))),
+                    Err(why) => drop(sender.send(Err(why.to_string()))),
                 }
             });
         });
-        let (address, handle) = told.recv().map_err(|why| why.to_string())??;
-        Ok(Started { address, service, handle, thread: Some(thread) })
+        let (address, handle) = receiver.recv().map_err(|why| why.to_string())??;
+        Ok(RunningServer { address, service, handle, thread: Some(thread) })
     }
 }
 
@@ -176,12 +176,12 @@ impl TestService {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.started.address
+        self.running.address
     }
 
     /// `http://` and the address.
     pub fn url(&self) -> String {
-        format!("http://{}", self.started.address)
+        format!("http://{}", self.running.address)
     }
 
     /// Its clock.
@@ -196,7 +196,7 @@ impl TestService {
 
     /// The rules behind the wire, for what no wire offers: adding privileged accounts, housekeeping now.
     pub fn core(&self) -> &Core {
-        self.started.service.core()
+        self.running.service.core()
     }
 
     /// The folder that holds its files.
@@ -206,12 +206,12 @@ impl TestService {
 
     /// Stops it and starts it again on the same rows, keys and clock, at another address.
     pub fn restart(&mut self) {
-        self.started.stop();
-        self.started = self.builder.launch(&self.folder.0).unwrap_or_else(|why| panic!("no restart: {why}"));
+        self.running.stop();
+        self.running = self.builder.launch(&self.folder.0).unwrap_or_else(|why| panic!("no restart: {why}"));
     }
 }
 
-impl Started {
+impl RunningServer {
     fn stop(&mut self) {
         // The command is sent by the call; awaiting it would only wait for what `join` waits for.
         drop(self.handle.stop(false));
@@ -223,6 +223,6 @@ impl Started {
 
 impl Drop for TestService {
     fn drop(&mut self) {
-        self.started.stop();
+        self.running.stop();
     }
 }

@@ -16,7 +16,7 @@ use super::console::{is_watched, print_line, progress};
 use crate::cli::error::{CommandError, explain};
 use crate::core::Core;
 use crate::core::account::import;
-use crate::core::account::import::{ImportRecord, Outcome};
+use crate::core::account::import::{ImportOutcome, ImportRecord};
 use crate::settings::values::role;
 use fields::Reading;
 use records::Records;
@@ -80,7 +80,7 @@ impl Import {
             new_ids: self.new_ids,
         };
         let mut records = Records::open(&self.file, reading.flat)?;
-        let mut import = import::Import::new(core, self.dry_run);
+        let mut import = import::Importer::new(core, self.dry_run);
         let mut tally = Tally::default();
         loop {
             let batch: Vec<Line> = records.take(BATCH)?.into_iter().map(|record| reading.line(record)).collect();
@@ -98,9 +98,11 @@ fn stopped(first: usize, why: &CommandError) -> CommandError {
     ))
 }
 
-fn take(import: &mut import::Import<'_>, batch: Vec<Line>, tally: &mut Tally) -> Result<(), CommandError> {
+fn take(import: &mut import::Importer<'_>, batch: Vec<Line>, tally: &mut Tally) -> Result<(), CommandError> {
     let newcomers: Vec<ImportRecord> = batch.iter().filter_map(|line| line.read.clone().ok()).collect();
-    tally.plain |= newcomers.iter().any(|newcomer| newcomer.person.password.is_some() || newcomer.person.pin.is_some());
+    tally.plain |= newcomers
+        .iter()
+        .any(|newcomer| newcomer.registration.password.is_some() || newcomer.registration.pin.is_some());
     let (watched, before) = (is_watched(), tally.lines);
     let (hashed, drawn) = (AtomicUsize::new(0), Mutex::new(Instant::now()));
     let draw = || {
@@ -113,7 +115,7 @@ fn take(import: &mut import::Import<'_>, batch: Vec<Line>, tally: &mut Tally) ->
             progress(&format!("{done} accounts"));
         }
     };
-    let outcomes = import.take(newcomers, &draw);
+    let outcomes = import.import_batch(newcomers, &draw);
     if watched {
         progress("");
     }
@@ -129,29 +131,29 @@ fn take(import: &mut import::Import<'_>, batch: Vec<Line>, tally: &mut Tally) ->
 }
 
 impl Tally {
-    fn count(&mut self, number: usize, label: Option<&str>, outcome: Result<Outcome, String>) {
+    fn count(&mut self, number: usize, label: Option<&str>, outcome: Result<ImportOutcome, String>) {
         self.lines += 1;
         let tell = |what: &str| match label {
             Some(label) => print_line(&format!("line {number} ({label}): {what}")),
             None => print_line(&format!("line {number}: {what}")),
         };
         let why = match outcome {
-            Ok(Outcome::Added { has_secret }) => {
+            Ok(ImportOutcome::Added { has_secret }) => {
                 self.added += 1;
                 self.without_secret += usize::from(!has_secret);
                 return;
             }
-            Ok(Outcome::AlreadyThere) => {
+            Ok(ImportOutcome::Exists) => {
                 self.already += 1;
                 if self.already <= NAMED {
                     tell("already there");
                 }
                 return;
             }
-            Ok(Outcome::Invalid(faults)) => told(&faults),
-            Ok(Outcome::Taken(taken)) => explain(&crate::core::error::Refusal::IdentifierTaken(taken).into()),
-            Ok(Outcome::IdTaken) => "another account has this id or uuid; --new-ids gives new ones".to_owned(),
-            Ok(Outcome::Repeats { line }) => format!("line {line} has the same email, username, name or id"),
+            Ok(ImportOutcome::Invalid(faults)) => told(&faults),
+            Ok(ImportOutcome::Taken(taken)) => explain(&crate::core::error::Refusal::IdentifierTaken(taken).into()),
+            Ok(ImportOutcome::IdTaken) => "another account has this id or uuid; --new-ids gives new ones".to_owned(),
+            Ok(ImportOutcome::Duplicate { line }) => format!("line {line} has the same email, username, name or id"),
             Err(why) => why,
         };
         self.refused += 1;

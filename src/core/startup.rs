@@ -23,6 +23,7 @@ use super::session::confirmations::PendingConfirmations;
 use super::token::TokenAuthority;
 use super::{Core, Inner, KeysRead, Rules};
 use crate::clock::Clock;
+use crate::mail::MailerError;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::store::{self, Store};
@@ -46,7 +47,7 @@ pub enum OpenError {
     KeysMissing(std::path::PathBuf),
     /// The way to the mail server.
     #[error("SMTP_URL: {0}")]
-    Mail(String),
+    Mail(#[source] MailerError),
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeysError),

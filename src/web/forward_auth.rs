@@ -97,7 +97,7 @@ async fn check(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Den
     let decided = decide(service, request).await;
     match &decided {
         Err(Denied::ErrorContext(error)) => service.count_check(Some(error)),
-        Err(Denied::InvalidForwardedHeaders(_)) => service.core().metrics().checks_denied.inc(),
+        Err(Denied::InvalidForwardedHeaders(_)) => service.core().metrics().checks.denied.inc(),
         Ok(_) => service.count_check(None),
     }
     decided
@@ -152,7 +152,7 @@ async fn caller(service: &Doorward, request: &HttpRequest) -> Result<(Caller, Op
 }
 
 async fn identity(service: &Doorward, caller: &Caller) -> Result<Arc<Identity>, Error> {
-    if let Some(known) = service.core().identity_in_memory(caller.account) {
+    if let Some(known) = service.core().cached_identity(caller.account) {
         return Ok(known);
     }
     let account = caller.account;

@@ -138,11 +138,14 @@ fn mail(settings: &Settings) -> Vec<Finding> {
     if !settings.passwords.signup_confirm_email {
         return Vec::new();
     }
-    let Some(mailer) = Mailer::new(&settings.mail) else { return Vec::new() };
-    let mut findings = vec![match mailer.as_ref().map(Mailer::reach) {
-        Ok(Ok(server)) => Passed(format!("SMTP_URL: {server} takes mails")),
-        Ok(Err(why)) => Failed(format!("SMTP_URL: {why}; sign-ups wait for their mails until it does")),
-        Err(why) => Failed(format!("SMTP_URL: {why}")),
+    let mailer = match Mailer::new(&settings.mail) {
+        Ok(Some(mailer)) => mailer,
+        Ok(None) => return Vec::new(),
+        Err(why) => return vec![Failed(format!("SMTP_URL: {why}"))],
+    };
+    let mut findings = vec![match mailer.test_connection() {
+        Ok(server) => Passed(format!("SMTP_URL: {server} takes mails")),
+        Err(why) => Failed(format!("SMTP_URL: {why}; sign-ups wait for their mails until it does")),
     }];
     let tells = |name: &&str| dialects::ALL.iter().any(|known| known.name == *name && known.registers_into_session);
     let closed: Vec<&str> = settings.mounts.iter().map(|mount| mount.dialect.as_str()).filter(tells).collect();

@@ -88,7 +88,7 @@ impl Reading {
             line,
             id: given,
             uuid: None,
-            person: Registration::default(),
+            registration: Registration::default(),
             privileges: Privileges { role, ..Privileges::default() },
             password_hash: None,
             pin_hash: None,
@@ -105,7 +105,7 @@ impl Reading {
             self.further(&mut fields, &mut newcomer);
             person.profile.further = fields.object("profile");
         }
-        newcomer.person = person;
+        newcomer.registration = person;
         match fields.end_strictly() {
             Ok(()) => Ok(newcomer),
             Err(Refusal::InvalidFields(faults)) => Err(faults),

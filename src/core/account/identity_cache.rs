@@ -1,8 +1,9 @@
-//! Who a caller is, as apps behind a proxy are told with every request: the account's names, role and permissions, from
-//! memory. How they are written into headers is web/forward_auth's.
+//! Identity cache: an account's names, role and permissions, which forward-auth sends to apps with every request. How they
+//! are rendered as headers is decided by web/forward_auth/identity_headers.rs.
 //!
-//! Every change of an account leaves a row in the table of revocations, at the epoch it has if nothing is to end; so the
-//! feed tells every node to forget what it knew, and memory is as old as the view at most.
+//! Invalidation: every change of an account writes a row to the revocation table, with the account's current epoch if no
+//! session is to end. The revocation feed delivers it to every node, which removes the entry; so an entry is at most as stale
+//! as the revocation cache.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,83 +11,85 @@ use crate::core::bounded_map::BoundedMap;
 use crate::store::AccountId;
 use crate::store::tables::accounts::AccountRow;
 
-/// Accounts that a node knows at once: some 400 octets each.
-const KNOWN_MAX: usize = 65_536;
+/// Entries of a node's cache: about 400 bytes each.
+const IDENTITIES_MAX: usize = 65_536;
 
-/// An account as apps see it. Empty where there is nothing to say.
+/// An account as apps see it. Absent values are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The account.
     pub account: AccountId,
-    /// What names it: its username, else its email, else its name.
+    /// The account's username, else its email, else its name.
     pub user: String,
-    /// Its email.
+    /// The email.
     pub email: String,
-    /// What a person is called: the name, else first and last name.
+    /// The display name: the name, else first and last name.
     pub name: String,
-    /// Its role.
+    /// The role.
     pub role: String,
-    /// Its permissions.
+    /// The permissions.
     pub permissions: Vec<String>,
 }
 
 impl From<AccountRow> for Identity {
     fn from(row: AccountRow) -> Self {
-        let both = [row.first_name, row.last_name].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let full_name = [row.first_name, row.last_name].into_iter().flatten().collect::<Vec<_>>().join(" ");
         Self {
             account: row.id,
             user: row.username.or_else(|| row.email.clone()).or_else(|| row.name.clone()).unwrap_or_default(),
             email: row.email.unwrap_or_default(),
-            name: row.name.unwrap_or(both),
+            name: row.name.unwrap_or(full_name),
             role: row.role,
             permissions: row.permissions.lines().map(ToOwned::to_owned).collect(),
         }
     }
 }
 
-/// What one node remembers of accounts. Readers take no lock.
+/// The cache of one node. Readers take no lock.
 #[derive(Debug)]
 pub struct IdentityCache {
-    known: BoundedMap<AccountId, Arc<Identity>>,
-    changes: Mutex<u64>,
+    entries: BoundedMap<AccountId, Arc<Identity>>,
+    /// Counts invalidations.
+    version: Mutex<u64>,
 }
 
 impl Default for IdentityCache {
     fn default() -> Self {
-        Self { known: BoundedMap::new(KNOWN_MAX), changes: Mutex::new(0) }
+        Self { entries: BoundedMap::new(IDENTITIES_MAX), version: Mutex::new(0) }
     }
 }
 
 impl IdentityCache {
     pub(in crate::core) fn get(&self, account: AccountId) -> Option<Arc<Identity>> {
-        self.known.get(&account)
+        self.entries.get(&account)
     }
 
-    /// Stands for what was heard until now.
-    pub(in crate::core) fn heard(&self) -> u64 {
-        *self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The current version. Take it before the row is read, and pass it to `insert_if_unchanged`.
+    pub(in crate::core) fn version(&self) -> u64 {
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what was read, unless a change was heard of since: the row may be from before it.
-    pub(in crate::core) fn keep(&self, identity: &Arc<Identity>, heard: u64) {
-        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if *changes == heard {
-            self.known.insert(identity.account, Arc::clone(identity));
+    /// Inserts an identity, unless an invalidation has arrived since `version`: the row may have been read before the change,
+    /// and would then stay in the cache with nothing left to remove it.
+    pub(in crate::core) fn insert_if_unchanged(&self, identity: &Arc<Identity>, version: u64) {
+        let current = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        if *current == version {
+            self.entries.insert(identity.account, Arc::clone(identity));
         }
     }
 
-    /// An account changed.
-    pub(in crate::core) fn forget(&self, account: AccountId) {
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        *changes = changes.wrapping_add(1);
-        self.known.remove(&account);
+    /// Removes one account's entry.
+    pub(in crate::core) fn invalidate(&self, account: AccountId) {
+        let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        *version = version.wrapping_add(1);
+        self.entries.remove(&account);
     }
 
-    /// Any may have changed.
-    pub(in crate::core) fn forget_all(&self) {
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        *changes = changes.wrapping_add(1);
-        self.known.clear();
+    /// Removes all entries, after a resync that may have missed changes.
+    pub(in crate::core) fn clear(&self) {
+        let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        *version = version.wrapping_add(1);
+        self.entries.clear();
     }
 }
 
@@ -106,15 +109,15 @@ mod tests {
     }
 
     #[test]
-    fn a_row_read_before_a_change_was_heard_is_not_kept() {
+    fn identity_cache_rejects_a_row_read_before_an_invalidation() {
         let identity_cache = IdentityCache::default();
-        let heard = identity_cache.heard();
-        identity_cache.forget(AccountId(1));
-        identity_cache.keep(&identity(1, "old"), heard);
+        let version = identity_cache.version();
+        identity_cache.invalidate(AccountId(1));
+        identity_cache.insert_if_unchanged(&identity(1, "old"), version);
         assert_eq!(identity_cache.get(AccountId(1)), None);
-        identity_cache.keep(&identity(1, "new"), identity_cache.heard());
-        assert_eq!(identity_cache.get(AccountId(1)).map(|known| known.user.clone()), Some("new".to_owned()));
-        identity_cache.forget_all();
+        identity_cache.insert_if_unchanged(&identity(1, "new"), identity_cache.version());
+        assert_eq!(identity_cache.get(AccountId(1)).map(|identity| identity.user.clone()), Some("new".to_owned()));
+        identity_cache.clear();
         assert_eq!(identity_cache.get(AccountId(1)), None);
     }
 }

@@ -1,5 +1,5 @@
 //! Rate limiter (GCRA, a token bucket) of sign-ups and refreshes by client address, in this node's memory: it bounds work
-//! and junk. Guesses of secrets are counted by throttle.rs, in rows that all nodes share.
+//! and junk. Guesses of secrets are counted by login_throttle.rs, in rows that all nodes share.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -14,7 +14,7 @@ use super::throttle_policy::network;
 use crate::clock::{Clock, Timestamp};
 use crate::settings::Rate;
 
-/// From this many keys on, addresses are counted by wider networks: memory is bounded, and no limit is forgotten.
+/// From this many keys on, addresses are counted by wider networks: memory is bounded, and no limit is dropped.
 const KEYS_MAX: usize = 100_000;
 
 /// From this many keys on, all further addresses share one.
@@ -24,7 +24,7 @@ const WIDE_KEYS_MAX: usize = 2 * KEYS_MAX;
 const TIME_MAX: Duration = Duration::from_hours(200 * 365 * 24);
 
 /// What a forward step of the clock adds at most: a clock that is a century ahead for a moment must not use up `TIME_MAX`,
-/// where time would stand still and no quota would be refilled.
+/// where time would stop and no quota would be refilled.
 const STEP_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// An action that is limited. Each has a limiter of its own, so that junk of one kind never touches another's limit.
@@ -76,7 +76,7 @@ impl RateLimiter {
         Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(Duration::from_secs(1)))
     }
 
-    /// Removes the keys whose quota is full again: they are as good as unknown.
+    /// Removes the keys whose quota is full again: a new limiter would treat them alike.
     pub fn remove_idle(&self) {
         [&self.sign_ups, &self.refreshes].into_iter().flatten().for_each(AddressLimiter::retain_recent);
     }

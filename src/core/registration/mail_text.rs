@@ -1,88 +1,90 @@
-//! What the letters of a sign-up say, in each language of the pages. They hold nothing that the one who signed up typed:
-//! else anybody could have words of his own mailed to anybody.
+//! Mail templates of a registration, in each language of the pages. They contain none of the registration's fields: otherwise
+//! an attacker could use the service to mail a text of their own to any address.
 
 use crate::mail::Email;
 
-/// The words of one language. `{name}` is the service's, `{link}` where to go.
+/// The templates of one language, as subject and text. `{name}` is the name of the service, `{link}` the page to open.
 #[derive(Debug)]
-struct Words {
+struct Translation {
     language: &'static str,
     confirm: (&'static str, &'static str),
     has_account: (&'static str, &'static str),
     name_taken: (&'static str, &'static str),
 }
 
-const LANGUAGES: [Words; 2] = [
-    Words {
+const TRANSLATIONS: [Translation; 2] = [
+    Translation {
         language: "en",
         confirm: (
             "Confirm your account at {name}",
-            "Somebody, we hope you, asked for an account at {name} with this address.\n\n\
-             To confirm it, open this link and enter the password that was chosen:\n\n{link}\n\n\
-             It works for 24 hours. If this was not you, do nothing: the link is of no use without the password.\n",
+            "An account at {name} was requested with this email address.\n\n\
+             To confirm it, open this link and enter the password that you chose:\n\n{link}\n\n\
+             The link is valid for 24 hours. If you did not request an account, ignore this message: the link does not work without \
+             the password.\n",
         ),
         has_account: (
             "You already have an account at {name}",
-            "Somebody, perhaps you, asked for an account at {name} with this address, which has one already. \
+            "An account at {name} was requested with this email address, which already has one. \
              Nothing was changed.\n\n\
-             If this was you, sign in with the password that you have:\n\n{link}\n\n\
-             If this was not you, do nothing.\n",
+             If you requested it, sign in with your existing password:\n\n{link}\n\n\
+             If you did not request it, ignore this message.\n",
         ),
         name_taken: (
             "Choose another user name at {name}",
-            "Somebody, we hope you, asked for an account at {name} with this address. The user name that was chosen belongs \
-             to somebody else, so there is no account.\n\n\
-             Sign up again with another one:\n\n{link}\n\n\
-             If this was not you, do nothing.\n",
+            "An account at {name} was requested with this email address. The chosen user name is taken, so no account was \
+             created.\n\n\
+             Register again with another one:\n\n{link}\n\n\
+             If you did not request it, ignore this message.\n",
         ),
     },
-    Words {
+    Translation {
         language: "es",
         confirm: (
             "Confirma tu cuenta en {name}",
-            "Alguien, esperamos que tú, ha pedido una cuenta en {name} con esta dirección.\n\n\
-             Para confirmarla, abre este enlace y escribe la contraseña elegida:\n\n{link}\n\n\
-             Vale durante 24 horas. Si no has sido tú, no hagas nada: sin la contraseña el enlace no sirve.\n",
+            "Se ha solicitado una cuenta en {name} con esta dirección de correo.\n\n\
+             Para confirmarla, abre este enlace y escribe la contraseña que elegiste:\n\n{link}\n\n\
+             El enlace es válido durante 24 horas. Si no has solicitado una cuenta, ignora este mensaje: sin la contraseña el enlace \
+             no funciona.\n",
         ),
         has_account: (
             "Ya tienes una cuenta en {name}",
-            "Alguien, quizá tú, ha pedido una cuenta en {name} con esta dirección, que ya tiene una. \
+            "Se ha solicitado una cuenta en {name} con esta dirección de correo, que ya tiene una. \
              No se ha cambiado nada.\n\n\
-             Si has sido tú, entra con la contraseña que tienes:\n\n{link}\n\n\
-             Si no has sido tú, no hagas nada.\n",
+             Si la has solicitado tú, inicia sesión con tu contraseña actual:\n\n{link}\n\n\
+             Si no la has solicitado, ignora este mensaje.\n",
         ),
         name_taken: (
             "Elige otro nombre de usuario en {name}",
-            "Alguien, esperamos que tú, ha pedido una cuenta en {name} con esta dirección. El nombre de usuario elegido es de \
-             otra persona, así que no hay cuenta.\n\n\
+            "Se ha solicitado una cuenta en {name} con esta dirección de correo. El nombre de usuario elegido ya está en uso, así \
+             que no se ha creado ninguna cuenta.\n\n\
              Regístrate de nuevo con otro:\n\n{link}\n\n\
-             Si no has sido tú, no hagas nada.\n",
+             Si no la has solicitado, ignora este mensaje.\n",
         ),
     },
 ];
 
-/// Which letter.
+/// The mails of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Template {
-    /// The address is free: the link makes the account.
+    /// The address is free: the link confirms the registration.
     Confirm,
     /// The address has an account.
     HasAccount,
-    /// The user name is somebody else's.
+    /// The user name belongs to another account.
     NameTaken,
 }
 
-/// The letter in this language; in the first one for those who speak none of ours.
-pub fn write(about: Template, language: &str, name: &str, link: &str) -> Email {
-    let [otherwise, ..] = &LANGUAGES;
-    let words = LANGUAGES.iter().find(|words| words.language == language).unwrap_or(otherwise);
-    let (subject, text) = match about {
-        Template::Confirm => words.confirm,
-        Template::HasAccount => words.has_account,
-        Template::NameTaken => words.name_taken,
+/// Renders a mail in a language, or in the first one if there is no translation.
+pub fn render(template: Template, language: &str, name: &str, link: &str) -> Email {
+    let [default, ..] = &TRANSLATIONS;
+    let translation = TRANSLATIONS.iter().find(|translation| translation.language == language).unwrap_or(default);
+    let (subject, text) = match template {
+        Template::Confirm => translation.confirm,
+        Template::HasAccount => translation.has_account,
+        Template::NameTaken => translation.name_taken,
     };
     let text = text.replace("{name}", name).replace("{link}", link);
-    Email { subject: subject.replace("{name}", name), text, language: words.language }
+    Email { subject: subject.replace("{name}", name), text, language: translation.language }
 }
 
 #[cfg(test)]
@@ -90,14 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_letter_says_its_link_and_name_in_each_language_in_words_of_its_own() {
+    fn every_mail_has_link_and_name_in_each_language_and_a_subject_of_its_own() {
         let mut subjects = Vec::new();
-        for about in [Template::Confirm, Template::HasAccount, Template::NameTaken] {
+        for template in [Template::Confirm, Template::HasAccount, Template::NameTaken] {
             for language in ["en", "es"] {
-                let email = write(about, language, "The House", "https://x.example/y");
+                let email = render(template, language, "The Service", "https://x.example/y");
                 assert_eq!(email.language, language);
                 assert!(email.text.contains("\n\nhttps://x.example/y\n\n"), "{}", email.text);
-                assert!(email.subject.contains("The House") && email.text.contains("The House"));
+                assert!(email.subject.contains("The Service") && email.text.contains("The Service"));
                 assert!(!email.text.contains(['{', '}']), "{}", email.text);
                 subjects.push(email.subject);
             }
@@ -105,6 +107,6 @@ mod tests {
         subjects.sort();
         subjects.dedup();
         assert_eq!(subjects.len(), 6);
-        assert_eq!(write(Template::Confirm, "fr", "x", "y").language, "en");
+        assert_eq!(render(Template::Confirm, "fr", "x", "y").language, "en");
     }
 }

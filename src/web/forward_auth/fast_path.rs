@@ -24,7 +24,7 @@ pub fn try_fast_path(service: &Doorward, head: Head<'_>, into: &mut Vec<u8>) -> 
         let allowed = decide_in_memory(service, head)?;
         write(service, head, &allowed, began, into)?;
         service.count_check(None);
-        service.core().metrics().fast_path_checks.inc();
+        service.core().metrics().checks.fast_path.inc();
         Some(())
     });
     // Of a panic the handler will make a 500.
@@ -78,7 +78,7 @@ fn decide_in_memory(service: &Doorward, head: Head<'_>) -> Option<Allowed> {
     let lines = head.headers.iter().map(|header| (header.name, header.value));
     let token = std::str::from_utf8(service.cookies().find_access(lines).ok()??).ok()?;
     let caller = service.core().resolve_session_cached(token)?;
-    let identity = service.core().identity_in_memory(caller.account)?;
+    let identity = service.core().cached_identity(caller.account)?;
     let meets = asked.requirement.are_met_by(&identity);
     meets.then_some(Allowed { caller: Some((caller, identity)), assertion: None, renewal: None })
 }

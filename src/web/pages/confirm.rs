@@ -11,6 +11,7 @@ use super::current_user::without_dead_cookies;
 use super::layout::Layout;
 use super::{refusals, sign_in_fields};
 use crate::core::error::{Error, Refusal};
+use crate::core::registration::confirmed_sign_up::SignUpConfirmation;
 use crate::secret::Secret;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
@@ -52,8 +53,9 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
         let error = Layout::of(&context).t.form_expired.to_owned();
         return form(&context, &guest, &confirmation, remember, StatusCode::FORBIDDEN, Some(error));
     }
-    let wish = sign_in_fields::wish(&context, Vec::new(), password, remember)?;
-    match context.confirm_sign_up(Secret::new(confirmation.as_str()), wish).await {
+    let session = sign_in_fields::new_session(&context, remember)?;
+    let request = SignUpConfirmation { token: Secret::new(confirmation.as_str()), password };
+    match context.confirm_sign_up(request, session).await {
         Ok(confirmed) => {
             let back = confirmed.return_to.and_then(|back| context.service.redirects().allowed(&back));
             sign_in_fields::go_on(&context, back.as_deref(), &confirmed.signed_in.issued)

@@ -38,7 +38,7 @@ impl Guest {
     /// Whether a form brought it.
     pub fn sent(&self, context: &RequestContext, fields: &mut Fields) -> bool {
         let given = fields.text(TOKEN).unwrap_or_default();
-        !self.is_new && context.service.core().is_form_token(&self.purpose(), &given)
+        !self.is_new && context.service.core().verify_csrf_token(&self.purpose(), &given)
     }
 
     /// Sets the cookie that the next form is bound to, unless the browser has it.
@@ -62,6 +62,7 @@ pub fn token_of(context: &RequestContext, session: SessionId) -> String {
 /// Whether a form brought the token of one of these sessions.
 pub fn sent_by(context: &RequestContext, sessions: &[SessionId], fields: &mut Fields) -> bool {
     let given = fields.text(TOKEN).unwrap_or_default();
-    let is_theirs = |session: &SessionId| context.service.core().is_form_token(&format!("session {session}"), &given);
+    let is_theirs =
+        |session: &SessionId| context.service.core().verify_csrf_token(&format!("session {session}"), &given);
     sessions.iter().any(is_theirs)
 }

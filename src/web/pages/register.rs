@@ -81,7 +81,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
     }
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let (email, username) = (given(&filled.email), given(&filled.username));
-    let person = Registration { email, username, password: Some(password.clone()), ..Registration::default() };
+    let person = Registration { email, username, password: Some(password), ..Registration::default() };
     if context.confirms_by_mail() {
         return match context.sign_up_with_confirmation(person, filled.back.clone()).await {
             Ok(()) => look_for_mail(&context, filled.back.as_deref()),
@@ -89,8 +89,8 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
             Err(fault) => Err(fault.into()),
         };
     }
-    let wish = sign_in_fields::wish(&context, Vec::new(), password, filled.remember)?;
-    match context.sign_up(person, wish).await {
+    let session = sign_in_fields::new_session(&context, filled.remember)?;
+    match context.sign_up(person, session).await {
         Ok(signed_up) => sign_in_fields::go_on(&context, filled.back.as_deref(), &signed_up.issued),
         Err(error @ Error::Refusal(_)) => refused(&context, &guest, &filled, &error),
         Err(fault) => Err(fault.into()),

@@ -187,9 +187,9 @@ fn an_imported_hash_is_stored_verbatim_and_outdated_when_it_verifies() {
     for (name, hash) in KNOWN {
         let stored = ImportedHash::parse(hash).unwrap().stored();
         assert_eq!(stored, format!("imported:{hash}"));
-        assert_eq!(hasher.check(&Secret::new(PASSWORD), Some(&stored)), SecretCheck::RightButOutdated, "{name}");
-        assert_eq!(hasher.check(&Secret::new("another"), Some(&stored)), SecretCheck::Wrong, "{name}");
-        assert_eq!(hasher.check(&Secret::new(PASSWORD), Some(hash)), SecretCheck::Wrong, "without the prefix");
+        assert_eq!(hasher.check(&Secret::new(PASSWORD), Some(&stored)), SecretCheck::MatchOutdated, "{name}");
+        assert_eq!(hasher.check(&Secret::new("another"), Some(&stored)), SecretCheck::Mismatch, "{name}");
+        assert_eq!(hasher.check(&Secret::new(PASSWORD), Some(hash)), SecretCheck::Mismatch, "without the prefix");
     }
 }
 
