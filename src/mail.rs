@@ -117,7 +117,7 @@ impl Mailer {
     }
 
     fn message(&self, to: &str, email: &Email, id: &str) -> Result<Message, SmtpFailure> {
-        // The parser's error may quote the address, so it is not kept.
+        // The parser's error may quote the address, so it is dropped.
         let to: Mailbox = to.parse().or(Err(SmtpFailure::Recipient))?;
         let mut message = Message::builder()
             .from(self.from.clone())

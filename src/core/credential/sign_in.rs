@@ -202,7 +202,7 @@ impl Core {
         Ok(Some(SignedIn { account: account.into(), issued }))
     }
 
-    /// Ends the sessions that the new one replaces: those of the same device, and those of the same browser, whoever owns them.
+    /// Ends the sessions that the new one replaces: those of the same device, and those of the same browser, of any account.
     pub(in crate::core) fn end_replaced_sessions(
         &self,
         db: &mut Db,

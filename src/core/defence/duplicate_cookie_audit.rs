@@ -1,5 +1,5 @@
 //! Audit of duplicate cookies: writes the aggregated rows of duplicate_cookies.rs and their log lines. What counts as a
-//! duplicate cookie is decided by web/request; how often rows are written by duplicate_cookies.rs.
+//! duplicate cookie is decided by web/request/session_cookie.rs; how often rows are written by duplicate_cookies.rs.
 
 use super::duplicate_cookies::DuplicateCookieRow;
 use crate::core::Core;

@@ -110,7 +110,7 @@ impl ThrottleKeys {
         if let Some(id) = account {
             reset_on_success.push(untrusted(id));
             match secret {
-                // Whoever knows the password is the owner, so the failures at the PIN were an attacker's or are over.
+                // A success by password proves the owner, who may then use the PIN again.
                 SecretColumn::Password => reset_on_success.push(pins(id)),
                 SecretColumn::Pin if !is_trusted => {
                     hard_limits.push((pins(id), PIN_FAILURES_MAX));

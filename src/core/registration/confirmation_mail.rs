@@ -29,7 +29,7 @@ const RETRY_DELAY_MIN: Duration = Duration::from_secs(10);
 /// The longest delay between attempts.
 const RETRY_DELAY_MAX: Duration = Duration::from_mins(10);
 
-/// Mails to one address within `MAILS_WINDOW`, until its owner confirms one: nobody can flood a mailbox through this service.
+/// Mails to one address within `MAILS_WINDOW`, until its owner confirms one, so that an attacker cannot flood a mailbox through this service.
 const MAILS_MAX: i64 = 3;
 
 /// The time in which mails to one address are counted.

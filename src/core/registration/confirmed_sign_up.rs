@@ -72,7 +72,7 @@ impl Core {
         self.mail_queue.is_some()
     }
 
-    /// Step one: validates all fields, without a look at other accounts.
+    /// Step one: validates all fields, without reading other accounts.
     pub fn validate_confirmed_sign_up(&self, registration: Registration) -> Result<ValidatedRegistration, Error> {
         if !self.rules.signup {
             return Err(Refusal::SignUpClosed.into());

@@ -195,7 +195,7 @@ fn header_names_are_settings(backend: Backend) {
         ("REMOTE_USER_HEADER", "X-Forwarded-User", "no name for it"),
         ("FORWARDED_HEADERS", "forwarded", "no family of headers"),
     ] {
-        let refused = TestService::builder().set(name, value).try_start().err().unwrap();
+        let refused = TestService::builder().set(name, value).try_start().err().unwrap().to_string();
         assert!(refused.contains(told), "{name}={value}: {refused}");
     }
 }
