@@ -1,5 +1,4 @@
-//! Session cookies: their names, scope and attributes, that they are cleared with the attributes that they were set
-//! with, and how a `Cookie` header is parsed.
+//! Session cookies: names, scope and attributes, also when they are cleared, and how a `Cookie` header is parsed.
 
 use std::time::Duration;
 

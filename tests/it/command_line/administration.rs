@@ -76,7 +76,7 @@ fn accounts_are_added_listed_shown_and_changed(backend: Backend) {
 fn an_invalid_account_command_says_why_and_changes_nothing(backend: Backend) {
     let place = with_emily(backend);
     let before = place.succeed(&["account", "list"], "");
-    for (arguments, input, told) in [
+    for (arguments, input, message) in [
         // Without a terminal there is no prompt.
         (&["account", "add", "--username", "bob"][..], "", "--password-stdin"),
         (&["account", "set-password", "emily"], "", "--password-stdin"),
@@ -98,7 +98,7 @@ fn an_invalid_account_command_says_why_and_changes_nothing(backend: Backend) {
     ] {
         let ran = place.run_with(arguments, input);
         assert!(!ran.status.success() && ran.stdout.is_empty(), "{arguments:?}: {ran:?}");
-        assert!(ran.stderr.starts_with("doorward: ") && ran.stderr.contains(told), "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.starts_with("doorward: ") && ran.stderr.contains(message), "{arguments:?}: {ran:?}");
         assert!(!ran.stderr.contains("canary"), "{arguments:?}: {ran:?}");
     }
     assert_eq!(place.succeed(&["account", "list"], ""), before);

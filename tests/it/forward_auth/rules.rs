@@ -25,7 +25,7 @@ fn with_rules(backend: Backend) -> (tempfile::TempDir, TestService) {
     (folder, builder.set("TRUSTED_PROXIES", "127.0.0.1").start())
 }
 
-fn ask(service: &TestService, path: &str, target: &str, access: Option<&str>) -> Response {
+fn send_request(service: &TestService, path: &str, target: &str, access: Option<&str>) -> Response {
     let request = forwarded(path, "GET", "app.example.com", target);
     let request = access.into_iter().fold(request, Request::bearer);
     request.send(service.address())
@@ -45,14 +45,14 @@ fn rules_apply_at_both_endpoints(backend: Backend) {
         ("/publicity", 401, 200, 200),
     ] {
         for path in ["/auth/verify", "/auth/forward"] {
-            assert_eq!(ask(&service, path, target, None).status, nobodys, "{path} {target}, signed out");
-            assert_eq!(ask(&service, path, target, Some(&boss)).status, bosss, "{path} {target}, boss");
-            assert_eq!(ask(&service, path, target, Some(&reader)).status, readers, "{path} {target}, reader");
+            assert_eq!(send_request(&service, path, target, None).status, nobodys, "{path} {target}, signed out");
+            assert_eq!(send_request(&service, path, target, Some(&boss)).status, bosss, "{path} {target}, boss");
+            assert_eq!(send_request(&service, path, target, Some(&reader)).status, readers, "{path} {target}, reader");
         }
     }
-    let public = ask(&service, "/auth/verify", "/public/", Some(&boss));
+    let public = send_request(&service, "/auth/verify", "/public/", Some(&boss));
     assert!(identity(&public).iter().all(String::is_empty), "a public path has no identity");
-    assert_eq!(ask(&service, "/auth/verify?role=BOSS", "/", Some(&boss)).status, 403, "both must hold");
+    assert_eq!(send_request(&service, "/auth/verify?role=BOSS", "/", Some(&boss)).status, 403, "both must hold");
 }
 
 /// Paths that a proxy or an app may normalise differently from us.
@@ -130,8 +130,8 @@ fn an_ambiguous_path_is_never_public(backend: Backend) {
     let user = Tokens::in_jar_of(&register(&service, "emily")).access;
     for odd in AMBIGUOUS_PATHS {
         for path in ["/auth/verify", "/auth/forward"] {
-            let statuses =
-                [None, Some(user.as_str()), Some(both.as_str())].map(|who| ask(&service, path, odd, who).status);
+            let statuses = [None, Some(user.as_str()), Some(both.as_str())]
+                .map(|who| send_request(&service, path, odd, who).status);
             // If it is not a path at all, the identity does not matter.
             let expected = if odd.starts_with('/') { [401, 403, 200] } else { [403, 403, 403] };
             assert_eq!(statuses, expected, "{path} {odd}");

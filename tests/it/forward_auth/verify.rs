@@ -188,7 +188,7 @@ fn header_names_are_settings(backend: Backend) {
     let answer = check(&service, "/auth/verify", &access);
     assert_eq!((answer.header("x-who"), answer.header("x-what")), (Some("emily"), Some("USER")));
     assert_eq!((answer.header("remote-user"), answer.header("remote-role")), (None, None));
-    for (name, value, told) in [
+    for (name, value, message) in [
         ("REMOTE_USER_HEADER", "X_Who", "no name for it"),
         ("REMOTE_USER_HEADER", "Remote-Id", "stands twice"),
         ("REMOTE_USER_HEADER", "Set-Cookie", "no name for it"),
@@ -196,7 +196,7 @@ fn header_names_are_settings(backend: Backend) {
         ("FORWARDED_HEADERS", "forwarded", "no family of headers"),
     ] {
         let refused = TestService::builder().set(name, value).try_start().err().unwrap().to_string();
-        assert!(refused.contains(told), "{name}={value}: {refused}");
+        assert!(refused.contains(message), "{name}={value}: {refused}");
     }
 }
 

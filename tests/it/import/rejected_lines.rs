@@ -60,17 +60,17 @@ fn every_rejected_line_is_reported_with_its_reason_and_without_its_secret(backen
     lines.push(someone("fit").to_string());
     let ran = workspace.import_text(&["--plain-secrets"], &lines);
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
-    let mut told = ran.stdout.lines();
+    let mut report = ran.stdout.lines();
     for (number, (line, expected)) in (1..).zip(REFUSED) {
         let expected = match expected.strip_prefix('(').and_then(|rest| rest.split_once(") ")) {
             Some((name, why)) => format!("line {number} ({name}): refused: {why}"),
             None => format!("line {number}: refused: {expected}"),
         };
-        let said = told.next().unwrap_or_default();
+        let said = report.next().unwrap_or_default();
         assert!(said.starts_with(&expected), "{line}\n  {said}\n  {expected}");
     }
     let all = REFUSED.len();
-    assert_eq!(told.next(), Some(&*format!("{} accounts read: 1 added, 0 already there, {all} refused", all + 1)));
+    assert_eq!(report.next(), Some(&*format!("{} accounts read: 1 added, 0 already there, {all} refused", all + 1)));
     assert_eq!(ran.stderr, format!("doorward: {all} of {} accounts were refused\n", all + 1));
     let said = format!("{}{}", ran.stdout, ran.stderr);
     assert!(!said.contains("canary") && !said.contains("seasalt") && !said.contains("xxxx"), "{said}");
