@@ -152,8 +152,8 @@ impl Core {
     /// The counters as text, with what is known only at this moment.
     pub fn metrics_text(&self) -> Result<String, InternalError> {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics.cache_age.set(self.view.age().as_secs_f64());
-        self.metrics.cache_entries.set(count(self.view.len()));
+        self.metrics.cache.age.set(self.view.age().as_secs_f64());
+        self.metrics.cache.entries.set(count(self.view.len()));
         self.metrics.confirmations_pending.set(count(self.confirmations.unwritten().len()));
         self.metrics.text().map_err(|why| InternalError::broken_by("metrics", why))
     }
@@ -182,7 +182,7 @@ impl Core {
             return Ok(None);
         }
         let LoadedKeys { ring, peppers, pending, .. } = self.keys.load(self.now())?;
-        self.hasher.follow(peppers);
+        self.hasher.replace_peppers(peppers);
         let changed = self.gate().active_key_id() != ring.active().id;
         *read = KeysRead { version, pending };
         if !(replaced || changed) {
@@ -213,7 +213,7 @@ impl Rules {
                     FreeFailures::All => None,
                 },
                 first_wait: settings.throttle.throttle_first_wait,
-                longest_wait: settings.throttle.throttle_longest_wait,
+                max_wait: settings.throttle.throttle_longest_wait,
             },
             audit_retention: settings.database.audit_retention,
             tokens: TokenRules {

@@ -15,7 +15,7 @@ use super::console::{is_terminal, print_line, print_progress};
 use crate::cli::error::{CommandError, explain};
 use crate::core::Core;
 use crate::core::account::import;
-use crate::core::account::import::{ImportRecord, Outcome};
+use crate::core::account::import::{ImportOutcome, ImportRecord};
 use crate::settings::values::role;
 use fields::RecordParser;
 use line::{ImportLine, describe_errors};
@@ -80,7 +80,7 @@ impl ImportCommand {
             new_ids: self.new_ids,
         };
         let mut records = RecordReader::open(&self.file, parser.flat)?;
-        let mut import = import::Import::new(core, self.dry_run);
+        let mut import = import::Importer::new(core, self.dry_run);
         let mut summary = ImportSummary::default();
         loop {
             let batch: Vec<ImportLine> =
@@ -101,13 +101,13 @@ fn interrupted(first: usize, error: &CommandError) -> CommandError {
 
 /// Imports a batch in one transaction and adds its outcomes to the report.
 fn import_batch(
-    import: &mut import::Import<'_>,
+    import: &mut import::Importer<'_>,
     batch: Vec<ImportLine>,
     summary: &mut ImportSummary,
 ) -> Result<(), CommandError> {
     let records: Vec<ImportRecord> = batch.iter().filter_map(|line| line.result.clone().ok()).collect();
     summary.has_plain_secrets |=
-        records.iter().any(|record| record.person.password.is_some() || record.person.pin.is_some());
+        records.iter().any(|record| record.registration.password.is_some() || record.registration.pin.is_some());
     let (shows_progress, before) = (is_terminal(), summary.lines);
     let (hashed, last_update) = (AtomicUsize::new(0), Mutex::new(Instant::now()));
     let update_progress = || {
@@ -120,7 +120,7 @@ fn import_batch(
             print_progress(&format!("{done} accounts"));
         }
     };
-    let outcomes = import.take(records, &update_progress);
+    let outcomes = import.import_batch(records, &update_progress);
     if shows_progress {
         print_progress("");
     }
@@ -136,29 +136,31 @@ fn import_batch(
 }
 
 impl ImportSummary {
-    fn count(&mut self, number: usize, label: Option<&str>, outcome: Result<Outcome, String>) {
+    fn count(&mut self, number: usize, label: Option<&str>, outcome: Result<ImportOutcome, String>) {
         self.lines += 1;
         let report = |what: &str| match label {
             Some(label) => print_line(&format!("line {number} ({label}): {what}")),
             None => print_line(&format!("line {number}: {what}")),
         };
         let message = match outcome {
-            Ok(Outcome::Added { has_secret }) => {
+            Ok(ImportOutcome::Added { has_secret }) => {
                 self.added += 1;
                 self.without_secret += usize::from(!has_secret);
                 return;
             }
-            Ok(Outcome::AlreadyThere) => {
+            Ok(ImportOutcome::Exists) => {
                 self.existing += 1;
                 if self.existing <= EXISTING_LISTED_MAX {
                     report("already exists");
                 }
                 return;
             }
-            Ok(Outcome::Invalid(errors)) => describe_errors(&errors),
-            Ok(Outcome::Taken(taken)) => explain(&crate::core::error::Refusal::IdentifierTaken(taken).into()),
-            Ok(Outcome::IdTaken) => "another account has this id or uuid; use --new-ids to assign new ones".to_owned(),
-            Ok(Outcome::Repeats { line }) => format!("line {line} has the same email, username, name or id"),
+            Ok(ImportOutcome::Invalid(errors)) => describe_errors(&errors),
+            Ok(ImportOutcome::Taken(taken)) => explain(&crate::core::error::Refusal::IdentifierTaken(taken).into()),
+            Ok(ImportOutcome::IdTaken) => {
+                "another account has this id or uuid; use --new-ids to assign new ones".to_owned()
+            }
+            Ok(ImportOutcome::Duplicate { line }) => format!("line {line} has the same email, username, name or id"),
             Err(message) => message,
         };
         self.refused += 1;

@@ -79,23 +79,23 @@ impl Availability {
     /// Records that a request stopped waiting for a call that has not returned yet. Which path it took is not known here;
     /// the read path stands for both, and its next call that succeeds ends the outage.
     pub fn record_timeout(&self) {
-        self.metrics.database_errors.with_label_values(&["timeout"]).inc();
+        self.metrics.database.errors.with_label_values(&["timeout"]).inc();
         self.reads.record_failure(&"no answer in time");
         self.update_gauge();
     }
 
     fn record<T>(&self, path: &Path, began: Instant, outcome: &Result<T, Error>) {
-        self.metrics.database_seconds.observe(began.elapsed().as_secs_f64());
+        self.metrics.database.seconds.observe(began.elapsed().as_secs_f64());
         match outcome {
             Err(Error::Unavailable { source, .. }) => {
-                self.metrics.database_errors.with_label_values(&["unavailable"]).inc();
+                self.metrics.database.errors.with_label_values(&["unavailable"]).inc();
                 path.record_failure(source);
             }
             // A defect of a statement is no outage, or one faulty query would take every node out of the load balancer.
             // Nor does it end one: some defects are found before the database is asked.
-            Err(Error::Broken(_)) => self.metrics.database_errors.with_label_values(&["internal"]).inc(),
+            Err(Error::Broken(_)) => self.metrics.database.errors.with_label_values(&["internal"]).inc(),
             Err(Error::Conflict { .. }) => {
-                self.metrics.database_errors.with_label_values(&["conflict"]).inc();
+                self.metrics.database.errors.with_label_values(&["conflict"]).inc();
                 path.record_success();
             }
             Ok(_) | Err(Error::Taken | Error::Abandoned) => path.record_success(),
@@ -104,6 +104,6 @@ impl Availability {
     }
 
     fn update_gauge(&self) {
-        self.metrics.database_available.set(i64::from(!self.is_unavailable()));
+        self.metrics.database.available.set(i64::from(!self.is_unavailable()));
     }
 }

@@ -35,7 +35,7 @@ impl Doorward {
     /// Username, email, name, role and permissions of a caller: from memory, or from the database the first time. It is
     /// current: a change of the account reaches every node's memory with its revocations.
     pub async fn identity(&self, caller: &Caller) -> Result<Arc<Identity>, WebError> {
-        if let Some(cached) = self.core().identity_in_memory(caller.account) {
+        if let Some(cached) = self.core().cached_identity(caller.account) {
             return Ok(cached);
         }
         let account = caller.account;

@@ -170,7 +170,7 @@ fn assert_cut_off(node: &TestService, alive: &Tokens, to_be_ended: &Tokens) {
     until_shown(node, "doorward_database_available", |available| available < 1.0);
     until_shown(node, "doorward_revocation_cache_age_seconds", |age| age > MAX_STALE.as_secs_f64());
     assert!(metric(node, "doorward_revocation_table_reads_total{outcome=\"failed\"}") > 0.0);
-    let age = get("/readyz").json()["revocationViewAgeMs"].as_u64();
+    let age = get("/readyz").json()["revocationCacheAgeMs"].as_u64();
     assert!(age.is_some_and(|age| u128::from(age) > MAX_STALE.as_millis()), "{age:?}");
 }
 

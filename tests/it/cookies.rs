@@ -156,7 +156,7 @@ fn contradictory_cookie_settings_stop_the_start(backend: Backend) {
     ];
     for (settings, named) in rows {
         let why = with(backend.service(), settings).try_start().err().unwrap_or_else(|| panic!("{settings:?} starts"));
-        assert!(why.contains(named), "{settings:?}: {why}");
+        assert!(why.to_string().contains(named), "{settings:?}: {why}");
     }
 }
 

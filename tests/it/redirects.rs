@@ -141,7 +141,7 @@ fn the_default_page_is_checked_at_startup(backend: Backend) {
     ] {
         let started = backend.service().set("DEFAULT_PAGE", page).set("REDIRECT_HOSTS", hosts).try_start();
         if let Some(words) = expected {
-            assert!(started.err().is_some_and(|why| why.contains(words)), "{page}");
+            assert!(started.err().is_some_and(|why| why.to_string().contains(words)), "{page}");
             continue;
         }
         let service = started.unwrap_or_else(|why| panic!("{why}"));
@@ -151,6 +151,6 @@ fn the_default_page_is_checked_at_startup(backend: Backend) {
     }
     for hosts in ["https://good.test", "*.good.test", "good.test:8443", "good.test."] {
         let refused = backend.service().set("REDIRECT_HOSTS", hosts).try_start().err();
-        assert!(refused.is_some_and(|why| why.contains("REDIRECT_HOSTS")), "{hosts}");
+        assert!(refused.is_some_and(|why| why.to_string().contains("REDIRECT_HOSTS")), "{hosts}");
     }
 }

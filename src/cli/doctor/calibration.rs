@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::console::{print_line, print_table};
 use crate::cli::doctor::finding::Finding;
-use crate::core::credential::password::time_of_a_hash;
+use crate::core::credential::password::measure_hash;
 use crate::settings::PasswordSettings;
 
 /// The costs to measure. Below 10 the hashes of a stolen table are too cheap to crack (OWASP Password Storage Cheat Sheet).
@@ -48,7 +48,7 @@ pub fn calibrate(settings: &PasswordSettings) -> Finding {
 /// The slowest of one hash on each thread in parallel: hyper-threads share a core, so a single hash would be faster.
 fn slowest(cost: u32, threads: usize) -> Duration {
     thread::scope(|scope| {
-        let hashing: Vec<_> = (0..threads).map(|_| scope.spawn(move || time_of_a_hash(cost))).collect();
+        let hashing: Vec<_> = (0..threads).map(|_| scope.spawn(move || measure_hash(cost))).collect();
         hashing.into_iter().filter_map(|thread| thread.join().ok()).max().unwrap_or_default()
     })
 }

@@ -138,11 +138,14 @@ fn mail(settings: &Settings) -> Vec<Finding> {
     if !settings.passwords.signup_confirm_email {
         return Vec::new();
     }
-    let Some(mailer) = Mailer::new(&settings.mail) else { return Vec::new() };
-    let mut findings = vec![match mailer.as_ref().map(Mailer::reach) {
-        Ok(Ok(server)) => Passed(format!("SMTP_URL: {server} accepts mail")),
-        Ok(Err(error)) => Failed(format!("SMTP_URL: {error}; sign-up mails are queued until the server is reachable")),
-        Err(error) => Failed(format!("SMTP_URL: {error}")),
+    let mailer = match Mailer::new(&settings.mail) {
+        Ok(Some(mailer)) => mailer,
+        Ok(None) => return Vec::new(),
+        Err(error) => return vec![Failed(format!("SMTP_URL: {error}"))],
+    };
+    let mut findings = vec![match mailer.test_connection() {
+        Ok(server) => Passed(format!("SMTP_URL: {server} accepts mail")),
+        Err(error) => Failed(format!("SMTP_URL: {error}; sign-up mails are queued until the server is reachable")),
     }];
     let registers_into_session =
         |name: &&str| dialects::ALL.iter().any(|known| known.name == *name && known.registers_into_session);

@@ -95,7 +95,7 @@ impl RecordParser {
             line,
             id: given_id,
             uuid: None,
-            person: Registration::default(),
+            registration: Registration::default(),
             privileges: Privileges { role, ..Privileges::default() },
             password_hash: None,
             pin_hash: None,
@@ -112,7 +112,7 @@ impl RecordParser {
             self.own_format_fields(&mut fields, &mut account);
             person.profile.further = fields.object("profile");
         }
-        account.person = person;
+        account.registration = person;
         match fields.end_strictly() {
             Ok(()) => Ok(account),
             Err(Refusal::InvalidFields(errors)) => Err(errors),

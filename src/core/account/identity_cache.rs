@@ -14,31 +14,31 @@ use crate::store::tables::accounts::AccountRow;
 /// Accounts in the cache: some 400 bytes each.
 const CAPACITY: usize = 65_536;
 
-/// An account as apps see it. Empty where there is nothing to say.
+/// An account as apps see it. Absent values are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The account.
     pub account: AccountId,
-    /// What names it: its username, else its email, else its name.
+    /// The account's username, else its email, else its name.
     pub user: String,
-    /// Its email.
+    /// The email.
     pub email: String,
-    /// What a person is called: the name, else first and last name.
+    /// The display name: the name, else first and last name.
     pub name: String,
-    /// Its role.
+    /// The role.
     pub role: String,
-    /// Its permissions.
+    /// The permissions.
     pub permissions: Vec<String>,
 }
 
 impl From<AccountRow> for Identity {
     fn from(row: AccountRow) -> Self {
-        let both = [row.first_name, row.last_name].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let full_name = [row.first_name, row.last_name].into_iter().flatten().collect::<Vec<_>>().join(" ");
         Self {
             account: row.id,
             user: row.username.or_else(|| row.email.clone()).or_else(|| row.name.clone()).unwrap_or_default(),
             email: row.email.unwrap_or_default(),
-            name: row.name.unwrap_or(both),
+            name: row.name.unwrap_or(full_name),
             role: row.role,
             permissions: row.permissions.lines().map(ToOwned::to_owned).collect(),
         }

@@ -48,8 +48,8 @@ impl Batcher {
         let (queue, requests) = sync_channel(limits.capacity);
         let batcher = Self {
             queue,
-            queue_length: metrics.queue_length.with_label_values(&[NAME]),
-            rejected: metrics.rejected.with_label_values(&[NAME]),
+            queue_length: metrics.pools.queue_length.with_label_values(&[NAME]),
+            rejected: metrics.pools.rejected.with_label_values(&[NAME]),
         };
         let worker = BatchWorker {
             requests,

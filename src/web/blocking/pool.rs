@@ -95,8 +95,8 @@ impl WorkerPool {
             free_places: Semaphore::new(limits.capacity),
             limits,
             estimator: estimator.map(Arc::new),
-            queue_length: metrics.queue_length.with_label_values(&[name]),
-            rejected: metrics.rejected.with_label_values(&[name]),
+            queue_length: metrics.pools.queue_length.with_label_values(&[name]),
+            rejected: metrics.pools.rejected.with_label_values(&[name]),
         })
     }
 

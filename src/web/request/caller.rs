@@ -59,9 +59,9 @@ impl Doorward {
     pub(in crate::web) fn count_check(&self, error: Option<&Error>) {
         let metrics = self.core().metrics();
         match error {
-            None => metrics.checks_allowed.inc(),
-            Some(Error::Refusal(Refusal::Busy(_)) | Error::InternalError(_)) => metrics.checks_unavailable.inc(),
-            Some(Error::Refusal(_)) => metrics.checks_denied.inc(),
+            None => metrics.checks.allowed.inc(),
+            Some(Error::Refusal(Refusal::Busy(_)) | Error::InternalError(_)) => metrics.checks.unavailable.inc(),
+            Some(Error::Refusal(_)) => metrics.checks.denied.inc(),
         }
     }
 
@@ -69,8 +69,8 @@ impl Doorward {
         let answer = self.run_blocking(move |core| core.resolve_restricted_session_from_table(&claims)).await;
         let metrics = self.core().metrics();
         match &answer {
-            Err(Error::Refusal(Refusal::Busy(_)) | Error::InternalError(_)) => metrics.table_reads_failed.inc(),
-            _ => metrics.table_reads_answered.inc(),
+            Err(Error::Refusal(Refusal::Busy(_)) | Error::InternalError(_)) => metrics.checks.table_reads_failed.inc(),
+            _ => metrics.checks.table_reads_answered.inc(),
         }
         answer
     }

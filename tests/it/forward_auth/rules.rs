@@ -153,7 +153,7 @@ fn rules_deny_everything_without_a_trusted_proxy(backend: Backend) {
     let stranger = TestService::builder().set("RULES_FILE", rules.clone()).set("TRUSTED_PROXIES", "10.0.0.1").start();
     let public = forwarded("/auth/verify", "GET", "app.example.com", "/public/");
     assert_eq!(public.send(stranger.address()).status, 403);
-    let refused = TestService::builder().set("RULES_FILE", rules).try_start().err().unwrap();
+    let refused = TestService::builder().set("RULES_FILE", rules).try_start().err().unwrap().to_string();
     assert!(refused.contains("set TRUSTED_PROXIES"), "{refused}");
 }
 
@@ -162,8 +162,8 @@ fn an_invalid_rule_stops_the_start_and_names_its_line(_: Backend) {
     let file = folder.path().join("rules");
     std::fs::write(&file, "* / public\n* /admin role:ADMIN\n").unwrap();
     let builder = |file: String| TestService::builder().set("TRUSTED_PROXIES", "127.0.0.1").set("RULES_FILE", file);
-    let refused = builder(file.display().to_string()).try_start().err().unwrap();
+    let refused = builder(file.display().to_string()).try_start().err().unwrap().to_string();
     assert!(refused.contains("line 2") && refused.contains("role:ADMIN"), "{refused}");
-    let missing = builder(folder.path().join("none").display().to_string()).try_start().err().unwrap();
+    let missing = builder(folder.path().join("none").display().to_string()).try_start().err().unwrap().to_string();
     assert!(missing.starts_with("RULES_FILE: ") && missing.contains("cannot be read"), "{missing}");
 }

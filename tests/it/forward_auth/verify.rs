@@ -195,7 +195,7 @@ fn header_names_are_settings(backend: Backend) {
         ("REMOTE_USER_HEADER", "X-Forwarded-User", "is not a valid identity header"),
         ("FORWARDED_HEADERS", "forwarded", "use x-forwarded, x-original or envoy"),
     ] {
-        let refused = TestService::builder().set(name, value).try_start().err().unwrap();
+        let refused = TestService::builder().set(name, value).try_start().err().unwrap().to_string();
         assert!(refused.contains(message), "{name}={value}: {refused}");
     }
 }

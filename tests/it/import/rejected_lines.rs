@@ -44,7 +44,7 @@ const REFUSED: [(&str, &str); 26] = [
     (r#"{"username":"c5","password":"LONG"}"#, "(c5) password must have at most 1024 characters"),
     (
         r#"{"username":"c7","pinHash":"HASH","mustChangePassword":true}"#,
-        "(c7) mustChangePassword must be left out where there is no password",
+        "(c7) mustChangePassword must be omitted if there is no password",
     ),
     (
         r#"{"username":"c8","passwordHash":"HASH","mustChangePassword":"yes"}"#,

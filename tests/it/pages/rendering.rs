@@ -153,7 +153,7 @@ fn a_page_shows_the_configured_name_logo_and_colour(backend: Backend) {
     assert!(plain.style.contains("--accent: #3457d5; --on-accent: #fff;"));
     assert_eq!(named.logo, "<svg xmlns=\"http://www.w3.org/2000/svg\"/>");
     assert!(named.paths.iter().zip(&plain.paths).all(|(named, plain)| named != plain), "other files, other paths");
-    let missing = backend.service().set("PAGE_LOGO", "/nowhere/logo.svg").try_start().err().unwrap();
+    let missing = backend.service().set("PAGE_LOGO", "/nowhere/logo.svg").try_start().err().unwrap().to_string();
     assert!(missing.contains("PAGE_LOGO: /nowhere/logo.svg cannot be read"), "{missing}");
 }
 

@@ -41,7 +41,7 @@ async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let asked = wire::login(Fields::json_or_form(&context.request, &mut payload).await?)?;
     let policy = with_ttl(&context, asked.access_ttl);
     let mut wish = asked.wish;
-    wish.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
+    wish.session.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
     let signed_in = context.service.sign_in(wish, policy, context.client()).await?;
     wire::logged_in(&context, &signed_in)
 }

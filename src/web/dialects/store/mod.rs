@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix_web::web::{self, Payload, Query, ServiceConfig};
 
+use crate::core::credential::sign_in::NewSession;
 use crate::core::error::Refusal;
 use crate::secret::RefreshToken;
 use crate::web::mount::Dialect;
@@ -34,8 +35,8 @@ fn routes(mount: &mut ServiceConfig) {
 }
 
 async fn sign_up(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let (person, wish) = wire::sign_up(Fields::json_or_form(&context.request, &mut payload).await?)?;
-    Ok(wire::tokens(&context.sign_up(person, wish).await?.issued))
+    let person = wire::sign_up(Fields::json_or_form(&context.request, &mut payload).await?)?;
+    Ok(wire::tokens(&context.sign_up(person, NewSession::default()).await?.issued))
 }
 
 async fn sign_in(context: RequestContext, mut payload: Payload) -> HandlerResult {

@@ -147,7 +147,7 @@ fn missing_settings_are_named_and_stop_the_start(backend: Backend) {
         (&[app], "MAIL_FROM", "MAIL_FROM"),
     ] {
         let why = set(backend.service(), more, without).try_start().err();
-        let why = why.unwrap_or_else(|| panic!("{more:?} without {without:?} was taken"));
+        let why = why.unwrap_or_else(|| panic!("{more:?} without {without:?} was taken")).to_string();
         assert!(why.contains(named), "{more:?} without {without:?}: {why}");
         assert!(!why.contains("hunter2"), "{why}");
         for other in ["SMTP_URL", "MAIL_FROM"].iter().filter(|other| **other != named) {
