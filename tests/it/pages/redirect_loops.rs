@@ -68,7 +68,7 @@ fn a_loop_is_stopped_at_the_third_redirect(backend: Backend) {
         }
         let told = browser.get(page);
         assert_eq!(told.status, 409, "{}", told.text());
-        for words in ["Too many redirects", "app.good.test keeps sending you back", "COOKIE_DOMAIN", "role=\"alert\""] {
+        for words in ["Too many redirects", "app.good.test keeps redirecting you", "COOKIE_DOMAIN", "role=\"alert\""] {
             assert!(told.text().contains(words), "{words}: {}", told.text());
         }
         assert!(told.text().contains("href=\"https://app.good.test/deep\""), "and lets one try again");

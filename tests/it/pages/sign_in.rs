@@ -66,8 +66,7 @@ fn a_wrong_password_and_an_unknown_name_look_alike(backend: Backend) {
 fn a_throttled_sign_in_says_how_long_to_wait(backend: Backend) {
     let service = backend.service().set("THROTTLE_FREE_FAILURES", "2").set("THROTTLE_FIRST_WAIT", "90s").start();
     register(&service, "emily");
-    for (language, expected) in
-        [("en", "Try again in 2 minutes."), ("es", "Inténtalo de nuevo dentro de 2 minutos.")]
+    for (language, expected) in [("en", "Try again in 2 minutes."), ("es", "Inténtalo de nuevo dentro de 2 minutos.")]
     {
         let mut browser = Browser::new(service.address());
         let page = browser.get("/login");
