@@ -3,38 +3,30 @@
 
 use std::path::Path;
 
+use crate::support::rng::Rng;
+
 #[path = "../../fuzz/src/lib.rs"]
 mod properties;
 
 /// Mutations of each seed; a fuzzer makes millions.
-const COPIES: u64 = 400;
-
-/// A small random number generator (Marsaglia's xorshift), the same in every run.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % below.max(1)
-    }
-}
+const COPIES: usize = 400;
 
 /// Bytes with a meaning in one of the grammars.
-const TELLING: &[u8] = b";=, \t\r\n\"\\{}[]:.%\x00\x7f\x80\xff0aA-_";
+const MEANINGFUL: &[u8] = b";=, \t\r\n\"\\{}[]:.%\x00\x7f\x80\xff0aA-_";
 
-fn changed(seed: &[u8], other: &[u8], rng: &mut Rng) -> Vec<u8> {
+/// Changes a text in up to five places: a byte is inserted, removed or replaced, the end is cut off, or a part of another
+/// text is inserted.
+pub fn mutate(seed: &[u8], other: &[u8], rng: &mut Rng) -> Vec<u8> {
     let mut bytes = seed.to_vec();
-    for _ in 0..=rng.next(4) {
-        let at = rng.next(bytes.len() + 1);
-        match rng.next(5) {
-            0 => bytes.insert(at, TELLING[rng.next(TELLING.len())]),
+    for _ in 0..=rng.below(4) {
+        let at = rng.below(bytes.len() + 1);
+        match rng.below(5) {
+            0 => bytes.insert(at, MEANINGFUL[rng.below(MEANINGFUL.len())]),
             1 if at < bytes.len() => drop(bytes.remove(at)),
-            2 if at < bytes.len() => bytes[at] = TELLING[rng.next(TELLING.len())],
+            2 if at < bytes.len() => bytes[at] = MEANINGFUL[rng.below(MEANINGFUL.len())],
             3 => bytes.truncate(at),
             _ => {
-                let from = rng.next(other.len() + 1);
+                let from = rng.below(other.len() + 1);
                 bytes.splice(at..at, other[from..].iter().copied());
             }
         }
@@ -42,19 +34,25 @@ fn changed(seed: &[u8], other: &[u8], rng: &mut Rng) -> Vec<u8> {
     bytes
 }
 
-fn holds(name: &str, property: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+/// The seeds of a fuzz target, in the order of their names.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let files = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = files.collect();
     files.sort();
     let seeds: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
     assert!(seeds.len() >= 5, "{}", folder.display());
-    let mut rng = Rng(0x5eed_5eed_5eed_5eed);
+    seeds
+}
+
+fn holds(target: &str, property: fn(&[u8])) {
+    let seeds = seeds(target);
+    let mut rng = Rng::fixed(0x5eed_5eed_5eed_5eed);
     for seed in &seeds {
         property(seed);
         for _ in 0..COPIES {
-            let other = &seeds[rng.next(seeds.len())];
-            property(&changed(seed, other, &mut rng));
+            let other = &seeds[rng.below(seeds.len())];
+            property(&mutate(seed, other, &mut rng));
         }
     }
 }

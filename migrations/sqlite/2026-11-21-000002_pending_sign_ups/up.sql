@@ -15,7 +15,7 @@ CREATE TABLE pending_sign_ups (
     profile            TEXT   NOT NULL,
     password           TEXT   NOT NULL,
     language           TEXT   NOT NULL,
-    leads_back         TEXT,
+    return_to          TEXT,
     tries              BIGINT NOT NULL DEFAULT 0,
     mail_attempts      BIGINT NOT NULL DEFAULT 0,
     mail_due_at        BIGINT,

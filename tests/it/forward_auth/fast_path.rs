@@ -1,12 +1,15 @@
 //! Fast path: checks on a kept connection are answered before they enter actix, with the answer that the handler would
 //! give, in order, and only if the check is allowed.
 
+mod mutations;
+
 use std::time::{Duration, Instant};
 
 use doorward::testing::TestService;
 use serde_json::json;
 
 use super::{add_account, identity};
+use crate::multi_node::beside;
 use crate::support::http::{KeptConnection, Request, Response};
 use crate::support::rng::Rng;
 use crate::support::{Backend, Tokens, is_soak, on_both_backends, post, register, sign_in};
@@ -16,6 +19,7 @@ on_both_backends!(
     every_other_request_goes_to_the_handler,
     a_logout_denies_the_next_check_on_a_kept_connection,
     a_session_that_must_change_its_password_is_denied,
+    switched_off_it_answers_nothing_and_every_answer_stays_the_same,
 );
 
 /// Far more requests than the sockets' buffers can take.
@@ -48,11 +52,23 @@ fn stable_headers(answer: &Response) -> Vec<(String, String)> {
     headers
 }
 
-/// Fails unless two answers are equal; the text of a refusal contains its request id.
+/// Fails unless two answers are equal, but for the request id in headers and text.
 pub fn assert_same(one: &Response, other: &Response) {
+    let text = |answer: &Response| match answer.header("x-request-id") {
+        Some(id) => answer.text().replace(id, "id"),
+        None => answer.text(),
+    };
+    assert_eq!(text(one), text(other));
     assert_eq!((one.status, stable_headers(one)), (other.status, stable_headers(other)));
     let dated = |answer: &Response| ["x-request-id", "date"].map(|name| answer.headers_named(name).len());
     assert_eq!(dated(one), dated(other), "{one:?}");
+}
+
+/// How many checks the fast path has answered, by its counter.
+fn fast_path_total(service: &TestService) -> u64 {
+    let text = service.core().metrics_text().unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("doorward_check_fast_path_total "));
+    line.unwrap().parse().unwrap()
 }
 
 /// Whether the fast path gave this answer: a handler's headers are in another order.
@@ -133,6 +149,36 @@ fn every_other_request_goes_to_the_handler(backend: Backend) {
         assert!(!took_fast_path(&later), "{request:?}");
         assert_same(&later, &first);
     }
+}
+
+fn switched_off_it_answers_nothing_and_every_answer_stays_the_same(backend: Backend) {
+    const ORIGIN: (&str, &str) = ("CORS_ORIGINS", "https://app.example");
+    let (builder, tables) = backend.service_and_tables();
+    let on = builder.set(ORIGIN.0, ORIGIN.1).start();
+    let off = beside(&on, &tables).set(ORIGIN.0, ORIGIN.1).set("CHECK_FAST_PATH", "false").start();
+    let access = Tokens::in_jar_of(&register(&on, "emily")).access;
+    let other = Tokens::in_jar_of(&register(&on, "otto")).access;
+    let allowed = ["/auth/verify", "/auth/forward", "/auth/verify?role=USER", "/auth/verify?original=x"];
+    let allowed = allowed.map(|path| by_cookie(path, &access));
+    // The first check of an account on a node loads its identity headers.
+    for service in [&on, &off] {
+        assert_eq!(allowed[0].send(service.address()).status, 200);
+    }
+    assert_eq!(fast_path_total(&on), 0, "the first request of a connection goes to the handler");
+    for request in allowed.iter().cloned().chain(unusual_requests(&access, &other)) {
+        let before = fast_path_total(&on);
+        let [with, without] = [&on, &off].map(|service| on_a_kept_connection(service, request.clone()));
+        assert_same(&with, &without);
+        assert!(!took_fast_path(&without), "{without:?}");
+        assert_eq!(fast_path_total(&on) - before, u64::from(took_fast_path(&with)), "{request:?}");
+    }
+    assert_eq!(fast_path_total(&on), u64::try_from(allowed.len()).unwrap());
+    assert_eq!(fast_path_total(&off), 0);
+    let mut kept = opened(&off);
+    for _ in 0..20 {
+        assert_eq!(kept.send(allowed[0].clone()).unwrap().status, 200);
+    }
+    assert_eq!(fast_path_total(&off), 0);
 }
 
 fn a_logout_denies_the_next_check_on_a_kept_connection(backend: Backend) {

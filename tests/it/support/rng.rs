@@ -22,6 +22,11 @@ impl Rng {
         Self(seed)
     }
 
+    /// Seeded with this number: the same numbers in every run.
+    pub fn fixed(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A separate generator for a part of the test, so that the order of threads does not matter.
     pub fn part(&mut self) -> Self {
         Self(self.next())
