@@ -24,7 +24,7 @@ use diesel::connection::SimpleConnection;
 pub use connection::{DatabaseUrl, Db};
 pub use error::Error;
 use error::LOST_A_RACE;
-pub use tables::columns::{AccountId, AccountStatus, Id128, SessionId};
+pub use tables::columns::{AccountId, AccountStatus, AccountUuid, EndReason, PendingSignUpId, SessionId};
 pub use transaction::LONGEST_TRANSACTION;
 
 use crate::metrics::Metrics;

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::console::{print_line, table};
 use crate::cli::error::CommandError;
 use crate::clock::Timestamp;
-use crate::core::audit::{Kind, Told, Wanted};
-use crate::core::{Core, Id128};
+use crate::core::audit::{AuditRecord, EventKind, Wanted};
+use crate::core::{Core, SessionId};
 use crate::settings::values::duration;
 
 /// Show audit events, newest first.
@@ -59,7 +59,7 @@ impl Moment {
 }
 
 fn kinds() -> clap::builder::PossibleValuesParser {
-    Kind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().into()
+    EventKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().into()
 }
 
 fn moment(text: &str) -> Result<Moment, String> {
@@ -73,7 +73,7 @@ impl Audit {
         let account = self.account.as_deref().map(|account| core.find_account_by(account)).transpose()?;
         let wanted = Wanted {
             account_id: account.map(|account| account.id),
-            session_id: self.session.map(Id128),
+            session_id: self.session.map(SessionId),
             kind: self.kind,
             address: self.address.map(|address| address.to_string()),
             since: self.since.map(|moment| moment.before(core.now())),
@@ -90,7 +90,7 @@ impl Audit {
     }
 }
 
-fn cells(event: Told) -> Vec<String> {
+fn cells(event: AuditRecord) -> Vec<String> {
     let shown = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     vec![
         event.at.rfc3339(),
@@ -104,7 +104,7 @@ fn cells(event: Told) -> Vec<String> {
     ]
 }
 
-fn line(event: &Told) -> String {
+fn line(event: &AuditRecord) -> String {
     json!({
         "at": event.at.rfc3339(),
         "kind": event.kind,

@@ -56,17 +56,17 @@ impl Command {
 fn row(key: &ListedKey) -> Vec<String> {
     let pepper = key.kind == "pepper";
     let state = match key.state {
-        KeyState::Works => if pepper { "hashes" } else { "signs" }.to_owned(),
-        KeyState::Waits(from) => format!("from {}", from.rfc3339()),
-        KeyState::Believed => "believed".to_owned(),
+        KeyState::Active => if pepper { "hashes" } else { "signs" }.to_owned(),
+        KeyState::Pending(from) => format!("from {}", from.rfc3339()),
+        KeyState::Trusted => "believed".to_owned(),
     };
-    let made = key.made.map_or_else(|| "-".to_owned(), crate::clock::Timestamp::rfc3339);
-    let needed_by = counted(key.needed_by, if pepper { "account" } else { "session" });
-    vec![key.id.clone(), key.kind.to_owned(), made, state, needed_by]
+    let made = key.created_at.map_or_else(|| "-".to_owned(), crate::clock::Timestamp::rfc3339);
+    let in_use_by = counted(key.in_use_by, if pepper { "account" } else { "session" });
+    vec![key.id.clone(), key.kind.to_owned(), made, state, in_use_by]
 }
 
 fn say_rotated(rotated: &KeyRotation, does: &str) {
-    let (id, kind, from) = (&rotated.id, rotated.kind, rotated.works_from.rfc3339());
+    let (id, kind, from) = (&rotated.id, rotated.kind, rotated.active_from.rfc3339());
     print_line(&format!("{id} ({kind}) {does} from {from}, when everybody has read it"));
     for pruned in &rotated.pruned {
         print_line(&format!("{pruned} is removed; no living token is under it"));
@@ -75,7 +75,7 @@ fn say_rotated(rotated: &KeyRotation, does: &str) {
 
 /// Says what goes before it goes.
 fn retire(core: &Core, key: &str, dry_run: bool) -> Result<(), CommandError> {
-    let retirement = core.consider_retirement(key)?;
+    let retirement = core.plan_retirement(key)?;
     let would = if retirement.pepper {
         format!("no account needs {key}")
     } else {

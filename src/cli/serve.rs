@@ -79,7 +79,7 @@ fn announce(server: &Server, settings: &Settings, service: &Doorward, opened: &O
     if demo {
         print_line("  demo      emilys / emilyspass, cooluser1 / PIN 0000: everybody knows them");
     }
-    if let Some(wanted) = service.core().algorithm_in_waiting() {
+    if let Some(wanted) = service.core().pending_algorithm() {
         let wanted = wanted.as_str();
         print_line(&format!(
             "  tokens    the signing key is not of TOKEN_ALGORITHM={wanted}; make one: doorward keys rotate"

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::console::{print_line, table};
 use crate::cli::error::CommandError;
-use crate::core::{Core, Id128};
+use crate::core::{Core, SessionId};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -48,7 +48,7 @@ impl Command {
                 );
             }
             Self::Revoke { session } => {
-                core.end_session_as_operator(Id128(session))?;
+                core.end_session_as_operator(SessionId(session))?;
                 print_line(&format!("session {session} has ended"));
             }
             Self::RevokeAll { account } => {

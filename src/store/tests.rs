@@ -106,7 +106,7 @@ fn what_a_refresh_asks_is_parsed_once_a_connection() {
     let (_folder, store) = store();
     let parsed = Arc::new(std::sync::Mutex::new(Vec::new()));
     let told = Arc::clone(&parsed);
-    let id = Id128(uuid::Uuid::from_u128(1));
+    let id = SessionId(uuid::Uuid::from_u128(1));
     let at = crate::clock::Timestamp::from_seconds(1);
     let to = sessions::Rotation { at, key_id: "k".to_owned(), idle_expires_at: at, access_expires_at: at };
     store

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use doorward::core::AccountStatus;
-use doorward::core::audit::{Told, Wanted};
+use doorward::core::audit::{AuditRecord, Wanted};
 use doorward::testing::TestService;
 use serde_json::{Value, json};
 
@@ -21,14 +21,14 @@ on_both_backends!(
     operator_actions_are_recorded,
 );
 
-fn events(service: &TestService) -> Vec<Told> {
+fn events(service: &TestService) -> Vec<AuditRecord> {
     let mut events = service.core().list_events(&Wanted::default(), 1000).unwrap();
     events.reverse();
     events
 }
 
 fn kinds(service: &TestService) -> Vec<String> {
-    let told = |event: Told| format!("{} {}", event.kind, event.detail.unwrap_or_default()).trim().to_owned();
+    let told = |event: AuditRecord| format!("{} {}", event.kind, event.detail.unwrap_or_default()).trim().to_owned();
     events(service).into_iter().map(told).collect()
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::clock::Timestamp;
 use crate::core::Core;
-use crate::core::audit::{Event, Kind};
+use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::caller::Client;
 use crate::core::credential::password::{Hasher, ImportedHash};
 use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
@@ -14,7 +14,7 @@ use crate::core::registration::sign_up::{Hashed, Privileges, Registration, Valid
 use crate::secret::Secret;
 use crate::store::tables::accounts;
 use crate::store::tables::accounts::NewAccount;
-use crate::store::{self, AccountId, AccountStatus, Db, Id128};
+use crate::store::{self, AccountId, AccountStatus, AccountUuid, Db};
 
 /// The longest plain secret that is taken in. Longer than ours may be, since it exists.
 const SECRET_MAX: usize = 1024;
@@ -32,7 +32,7 @@ pub struct ImportRecord {
     /// Where it stands in its file.
     pub line: usize,
     pub id: Option<AccountId>,
-    pub uuid: Option<Id128>,
+    pub uuid: Option<AccountUuid>,
     /// With plain secrets, if they are known.
     pub person: Registration,
     pub privileges: Privileges,
@@ -163,14 +163,14 @@ impl<'a> Import<'a> {
                     continue;
                 }
                 let account = accounts::insert(db, row)?;
-                let event = Event::new(Kind::SignUp, &client).account(account.id).detail("import");
+                let event = AuditEvent::new(EventKind::SignUp, &client).account(account.id).detail("import");
                 event.write(db, now)?;
                 events.push(event);
                 outcomes.push(fit.added());
             }
             Ok((outcomes, events))
         })?;
-        events.iter().for_each(|event| self.core.tell(event));
+        events.iter().for_each(|event| self.core.log_event(event));
         Ok(outcomes)
     }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::core::Core;
-use crate::core::audit::{Event, Kind};
+use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::caller::{Caller, Client};
 use crate::core::credential::password::{NewSecret, SecretCheck};
 use crate::core::defence::throttle_policy::{Target, ThrottleKeys};
 use crate::core::error::{Error, FieldError, Refusal};
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
-use crate::core::session::refresh::ROUNDS;
+use crate::core::session::refresh::MAX_ATTEMPTS;
 use crate::core::session::{Issued, TokenPolicy};
 use crate::secret::Secret;
 use crate::store::tables::accounts;
@@ -77,12 +77,13 @@ impl Core {
         let PreparedChange { wish, account, new, tried } = prepared;
         if self.hasher.check(&wish.current, account.password.as_deref()) == SecretCheck::Wrong {
             let caller = &wish.caller;
-            let refused = Event::new(Kind::SecretChangeRefused, client).account(caller.account).session(caller.session);
+            let refused =
+                AuditEvent::new(EventKind::SecretChangeRefused, client).account(caller.account).session(caller.session);
             let wait = self.record_failure(|db| {
                 refused.write(db, self.now())?;
                 self.count_failure(db, &tried)
             })?;
-            self.tell(&refused);
+            self.log_event(&refused);
             return Err(wait.map_or(Refusal::CurrentPasswordWrong, Refusal::Throttled).into());
         }
         let (unchanged, stored) = (new.is(&wish.current), self.hasher.hash(&new)?);
@@ -100,7 +101,7 @@ impl Core {
         if checked.unchanged {
             return Err(Refusal::PasswordUnchanged.into());
         }
-        let changed = Event::new(Kind::SecretChange, client).account(caller.account).session(caller.session);
+        let changed = AuditEvent::new(EventKind::SecretChange, client).account(caller.account).session(caller.session);
         let written = self.store.write(|db| {
             let old = checked.account.password.as_deref();
             if !accounts::replace_password(db, caller.account, old, &checked.stored, now)? {
@@ -122,8 +123,8 @@ impl Core {
             Err(store::Error::Abandoned) => return Err(self.why_abandoned(caller)?.into()),
             other => other?,
         };
-        revoked.iter().for_each(|row| self.view.apply(row));
-        self.tell(&changed);
+        revoked.iter().for_each(|row| self.revocation_cache.apply(row));
+        self.log_event(&changed);
         gone_on.map(|(row, state)| self.issue_of_rotation(&row, &state, policy)).transpose()
     }
 
@@ -144,11 +145,11 @@ impl Core {
         now: Timestamp,
     ) -> Result<(SessionRow, AccountState, RevocationRow), store::Error> {
         // A refresh from another tab may move the row between the two statements; then the next look decides.
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some((row, state)) = sessions::find(db, wish.caller.session)? else { break };
             let to = self.rotation(policy, now);
             if let Some(rotated) = sessions::rotate(db, row.id, row.generation, &to)? {
-                self.note_opaque(db, &rotated, policy)?;
+                self.record_opaque_token(db, &rotated, policy)?;
                 let kept = i64::from(wish.keeps_tokens);
                 sessions::bar_older_generations(db, row.id, rotated.generation - kept)?;
                 let barred = Some(rotated.generation);
@@ -162,7 +163,7 @@ impl Core {
 }
 
 fn end_other_sessions(db: &mut Db, caller: &Caller, now: Timestamp) -> Result<Vec<RevocationRow>, store::Error> {
-    let why = EndReason::SecretChange.as_str();
+    let why = EndReason::SecretChange;
     let others = sessions::end_many(db, caller.account, Which::AllBut(caller.session), now, why)?;
     revoke_ended(db, &others, now)
 }

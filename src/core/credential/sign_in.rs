@@ -6,7 +6,7 @@ use super::password::{GivenSecret, SecretCheck, unjudged};
 use crate::core::Core;
 use crate::core::account::identifier::{IdentifierKind, canonical};
 use crate::core::account::{Account, find_one};
-use crate::core::audit::{Event, Kind};
+use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::caller::Client;
 use crate::core::defence::throttle_policy::{Target, ThrottleKeys};
 use crate::core::defence::trusted_device::TrustedDevice;
@@ -128,7 +128,7 @@ impl Core {
         };
         let event = refused(Some(&checked.account), &why, client);
         self.store.write(|db| event.write(db, self.now()))?;
-        self.tell(&event);
+        self.log_event(&event);
         Err(why.into())
     }
 
@@ -146,7 +146,7 @@ impl Core {
             event.write(db, self.now())?;
             Ok((why, event))
         })?;
-        self.tell(&event);
+        self.log_event(&event);
         Ok(why)
     }
 
@@ -159,7 +159,8 @@ impl Core {
         let (wish, account, now) = (&checked.wish, &checked.account, self.now());
         let stored = stored_secret(account, wish.secret.column());
         let session = self.new_session_row(account, &wish.device, policy, client)?;
-        let event = Event::new(Kind::SignIn, client).account(account.id).session(session.id).detail(&policy.dialect);
+        let event =
+            AuditEvent::new(EventKind::SignIn, client).account(account.id).session(session.id).detail(&policy.dialect);
         let begun = self.store.write(|db| {
             let column = wish.secret.column();
             let Some(account) = accounts::touch_sign_in(db, account.id, column, stored, now)? else { return Ok(None) };
@@ -170,13 +171,13 @@ impl Core {
             self.reset_failures(db, &checked.tried)?;
             let revoked = self.make_room(db, wish, account.id, client)?;
             sessions::insert(db, &session)?;
-            self.note_opaque(db, &session, policy)?;
+            self.record_opaque_token(db, &session, policy)?;
             event.write(db, now)?;
             Ok(Some((account, session, revoked)))
         })?;
         let Some((account, session, revoked)) = begun else { return Ok(None) };
-        revoked.iter().for_each(|row| self.view.apply(row));
-        self.tell(&event);
+        revoked.iter().for_each(|row| self.revocation_cache.apply(row));
+        self.log_event(&event);
         let issued = self.issue_first(&session, &account, policy, client)?;
         Ok(Some(SignedIn { account: account.into(), issued }))
     }
@@ -189,7 +190,7 @@ impl Core {
         owner: AccountId,
         client: &Client,
     ) -> Result<Vec<RevocationRow>, store::Error> {
-        let (now, why) = (self.now(), EndReason::Replaced.as_str());
+        let (now, why) = (self.now(), EndReason::Replaced);
         let mut ended = match &wish.device.id {
             Some(device) => sessions::end_many(db, owner, Which::OnDevice(device), now, why)?,
             None => Vec::new(),
@@ -198,15 +199,15 @@ impl Core {
             ended.extend(sessions::end_whoever_owns(db, *held, now, why)?);
         }
         for session in &ended {
-            let event = Event::new(Kind::SessionEnded, client).session(session.id).detail(why);
+            let event = AuditEvent::new(EventKind::SessionEnded, client).session(session.id).detail(why.as_str());
             event.account(session.account_id).write(db, now)?;
         }
         revoke_ended(db, &ended, now)
     }
 }
 
-fn refused(account: Option<&AccountRow>, why: &Refusal, client: &Client) -> Event {
-    let event = Event::new(Kind::SignInRefused, client).detail(why.code());
+fn refused(account: Option<&AccountRow>, why: &Refusal, client: &Client) -> AuditEvent {
+    let event = AuditEvent::new(EventKind::SignInRefused, client).detail(why.code());
     match account {
         Some(account) => event.account(account.id),
         None => event,

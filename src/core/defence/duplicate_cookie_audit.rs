@@ -2,14 +2,14 @@
 
 use super::duplicate_cookies::Row;
 use crate::core::Core;
-use crate::core::audit::{Event, Kind};
+use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::caller::Client;
 use crate::core::error::Error;
 
-fn event(row: &Row) -> Event {
+fn event(row: &Row) -> AuditEvent {
     let requests = if row.requests == 1 { "request" } else { "requests" };
     let detail = format!("{} {requests} with two of one name: a sibling domain may plant one", row.requests);
-    Event::new(Kind::DuplicateCookie, &row.client).detail(detail)
+    AuditEvent::new(EventKind::DuplicateCookie, &row.client).detail(detail)
 }
 
 impl Core {
@@ -22,7 +22,7 @@ impl Core {
     pub fn write_duplicate_cookies(&self) -> Result<(), Error> {
         let insert = |rows: &[Row]| self.store.write(|db| rows.iter().try_for_each(|row| event(row).write(db, row.at)));
         let written = self.duplicate_cookies.flush(insert)?;
-        written.iter().for_each(|row| self.tell(&event(row)));
+        written.iter().for_each(|row| self.log_event(&event(row)));
         Ok(())
     }
 }

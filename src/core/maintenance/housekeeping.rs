@@ -10,7 +10,7 @@ use crate::core::Core;
 use crate::core::error::{Error, InternalError};
 use crate::core::maintenance::adaptive_batch::AdaptiveBatch;
 use crate::core::maintenance::worker::{Notify, Signal, Worker};
-use crate::core::revocation::write::SLACK;
+use crate::core::revocation::write::RETENTION_MARGIN;
 use crate::store;
 use crate::store::tables::{audit_events, pending_sign_ups, revocations, sessions, throttles};
 
@@ -39,17 +39,17 @@ impl Core {
     /// Forgets what is over, or reads it again when the clock was set back behind what was forgotten.
     pub(in crate::core) fn prune_revocation_cache(&self) -> Result<(), store::Error> {
         let now = self.now();
-        if self.view.is_ahead_of(now) {
+        if self.revocation_cache.is_pruned_beyond(now) {
             self.resync_revocations()?;
-            self.view.forget_nothing();
+            self.revocation_cache.reset_pruned();
         }
-        self.view.forget(now);
+        self.revocation_cache.prune(now);
         Ok(())
     }
 
     /// Reads every revocation.
     pub(in crate::core) fn resync_revocations(&self) -> Result<(), store::Error> {
-        self.view.rebuild(|after, limit| self.store.read(|db| revocations::list_after(db, after, limit)))?;
+        self.revocation_cache.resync(|after, limit| self.store.read(|db| revocations::list_after(db, after, limit)))?;
         Ok(())
     }
 
@@ -61,12 +61,12 @@ impl Core {
 
     /// Writes down which generations have arrived; at most one write a generation.
     pub fn flush_confirmations(&self) -> Result<(), Error> {
-        let marks = self.confirmations.unwritten();
+        let marks = self.confirmations.pending();
         for batch in marks.chunks(256) {
             self.store.write(|db| {
                 batch.iter().try_for_each(|(id, generation, at)| sessions::confirm(db, *id, *generation, *at))
             })?;
-            self.confirmations.note_written(batch);
+            self.confirmations.flushed(batch);
             self.metrics.confirmations_flushed.inc_by(batch.len() as u64);
         }
         Ok(())
@@ -93,7 +93,7 @@ impl Core {
 
     /// One portion, in one transaction.
     fn purge_some(&self, portion: &mut AdaptiveBatch) -> Result<usize, Error> {
-        let before = self.now().minus(SLACK);
+        let before = self.now().minus(RETENTION_MARGIN);
         let (rows, mut began) = (portion.rows(), Instant::now());
         let gone = self.store.write(|db| {
             // The wait before it held nobody up.

@@ -11,7 +11,7 @@ use super::sign_up::{Hashed, NewAccountText, Privileges, Registration, Validated
 use crate::core::Core;
 use crate::core::account::Profile;
 use crate::core::account::identifier::Identifier;
-use crate::core::audit::{Event, Kind};
+use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::caller::Client;
 use crate::core::credential::password::SecretCheck;
 use crate::core::credential::sign_in::{SignIn, SignedIn};
@@ -20,7 +20,7 @@ use crate::core::session::TokenPolicy;
 use crate::secret::{Secret, base64url, from_base64url};
 use crate::store::tables::pending_sign_ups;
 use crate::store::tables::pending_sign_ups::PendingRow;
-use crate::store::{self, Id128};
+use crate::store::{self, PendingSignUpId};
 
 /// How long a sign-up waits for its confirmation.
 const LIVES: Duration = Duration::from_hours(24);
@@ -82,12 +82,12 @@ impl Core {
     /// Step three: the row, whoever has the address or the names already.
     pub fn note_sign_up(&self, hashed: Hashed, from: &SignUpOrigin, client: &Client) -> Result<(), Error> {
         let row = self.pending_row(hashed, from)?;
-        let event = Event::new(Kind::SignUpAsked, client);
+        let event = AuditEvent::new(EventKind::SignUpRequested, client);
         self.store.write(|db| {
             pending_sign_ups::insert(db, &row)?;
             event.write(db, row.created_at)
         })?;
-        self.tell(&event);
+        self.log_event(&event);
         self.mail_is_due();
         Ok(())
     }
@@ -100,7 +100,7 @@ impl Core {
         let (username, username_canonical) = Identifier::columns(row.username);
         let (name, name_canonical) = Identifier::columns(row.name);
         Ok(PendingRow {
-            id: Id128(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<ID>()?).into_uuid()),
+            id: PendingSignUpId(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<ID>()?).into_uuid()),
             email: email.shown,
             email_canonical: email.canonical,
             username,
@@ -126,11 +126,11 @@ impl Core {
     }
 
     /// What the link of a sign-up carries: its id and a MAC over it, so that nothing usable is stored.
-    pub(in crate::core) fn confirmation_token(&self, id: Id128) -> String {
+    pub(in crate::core) fn confirmation_token(&self, id: PendingSignUpId) -> String {
         base64url(&[id.0.as_bytes().as_slice(), &self.confirmation_mac(id)].concat())
     }
 
-    fn confirmation_mac(&self, id: Id128) -> Vec<u8> {
+    fn confirmation_mac(&self, id: PendingSignUpId) -> Vec<u8> {
         self.hasher.digest_key().sign(format!("sign-up {id}").as_bytes())
     }
 
@@ -144,10 +144,10 @@ impl Core {
         Ok(FoundPending(row.ok_or(Refusal::ConfirmationInvalid)?))
     }
 
-    fn read_confirmation(&self, token: &Secret) -> Option<Id128> {
+    fn read_confirmation(&self, token: &Secret) -> Option<PendingSignUpId> {
         let bytes = from_base64url(token.expose())?;
         let (id, mac) = bytes.split_first_chunk::<ID>()?;
-        let id = Id128(uuid::Uuid::from_bytes(*id));
+        let id = PendingSignUpId(uuid::Uuid::from_bytes(*id));
         let genuine = aws_lc_rs::constant_time::verify_slices_are_equal(mac, &self.confirmation_mac(id)).is_ok();
         genuine.then_some(id)
     }

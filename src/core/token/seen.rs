@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::core::token::claims::AccessClaims;
-    use crate::store::{AccountId, Id128};
+    use crate::store::{AccountId, SessionId};
 
     fn genuine() -> Arc<VerifiedClaims> {
         of_generation(0)
@@ -131,7 +131,7 @@ mod tests {
         let at = Timestamp::from_seconds(1);
         let claims = AccessClaims {
             account: AccountId(1),
-            session: Id128(Uuid::from_u128(1)),
+            session: SessionId(Uuid::from_u128(1)),
             generation,
             epoch: 0,
             role: String::new(),

@@ -7,14 +7,14 @@ use super::schema::pending_sign_ups;
 use crate::clock::Timestamp;
 use crate::store::connection::Db;
 use crate::store::error::Error;
-use crate::store::tables::columns::Id128;
+use crate::store::tables::columns::PendingSignUpId;
 
 /// One row, column by column. `password` is the stored form of a secret.
 #[derive(Clone, Queryable, Insertable)]
 #[diesel(table_name = pending_sign_ups)]
 #[expect(missing_docs, reason = "as in AccountRow, but for what is said")]
 pub struct PendingRow {
-    pub id: Id128,
+    pub id: PendingSignUpId,
     pub email: String,
     pub email_canonical: String,
     pub username: Option<String>,
@@ -59,7 +59,7 @@ pub fn insert(db: &mut Db, row: &PendingRow) -> Result<(), Error> {
 }
 
 /// The row, if its time is not over and it has been tried less than `most` times; counts one try.
-pub fn try_once(db: &mut Db, id: Id128, now: Timestamp, most: i64) -> Result<Option<PendingRow>, Error> {
+pub fn try_once(db: &mut Db, id: PendingSignUpId, now: Timestamp, most: i64) -> Result<Option<PendingRow>, Error> {
     let alive = pending_sign_ups::expires_at.gt(now).and(pending_sign_ups::tries.lt(most));
     let row = diesel::update(pending_sign_ups::table.find(id).filter(alive))
         .set(pending_sign_ups::tries.eq(pending_sign_ups::tries + 1))
@@ -69,7 +69,7 @@ pub fn try_once(db: &mut Db, id: Id128, now: Timestamp, most: i64) -> Result<Opt
 }
 
 /// Removes the row; whether it was still there. Of two who do, one hears yes.
-pub fn take(db: &mut Db, id: Id128) -> Result<bool, Error> {
+pub fn take(db: &mut Db, id: PendingSignUpId) -> Result<bool, Error> {
     Ok(diesel::delete(pending_sign_ups::table.find(id)).execute(db)? == 1)
 }
 
@@ -83,7 +83,7 @@ pub fn is_due(db: &mut Db, now: Timestamp) -> Result<bool, Error> {
 pub fn claim_due(db: &mut Db, now: Timestamp, lease: Timestamp) -> Result<Option<PendingRow>, Error> {
     let due = pending_sign_ups::mail_due_at.le(now).and(pending_sign_ups::expires_at.gt(now));
     let next = pending_sign_ups::table.filter(due).order(pending_sign_ups::mail_due_at).select(pending_sign_ups::id);
-    let Some(id) = next.limit(1).get_result::<Id128>(db).optional()? else { return Ok(None) };
+    let Some(id) = next.limit(1).get_result::<PendingSignUpId>(db).optional()? else { return Ok(None) };
     // Another node may have been quicker: then its lease is in the row.
     let claimed = diesel::update(pending_sign_ups::table.find(id).filter(pending_sign_ups::mail_due_at.le(now)))
         .set((
@@ -124,7 +124,7 @@ pub fn note_mail(
 /// Removes up to `limit` rows whose time was over before `before`; how many went.
 pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
     let query = pending_sign_ups::table.filter(pending_sign_ups::expires_at.lt(before));
-    let over: Vec<Id128> =
+    let over: Vec<PendingSignUpId> =
         query.order(pending_sign_ups::expires_at).select(pending_sign_ups::id).limit(limit).load(db)?;
     Ok(diesel::delete(pending_sign_ups::table.filter(pending_sign_ups::id.eq_any(over))).execute(db)?)
 }

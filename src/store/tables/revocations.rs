@@ -10,7 +10,7 @@ use super::schema::revocations;
 use crate::clock::Timestamp;
 use crate::store::connection::Db;
 use crate::store::error::Error;
-use crate::store::tables::columns::{AccountId, Id128, SessionId};
+use crate::store::tables::columns::{AccountId, SessionId};
 
 /// One row: a session (or its generations below one), or an account's epochs below one.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
@@ -80,7 +80,7 @@ impl RevocationRow {
         let [id, session, generation, account, epoch, created, expires] = parts.as_slice() else { return None };
         Some(Self {
             id: id.parse().ok()?,
-            session_id: maybe::<Uuid>(session)?.map(Id128),
+            session_id: maybe::<Uuid>(session)?.map(SessionId),
             generation: maybe(generation)?,
             account_id: maybe::<i64>(account)?.map(AccountId),
             epoch: maybe(epoch)?,
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_notice_says_the_whole_row_and_nothing_else_is_one() {
-        let session = Id128(Uuid::from_u128(42));
+        let session = SessionId(Uuid::from_u128(42));
         let row = |session_id, generation, account_id, epoch| RevocationRow {
             id: 7,
             session_id,
