@@ -122,7 +122,7 @@ impl Doorward {
 
 /// Where the database has one writer, refreshes are coalesced.
 fn batcher(core: &Core, limits: QueueLimits) -> Result<Option<Batcher>, InternalError> {
-    if !core.shares_commits() {
+    if !core.batches_rotations() {
         return Ok(None);
     }
     let writer = core.clone();
