@@ -1,12 +1,7 @@
-//! An embedding service: notes for signed-in users only. doorward is mounted in the same process under /, its
-//! middleware guards /notes, and its extractor identifies the caller.
+//! An embedding service: notes for signed-in users, and a count of them for administrators. doorward is mounted in the same
+//! process under /, its middleware guards the routes, its extractor identifies the caller.
 //!
-//! ```text
-//! cargo run --example protected_app
-//! ```
-//!
-//! Register or sign in under `/auth/…`, then `GET /notes` with the cookies. Without them, and after a logout, the
-//! answer is 401.
+//!     cargo run --example protected_app
 
 #![expect(clippy::print_stdout, reason = "a script learns the port here")]
 
@@ -16,48 +11,43 @@ use std::sync::{Mutex, PoisonError};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, Json};
 use actix_web::{App, HttpServer, Responder};
-use doorward::web::dialects;
-use doorward::{Caller, Doorward, Settings, require_session};
+use doorward::{AccountId, Caller, Doorward, Settings, WebError, require_role, require_session};
 
-/// Notes by account id.
-type Notes = Mutex<HashMap<i64, Vec<String>>>;
+type Notes = Mutex<HashMap<AccountId, Vec<String>>>;
 
-/// Lists the caller's own notes.
 async fn list(caller: Caller, notes: Data<Notes>) -> impl Responder {
     let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
-    Json(notes.get(&caller.account.0).cloned().unwrap_or_default())
+    Json(notes.get(&caller.account).cloned().unwrap_or_default())
 }
 
-/// Adds a note for the caller.
-async fn add(caller: Caller, notes: Data<Notes>, note: String) -> impl Responder {
-    let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
-    notes.entry(caller.account.0).or_default().push(note);
-    format!("noted for account {} ({})\n", caller.account, caller.role)
+async fn add(caller: Caller, notes: Data<Notes>, service: Data<Doorward>, note: String) -> Result<String, WebError> {
+    let identity = service.identity(&caller).await?;
+    notes.lock().unwrap_or_else(PoisonError::into_inner).entry(caller.account).or_default().push(note);
+    Ok(format!("noted for {} <{}>\n", identity.user, identity.email))
+}
+
+async fn count(notes: Data<Notes>) -> impl Responder {
+    let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+    notes.values().map(Vec::len).sum::<usize>().to_string()
 }
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The same settings as the standalone service: DATABASE_URL, KEYS_FILE, BIND … With the same database and keys,
-    // this app and a standalone doorward share their sessions, and a logout at one is a logout at both.
-    let settings = Settings::from_environment(&dialects::known())?;
+    // From the environment, like the binary. In code: Settings::builder().database_url("sqlite://notes.db").build()?
+    let settings = Settings::load()?;
     let (service, _) = Doorward::open(&settings)?;
-    let notes: Data<Notes> = Data::new(Mutex::new(HashMap::new()));
+    let notes: Data<Notes> = Data::new(Mutex::default());
     let server = HttpServer::new(move || {
+        let own = web::scope("/notes").wrap(from_fn(require_session));
+        let own = own.route("", web::get().to(list)).route("", web::post().to(add));
         App::new()
-            .app_data(Data::new(service.clone()))
             .app_data(notes.clone())
-            .service(
-                web::scope("/notes")
-                    .wrap(from_fn(require_session))
-                    .route("", web::get().to(list))
-                    .route("", web::post().to(add)),
-            )
             .configure(service.configure())
+            .service(own)
+            .service(web::resource("/count").wrap(require_role("ADMIN")).route(web::get().to(count)))
             .wrap(service.cors())
-    })
-    .bind(settings.web.bind)?;
-    for address in server.addrs() {
-        println!("listening on http://{address}");
-    }
+    });
+    let server = server.bind(settings.web.bind)?;
+    server.addrs().iter().for_each(|address| println!("listening on http://{address}"));
     Ok(server.run().await?)
 }

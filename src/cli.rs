@@ -1,4 +1,4 @@
-//! The command line: what can be typed, and its help. Each subcommand is a file in cli/; what they do is core's.
+//! Command line: the commands, their dispatch, and the help. Each command is a file in cli/; the operations are core's.
 
 mod account;
 mod audit;
@@ -24,12 +24,13 @@ use crate::settings::{Settings, describe};
 use crate::web::dialects;
 use error::CommandError;
 
-/// Sign-in for apps: sessions in HttpOnly cookies, and a logout that is a logout, at once.
+/// Authentication service: sign-in, sessions in HttpOnly cookies, and a logout that invalidates every token of the session
+/// immediately.
 #[derive(Debug, Parser)]
 #[command(
     name = "doorward",
     version,
-    after_help = "Without a command it serves. Settings come from the environment and from .env: `doorward serve --help` lists them."
+    after_help = "Without a command, doorward serves. Settings are read from the environment and from .env: see `doorward serve --help`."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -38,48 +39,49 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answer requests until SIGTERM or SIGINT.
-    Serve(serve::Serve),
-    /// Bring the database to this version's tables.
+    /// Run the service until SIGTERM or SIGINT.
+    Serve(serve::ServeCommand),
+    /// Run pending database migrations.
     Migrate,
-    /// Add, look at and change accounts.
+    /// Add, list, show and change accounts.
     #[command(subcommand)]
-    Account(account::Command),
-    /// Take in the accounts of another system.
-    Import(import::Import),
-    /// Look at and end sessions.
+    Account(account::AccountCommand),
+    /// Import the accounts of another system.
+    Import(import::ImportCommand),
+    /// List and revoke sessions.
     #[command(subcommand)]
-    Session(session::Command),
-    /// Show what happened to accounts and sessions.
-    Audit(audit::Audit),
-    /// Say what will not work and why; given a URL, walk through the service there.
-    Doctor(doctor::Doctor),
-    /// List every setting with its meaning and default.
-    Settings(settings::List),
+    Session(session::SessionCommand),
+    /// List audit events of accounts and sessions.
+    Audit(audit::AuditCommand),
+    /// Check the configuration; with a URL, also the running service there.
+    Doctor(doctor::DoctorCommand),
+    /// Print every setting with its meaning and default.
+    Settings(settings::SettingsCommand),
     /// List, rotate and retire signing keys and peppers.
     #[command(subcommand)]
-    Keys(keys::Command),
+    Keys(keys::KeysCommand),
 }
 
-/// Runs what was typed.
+/// Parses the command line and runs the command.
 pub fn run() -> ExitCode {
     let matches = Cli::command().mut_subcommand("serve", |serve| serve.after_long_help(settings_help())).get_matches();
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match dispatch(cli.command.unwrap_or(Command::Serve(serve::Serve::default()))) {
+    match dispatch(cli.command.unwrap_or(Command::Serve(serve::ServeCommand::default()))) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            console::print_error(&failure.to_string());
+        Err(error) => {
+            console::print_error(&error.to_string());
             ExitCode::FAILURE
         }
     }
 }
 
 fn dispatch(command: Command) -> Result<(), CommandError> {
-    if let Command::Settings(list) = &command {
-        list.run();
+    // These two work without valid settings: one lists them, the other reports what is wrong with them.
+    if let Command::Settings(settings) = &command {
+        settings.run();
         return Ok(());
     }
     if let Command::Doctor(doctor) = command {
@@ -91,11 +93,11 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
         Command::Serve(serve) => serve.run(&settings),
         Command::Migrate => migrate::run(&settings),
         Command::Settings(_) | Command::Doctor(_) => Ok(()),
-        Command::Account(command) => command.run(&open(&settings)?),
+        Command::Account(account) => account.run(&open(&settings)?),
         Command::Import(import) => import.run(&open(&settings)?),
-        Command::Session(command) => command.run(&open(&settings)?),
+        Command::Session(session) => session.run(&open(&settings)?),
         Command::Audit(audit) => audit.run(&open(&settings)?),
-        Command::Keys(command) => command.run(&open(&settings)?),
+        Command::Keys(keys) => keys.run(&open(&settings)?),
     }
 }
 
@@ -103,7 +105,7 @@ fn open(settings: &Settings) -> Result<Core, CommandError> {
     Ok(Core::open(settings, Clock::system())?.0)
 }
 
-/// Every setting, as `serve --help` shows it.
+/// The list of settings at the end of `serve --help`.
 fn settings_help() -> String {
     let mut help = "Settings, from the environment or .env:".to_owned();
     let mut heading = String::new();

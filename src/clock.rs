@@ -1,21 +1,17 @@
-//! What time it is. Everything that asks, asks here, so that a test can move the clock.
-//! What a time means (expiry, grace, age) is decided by the rules in `core`.
+//! Clock and timestamps: the only source of the current time, so that a test can set it. What a time means (expiry, grace,
+//! age) is decided by the rules in `core`; how a timestamp is stored is decided by store/tables/timestamp.rs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use diesel::deserialize::FromSqlRow;
-use diesel::expression::AsExpression;
-use diesel::sql_types::BigInt;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-/// A moment in UTC, in milliseconds since 1970-01-01: the precision that both databases and all comparisons share.
-/// `store/columns.rs` maps it to a `BIGINT` column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, FromSqlRow, AsExpression)]
-#[diesel(sql_type = BigInt)]
+/// A point in time in UTC, in milliseconds since 1970-01-01: both databases and all comparisons have this precision, so a
+/// value that was stored and read compares equal to the original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub(crate) i64);
 
 impl Timestamp {
@@ -39,24 +35,24 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// This much later; stays at the end of time instead of overflowing.
+    /// The timestamp plus a duration. Saturates instead of overflowing.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis_of(duration)))
     }
 
-    /// This much earlier.
+    /// The timestamp minus a duration. Saturates instead of overflowing.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis_of(duration)))
     }
 
-    /// How long after `earlier` this is; nothing when it is not after.
+    /// The duration since `earlier`; zero if `earlier` is later than this.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// The moment that an RFC 3339 text names.
+    /// Parses RFC 3339, with any UTC offset.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
@@ -71,7 +67,7 @@ impl Timestamp {
             .unwrap_or_else(|| format!("{}ms", self.0))
     }
 
-    /// As HTTP writes it (RFC 9110 section 5.6.7): `Fri, 27 Nov 2026 23:57:17 GMT`.
+    /// The format of HTTP headers (RFC 9110 section 5.6.7): `Fri, 27 Nov 2026 23:57:17 GMT`.
     pub fn http_date(self) -> String {
         let format =
             format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
@@ -84,19 +80,19 @@ fn millis_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The source of the current time: the system's, or one that a test sets.
+/// The source of the current time: the system clock, or a clock that a test sets.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     settable: Option<Arc<AtomicI64>>,
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// The system clock.
     pub fn system() -> Self {
         Self::default()
     }
 
-    /// A clock that stands still until somebody moves it; clones move together.
+    /// A stopped clock for tests. Its clones share one time.
     pub fn settable(now: Timestamp) -> Self {
         Self { settable: Some(Arc::new(AtomicI64::new(now.0))) }
     }
@@ -109,14 +105,14 @@ impl Clock {
         }
     }
 
-    /// Moves a settable clock forward; the system's clock cannot be moved.
+    /// Advances a settable clock; no effect on the system clock.
     pub fn advance(&self, by: Duration) {
         if let Some(millis) = &self.settable {
             millis.fetch_add(millis_of(by), Ordering::SeqCst);
         }
     }
 
-    /// Sets a settable clock, backwards too; the system's clock cannot be set.
+    /// Sets a settable clock, also backwards; no effect on the system clock.
     pub fn set(&self, to: Timestamp) {
         if let Some(millis) = &self.settable {
             millis.store(to.0, Ordering::SeqCst);
@@ -124,7 +120,7 @@ impl Clock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
 fn system_now() -> Timestamp {
     let nanos = OffsetDateTime::now_utc().unix_timestamp_nanos();
     Timestamp(i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(i64::MAX))
@@ -135,13 +131,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_round_down_also_before_1970() {
+    fn timestamp_seconds_round_down_also_before_1970() {
         assert_eq!(Timestamp::from_millis(1999).seconds(), 1);
         assert_eq!(Timestamp::from_millis(-1).seconds(), -1);
     }
 
     #[test]
-    fn text_is_rfc_3339_with_milliseconds() {
+    fn timestamp_text_is_rfc_3339_with_milliseconds() {
         assert_eq!(Timestamp::from_millis(1_795_253_640_007).rfc3339(), "2026-11-21T09:34:00.007Z");
         assert_eq!(
             Timestamp::parse_rfc3339("2026-11-21T09:34:00.007Z"),
@@ -152,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn clones_of_a_settable_clock_move_together() {
+    fn clones_of_a_settable_clock_share_one_time() {
         let clock = Clock::settable(Timestamp::from_seconds(10));
         let other = clock.clone();
         clock.advance(Duration::from_secs(5));

@@ -3,7 +3,6 @@
 
 pub mod account;
 pub mod audit;
-pub mod bounded_map;
 pub mod caller;
 pub mod credential;
 pub mod defence;
@@ -25,7 +24,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
-use crate::settings::{Free, Settings, TokenAlgorithm};
+use crate::settings::{FreeFailures, Settings, TokenAlgorithm};
 use crate::store::Store;
 use caller::Client;
 use credential::password::Hasher;
@@ -153,10 +152,10 @@ impl Core {
     /// The counters as text, with what is known only at this moment.
     pub fn metrics_text(&self) -> Result<String, InternalError> {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics.cache_age.set(self.view.age().as_secs_f64());
-        self.metrics.cache_entries.set(count(self.view.len()));
+        self.metrics.cache.age.set(self.view.age().as_secs_f64());
+        self.metrics.cache.entries.set(count(self.view.len()));
         self.metrics.confirmations_pending.set(count(self.confirmations.unwritten().len()));
-        self.metrics.text().map_err(|why| InternalError::Broken(format!("metrics: {why}")))
+        self.metrics.text().map_err(|why| InternalError::broken_by("metrics", why))
     }
 
     /// What other services check access tokens with: the `kid` and public half of every believed key that has one.
@@ -183,7 +182,7 @@ impl Core {
             return Ok(None);
         }
         let LoadedKeys { ring, peppers, pending, .. } = self.keys.load(self.now())?;
-        self.hasher.follow(peppers);
+        self.hasher.replace_peppers(peppers);
         let changed = self.gate().active_key_id() != ring.active().id;
         *read = KeysRead { version, pending };
         if !(replaced || changed) {
@@ -210,11 +209,11 @@ impl Rules {
             signup_role: settings.passwords.signup_role.clone(),
             throttle: ThrottleRules {
                 free: match settings.throttle.throttle_free_failures {
-                    Free::Some(count) => Some(count),
-                    Free::All => None,
+                    FreeFailures::Some(count) => Some(count),
+                    FreeFailures::All => None,
                 },
                 first_wait: settings.throttle.throttle_first_wait,
-                longest_wait: settings.throttle.throttle_longest_wait,
+                max_wait: settings.throttle.throttle_longest_wait,
             },
             audit_retention: settings.database.audit_retention,
             tokens: TokenRules {

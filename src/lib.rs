@@ -1,34 +1,58 @@
-//! Doorward: cookie-session authentication whose logout is a logout, at once, on every node.
+//! Doorward: cookie-session authentication with immediate revocation, as a service or inside an actix-web service.
 //!
-//! What lives where, and who may use whom:
+//! An embedding service opens a [`Doorward`] with [`Settings`], adds its routes with [`Doorward::configure`], and protects its
+//! own with [`require_session`], [`require_role`] and the extractor [`Caller`]; [`Doorward::identity`] gives the caller's email
+//! and names. [`Server`] is the standalone server. [`testing`] starts an isolated service in a test, and [`dialect`] is what a
+//! wire contract outside this crate is written with. `examples/protected_app.rs` is a complete service.
 //!
-//! - [`clock`], [`metrics`], [`secret`], [`settings`]: what everybody may use.
-//! - [`mail`]: letters on their way out. Knows settings.
-//! - [`store`]: rows. Knows diesel and nothing above it.
-//! - [`core`]: rules. Knows store; knows no actix, no JSON, no cookie, no status code.
-//! - [`web`]: wires. Knows core, never store. A dialect knows core and web's helpers, never another dialect.
-//! - [`cli`]: operators. Knows core, and starts web.
-//! - [`testing`]: an isolated service for a test.
-//!
-//! The life of a request: `web::answer` gives it an id and guards its origin; a dialect's handler parses it into a
-//! command of core; `web::blocking` carries the command to a thread that may wait; core decides, store writes; the dialect
-//! renders the outcome or the refusal. A check of an access token stays on its web worker: it reads memory only.
-//!
-//! Another actix service protects its routes with [`Doorward`], [`require_session`] and [`Caller`]: see
-//! `examples/protected_app.rs`.
+//! The other modules are internal: visible to this package's tests and benchmarks, without a promise to anyone else.
+//! ARCHITECTURE.md describes them.
 
+#[doc(hidden)]
 pub mod cli;
+#[doc(hidden)]
 pub mod clock;
+#[doc(hidden)]
 pub mod core;
+#[doc(hidden)]
 pub mod mail;
+#[doc(hidden)]
 pub mod metrics;
+#[doc(hidden)]
 pub mod secret;
+#[doc(hidden)]
 pub mod settings;
+#[doc(hidden)]
 pub mod store;
 pub mod testing;
+#[doc(hidden)]
 pub mod web;
 
-pub use crate::web::service::Doorward;
+pub use core::account::identity_cache::Identity;
 pub use core::caller::Caller;
-pub use settings::Settings;
-pub use web::require_session;
+pub use core::startup::{OpenError, Opened};
+pub use settings::{ConfigErrors, Settings, SettingsBuilder};
+pub use store::{AccountId, SessionId};
+pub use web::embedding::{RequireRole, require_role};
+pub use web::request::caller::require_session;
+pub use web::response::error::WebError;
+pub use web::server::serve::{ServeError, Server};
+pub use web::service::Doorward;
+
+/// What a dialect outside this crate is written with: routes, requests, refusals. `tests/it/external_dialect.rs` is one.
+pub mod dialect {
+    pub use crate::core::account::Account;
+    pub use crate::core::account::identifier::IdentifierKind;
+    pub use crate::core::credential::password::GivenSecret;
+    pub use crate::core::credential::sign_in::{SignIn, SignedIn};
+    pub use crate::core::error::{Error, FieldError, FieldRule, Refusal};
+    pub use crate::core::session::end::PresentedTokens;
+    pub use crate::core::session::{Issued, TokenPolicy};
+    pub use crate::secret::{AccessToken, RefreshToken, Secret};
+    pub use crate::web::mount::Dialect;
+    pub use crate::web::request::body::Fields;
+    pub use crate::web::request::context::RequestContext;
+    pub use crate::web::response::error::{ErrorContext, HandlerResult};
+    pub use crate::web::response::problem::{self, Problem};
+    pub use crate::web::response::routing::resource;
+}

@@ -1,47 +1,86 @@
-//! Hands a letter to the mail server: how that is reached, and what its answer means for the next attempt. What a letter says
-//! is core/letters.rs's, when it goes is core/sign_up_mails.rs's.
+//! SMTP client: transmits an email to the mail server, and classifies its reply for the next attempt. Texts are
+//! core/registration/mail_text.rs's; when a mail is sent is decided by core/registration/confirmation_mail.rs.
 
 use std::time::Duration;
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::message::{Mailbox, Message};
+use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{SmtpTransport, Transport};
 
-use crate::settings::{Mail, MailTls, SmtpUrl};
+use crate::settings::{MailSettings, MailTls, SmtpUrl};
 
-/// How long the server may take for each answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the server may take for each reply.
+const SMTP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a person reads.
+/// A plain-text email.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Email {
-    /// Its subject.
+    /// The subject.
     pub subject: String,
-    /// Its text; lines end with `\n`.
+    /// The text, with lines that end with `\n`.
     pub text: String,
-    /// The language, as mails name it (RFC 3282).
+    /// The language tag of the text (RFC 3282).
     pub language: &'static str,
 }
 
 impl std::fmt::Debug for Email {
-    /// The subject only: the text may hold a link that opens something.
+    /// The subject alone: the text may contain a link with a token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Letter({})", self.subject)
+        write!(f, "Email({})", self.subject)
     }
 }
 
-/// Why a letter was not taken. Says nothing of whom it was for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// The settings describe no usable connection to the mail server.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct MailerError(#[from] smtp::Error);
+
+/// Why an email was not accepted.
+#[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// Another attempt may do.
-    #[error("{0}")]
-    Yet(String),
-    /// The server will not take it, however often it is asked.
-    #[error("{0}")]
-    Ever(String),
+    /// A later attempt may succeed.
+    #[error(transparent)]
+    Transient(SmtpFailure),
+    /// No later attempt will succeed.
+    #[error(transparent)]
+    Permanent(SmtpFailure),
+}
+
+/// What failed between this node and the mail server. Its text contains no recipient and no text of the server, which may
+/// quote one: it goes to the log.
+#[derive(Debug, thiserror::Error)]
+pub enum SmtpFailure {
+    /// A reply that refuses the email or the login.
+    #[error("the server replied with code {0}")]
+    Reply(u16),
+    /// A reply that is no SMTP.
+    #[error("the server's reply could not be parsed")]
+    UnreadableReply,
+    /// A server that answers and accepts no mail.
+    #[error("the server does not accept mail")]
+    NotReady,
+    /// A recipient that is not an email address.
+    #[error("the recipient's address is invalid")]
+    Recipient,
+    /// An email that cannot be built.
+    #[error("the email cannot be built")]
+    Message(#[source] lettre::error::Error),
+    /// A failed connection, or an email that this server cannot carry.
+    #[error(transparent)]
+    Transport(smtp::Error),
+}
+
+/// A failed test of the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{server}: {failure}")]
+pub struct ConnectionError {
+    server: String,
+    #[source]
+    failure: SmtpFailure,
 }
 
 /// A mail server and a sender.
@@ -59,62 +98,70 @@ impl std::fmt::Debug for Mailer {
 }
 
 impl Mailer {
-    /// As the settings say; `None` if they name no server or no sender.
-    pub fn new(settings: &Mail) -> Option<Result<Self, String>> {
-        let (url, from) = (settings.smtp_url.as_ref()?, settings.mail_from.clone()?);
-        let transport = transport(url, &from);
-        Some(transport.map(|transport| Self { transport, from, server: url.to_string() }))
+    /// The mailer that the settings describe; `None` if they have no server or no sender.
+    pub fn new(settings: &MailSettings) -> Result<Option<Self>, MailerError> {
+        let Some((url, from)) = settings.smtp_url.as_ref().zip(settings.mail_from.clone()) else { return Ok(None) };
+        Ok(Some(Self { transport: transport(url, &from)?, from, server: url.to_string() }))
     }
 
-    /// Hands a letter over. `id` is the same for each attempt at it, so that a mailbox shows it once (RFC 5322 section 3.6.4).
-    pub fn send(&self, to: &str, letter: &Email, id: &str) -> Result<(), SendError> {
-        let unfit = |what: &str| SendError::Ever(format!("it makes no mail: {what}"));
-        let to: Mailbox = to.parse().map_err(|_names_somebody| unfit("the address is none"))?;
+    /// Sends an email. `id` is the same for each attempt, so that a mailbox shows one copy if the server accepted an earlier
+    /// attempt and its reply was lost (RFC 5322 section 3.6.4).
+    pub fn send(&self, to: &str, email: &Email, id: &str) -> Result<(), SendError> {
+        let message = self.message(to, email, id).map_err(SendError::Permanent)?;
+        let sent = self.transport.send(&message).map(drop).map_err(classify);
+        match sent {
+            // A server that refuses every connection has not considered this email.
+            Err(SendError::Permanent(failure)) if self.test_connection().is_err() => Err(SendError::Transient(failure)),
+            sent => sent,
+        }
+    }
+
+    fn message(&self, to: &str, email: &Email, id: &str) -> Result<Message, SmtpFailure> {
+        // The parser's error may quote the address, so it is dropped.
+        let to: Mailbox = to.parse().or(Err(SmtpFailure::Recipient))?;
         let mut message = Message::builder()
             .from(self.from.clone())
             .to(to)
-            .subject(&letter.subject)
+            .subject(&email.subject)
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)
-            .body(letter.text.clone())
-            .map_err(|_names_somebody| unfit("its parts do not fit together"))?;
+            .body(email.text.clone())
+            .map_err(SmtpFailure::Message)?;
         for (name, value) in [
-            (HeaderName::new_from_ascii_str("Content-Language"), letter.language),
-            // No out-of-office answers (RFC 3834 section 5).
+            (HeaderName::new_from_ascii_str("Content-Language"), email.language),
+            // Suppresses out-of-office replies (RFC 3834 section 5).
             (HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated"),
         ] {
             message.headers_mut().insert_raw(HeaderValue::new(name, value.to_owned()));
         }
-        let judged = self.transport.send(&message).map(drop).map_err(|error| judge(&error));
-        match judged {
-            // A server that turns everybody away has not looked at this letter.
-            Err(SendError::Ever(why)) if self.reach().is_err() => Err(SendError::Yet(why)),
-            judged => judged,
-        }
+        Ok(message)
     }
 
-    /// Whether the server is there and takes our name and password; says which server.
-    pub fn reach(&self) -> Result<&str, String> {
-        match self.transport.test_connection() {
-            Ok(true) => Ok(&self.server),
-            Ok(false) => Err(format!("{} answers and takes no mail", self.server)),
-            Err(error) => Err(format!("{}: {}", self.server, judge(&error))),
-        }
+    /// Whether the server is reachable and accepts the login; returns the server's URL without the password.
+    pub fn test_connection(&self) -> Result<&str, ConnectionError> {
+        let failure = match self.transport.test_connection() {
+            Ok(true) => return Ok(&self.server),
+            Ok(false) => SmtpFailure::NotReady,
+            Err(error) => match classify(error) {
+                SendError::Transient(failure) | SendError::Permanent(failure) => failure,
+            },
+        };
+        Err(ConnectionError { server: self.server.clone(), failure })
     }
 }
 
-fn transport(url: &SmtpUrl, from: &Mailbox) -> Result<SmtpTransport, String> {
-    let verified = || TlsParameters::new(url.host.clone()).map_err(|why| why.to_string());
+fn transport(url: &SmtpUrl, from: &Mailbox) -> Result<SmtpTransport, smtp::Error> {
+    let verified = || TlsParameters::new(url.host.clone());
     let tls = match url.tls {
-        MailTls::FromTheStart => Tls::Wrapper(verified()?),
+        MailTls::Implicit => Tls::Wrapper(verified()?),
         MailTls::StartTls => Tls::Required(verified()?),
         MailTls::None => Tls::None,
     };
     let mut transport = SmtpTransport::builder_dangerous(&url.host)
         .port(url.port)
         .tls(tls)
-        .timeout(Some(PATIENCE))
+        .timeout(Some(SMTP_TIMEOUT))
         .hello_name(ClientId::Domain(from.email.domain().to_owned()));
     if let Some((user, password)) = &url.credentials {
         transport = transport.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
@@ -122,15 +169,15 @@ fn transport(url: &SmtpUrl, from: &Mailbox) -> Result<SmtpTransport, String> {
     Ok(transport.build())
 }
 
-/// By the code alone: the words of a server may hold the address.
-fn judge(error: &lettre::transport::smtp::Error) -> SendError {
+/// Classifies by the reply's code alone: its text may contain the recipient's address.
+fn classify(error: smtp::Error) -> SendError {
     match error.status().map(u16::from) {
-        // 53x is about us and not about the letter: a password that the server does not take.
-        Some(code @ (500..=529 | 540..=599)) => SendError::Ever(format!("the server said {code}")),
-        Some(code) => SendError::Yet(format!("the server said {code}")),
-        // What was said, or asked of us, cannot be said to this server: an address in letters that it does not take.
-        None if error.is_client() => SendError::Ever(error.to_string()),
-        None if error.is_response() => SendError::Yet("the server's answer could not be read".to_owned()),
-        None => SendError::Yet(error.to_string()),
+        // 53x concerns this client and not the email: a login that the server does not accept, which an operator repairs.
+        Some(code @ (500..=529 | 540..=599)) => SendError::Permanent(SmtpFailure::Reply(code)),
+        Some(code) => SendError::Transient(SmtpFailure::Reply(code)),
+        // A client error concerns what would be sent: an address with characters that this server does not support.
+        None if error.is_client() => SendError::Permanent(SmtpFailure::Transport(error)),
+        None if error.is_response() => SendError::Transient(SmtpFailure::UnreadableReply),
+        None => SendError::Transient(SmtpFailure::Transport(error)),
     }
 }

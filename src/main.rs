@@ -1,4 +1,4 @@
-//! Hands the command line over to `doorward::cli`.
+//! Program entry point: runs the command line of `doorward::cli`.
 
 use std::process::ExitCode;
 

@@ -1,22 +1,15 @@
-//! All settings: read from the environment and `.env`, checked one by one and against each other, every fault told
-//! at once. One struct a concern, in settings/; their doc comments are the help, `.env.example` and docs/settings.md.
+//! All settings: read from the environment and `.env`, parsed one by one, cross-checked, and every error reported together.
+//! Each concern is a struct in settings/. Its doc comments are the help, `.env.example` and docs/settings.md.
 
-mod cookies;
+mod builder;
 mod cross_checks;
 mod database;
-mod forward_auth;
-pub mod forward_rules;
-mod keys;
 mod mail;
 mod metrics;
-mod mounts;
 mod names;
-mod pages;
-mod passwords;
-mod throttle;
-mod tokens;
+mod security;
+mod server;
 pub mod values;
-mod web;
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -26,148 +19,153 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
-use mounts::mount_ttl;
 use names::unknown_names;
+use server::mounts::resolve_mounts;
 
-pub use cookies::{Cookies, Prefix, SameSite};
-pub use database::Database;
-pub use forward_auth::{ForwardAuth, ForwardedHeaders};
-pub use keys::{Keys, TokenAlgorithm};
-pub use mail::{Mail, MailTls, SmtpUrl};
+pub use builder::SettingsBuilder;
+pub use database::DatabaseSettings;
+pub use mail::{MailSettings, MailTls, SmtpUrl};
 pub use metrics::MetricsSettings;
-pub use mounts::{KnownDialect, Mount};
-pub use pages::{Colour, Pages, RedirectHost};
-pub use passwords::Passwords;
-pub use throttle::{Free, Rate, Throttle};
-pub use tokens::Tokens;
-pub use web::{LogFormat, MountText, Web};
+pub use security::cookies::{CookiePrefix, CookieSettings, SameSite};
+pub use security::keys::{KeySettings, TokenAlgorithm};
+pub use security::passwords::PasswordSettings;
+pub use security::throttle::{FreeFailures, Rate, ThrottleSettings};
+pub use security::tokens::TokenSettings;
+pub use server::forward_auth::{ForwardAuthSettings, ForwardedHeaders};
+pub use server::forward_rules;
+pub use server::mounts::{KnownDialect, Mount};
+pub use server::pages::{Colour, PageSettings, RedirectHost};
+pub use server::web::{LogFormat, MountText, WebSettings};
 
-/// Keys: somebody who sets one means to, and a variable that came out empty must not quietly be another key.
+/// Keys for which an empty value is an error, not a missing one: a secret that a deployment failed to fill in must not
+/// silently be replaced by a key of the keys file.
 const NEVER_EMPTY: [&str; 2] = ["JWT_SECRET", "PEPPER"];
 
-/// Everything a node is told before it starts.
+/// The configuration of a node.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "doorward", disable_help_flag = true)]
 pub struct Settings {
-    /// Listening, origins, proxies, mounts, logs.
+    /// Address, origins, proxies, mounts, logs.
     #[command(flatten)]
-    pub web: Web,
-    /// Where the rows are.
+    pub web: WebSettings,
+    /// Database URL, connections, timeouts.
     #[command(flatten)]
-    pub database: Database,
-    /// Lifetimes.
+    pub database: DatabaseSettings,
+    /// Lifetimes of tokens and sessions.
     #[command(flatten)]
-    pub tokens: Tokens,
+    pub tokens: TokenSettings,
     /// Signing keys and pepper.
     #[command(flatten)]
-    pub keys: Keys,
+    pub keys: KeySettings,
     /// Hashing and registration.
     #[command(flatten)]
-    pub passwords: Passwords,
-    /// How mails leave.
+    pub passwords: PasswordSettings,
+    /// Mail server and sender.
     #[command(flatten)]
-    pub mail: Mail,
-    /// How often a secret may be tried.
+    pub mail: MailSettings,
+    /// Waits and rate limits.
     #[command(flatten)]
-    pub throttle: Throttle,
-    /// Who may read the counters.
+    pub throttle: ThrottleSettings,
+    /// Access to the metrics.
     #[command(flatten)]
     pub metrics: MetricsSettings,
-    /// Names and reach of cookies.
+    /// Names and attributes of cookies.
     #[command(flatten)]
-    pub cookies: Cookies,
+    pub cookies: CookieSettings,
     /// Redirects and pages.
     #[command(flatten)]
-    pub pages: Pages,
-    /// What proxies get told, and are believed.
+    pub pages: PageSettings,
+    /// Rules and headers of forward-auth checks.
     #[command(flatten)]
-    pub forward_auth: ForwardAuth,
-    /// What is served where, with the lifetimes of each mount; never empty after loading.
+    pub forward_auth: ForwardAuthSettings,
+    /// The mounts with their lifetimes. Never empty after loading.
     #[arg(skip)]
     pub mounts: Vec<Mount>,
 }
 
-/// Everything that is wrong with the settings, a sentence each.
+/// Every error in the settings, one message each.
 #[derive(Debug)]
-pub struct Faults(pub Vec<String>);
+pub struct ConfigErrors(pub Vec<String>);
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("\n"))
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigErrors {}
 
-/// One setting as the documentation shows it.
+/// A setting as the documentation shows it.
 #[derive(Debug, Clone)]
-pub struct Description {
-    /// The concern it belongs to.
+pub struct SettingDescription {
+    /// The heading of its group.
     pub heading: String,
     /// The variable's name.
     pub name: String,
-    /// What it does.
+    /// The meaning.
     pub help: String,
     /// Its default, if it has one.
     pub default: Option<String>,
 }
 
 impl Settings {
-    /// Reads `.env` in the working directory, then the environment over it.
-    pub fn from_environment(known: &[KnownDialect]) -> Result<Self, Faults> {
+    /// Reads the environment, and `.env` in the working directory for what the environment does not set.
+    pub fn from_environment(known: &[KnownDialect]) -> Result<Self, ConfigErrors> {
         let mut vars = BTreeMap::new();
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         if Path::new(".env").exists() {
             match dotenvy::from_filename_iter(".env") {
                 Ok(entries) => entries.for_each(|entry| match entry {
                     Ok((name, value)) => drop(vars.insert(name, value)),
-                    Err(why) => faults.push(explain_env_file(&why)),
+                    Err(error) => errors.push(explain_env_file(&error)),
                 }),
-                Err(why) => faults.push(format!(".env cannot be read: {why}")),
+                Err(error) => errors.push(format!(".env cannot be read: {error}")),
             }
         }
-        // An empty variable says nothing, so it does not hide what .env says; but for keys.
+        // An empty variable counts as unset and does not hide the value in .env, except for keys.
         let (environment, unreadable) = environment();
-        let says = |name: &str, value: &str| !value.trim().is_empty() || NEVER_EMPTY.contains(&name);
-        vars.extend(environment.into_iter().filter(|(name, value)| says(name, value)));
-        faults.extend(unreadable);
+        let is_set = |name: &str, value: &str| !value.trim().is_empty() || NEVER_EMPTY.contains(&name);
+        vars.extend(environment.into_iter().filter(|(name, value)| is_set(name, value)));
+        errors.extend(unreadable);
         let mut settings = Self::from_vars(&vars, known);
-        if !faults.is_empty() {
-            faults.extend(settings.err().map(|more| more.0).unwrap_or_default());
-            settings = Err(Faults(faults));
+        if !errors.is_empty() {
+            errors.extend(settings.err().map(|more| more.0).unwrap_or_default());
+            settings = Err(ConfigErrors(errors));
         }
         settings
     }
 
-    /// Reads the given variables only: what tests and embedding services use.
-    pub fn from_vars(vars: &BTreeMap<String, String>, known: &[KnownDialect]) -> Result<Self, Faults> {
+    /// Reads only the given variables: for tests and embedding services.
+    pub fn from_vars(vars: &BTreeMap<String, String>, known: &[KnownDialect]) -> Result<Self, ConfigErrors> {
         let names: Vec<String> = describe().into_iter().map(|setting| setting.name).collect();
-        let mut faults = unknown_names(vars, &names, known);
+        let mut errors = unknown_names(vars, &names, known);
         let mut arguments = vec!["doorward".to_owned()];
         for name in NEVER_EMPTY.into_iter().filter(|name| vars.get(*name).is_some_and(|key| key.trim().is_empty())) {
-            faults
-                .push(format!("{name}: it is set and empty; leave it out, or make one with: openssl rand -base64 48"));
+            errors.push(format!("{name}: the value is empty; remove it, or make a key with: openssl rand -base64 48"));
         }
         for name in &names {
             let Some(value) = vars.get(name).map(|value| value.trim()).filter(|value| !value.is_empty()) else {
                 continue;
             };
             let argument = format!("--{}={value}", name.to_lowercase().replace('_', "-"));
+            // clap stops at the first error, so each argument is parsed alone first to report all of them.
             match Self::try_parse_from(["doorward", &argument]) {
                 Ok(_) => arguments.push(argument),
-                Err(error) => faults.push(format!("{name}: {}", sentence(&error))),
+                Err(error) => errors.push(format!("{name}: {}", error_message(&error))),
             }
         }
         let mut settings = match Self::try_parse_from(&arguments) {
             Ok(settings) => settings,
-            Err(error) => return Err(Faults(vec![sentence(&error)])),
+            Err(error) => return Err(ConfigErrors(vec![error_message(&error)])),
         };
-        faults.extend(settings.place_mounts(vars, known));
-        faults.extend(settings.contradictions());
-        if faults.is_empty() { Ok(settings) } else { Err(Faults(faults)) }
+        let (mounts, mount_errors) = resolve_mounts(&settings.web.dialects, vars, known);
+        settings.mounts = mounts;
+        errors.extend(mount_errors);
+        errors.extend(settings.conflicts());
+        if errors.is_empty() { Ok(settings) } else { Err(ConfigErrors(errors)) }
     }
 
-    /// Where signing keys and pepper are kept.
+    /// The path of the keys file.
     pub fn keys_file(&self) -> PathBuf {
         match (&self.keys.keys_file, self.database.database_url.file()) {
             (Some(file), _) => file.clone(),
@@ -176,19 +174,19 @@ impl Settings {
         }
     }
 
-    /// The page that a sign-up's link leads to, without its token.
+    /// The page that the link in a sign-up's mail opens, without the token.
     pub fn confirm_page(&self) -> Option<url::Url> {
-        let ours = || self.web.public_url.as_ref().filter(|_| self.pages.pages)?.join("/register/confirm").ok();
-        self.mail.signup_confirm_url.clone().or_else(ours)
+        let own_page = || self.web.public_url.as_ref().filter(|_| self.pages.pages)?.join("/register/confirm").ok();
+        self.mail.signup_confirm_url.clone().or_else(own_page)
     }
 
-    /// How long a refresh token lives on the mount where it lives longest.
+    /// The longest refresh token lifetime of all mounts.
     pub fn longest_refresh_ttl(&self) -> Duration {
-        let of_mounts = self.mounts.iter().filter_map(|mount| mount.refresh_ttl);
-        of_mounts.fold(self.tokens.refresh_ttl, Duration::max)
+        let mount_ttls = self.mounts.iter().filter_map(|mount| mount.refresh_ttl);
+        mount_ttls.fold(self.tokens.refresh_ttl, Duration::max)
     }
 
-    /// The `iss` of tokens.
+    /// The `iss` claim of tokens.
     pub fn issuer(&self) -> String {
         let public = self.web.public_url.as_ref().map(|url| url.origin().ascii_serialization());
         self.tokens.issuer.clone().or(public).unwrap_or_else(|| "doorward".to_owned())
@@ -199,56 +197,27 @@ impl Settings {
         self.web.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
     }
 
-    /// What of these settings must not go to the internet, a sentence each.
-    pub fn unsafe_points(&self) -> Vec<String> {
-        let mut points = Vec::new();
+    /// Warnings about settings that are unsafe on the internet.
+    pub fn security_warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
         match &self.web.public_url {
             Some(url) if url.scheme() == "https" => {}
-            _ => points.push("cookies travel without Secure; set PUBLIC_URL=https://…".to_owned()),
+            _ => warnings.push("cookies are not Secure; set PUBLIC_URL=https://…".to_owned()),
         }
         if !self.web.bind.ip().is_loopback() && !self.is_https() {
-            points.push("it listens beyond this machine without https in front".to_owned());
+            warnings.push(format!("BIND={} accepts connections from other machines without https", self.web.bind));
         }
         if self.passwords.test_mode {
-            points.push("TEST_MODE is on: hashes are cheap to guess".to_owned());
+            warnings.push("TEST_MODE is on: password hashes are weak".to_owned());
         }
-        points
-    }
-
-    fn place_mounts(&mut self, vars: &BTreeMap<String, String>, known: &[KnownDialect]) -> Vec<String> {
-        let mut faults = Vec::new();
-        let wanted: Vec<MountText> = if self.web.dialects.is_empty() {
-            known.iter().map(|dialect| MountText { name: dialect.name.to_owned(), prefix: None }).collect()
-        } else {
-            self.web.dialects.clone()
-        };
-        for text in wanted {
-            let Some(dialect) = known.iter().find(|dialect| dialect.name == text.name) else {
-                let names: Vec<&str> = known.iter().map(|dialect| dialect.name).collect();
-                faults.push(format!("DIALECTS: there is no dialect {:?}; there are: {}", text.name, names.join(", ")));
-                continue;
-            };
-            let prefix = text.prefix.unwrap_or_else(|| dialect.prefix.to_owned());
-            if let Some(other) = self.mounts.iter().find(|mount| mount.prefix == prefix) {
-                let other = &other.dialect;
-                faults.push(format!(
-                    "DIALECTS: {other} and {} are both under {prefix}; give one another prefix",
-                    text.name
-                ));
-            }
-            let mut ttl =
-                |kind: &str| mount_ttl(vars, &text.name, kind).map_err(|fault| faults.push(fault)).ok().flatten();
-            let (access_ttl, refresh_ttl) = (ttl("ACCESS_TTL"), ttl("REFRESH_TTL"));
-            self.mounts.push(Mount { dialect: text.name, prefix, access_ttl, refresh_ttl });
-        }
-        faults
+        warnings
     }
 }
 
-/// The settings in the order of the help, without the mounts' own.
-pub fn describe() -> Vec<Description> {
+/// The settings in the order of the help, without those of single mounts.
+pub fn describe() -> Vec<SettingDescription> {
     let command = Settings::command();
-    let described = command.get_arguments().map(|argument| Description {
+    let described = command.get_arguments().map(|argument| SettingDescription {
         heading: argument.get_help_heading().unwrap_or_default().to_owned(),
         name: argument.get_id().as_str().to_uppercase(),
         help: argument.get_help().map(ToString::to_string).unwrap_or_default(),
@@ -257,25 +226,25 @@ pub fn describe() -> Vec<Description> {
     described.collect()
 }
 
-/// The readable variables, and a sentence for each setting that is not.
+/// The environment's variables, and an error for each setting whose value is not UTF-8. Other variables are ignored then.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment() -> (BTreeMap<String, String>, Vec<String>) {
     let names: Vec<String> = describe().into_iter().map(|setting| setting.name).collect();
-    let (mut read, mut faults) = (BTreeMap::new(), Vec::new());
+    let (mut vars, mut errors) = (BTreeMap::new(), Vec::new());
     for (name, value) in std::env::vars_os() {
         let Ok(name) = name.into_string() else { continue };
         match value.into_string() {
-            Ok(value) => drop(read.insert(name, value)),
-            Err(_octets) if names.contains(&name) => faults.push(format!("{name}: its value is no UTF-8 text")),
-            Err(_octets) => {}
+            Ok(value) => drop(vars.insert(name, value)),
+            Err(_bytes) if names.contains(&name) => errors.push(format!("{name}: the value is not valid UTF-8")),
+            Err(_bytes) => {}
         }
     }
-    (read, faults)
+    (vars, errors)
 }
 
-/// Where the file breaks off, without a word of what stands there: it may be a key.
-fn explain_env_file(why: &dotenvy::Error) -> String {
-    let place = match why {
+/// Names the line of a parse error without quoting it: it may contain a key.
+fn explain_env_file(error: &dotenvy::Error) -> String {
+    let place = match error {
         dotenvy::Error::LineParse(line, _) => {
             let text = std::fs::read_to_string(".env").unwrap_or_default();
             let number = text.lines().position(|of_file| !of_file.is_empty() && line.contains(of_file.trim()));
@@ -283,11 +252,13 @@ fn explain_env_file(why: &dotenvy::Error) -> String {
         }
         _ => String::new(),
     };
-    format!(".env cannot be read{place}; write NAME=value, a line each, and quote what has spaces: NAME=\"two words\"")
+    format!(
+        ".env: syntax error{place}; write one NAME=value per line, and quote values with spaces: NAME=\"two words\""
+    )
 }
 
-/// The reason alone, without clap's frame around it.
-fn sentence(error: &clap::Error) -> String {
+/// The message of a parse error without clap's usage text.
+fn error_message(error: &clap::Error) -> String {
     match error.source() {
         Some(cause) => cause.to_string(),
         None => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),

@@ -1,13 +1,14 @@
-//! Rows: the pool, and the only doors to it: `read`, `write` and, for a write of one statement, `write_one_statement`. What a
-//! row means is decided in `core`.
+//! The store: connection pools, transactions and retries over SQLite or PostgreSQL. All access goes through `read`, `write`
+//! and, for a write of one statement, `write_one_statement`. What a row means is decided in `core`.
 //!
-//! SQLite gets one writing connection, since it has one writer anyway and connections that queue for its lock stall for
-//! seconds, beside several readers, and writers that wait for it together commit together; PostgreSQL gets one pool.
-//! Query functions take a connection and never begin a transaction. They ask for the row of a unique key by `get_result`:
-//! `first` adds `LIMIT ?`, and SQLite parses a statement anew whenever that is bound.
+//! SQLite gets several reading connections and one writing connection behind a write queue with group commit
+//! (sqlite_writer/): it has one writer anyway, and connections that compete for its lock stall for seconds. PostgreSQL gets
+//! one pool. Query functions take a connection and never begin a transaction. They select the row of a unique key by
+//! `get_result`: `first` adds `LIMIT ?`, and SQLite parses a statement anew whenever that is bound.
 
 mod availability;
 mod connection;
+mod database_url;
 mod error;
 pub mod listen;
 mod migrate;
@@ -21,11 +22,11 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 
-pub use connection::{DatabaseUrl, Db};
-pub use error::Error;
-use error::LOST_A_RACE;
+pub use connection::Db;
+pub use database_url::{DatabaseUrl, DatabaseUrlError};
+pub use error::{BoxedError, Error, OutageCause};
 pub use tables::columns::{AccountId, AccountStatus, Id128, SessionId};
-pub use transaction::LONGEST_TRANSACTION;
+pub use transaction::MAX_TRANSACTION_AGE;
 
 use crate::metrics::Metrics;
 use availability::Availability;
@@ -34,13 +35,17 @@ use sqlite_writer::wal_checkpoint::Checkpointer;
 use sqlite_writer::wal_pressure::WalPressure;
 use sqlite_writer::write_queue::WriteQueue;
 
-/// How long a start waits for other nodes that start.
-const START_WAIT: Duration = Duration::from_secs(60);
+/// How long a starting node retries while another one holds SQLite's lock.
+const STARTUP_RETRY_TIME: Duration = Duration::from_secs(60);
 
-/// How often a PostgreSQL transaction that lost a deadlock or a serialisation race is tried again.
-const TRIES: usize = 4;
+/// How often a PostgreSQL transaction runs at most that deadlocks or fails to serialize. Each retry waits for the winner's
+/// locks, so more of them would exceed the request's timeout.
+const MAX_ATTEMPTS: usize = 4;
 
-/// The rows of one database. Cheap to clone.
+/// The part of a request's timeout for which it may wait for a connection or a lock: the rest is for the work itself.
+const WAIT_SHARE: f32 = 0.75;
+
+/// The database of one service. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     readers: r2d2::Pool<Manager>,
@@ -68,10 +73,9 @@ impl Writers {
 }
 
 impl Store {
-    /// Opens the pool: fails when the database cannot be reached now. A request has `timeout` for all it asks here.
+    /// Opens the pools; fails when the database cannot be reached now. All calls of one request have `timeout` together.
     pub fn open(url: &DatabaseUrl, connections: u32, timeout: Duration, metrics: Metrics) -> Result<Self, Error> {
-        // Waiting for a connection or for a lock leaves some of it for the work.
-        let wait = timeout.mul_f32(0.75);
+        let wait = timeout.mul_f32(WAIT_SHARE);
         let build = |size: u32, idle: u32| {
             r2d2::Pool::builder()
                 .max_size(size)
@@ -80,9 +84,9 @@ impl Store {
                 .error_handler(Box::new(r2d2::NopErrorHandler))
                 .build_unchecked(Manager { url: url.clone(), lock_wait: wait })
         };
-        connection::create_private(url).map_err(|cause| Error::Unavailable(cause.to_string()))?;
-        retry_while_locked(|| connect(url))?;
-        // One more than there are threads for requests, for housekeeping.
+        connection::create_private(url).map_err(|error| Error::unavailable(OutageCause::Storage, error))?;
+        connection::warn_about_message_language(&mut retry_while_locked(|| connect(url))?);
+        // One more than there are request threads, so that housekeeping never takes a request's connection.
         let readers = build(connections.max(1) + 1, 1);
         let writers = match url.file() {
             Some(_) => Writers::queued(url, build(1, 1), wait)?,
@@ -92,32 +96,32 @@ impl Store {
         Ok(Self { readers, writers, url: url.clone(), lock_wait: wait, availability })
     }
 
-    /// Where the rows are.
+    /// The database's URL.
     pub fn url(&self) -> &DatabaseUrl {
         &self.url
     }
 
-    /// Whether rows become visible in the order of their ids: with one writer they do.
+    /// Whether the database has one writer, so that rows become visible in the order of their ids.
     pub fn is_single_writer(&self) -> bool {
         self.url.file().is_some()
     }
 
-    /// Brings the tables to this version; names what it ran.
+    /// Runs the pending migrations; returns their names.
     pub fn migrate(&self) -> Result<Vec<String>, Error> {
         retry_while_locked(|| migrate::run(&mut connect(&self.url)?))
     }
 
-    /// Whether anybody is registered.
+    /// Whether any account exists.
     pub fn has_accounts(&self) -> Result<bool, Error> {
         self.read(|db| Ok(!tables::accounts::list(db, AccountId(i64::MIN), 1)?.is_empty()))
     }
 
-    /// How many migrations are missing.
+    /// The number of pending migrations.
     pub fn pending_migrations(&self) -> Result<usize, Error> {
         retry_while_locked(|| migrate::pending(&mut connect(&self.url)?))
     }
 
-    /// Connects a listener of its own.
+    /// Opens a connection of its own that receives notifications of revocations.
     pub fn listen(&self) -> Result<listen::Listener, Error> {
         listen::Listener::open(&self.url, self.lock_wait)
     }
@@ -132,32 +136,32 @@ impl Store {
         self.availability.record_timeout();
     }
 
-    /// Asks, and commits a transaction that changes nothing: whether the disk has room, the lock is free, the server is no
-    /// replica.
+    /// The readiness probe: reads a row and commits a transaction that changes nothing. It fails when the disk is full, a lock
+    /// is held or the server is a read-only standby; the outcome is recorded as that of any other call.
     pub fn probe(&self) -> Result<(), Error> {
         self.read(|db| tables::accounts::find(db, AccountId(0)).map(|_| ()))?;
         self.write(|db| match db {
-            // Writes the header page, to the value that it has.
+            // Writes the header page, with the value that it has.
             Db::Sqlite(db) => Ok(db.batch_execute("PRAGMA user_version = 0")?),
             Db::Postgres(db) => Ok(db.batch_execute("SELECT pg_current_xact_id()")?),
         })
     }
 
-    /// Asks with one or more statements that change nothing and need no common snapshot.
-    pub fn read<T>(&self, mut ask: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+    /// Runs statements that change nothing and need no common snapshot.
+    pub fn read<T>(&self, mut query: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
         let began = Instant::now();
-        let mut answer = with(&self.readers, &mut ask);
-        if matches!(answer, Err(Error::Unavailable(_))) {
-            // A connection that a restarted server cut says so only when used; asking twice does no harm.
-            answer = with(&self.readers, &mut ask);
+        let mut outcome = with_connection(&self.readers, &mut query);
+        if matches!(outcome, Err(Error::Unavailable { .. } | Error::Conflict { .. })) {
+            // A connection that a restarted server closed reports it only when it is used; reading twice does no harm.
+            outcome = with_connection(&self.readers, &mut query);
         }
-        self.availability.record_read(began, &answer);
-        answer
+        self.availability.record_read(began, &outcome);
+        outcome
     }
 
-    /// Changes rows in one transaction: all of it is there when this returns `Ok`, none of it otherwise. Run again
-    /// from its beginning when PostgreSQL made it lose a race, or SQLite could not commit it together with what others
-    /// wrote, so it must have no effect but on rows.
+    /// Changes rows in one transaction: all of it is durable when this returns `Ok`, and none of it is written otherwise. The
+    /// change runs again from its beginning after a conflict on PostgreSQL, or when SQLite could not commit its group, so it
+    /// must have no effect but on rows.
     pub fn write<T>(&self, mut change: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
         self.change(&mut change, |db, change| transaction::run(db, change))
     }
@@ -175,7 +179,7 @@ impl Store {
     ) -> Result<T, Error> {
         let began = Instant::now();
         let outcome = match &self.writers {
-            Writers::Pooled(pool) => try_again(|| with(pool, |db| on_postgres(db, change))),
+            Writers::Pooled(pool) => retry_on_conflict(|| with_connection(pool, |db| on_postgres(db, change))),
             Writers::Queued(queue, _) => queue.write(change),
         };
         self.availability.record_write(began, &outcome);
@@ -184,16 +188,16 @@ impl Store {
 }
 
 fn connect(url: &DatabaseUrl) -> Result<Db, Error> {
-    connection::open_patiently(url).map_err(|cause| Error::no_connection(&cause))
+    Ok(connection::open_for_startup(url)?)
 }
 
-/// What a start asks, again while another node that starts beside it holds SQLite's lock: where two connections change a
-/// new file's journal mode, SQLite says so at once, whatever the busy timeout.
+/// Repeats what a starting node does while another starting node holds SQLite's lock: where two connections change a new
+/// file's journal mode, SQLite reports the lock immediately, whatever the busy timeout.
 pub fn retry_while_locked<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     let began = Instant::now();
     loop {
         match attempt() {
-            Err(Error::Unavailable(cause)) if cause.contains("database is locked") && began.elapsed() < START_WAIT => {
+            Err(error) if error.is_locked() && began.elapsed() < STARTUP_RETRY_TIME => {
                 std::thread::sleep(Duration::from_millis(20));
             }
             other => return other,
@@ -201,28 +205,22 @@ pub fn retry_while_locked<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> R
     }
 }
 
-/// Again while PostgreSQL makes it lose.
-fn try_again<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-    let mut outcome = attempt();
-    for _ in 1..TRIES {
-        match outcome {
-            Err(Error::Unavailable(ref cause)) if lost_a_race(cause) => outcome = attempt(),
-            _ => break,
+/// Runs a transaction again after a conflict, `MAX_ATTEMPTS` times in all.
+fn retry_on_conflict<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 1..MAX_ATTEMPTS {
+        match attempt() {
+            Err(Error::Conflict { .. }) => {}
+            other => return other,
         }
     }
-    outcome
+    attempt()
 }
 
-/// 40P01 comes as PostgreSQL's own words only.
-fn lost_a_race(cause: &str) -> bool {
-    cause == LOST_A_RACE || cause.contains("deadlock detected")
-}
-
-fn with<T>(pool: &r2d2::Pool<Manager>, work: impl FnOnce(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
-    let mut pooled = pool.get().map_err(|cause| Error::Unavailable(format!("no connection: {cause}")))?;
+fn with_connection<T>(pool: &r2d2::Pool<Manager>, work: impl FnOnce(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+    let mut pooled = pool.get()?;
     let pooled: &mut Pooled = &mut pooled;
     let outcome = work(&mut pooled.db);
-    pooled.broken = matches!(outcome, Err(Error::Unavailable(_)));
+    pooled.broken = matches!(&outcome, Err(error) if error.discards_connection());
     outcome
 }
 

@@ -1,7 +1,8 @@
-//! An isolated service for a test: its own database, keys and clock, on a free port, gone when dropped. For doorward's
-//! own tests and for the suites of those who build on it; cheap hashes, so never for people.
+//! Test harness: a complete, isolated service for one test, with its own database, keys and clock, on a free port; dropping it
+//! removes everything. For doorward's own tests and those of embedders. Its hashes are cheap, so it is unfit for production.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,12 +22,16 @@ use crate::web::dialects;
 use crate::web::mount::Dialect;
 use crate::web::service::Doorward;
 
-/// Noon of an ordinary day; tests move on from here.
-const START: Timestamp = Timestamp::from_seconds(1_795_262_400);
+/// The initial time of the test clock: noon of an ordinary day.
+const CLOCK_START: Timestamp = Timestamp::from_seconds(1_795_262_400);
 
-static NUMBER: AtomicU64 = AtomicU64::new(0);
+/// Numbers the temporary folders of one process.
+static NEXT_FOLDER: AtomicU64 = AtomicU64::new(0);
 
-/// What a test service starts with.
+/// The cause of a failed start: settings, database, keys or address.
+pub type StartError = Box<dyn Error + Send + Sync>;
+
+/// The configuration of a test service.
 #[derive(Clone)]
 pub struct Builder {
     vars: BTreeMap<String, String>,
@@ -36,24 +41,24 @@ pub struct Builder {
     demo: bool,
 }
 
-/// A running service that nobody else knows.
+/// A running service of one test.
 pub struct TestService {
-    started: Started,
+    running: RunningServer,
     builder: Builder,
-    folder: Folder,
+    folder: TemporaryFolder,
 }
 
-struct Started {
+struct RunningServer {
     address: SocketAddr,
     service: Doorward,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A temporary folder that goes with its owner.
-struct Folder(PathBuf);
+/// A temporary folder, removed on drop.
+struct TemporaryFolder(PathBuf);
 
-impl Drop for Folder {
+impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -67,7 +72,7 @@ impl Builder {
         self
     }
 
-    /// Adds a dialect to those that come with doorward.
+    /// Adds a dialect to the built-in ones.
     #[must_use]
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialects.push(dialect);
@@ -88,23 +93,27 @@ impl Builder {
         self
     }
 
-    /// Starts the service; the reason, if it cannot.
-    pub fn try_start(self) -> Result<TestService, String> {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    /// Starts the service, or returns why it cannot start.
+    pub fn try_start(self) -> Result<TestService, StartError> {
+        let number = NEXT_FOLDER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("doorward-test-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|why| why.to_string())?;
-        let folder = Folder(folder);
-        let started = self.launch(&folder.0)?;
-        Ok(TestService { started, builder: self, folder })
+        std::fs::create_dir_all(&folder)?;
+        let folder = TemporaryFolder(folder);
+        let running = self.launch(&folder.0)?;
+        Ok(TestService { running, builder: self, folder })
     }
 
     /// Starts the service.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot start.
     pub fn start(self) -> TestService {
         self.try_start().unwrap_or_else(|why| panic!("the test service does not start: {why}"))
     }
 
-    /// The settings as they are given over the defaults of a test.
-    fn settings(&self, folder: &Path) -> Result<Settings, String> {
+    /// The test's settings over the harness's defaults.
+    fn settings(&self, folder: &Path) -> Result<Settings, StartError> {
         let at = |name: &str| folder.join(name).display().to_string();
         let mut vars: BTreeMap<String, String> = [
             ("BIND", "127.0.0.1:0".to_owned()),
@@ -113,7 +122,7 @@ impl Builder {
             ("WORKERS", "2".to_owned()),
             ("DRAIN_DELAY", "0".to_owned()),
             ("DATABASE_CONNECTIONS", "4".to_owned()),
-            // A machine that stalls is no database that is away; a test of the latter says so.
+            // A stalled test machine must not look like an unavailable database; tests of that set a shorter timeout.
             ("DATABASE_TIMEOUT", "20s".to_owned()),
             ("DATABASE_URL", format!("sqlite://{}", at("doorward.db"))),
             ("KEYS_FILE", at("doorward.keys")),
@@ -121,99 +130,98 @@ impl Builder {
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         if self.vars.get("TEST_MODE").is_none_or(|mode| mode == "true") {
-            let lifted = ["THROTTLE_FREE_FAILURES", "THROTTLE_SIGN_UPS", "THROTTLE_REFRESHES"];
-            vars.extend(lifted.map(|name| (name.to_owned(), "off".to_owned())));
+            let limits = ["THROTTLE_FREE_FAILURES", "THROTTLE_SIGN_UPS", "THROTTLE_REFRESHES"];
+            vars.extend(limits.map(|name| (name.to_owned(), "off".to_owned())));
         }
         vars.extend(self.vars.clone());
         let known: Vec<KnownDialect> =
             self.dialects.iter().map(|dialect| KnownDialect { name: dialect.name, prefix: dialect.prefix }).collect();
-        Settings::from_vars(&vars, &known).map_err(|faults| faults.to_string())
+        Ok(Settings::from_vars(&vars, &known)?)
     }
 
-    fn launch(&self, folder: &Path) -> Result<Started, String> {
+    fn launch(&self, folder: &Path) -> Result<RunningServer, StartError> {
         let settings = self.settings(folder)?;
-        let opened = Doorward::open_with(&settings, self.clock.clone(), &self.dialects);
-        let (service, _) = opened.map_err(|why| why.to_string())?;
+        let (service, _) = Doorward::open_with(&settings, self.clock.clone(), &self.dialects)?;
         if self.demo {
-            demo::load(service.core()).map_err(|why| why.to_string())?;
+            demo::load(service.core())?;
         }
-        let (tell, told) = mpsc::channel();
-        let (ours, routes) = (service.clone(), self.routes);
+        let (sender, receiver) = mpsc::channel();
+        let (server_service, routes) = (service.clone(), self.routes);
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let server = Server::bind(&ours, &settings, routes);
-                drop(ours);
+                let server = Server::bind(&server_service, &settings, routes);
+                drop(server_service);
                 match server {
                     Ok(server) => {
-                        let _ = tell.send(Ok((server.address(), server.handle())));
+                        let _ = sender.send(Ok((server.address(), server.handle())));
                         let _ = server.run().await;
                     }
-                    Err(why) => drop(tell.send(Err(why.to_string()))),
+                    Err(error) => drop(sender.send(Err(error))),
                 }
             });
         });
-        let (address, handle) = told.recv().map_err(|why| why.to_string())??;
-        Ok(Started { address, service, handle, thread: Some(thread) })
+        let (address, handle) = receiver.recv()??;
+        Ok(RunningServer { address, service, handle, thread: Some(thread) })
     }
 }
 
 impl TestService {
-    /// A service over its own SQLite file, whose clock stands still.
+    /// A service on a SQLite file of its own, with a stopped clock.
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// A service that can be told more before it starts.
+    /// A builder, to configure the service before it starts.
     pub fn builder() -> Builder {
         Builder {
             vars: BTreeMap::new(),
             dialects: dialects::ALL.to_vec(),
             routes: |_| {},
-            clock: Clock::settable(START),
+            clock: Clock::settable(CLOCK_START),
             demo: false,
         }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
-        self.started.address
+        self.running.address
     }
 
-    /// `http://` and the address.
+    /// The base URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.started.address)
+        format!("http://{}", self.running.address)
     }
 
-    /// Its clock.
+    /// The service's clock.
     pub fn clock(&self) -> &Clock {
         &self.builder.clock
     }
 
-    /// Moves its clock forward.
+    /// Advances the service's clock.
     pub fn advance(&self, by: Duration) {
         self.builder.clock.advance(by);
     }
 
-    /// The rules behind the wire, for what no wire offers: adding privileged accounts, housekeeping now.
+    /// The core, for operations without a route: adding privileged accounts, running housekeeping.
     pub fn core(&self) -> &Core {
-        self.started.service.core()
+        self.running.service.core()
     }
 
-    /// The folder that holds its files.
+    /// The folder of the service's files.
     pub fn folder(&self) -> &Path {
         &self.folder.0
     }
 
-    /// Stops it and starts it again on the same rows, keys and clock, at another address.
+    /// Restarts the service with the same database, keys and clock, at another address.
     pub fn restart(&mut self) {
-        self.started.stop();
-        self.started = self.builder.launch(&self.folder.0).unwrap_or_else(|why| panic!("no restart: {why}"));
+        self.running.stop();
+        self.running = self.builder.launch(&self.folder.0).unwrap_or_else(|why| panic!("no restart: {why}"));
     }
 }
 
-impl Started {
+impl RunningServer {
     fn stop(&mut self) {
-        // The command is sent by the call; awaiting it would only wait for what `join` waits for.
+        // The call sends the command; awaiting it would only wait for the same end as `join`.
         drop(self.handle.stop(false));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -223,6 +231,6 @@ impl Started {
 
 impl Drop for TestService {
     fn drop(&mut self) {
-        self.started.stop();
+        self.running.stop();
     }
 }

@@ -5,6 +5,7 @@
 mod blocking;
 mod confirmed_sign_up;
 pub mod dialects;
+pub mod embedding;
 pub mod endpoints;
 mod forward_auth;
 pub mod mount;

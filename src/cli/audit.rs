@@ -1,4 +1,4 @@
-//! `doorward audit`: what happened to accounts and sessions, from the table that every node writes.
+//! `doorward audit`: lists audit events of accounts and sessions from the table that every node writes.
 
 use std::time::Duration;
 
@@ -6,51 +6,51 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::console::{print_line, table};
+use super::console::{print_line, print_table};
 use crate::cli::error::CommandError;
 use crate::clock::Timestamp;
-use crate::core::audit::{Kind, Told, Wanted};
+use crate::core::audit::{AuditFilter, Kind, Told};
 use crate::core::{Core, Id128};
-use crate::settings::values::duration;
+use crate::settings::values::{InvalidValue, duration};
 
-/// Show audit events, newest first.
+/// List audit events, newest first.
 #[derive(Debug, Args)]
-pub struct Audit {
-    /// Of this account: its number, email, username or name.
+pub struct AuditCommand {
+    /// Only events of this account: its number, email, username or name.
     #[arg(long)]
     account: Option<String>,
-    /// Of this session.
+    /// Only events of this session.
     #[arg(long)]
     session: Option<Uuid>,
-    /// Of this kind.
+    /// Only events of this kind.
     #[arg(long, value_parser = kinds())]
     kind: Option<String>,
-    /// From this client address.
+    /// Only events from this client address.
     #[arg(long)]
     address: Option<std::net::IpAddr>,
-    /// Not older than this (24h, 7d), or than this moment (2026-11-21T12:00:00Z).
-    #[arg(long, value_parser = moment)]
-    since: Option<Moment>,
-    /// Older than this.
-    #[arg(long, value_parser = moment)]
-    until: Option<Moment>,
-    /// How many at most.
+    /// Only events not older than a duration (24h, 7d) or a time (2026-11-21T12:00:00Z).
+    #[arg(long, value_parser = time_bound)]
+    since: Option<TimeBound>,
+    /// Only events older than a duration or a time.
+    #[arg(long, value_parser = time_bound)]
+    until: Option<TimeBound>,
+    /// The maximum number of events.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }
 
-/// A moment, or how long ago it was.
+/// A bound of the time range: a time, or a duration before now.
 #[derive(Debug, Clone, Copy)]
-enum Moment {
+enum TimeBound {
     At(Timestamp),
     Ago(Duration),
 }
 
-impl Moment {
-    fn before(self, now: Timestamp) -> Timestamp {
+impl TimeBound {
+    fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
             Self::Ago(ago) => now.minus(ago),
@@ -62,49 +62,51 @@ fn kinds() -> clap::builder::PossibleValuesParser {
     Kind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().into()
 }
 
-fn moment(text: &str) -> Result<Moment, String> {
-    let at = Timestamp::parse_rfc3339(text).map(Moment::At);
-    let read = at.or_else(|| duration(text).ok().map(Moment::Ago));
-    read.ok_or_else(|| format!("{text:?} is no moment; write 24h, 7d or 2026-11-21T12:00:00Z"))
+fn time_bound(text: &str) -> Result<TimeBound, InvalidValue> {
+    let at = Timestamp::parse_rfc3339(text).map(TimeBound::At);
+    let parsed = at.or_else(|| duration(text).ok().map(TimeBound::Ago));
+    parsed.ok_or_else(|| {
+        InvalidValue::new(format!("{text:?} is not a valid duration or time; write 24h, 7d or 2026-11-21T12:00:00Z"))
+    })
 }
 
-impl Audit {
+impl AuditCommand {
     pub fn run(self, core: &Core) -> Result<(), CommandError> {
         let account = self.account.as_deref().map(|account| core.find_account_by(account)).transpose()?;
-        let wanted = Wanted {
+        let filter = AuditFilter {
             account_id: account.map(|account| account.id),
             session_id: self.session.map(Id128),
             kind: self.kind,
             address: self.address.map(|address| address.to_string()),
-            since: self.since.map(|moment| moment.before(core.now())),
-            until: self.until.map(|moment| moment.before(core.now())),
+            since: self.since.map(|bound| bound.resolve(core.now())),
+            until: self.until.map(|bound| bound.resolve(core.now())),
         };
-        let events = core.list_events(&wanted, i64::from(self.limit))?;
+        let events = core.list_events(&filter, i64::from(self.limit))?;
         if self.json {
-            events.iter().for_each(|event| print_line(&line(event)));
+            events.iter().for_each(|event| print_line(&json_line(event)));
             return Ok(());
         }
         let rows: Vec<Vec<String>> = events.into_iter().map(cells).collect();
-        table(&["WHEN", "WHAT", "ACCOUNT", "SESSION", "ADDRESS", "DETAIL", "REQUEST", "AGENT"], &rows);
+        print_table(&["TIME", "KIND", "ACCOUNT", "SESSION", "ADDRESS", "DETAIL", "REQUEST", "USER AGENT"], &rows);
         Ok(())
     }
 }
 
 fn cells(event: Told) -> Vec<String> {
-    let shown = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     vec![
         event.at.rfc3339(),
         event.kind,
-        shown(event.account.map(|id| id.to_string())),
-        shown(event.session.map(|id| id.to_string())),
-        shown(event.address),
-        shown(event.detail),
-        shown(event.request_id),
-        shown(event.user_agent),
+        or_dash(event.account.map(|id| id.to_string())),
+        or_dash(event.session.map(|id| id.to_string())),
+        or_dash(event.address),
+        or_dash(event.detail),
+        or_dash(event.request_id),
+        or_dash(event.user_agent),
     ]
 }
 
-fn line(event: &Told) -> String {
+fn json_line(event: &Told) -> String {
     json!({
         "at": event.at.rfc3339(),
         "kind": event.kind,

@@ -1,14 +1,12 @@
-//! `doorward doctor`: what will not work, and why. First the settings, as the service would read them; then, given a URL,
-//! a walk through a running service as its browsers see it, proxies included, up to the first thing that differs.
-//! Nothing is changed but by the walk, which signs in and out.
+//! `doorward doctor`: diagnostics. It checks the settings as the service would read them and, with a URL, a running service as
+//! browsers behind the same proxies see it, up to the first problem. Only the URL check changes anything: it signs in and out.
 
 mod calibration;
-mod client;
 mod configuration;
 mod finding;
-mod walk;
+mod http_client;
+mod url_check;
 
-use finding::Finding;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -19,60 +17,62 @@ use crate::cli::error::CommandError;
 use crate::settings::Settings;
 use crate::settings::values::origin;
 use crate::web::dialects;
+use finding::Finding;
+use http_client::HttpClient;
 
-/// Say what will not work and why.
+/// Check the configuration and, with a URL, the running service there.
 #[derive(Debug, Args)]
-pub struct Doctor {
-    /// Also walk through the service that answers here: https://auth.example.com. Needs --as.
+pub struct DoctorCommand {
+    /// Also check the running service at this URL: sign in, refresh and sign out. Needs --as.
     #[arg(value_parser = origin, requires = "identifier")]
     url: Option<Url>,
-    /// Whose email, username or name to sign in with. The password is asked for.
+    /// The email, username or name to sign in with at the URL. The password is prompted for.
     #[arg(long = "as", value_name = "IDENTIFIER")]
     identifier: Option<String>,
     /// Read the password from standard input.
     #[arg(long)]
     password_stdin: bool,
-    /// Where native is mounted at the URL.
+    /// The path prefix of the native API at the URL.
     #[arg(long, default_value = "/")]
     prefix: String,
-    /// Measure what each BCRYPT_COST takes on this machine; takes some seconds of all hashing threads.
+    /// Measure each BCRYPT_COST on this machine. Occupies all hashing threads for some seconds.
     #[arg(long)]
     calibrate: bool,
-    /// A file of certificates to trust instead of Mozilla's: PEM.
+    /// A PEM file of certificates to trust instead of Mozilla's.
     #[arg(long)]
     ca: Option<PathBuf>,
 }
 
-impl Doctor {
+impl DoctorCommand {
     pub fn run(self) -> Result<(), CommandError> {
         let findings = match Settings::from_environment(&dialects::known()) {
             Ok(settings) => {
-                let mut findings = configuration::examine(&settings);
+                let mut findings = configuration::check(&settings);
                 findings.extend(self.calibrate.then(|| calibration::calibrate(&settings.passwords)));
                 findings
             }
-            Err(faults) => faults.0.into_iter().map(Finding::Failed).collect(),
+            Err(errors) => errors.0.into_iter().map(Finding::Failed).collect(),
         };
         findings.iter().for_each(Finding::print_line);
-        let mut wrong = findings.iter().filter(|finding| matches!(finding, Finding::Failed(_))).count();
+        let mut problems = findings.iter().filter(|finding| matches!(finding, Finding::Failed(_))).count();
         if let (Some(url), Some(identifier)) = (&self.url, &self.identifier) {
             let secret = read_secret("password", self.password_stdin)?;
-            print_line(&format!("walking through {}", url.as_str().trim_end_matches('/')));
-            let client = client::Client::new(url, &self.prefix, self.ca.as_deref()).map_err(CommandError::Other)?;
-            if let Err(difference) =
-                walk::walk(&client, identifier, &secret, |step| Finding::Passed(step.into()).print_line())
-            {
-                Finding::Failed(difference).print_line();
-                wrong += 1;
+            print_line(&format!("checking {}", url.as_str().trim_end_matches('/')));
+            let client = HttpClient::new(url, &self.prefix, self.ca.as_deref())
+                .map_err(|error| CommandError::Other(error.to_string()))?;
+            let passed = |step: &str| Finding::Passed(step.to_owned()).print_line();
+            if let Err(problem) = url_check::run(&client, identifier, &secret, passed) {
+                Finding::Failed(problem.to_string()).print_line();
+                problems += 1;
             }
         }
-        match wrong {
+        match problems {
             0 => {
-                print_line("nothing was found that will not work");
+                print_line("No problems found");
                 Ok(())
             }
-            1 => Err(CommandError::Other("1 thing will not work".to_owned())),
-            many => Err(CommandError::Other(format!("{many} things will not work"))),
+            1 => Err(CommandError::Other("1 problem found".to_owned())),
+            count => Err(CommandError::Other(format!("{count} problems found"))),
         }
     }
 }

@@ -1,45 +1,43 @@
-//! Why a command failed, in words for the operator who typed it.
+//! Errors of commands, with messages for the operator. Refusals of core are worded here; other errors bring their message.
 
 use crate::core::error::{Error, Refusal};
 use crate::core::keys::rotation::KeyAdminError;
 use crate::core::startup::OpenError;
-use crate::settings::Faults;
+use crate::settings::ConfigErrors;
 use crate::web::ServeError;
 
-/// Why a command failed, in words for the person who typed it.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    #[error("{0}")]
-    Settings(#[from] Faults),
-    #[error("{0}")]
+    #[error(transparent)]
+    Settings(#[from] ConfigErrors),
+    #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("{0}")]
+    #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("{}", explain(.0))]
     Core(#[from] Error),
-    #[error("{0}")]
+    #[error(transparent)]
     Keys(#[from] KeyAdminError),
     #[error("{0}")]
     Other(String),
 }
 
-/// Refusals in an operator's words.
+/// The message of an error for an operator.
 pub fn explain(error: &Error) -> String {
     match error {
-        Error::Refusal(Refusal::InvalidFields(faults)) => {
-            let told = faults.iter().map(|fault| format!("{} {}", fault.field, fault.rule.message()));
-            told.collect::<Vec<_>>().join("\n")
+        Error::Refusal(Refusal::InvalidFields(errors)) => {
+            let messages = errors.iter().map(|error| format!("{} {}", error.field, error.rule.message()));
+            messages.collect::<Vec<_>>().join("\n")
         }
         Error::Refusal(Refusal::IdentifierTaken(taken)) => {
             let names = [(taken.email, "email"), (taken.username, "username"), (taken.name, "name")];
             let names: Vec<_> = names.into_iter().filter_map(|(taken, name)| taken.then_some(name)).collect();
-            format!("another account has this {}", names.join(" and this "))
+            format!("an account with this {} already exists", names.join(" or "))
         }
-        Error::Refusal(Refusal::AccountNotFound) => {
-            "there is no such account; `doorward account list` shows them".into()
-        }
+        Error::Refusal(Refusal::AccountNotFound) => "no such account; `doorward account list` lists them".into(),
         Error::Refusal(Refusal::SessionNotFound) => {
-            "there is no such live session; `doorward session list ACCOUNT` shows them".into()
+            "no such live session; `doorward session list ACCOUNT` lists them".into()
         }
         other => other.to_string(),
     }

@@ -1,178 +1,191 @@
-//! `doorward import`: the accounts of another system, from a file. Says which lines were refused and why, never a secret or
-//! a hash; which fit is core/import.rs's to decide, what a line holds import/fields.rs's.
+//! `doorward import`: imports the accounts of another system from a file, and reports refused lines without secrets and
+//! hashes. Lines are parsed in import/fields.rs; whether an account can be imported is decided in core/account/import.rs.
 
 mod fields;
 mod line;
 mod records;
 
-use line::{Line, told};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use super::console::{is_watched, print_line, progress};
+use super::console::{is_terminal, print_line, print_progress};
 use crate::cli::error::{CommandError, explain};
 use crate::core::Core;
 use crate::core::account::import;
-use crate::core::account::import::{ImportRecord, Outcome};
+use crate::core::account::import::{ImportOutcome, ImportRecord};
 use crate::settings::values::role;
-use fields::Reading;
-use records::Records;
+use fields::RecordParser;
+use line::{ImportLine, describe_errors};
+use records::RecordReader;
 
-/// Accounts in one transaction.
-const BATCH: usize = 200;
+/// Accounts per transaction.
+const IMPORT_BATCH_SIZE: usize = 200;
 
-/// How many accounts that were here already are named; a second run of a long file would name them all.
-const NAMED: usize = 10;
+/// How many existing accounts are reported by name: the second run of a long file would list all of them.
+const EXISTING_LISTED_MAX: usize = 10;
 
-/// How often the line that shows progress changes.
-const REDRAW: Duration = Duration::from_millis(100);
+/// The minimum time between two updates of the progress line.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A repeated import takes in what is missing. An account that exists is left as it is.
+/// Import accounts. An import can be repeated: it adds missing accounts and leaves existing ones unchanged.
 #[derive(Debug, Args)]
-pub struct Import {
-    /// The file; - reads standard input.
+pub struct ImportCommand {
+    /// The file; `-` reads standard input.
     file: String,
-    /// How the file is written.
+    /// The format of the file.
     #[arg(long, value_enum, default_value = "lines")]
-    format: Format,
-    /// Take plain passwords and PINs, which are hashed here: about 0.25 s each on each core.
+    format: ImportFormat,
+    /// Accept plain passwords and PINs. They are hashed, about 0.25 s each on each core.
     #[arg(long)]
     plain_secrets: bool,
-    /// Say what would happen and change no account.
+    /// Report what would happen and change nothing.
     #[arg(long)]
     dry_run: bool,
-    /// The role of accounts that name none. Default: SIGNUP_ROLE.
+    /// The role of accounts without one. Default: SIGNUP_ROLE.
     #[arg(long, value_parser = role)]
     role: Option<String>,
-    /// Give new numbers to all instead of keeping those of the file.
+    /// Give all accounts new numbers instead of keeping those of the file.
     #[arg(long)]
     new_ids: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A JSON object a line, with the fields that GET /auth/me shows, and passwordHash or password, pinHash or pin.
+enum ImportFormat {
+    /// One JSON object per line, with the fields of GET /auth/me, and passwordHash or password, pinHash or pin.
     Lines,
-    /// A JSON list of users, plain passwords among their fields, as the system that the mount `flat` speaks like has it.
+    /// The JSON user list of the system whose API the `flat` mount speaks, with plain passwords.
     Flat,
 }
 
-/// What came of the lines so far.
+/// The counts of the report.
 #[derive(Default)]
-struct Tally {
+struct ImportSummary {
     lines: usize,
     added: usize,
     without_secret: usize,
-    already: usize,
+    existing: usize,
     refused: usize,
-    plain: bool,
+    has_plain_secrets: bool,
 }
 
-impl Import {
+impl ImportCommand {
     pub fn run(self, core: &Core) -> Result<(), CommandError> {
-        let reading = Reading {
-            flat: self.format == Format::Flat,
-            plain_secrets: self.plain_secrets || self.format == Format::Flat,
+        let parser = RecordParser {
+            flat: self.format == ImportFormat::Flat,
+            plain_secrets: self.plain_secrets || self.format == ImportFormat::Flat,
             role: self.role,
             new_ids: self.new_ids,
         };
-        let mut records = Records::open(&self.file, reading.flat)?;
-        let mut import = import::Import::new(core, self.dry_run);
-        let mut tally = Tally::default();
+        let mut records = RecordReader::open(&self.file, parser.flat)?;
+        let mut import = import::Importer::new(core, self.dry_run);
+        let mut summary = ImportSummary::default();
         loop {
-            let batch: Vec<Line> = records.take(BATCH)?.into_iter().map(|record| reading.line(record)).collect();
+            let batch: Vec<ImportLine> =
+                records.take(IMPORT_BATCH_SIZE)?.into_iter().map(|record| parser.parse(record)).collect();
             let Some(first) = batch.first().map(|line| line.number) else { break };
-            take(&mut import, batch, &mut tally).map_err(|why| stopped(first, &why))?;
+            import_batch(&mut import, batch, &mut summary).map_err(|error| interrupted(first, &error))?;
         }
-        tally.conclude(self.dry_run)
+        summary.finish(self.dry_run)
     }
 }
 
-/// Whatever stood before is in, and a second run finds it so.
-fn stopped(first: usize, why: &CommandError) -> CommandError {
+/// An error in the middle of the file. Earlier batches are committed, and a second run skips their accounts.
+fn interrupted(first: usize, error: &CommandError) -> CommandError {
     CommandError::Other(format!(
-        "{why}; what stands before line {first} is done, and the same command goes on from there"
+        "{error}; the lines before line {first} are done: run the same command again to continue"
     ))
 }
 
-fn take(import: &mut import::Import<'_>, batch: Vec<Line>, tally: &mut Tally) -> Result<(), CommandError> {
-    let newcomers: Vec<ImportRecord> = batch.iter().filter_map(|line| line.read.clone().ok()).collect();
-    tally.plain |= newcomers.iter().any(|newcomer| newcomer.person.password.is_some() || newcomer.person.pin.is_some());
-    let (watched, before) = (is_watched(), tally.lines);
-    let (hashed, drawn) = (AtomicUsize::new(0), Mutex::new(Instant::now()));
-    let draw = || {
+/// Imports a batch in one transaction and adds its outcomes to the report.
+fn import_batch(
+    import: &mut import::Importer<'_>,
+    batch: Vec<ImportLine>,
+    summary: &mut ImportSummary,
+) -> Result<(), CommandError> {
+    let records: Vec<ImportRecord> = batch.iter().filter_map(|line| line.result.clone().ok()).collect();
+    summary.has_plain_secrets |=
+        records.iter().any(|record| record.registration.password.is_some() || record.registration.pin.is_some());
+    let (shows_progress, before) = (is_terminal(), summary.lines);
+    let (hashed, last_update) = (AtomicUsize::new(0), Mutex::new(Instant::now()));
+    let update_progress = || {
         let done = before + hashed.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Ok(mut drawn) = drawn.try_lock()
-            && watched
-            && drawn.elapsed() > REDRAW
+        if let Ok(mut last_update) = last_update.try_lock()
+            && shows_progress
+            && last_update.elapsed() > PROGRESS_INTERVAL
         {
-            *drawn = Instant::now();
-            progress(&format!("{done} accounts"));
+            *last_update = Instant::now();
+            print_progress(&format!("{done} accounts"));
         }
     };
-    let outcomes = import.take(newcomers, &draw);
-    if watched {
-        progress("");
+    let outcomes = import.import_batch(records, &update_progress);
+    if shows_progress {
+        print_progress("");
     }
     let mut outcomes = outcomes?.into_iter();
-    for Line { number, label, read } in batch {
-        let outcome = match read {
-            Ok(_) => outcomes.next().map_or_else(|| Err("was not decided".to_owned()), Ok),
-            Err(why) => Err(why),
+    for ImportLine { number, label, result } in batch {
+        let outcome = match result {
+            Ok(_) => outcomes.next().map_or_else(|| Err("no outcome for this line".to_owned()), Ok),
+            Err(message) => Err(message),
         };
-        tally.count(number, label.as_deref(), outcome);
+        summary.count(number, label.as_deref(), outcome);
     }
     Ok(())
 }
 
-impl Tally {
-    fn count(&mut self, number: usize, label: Option<&str>, outcome: Result<Outcome, String>) {
+impl ImportSummary {
+    fn count(&mut self, number: usize, label: Option<&str>, outcome: Result<ImportOutcome, String>) {
         self.lines += 1;
-        let tell = |what: &str| match label {
+        let report = |what: &str| match label {
             Some(label) => print_line(&format!("line {number} ({label}): {what}")),
             None => print_line(&format!("line {number}: {what}")),
         };
-        let why = match outcome {
-            Ok(Outcome::Added { has_secret }) => {
+        let message = match outcome {
+            Ok(ImportOutcome::Added { has_secret }) => {
                 self.added += 1;
                 self.without_secret += usize::from(!has_secret);
                 return;
             }
-            Ok(Outcome::AlreadyThere) => {
-                self.already += 1;
-                if self.already <= NAMED {
-                    tell("already there");
+            Ok(ImportOutcome::Exists) => {
+                self.existing += 1;
+                if self.existing <= EXISTING_LISTED_MAX {
+                    report("already exists");
                 }
                 return;
             }
-            Ok(Outcome::Invalid(faults)) => told(&faults),
-            Ok(Outcome::Taken(taken)) => explain(&crate::core::error::Refusal::IdentifierTaken(taken).into()),
-            Ok(Outcome::IdTaken) => "another account has this id or uuid; --new-ids gives new ones".to_owned(),
-            Ok(Outcome::Repeats { line }) => format!("line {line} has the same email, username, name or id"),
-            Err(why) => why,
+            Ok(ImportOutcome::Invalid(errors)) => describe_errors(&errors),
+            Ok(ImportOutcome::Taken(taken)) => explain(&crate::core::error::Refusal::IdentifierTaken(taken).into()),
+            Ok(ImportOutcome::IdTaken) => {
+                "another account has this id or uuid; use --new-ids to assign new ones".to_owned()
+            }
+            Ok(ImportOutcome::Duplicate { line }) => format!("line {line} has the same email, username, name or id"),
+            Err(message) => message,
         };
         self.refused += 1;
-        tell(&format!("refused: {why}"));
+        report(&format!("refused: {message}"));
     }
 
-    fn conclude(&self, dry_run: bool) -> Result<(), CommandError> {
-        if self.already > NAMED {
-            print_line(&format!("and {} more that are already there", self.already - NAMED));
+    /// Prints the totals. The command fails if a line was refused.
+    fn finish(&self, dry_run: bool) -> Result<(), CommandError> {
+        if self.existing > EXISTING_LISTED_MAX {
+            print_line(&format!("and {} more that already exist", self.existing - EXISTING_LISTED_MAX));
         }
         let added = if dry_run { "would be added" } else { "added" };
-        let Self { lines, already, refused, .. } = self;
+        let Self { lines, existing, refused, .. } = self;
         print_line(&format!(
-            "{lines} accounts read: {} {added}, {already} already there, {refused} refused",
+            "{lines} accounts read: {} {added}, {existing} already exist, {refused} refused",
             self.added
         ));
         if self.without_secret > 0 {
-            print_line(&format!("{} without a secret: nobody signs in there until one is set", self.without_secret));
+            print_line(&format!(
+                "{} without password and PIN: a sign-in is not possible until one is set",
+                self.without_secret
+            ));
         }
-        if self.plain && !dry_run {
-            print_line("the file holds plain secrets: remove it when you are done");
+        if self.has_plain_secrets && !dry_run {
+            print_line("the file contains plain secrets: delete it after the import");
         }
         if self.refused > 0 {
             return Err(CommandError::Other(format!("{refused} of {lines} accounts were refused")));

@@ -1,4 +1,4 @@
-//! Log lines: one an event, on standard error; text for people or one JSON object a line for machines.
+//! Log output: one line per event on standard error, as text for people or as a JSON object for machines.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -10,43 +10,45 @@ use log::{LevelFilter, Record};
 use crate::clock::Clock;
 use crate::settings::{LogFormat, Settings};
 
-/// Starts logging as the settings say; a command other than `serve` shows warnings only, unless told more.
-pub fn start(settings: &Settings, serving: bool) {
+/// Starts logging by RUST_LOG and LOG_FORMAT. With the default RUST_LOG, commands other than `serve`
+/// log warnings only.
+pub fn start(settings: &Settings, is_serving: bool) {
     let mut builder = env_logger::Builder::new();
-    // The server library's own lines about workers and sockets say nothing that ours do not.
+    // actix-server logs its workers and sockets, which the start-up lines show already.
     builder.filter_module("actix_server", LevelFilter::Warn);
-    // Below warnings it quotes what it cannot read, and a header may hold a secret.
+    // Below warnings, actix-http quotes requests that it cannot parse, and a header may contain a secret.
     builder.filter_module("actix_http", LevelFilter::Warn).parse_filters(&settings.web.rust_log);
-    if !serving && settings.web.rust_log == "info" {
+    if !is_serving && settings.web.rust_log == "info" {
         builder.filter_level(LevelFilter::Warn);
     }
     match settings.web.log_format {
-        LogFormat::Text => builder.format(text),
-        LogFormat::Json => builder.format(json),
+        LogFormat::Text => builder.format(write_text),
+        LogFormat::Json => builder.format(write_json),
     };
     let _ = builder.try_init();
-    // A panic is an event like others: one line, in the format of the rest. Its message may quote what it choked on.
+    // A panic is logged as one line in the same format, without its message: that may quote a value that is a secret.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         log::error!(place; "panicked");
     }));
 }
 
+/// The structured fields of a record, by name.
 fn fields(record: &Record<'_>) -> BTreeMap<String, String> {
-    struct Collect(BTreeMap<String, String>);
-    impl<'kvs> VisitSource<'kvs> for Collect {
+    struct FieldCollector(BTreeMap<String, String>);
+    impl<'kvs> VisitSource<'kvs> for FieldCollector {
         fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
             self.0.insert(key.to_string(), value.to_string());
             Ok(())
         }
     }
-    let mut collect = Collect(BTreeMap::new());
-    let _ = record.key_values().visit(&mut collect);
-    collect.0
+    let mut collector = FieldCollector(BTreeMap::new());
+    let _ = record.key_values().visit(&mut collector);
+    collector.0
 }
 
-/// `TIME LEVEL TARGET message key=value …`, with control characters escaped: an event is one line whatever it holds.
-fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
+/// `TIME LEVEL TARGET message key=value …`. Control characters are escaped, so that a value cannot forge a second line.
+fn write_text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
     let style = out.default_level_style(record.level());
     let now = Clock::system().now().rfc3339();
     write!(
@@ -64,11 +66,13 @@ fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
     writeln!(out)
 }
 
+/// Escapes control characters.
 fn escape(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-fn json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
+/// A JSON object per line. The record's own keys are written last, so that a field cannot replace them.
+fn write_json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
     let mut object = serde_json::Map::new();
     for (key, value) in fields(record) {
         object.insert(key, value.into());

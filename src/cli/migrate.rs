@@ -1,4 +1,4 @@
-//! `doorward migrate`: brings the tables to this version, for those who start with AUTO_MIGRATE=false.
+//! `doorward migrate`: runs pending database migrations, for services that start with AUTO_MIGRATE=false.
 
 use super::console::print_line;
 use crate::cli::error::CommandError;
@@ -6,10 +6,12 @@ use crate::core::startup::{OpenError, migrate};
 use crate::settings::Settings;
 
 pub fn run(settings: &Settings) -> Result<(), CommandError> {
-    let ran = migrate(&settings.database.database_url).map_err(OpenError::Database)?;
-    match ran.as_slice() {
-        [] => print_line(&format!("{}: nothing to do", settings.database.database_url)),
-        ran => ran.iter().for_each(|version| print_line(&format!("{}: ran {version}", settings.database.database_url))),
+    let migrations = migrate(&settings.database.database_url).map_err(OpenError::Database)?;
+    match migrations.as_slice() {
+        [] => print_line(&format!("{}: no pending migrations", settings.database.database_url)),
+        versions => versions
+            .iter()
+            .for_each(|version| print_line(&format!("{}: migrated to {version}", settings.database.database_url))),
     }
     Ok(())
 }

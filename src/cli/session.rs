@@ -1,49 +1,49 @@
-//! `doorward session`: look at and end sessions. A running service hears of it within REVOCATION_MAX_STALE.
+//! `doorward session`: lists and revokes sessions. A running service applies a revocation within REVOCATION_MAX_STALE.
 
 use clap::Subcommand;
 use uuid::Uuid;
 
-use super::console::{print_line, table};
+use super::console::{print_line, print_table};
 use crate::cli::error::CommandError;
 use crate::core::{Core, Id128};
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum SessionCommand {
     /// List an account's live sessions.
     List {
-        /// Its number, email, username or name.
+        /// The account's number, email, username or name.
         account: String,
     },
-    /// End one session.
+    /// Revoke one session.
     Revoke {
-        /// Its id, from `doorward session list`.
+        /// The session's id, from `doorward session list`.
         session: Uuid,
     },
-    /// End every session of an account.
+    /// Revoke every session of an account.
     RevokeAll {
-        /// Its number, email, username or name.
+        /// The account's number, email, username or name.
         account: String,
     },
 }
 
-impl Command {
+impl SessionCommand {
     pub fn run(self, core: &Core) -> Result<(), CommandError> {
         match self {
             Self::List { account } => {
                 let account = core.find_account_by(&account)?;
-                let shown = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+                let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
                 let sessions = core.list_sessions(account.id)?.into_iter().map(|session| {
                     vec![
                         session.id.to_string(),
                         session.dialect,
                         session.created_at.rfc3339(),
                         session.last_seen_at.rfc3339(),
-                        shown(session.address),
-                        shown(session.device_name.or(session.user_agent)),
+                        or_dash(session.address),
+                        or_dash(session.device_name.or(session.user_agent)),
                     ]
                 });
-                table(
-                    &["SESSION", "DIALECT", "BEGAN", "LAST SEEN", "ADDRESS", "DEVICE"],
+                print_table(
+                    &["SESSION", "DIALECT", "CREATED", "LAST SEEN", "ADDRESS", "DEVICE"],
                     &sessions.collect::<Vec<_>>(),
                 );
             }

@@ -1,5 +1,5 @@
-//! Accounts: look up, change, lock. What a change ends is decided here: a new secret ends every other session,
-//! a new role or status ends all.
+//! Accounts: look-up, profile changes, and the operator's changes of role, status and secret. Decides which sessions a change
+//! ends: an operator's change ends all, a profile change none. A password change by the owner is credential/password_change.rs's.
 
 pub mod demo;
 pub mod identifier;
@@ -22,14 +22,14 @@ use crate::store::tables::accounts::{AccountRow, IdentifierColumn, ProfileChange
 use crate::store::{self, AccountId, AccountStatus, Db, Id128};
 use identity_cache::Identity;
 
-/// No identifier is longer, so a longer one names nobody and is not looked up; nor is one with a control character, which
-/// PostgreSQL would not even take.
+/// The longest identifier that is looked up; no account has a longer one. One with a control character is not looked up
+/// either: PostgreSQL refuses NUL in a text, which would turn a wrong identifier into a database error.
 const IDENTIFIER_MAX: usize = 320;
 
-/// The most characters of a profile's texts.
+/// The longest text of a profile, in characters.
 pub const PROFILE_TEXT_MAX: usize = 200;
 
-/// An account as everybody above the store sees it: no secret in it, stored or not.
+/// An account as seen above the store, without any secret or hash.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the words are the API's; JSON columns are text that web reads")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
@@ -87,7 +87,7 @@ impl From<AccountRow> for Account {
     }
 }
 
-/// The fields an owner may change. `None` leaves one as it is, `Some(None)` empties it.
+/// The fields that an owner may change. `None` leaves a field unchanged, `Some(None)` clears it.
 #[derive(Debug, Clone, Default)]
 #[expect(missing_docs, reason = "as in Account")]
 pub struct Profile {
@@ -102,7 +102,7 @@ pub struct Profile {
 }
 
 impl Core {
-    pub(super) fn judge_password(&self, secret: &Secret, names: &[&str]) -> Result<NewSecret, FieldRule> {
+    pub(super) fn apply_password_policy(&self, secret: &Secret, names: &[&str]) -> Result<NewSecret, FieldRule> {
         new_password(secret, self.rules.password_min_length, names)
     }
 
@@ -112,11 +112,11 @@ impl Core {
         found.map(Account::from).ok_or_else(|| Refusal::AccountNotFound.into())
     }
 
-    /// The account that an operator names by number or identifier.
+    /// The account with this number or identifier, for operators.
     pub fn find_account_by(&self, text: &str) -> Result<Account, Error> {
         let found = self.store.read(|db| match text.parse::<i64>() {
             Ok(id) => accounts::find(db, AccountId(id)),
-            Err(_not_a_number) => find_one(db, IdentifierKind::Any, text),
+            Err(_not_a_number) => find_by_identifier(db, IdentifierKind::Any, text),
         })?;
         found.map(Account::from).ok_or_else(|| Refusal::AccountNotFound.into())
     }
@@ -127,13 +127,13 @@ impl Core {
         Ok(rows.into_iter().map(Account::from).collect())
     }
 
-    /// Changes the caller's profile.
+    /// Changes the profile of the caller's account.
     pub fn change_profile(&self, id: AccountId, profile: &Profile, client: &Client) -> Result<Account, Error> {
-        let mut faults = profile_faults(profile);
+        let mut errors = profile_errors(profile);
         let name = profile.name.clone().map(|name| name.map(|name| identifier::name(&name)).transpose());
-        let name = name.transpose().map_err(|rule| faults.push(FieldError::new("name", rule))).unwrap_or_default();
-        if !faults.is_empty() {
-            return Err(Refusal::InvalidFields(faults).into());
+        let name = name.transpose().map_err(|rule| errors.push(FieldError::new("name", rule))).unwrap_or_default();
+        if !errors.is_empty() {
+            return Err(Refusal::InvalidFields(errors).into());
         }
         let now = self.now();
         let change = ProfileChange {
@@ -149,14 +149,14 @@ impl Core {
         };
         let event = Event::new(Kind::ProfileChange, client).account(id);
         let changed = self.store.write(|db| {
-            if let Some(refusal) = refuse_name(db, id, &change)? {
+            if let Some(refusal) = check_name_change(db, id, &change)? {
                 return Ok(Err(refusal));
             }
             event.write(db, now)?;
             let Some(row) = accounts::change_profile(db, id, &change)? else {
                 return Ok(Err(Refusal::AccountNotFound));
             };
-            // Ends nothing, being at the epoch that the account has: it tells every node that the account changed.
+            // At the account's current epoch it revokes nothing; it makes every node drop the account from its identity cache.
             let notice = crate::core::revocation::write::revoke_account(db, id, row.epoch, now, now)?;
             Ok(Ok((row, notice)))
         });
@@ -172,7 +172,7 @@ impl Core {
         }
     }
 
-    /// Sets the role; every session ends, so that no token says the old one.
+    /// Sets the role; every session ends, so that no valid token carries the old one.
     pub fn set_role(&self, id: AccountId, role: &str) -> Result<(), Error> {
         let event = Event::new(Kind::RoleChange, &Client::operator()).account(id).detail(role);
         let now = self.now();
@@ -186,8 +186,8 @@ impl Core {
         self.end_all_sessions(id, EndReason::Operator, &event, |db| accounts::set_status(db, id, status, now))
     }
 
-    /// Sets whether the account may do nothing but change its password (SP 800-63B-4 section 3.1.1.2, on compromise). Every
-    /// session ends either way, so that a token says what its account must do for as long as it lives.
+    /// Sets whether the account must change its password before anything else (SP 800-63B-4 section 3.1.1.2, on compromise).
+    /// Every session ends either way, so that a token's claim about it is right for the token's lifetime.
     pub fn require_password_change(&self, account: &Account, required: bool) -> Result<(), Error> {
         if required && !account.has_password {
             let rule = FieldRule::Type("set before its change can be required; this account has none");
@@ -201,16 +201,18 @@ impl Core {
         })
     }
 
-    /// Sets a secret as an operator; every session ends. Takes one bcrypt. A password that must be changed must still be: one
-    /// that an operator chose is known to two, and whether it comes before the requirement or after must not matter.
+    /// Sets a secret as an operator; every session ends. Takes one bcrypt. A required password change stays required: the
+    /// operator knows the new password too, so the order of the two commands must not matter.
     pub fn set_secret(&self, account: &Account, secret: &GivenSecret) -> Result<(), Error> {
         let names = [&account.email, &account.username, &account.name].map(|name| name.as_deref().unwrap_or_default());
-        let (column, field, judged) = match secret {
-            GivenSecret::Password(secret) => (SecretColumn::Password, "password", self.judge_password(secret, &names)),
+        let (column, field, new) = match secret {
+            GivenSecret::Password(secret) => {
+                (SecretColumn::Password, "password", self.apply_password_policy(secret, &names))
+            }
             GivenSecret::Pin(secret) => (SecretColumn::Pin, "pin", new_pin(secret)),
         };
-        let judged = judged.map_err(|rule| Refusal::InvalidFields(vec![FieldError::new(field, rule)]))?;
-        let stored = self.hasher.hash(&judged)?;
+        let new = new.map_err(|rule| Refusal::InvalidFields(vec![FieldError::new(field, rule)]))?;
+        let stored = self.hasher.hash(&new)?;
         let now = self.now();
         let event = Event::new(Kind::SecretChange, &Client::operator()).account(account.id).detail(field);
         let id = account.id;
@@ -220,7 +222,7 @@ impl Core {
         })
     }
 
-    /// Forgets what failed sign-ins have cost the account: whoever failed has the free tries again.
+    /// Resets the account's failed sign-in counters: the free attempts start again. Counters of client addresses remain.
     pub fn unlock(&self, id: AccountId) -> Result<(), Error> {
         let event = Event::new(Kind::ThrottleLifted, &Client::operator()).account(id);
         self.store.write(|db| {
@@ -232,8 +234,8 @@ impl Core {
     }
 }
 
-/// A name may not be another account's username, and the last thing that an account can be named by stays.
-fn refuse_name(db: &mut Db, id: AccountId, change: &ProfileChange) -> Result<Option<Refusal>, store::Error> {
+/// Refuses a name that is another account's username, and the removal of an account's last identifier.
+fn check_name_change(db: &mut Db, id: AccountId, change: &ProfileChange) -> Result<Option<Refusal>, store::Error> {
     match &change.name_canonical {
         None => Ok(None),
         Some(Some(name)) => {
@@ -242,45 +244,49 @@ fn refuse_name(db: &mut Db, id: AccountId, change: &ProfileChange) -> Result<Opt
         }
         Some(None) => {
             let account = accounts::find(db, id)?;
-            let nameless = account.is_some_and(|account| account.email.is_none() && account.username.is_none());
-            Ok(nameless.then(|| Refusal::InvalidFields(vec![FieldError::new("name", FieldRule::Missing)])))
+            let is_last = account.is_some_and(|account| account.email.is_none() && account.username.is_none());
+            Ok(is_last.then(|| Refusal::InvalidFields(vec![FieldError::new("name", FieldRule::Missing)])))
         }
     }
 }
 
-pub(super) fn profile_faults(profile: &Profile) -> Vec<FieldError> {
+pub(super) fn profile_errors(profile: &Profile) -> Vec<FieldError> {
     let texts = [
         ("firstName", &profile.first_name),
         ("lastName", &profile.last_name),
         ("gender", &profile.gender),
         ("phone", &profile.phone),
     ];
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     for (field, text) in texts {
         if let Some(Some(text)) = text {
             if text.chars().count() > PROFILE_TEXT_MAX {
-                faults.push(FieldError::new(field, FieldRule::TooLong(PROFILE_TEXT_MAX)));
+                errors.push(FieldError::new(field, FieldRule::TooLong(PROFILE_TEXT_MAX)));
             } else if text.chars().any(char::is_control) {
-                faults.push(FieldError::new(field, FieldRule::Type("text without control characters")));
+                errors.push(FieldError::new(field, FieldRule::Type("text without control characters")));
             }
         }
     }
     if let Some(Some(image)) = &profile.image
-        && !is_web_address(image)
+        && !is_web_url(image)
     {
-        faults.push(FieldError::new("image", FieldRule::NotAUrl));
+        errors.push(FieldError::new("image", FieldRule::NotAUrl));
     }
-    faults
+    errors
 }
 
-/// An image that a page may show: never `javascript:` or `data:`.
-fn is_web_address(text: &str) -> bool {
-    let web = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-    web && text.len() <= 2048 && !text.chars().any(|c| c.is_control() || c.is_whitespace())
+/// Whether a URL may be the source of an image in a page: `javascript:` and `data:` would let an account run scripts there.
+fn is_web_url(text: &str) -> bool {
+    let is_http = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    is_http && text.len() <= 2048 && !text.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
-/// The account that an identifier names.
-pub(super) fn find_one(db: &mut Db, kind: IdentifierKind, text: &str) -> Result<Option<AccountRow>, store::Error> {
+/// The account with an identifier. Of kind `Any`, a username takes precedence over a name.
+pub(super) fn find_by_identifier(
+    db: &mut Db,
+    kind: IdentifierKind,
+    text: &str,
+) -> Result<Option<AccountRow>, store::Error> {
     if text.chars().count() > IDENTIFIER_MAX || text.chars().any(char::is_control) {
         return Ok(None);
     }
@@ -298,18 +304,18 @@ pub(super) fn find_one(db: &mut Db, kind: IdentifierKind, text: &str) -> Result<
 }
 
 impl Core {
-    /// Who the account is, if memory knows and is young enough to be believed.
-    pub fn identity_in_memory(&self, account: AccountId) -> Option<Arc<Identity>> {
+    /// The account's identity, if it is cached and the cache is recent enough to be trusted.
+    pub fn cached_identity(&self, account: AccountId) -> Option<Arc<Identity>> {
         let fresh = self.view.age() <= self.rules.revocation_max_stale;
         fresh.then(|| self.view.identity_cache.get(account)).flatten()
     }
 
-    /// Who the account is, by its row; remembered.
+    /// The account's identity by its row, which is then cached.
     pub fn find_identity(&self, account: AccountId) -> Result<Arc<Identity>, Error> {
-        let heard = self.view.identity_cache.heard();
+        let version = self.view.identity_cache.change_count();
         let row = self.store.read(|db| accounts::find(db, account))?.ok_or(Refusal::SessionEnded)?;
         let identity = Arc::new(Identity::from(row));
-        self.view.identity_cache.keep(&identity, heard);
+        self.view.identity_cache.insert_if_unchanged(&identity, version);
         Ok(identity)
     }
 }

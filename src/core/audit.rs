@@ -11,7 +11,7 @@ use crate::store::tables::audit_events;
 use crate::store::tables::audit_events::AuditRow;
 use crate::store::{self, AccountId, Db, SessionId};
 
-pub use crate::store::tables::audit_events::Wanted;
+pub use crate::store::tables::audit_events::AuditFilter;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl From<AuditRow> for Told {
 
 impl Core {
     /// The newest events of those that are wanted, newest first.
-    pub fn list_events(&self, wanted: &Wanted, limit: i64) -> Result<Vec<Told>, Error> {
+    pub fn list_events(&self, wanted: &AuditFilter, limit: i64) -> Result<Vec<Told>, Error> {
         let rows = self.store.read(|db| audit_events::list(db, wanted, limit))?;
         Ok(rows.into_iter().map(Told::from).collect())
     }

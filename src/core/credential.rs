@@ -1,4 +1,4 @@
-//! Credentials: password policy and hashing, sign-in, and the change of a password.
+//! Credentials: password policy and hashing, sign-in, and password change.
 
 pub mod password;
 pub(crate) mod password_change;

@@ -1,4 +1,5 @@
-//! Defences against guessing and forgery: login throttle, trusted devices, CSRF tokens.
+//! Defences against guessing, flooding and forgery: login throttle, trusted devices, rate limiter, CSRF tokens, and the
+//! detector of duplicate (tossed) cookies.
 
 pub mod csrf_token;
 pub mod duplicate_cookie_audit;

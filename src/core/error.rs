@@ -1,10 +1,11 @@
 //! Every reason for a no, in one closed list, and `InternalError` for what broke. How a reason is said (status, body, words)
 //! is each dialect's to decide, and each must decide it for every reason.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::secret::NoRandomness;
-use crate::store::{self, AccountStatus};
+use crate::store::{self, AccountStatus, BoxedError};
 
 /// Why a request is refused. `code` is stable: clients and logs compare it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,24 +222,51 @@ impl Refusal {
     }
 }
 
-/// What broke. Logged once with its cause; the client is told the kind only.
+/// What kept the service from deciding. It is logged once, with its causes; the client gets the kind only.
+///
+/// The text of each is complete on its own, with that of its source in it; `source` is for callers that need the type.
 #[derive(Debug, thiserror::Error)]
 pub enum InternalError {
-    /// Something this service needs cannot be asked now; the same request may work later.
+    /// A dependency, or the service itself, is unavailable; the same request may succeed later.
     #[error("unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(#[source] BoxedError),
     /// A defect.
-    #[error("broken: {0}")]
-    Broken(String),
+    #[error("internal error: {0}")]
+    Broken(#[source] BoxedError),
 }
 
-/// A no, or something broken.
+/// An error with what failed because of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{failed}: {source}")]
+struct WithContext {
+    failed: Cow<'static, str>,
+    source: BoxedError,
+}
+
+impl InternalError {
+    /// From an error or a message.
+    pub fn unavailable(source: impl Into<BoxedError>) -> Self {
+        Self::Unavailable(source.into())
+    }
+
+    /// From an error or a message.
+    pub fn broken(source: impl Into<BoxedError>) -> Self {
+        Self::Broken(source.into())
+    }
+
+    /// From a message that says what failed, and the error that made it fail.
+    pub fn broken_by(failed: impl Into<Cow<'static, str>>, source: impl Into<BoxedError>) -> Self {
+        Self::broken(WithContext { failed: failed.into(), source: source.into() })
+    }
+}
+
+/// Why an operation has no result: a refusal, which is a decision, or an internal error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A decided no.
+    /// A decision against the request.
     #[error("refused: {}", .0.code())]
     Refusal(Refusal),
-    /// Something broken.
+    /// Something failed before the service could decide.
     #[error(transparent)]
     InternalError(#[from] InternalError),
 }
@@ -249,7 +277,7 @@ impl Error {
     pub fn of_refresh(self) -> Self {
         match self {
             Self::Refusal(refusal) => refusal.of_refresh().into(),
-            fault @ Self::InternalError(_) => fault,
+            error @ Self::InternalError(_) => error,
         }
     }
 }
@@ -263,10 +291,9 @@ impl From<Refusal> for Error {
 impl From<store::Error> for InternalError {
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::Unavailable(cause) => Self::Unavailable(cause),
-            other @ (store::Error::Broken(_) | store::Error::Taken | store::Error::Abandoned) => {
-                Self::Broken(other.to_string())
-            }
+            // After a conflict that outlasted its retries the same request may succeed too.
+            store::Error::Unavailable { .. } | store::Error::Conflict { .. } => Self::unavailable(error),
+            store::Error::Broken(_) | store::Error::Taken | store::Error::Abandoned => Self::broken(error),
         }
     }
 }
@@ -279,6 +306,39 @@ impl From<store::Error> for Error {
 
 impl From<NoRandomness> for Error {
     fn from(error: NoRandomness) -> Self {
-        Self::InternalError(InternalError::Broken(error.to_string()))
+        Self::InternalError(InternalError::broken(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn internal_errors_keep_the_chain_of_their_sources() {
+        let driver = diesel::result::Error::NotFound;
+        let internal = InternalError::from(store::Error::broken(driver));
+        let of_the_store = internal.source().unwrap();
+        assert!(of_the_store.is::<store::Error>());
+        assert!(of_the_store.source().unwrap().is::<diesel::result::Error>());
+
+        let io = std::io::Error::from(std::io::ErrorKind::WouldBlock);
+        let with_context = InternalError::broken_by("the thread cannot be started", io);
+        assert!(with_context.to_string().starts_with("internal error: the thread cannot be started: "));
+        assert!(with_context.source().unwrap().source().unwrap().is::<std::io::Error>());
+    }
+
+    #[test]
+    fn outages_and_conflicts_are_unavailable_and_defects_are_not() {
+        let outage = store::Error::unavailable(store::OutageCause::Locked, "a lock");
+        let conflict = store::Error::Conflict { source: "a race".into() };
+        for error in [outage, conflict] {
+            assert!(matches!(InternalError::from(error), InternalError::Unavailable(_)));
+        }
+        for error in [store::Error::broken("a column"), store::Error::Taken, store::Error::Abandoned] {
+            assert!(matches!(InternalError::from(error), InternalError::Broken(_)));
+        }
     }
 }

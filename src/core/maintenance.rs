@@ -1,4 +1,4 @@
-//! Background maintenance of a node: housekeeping, and how much it removes at a time.
+//! Background maintenance of a node: the worker thread, housekeeping, and the adaptive size of its purges.
 
 pub(crate) mod adaptive_batch;
 pub mod housekeeping;

@@ -1,4 +1,4 @@
-//! Registration: sign-up, email-confirmed sign-up, and the mails of the latter.
+//! Registration: sign-up, email-confirmed sign-up, and its mails with their queue and worker.
 
 pub(crate) mod confirmation_mail;
 pub mod confirmed_sign_up;

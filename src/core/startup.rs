@@ -25,29 +25,32 @@ use super::{Core, Inner, KeysRead, Rules};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
-use crate::store::{self, Store};
+use crate::store::{self, BoxedError, DatabaseUrl, Store};
+
+/// How long the command line's own store waits for the database.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a service cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The database.
+    /// The database failed.
     #[error("DATABASE_URL: {0}; start the database, or set DATABASE_URL to one that runs")]
-    Database(store::Error),
-    /// Its tables.
+    Database(#[source] store::Error),
+    /// Its tables are those of an older version.
     #[error(
         "DATABASE_URL: the tables are {0} migrations behind this version; run `doorward migrate`, or set AUTO_MIGRATE=true"
     )]
     MigrationsPending(usize),
-    /// A database with accounts and no keys file: a new pepper would make every password wrong.
+    /// The database has accounts and there is no keys file: with a new pepper no password could be verified.
     #[error(
         "KEYS_FILE: there is no {} but the database has accounts, whose passwords need its pepper; \
          set KEYS_FILE to where it is, or restore it", .0.display()
     )]
     KeysMissing(std::path::PathBuf),
-    /// The way to the mail server.
+    /// The mail settings are unusable.
     #[error("SMTP_URL: {0}")]
-    Mail(String),
-    /// The keys.
+    Mail(#[source] BoxedError),
+    /// The keys are unusable.
     #[error(transparent)]
     Keys(#[from] KeysError),
     /// A defect.
@@ -55,12 +58,12 @@ pub enum OpenError {
     InternalError(#[from] InternalError),
 }
 
-/// What opening found and made.
+/// What `Core::open` changed.
 #[derive(Debug, Clone)]
 pub struct Opened {
     /// The migrations that ran.
     pub migrations: Vec<String>,
-    /// Whether the keys file was made just now.
+    /// Whether the keys file was created.
     pub keys_created: bool,
 }
 
@@ -68,10 +71,11 @@ impl Core {
     /// Opens database and keys, brings the tables up to date if the settings say so, and reads every revocation.
     pub fn open(settings: &Settings, clock: Clock) -> Result<(Self, Opened), OpenError> {
         let database = &settings.database;
-        let metrics = Metrics::new().map_err(|why| InternalError::Broken(format!("metrics: {why}")))?;
+        let metrics =
+            Metrics::new().map_err(|error| InternalError::broken_by("the metrics cannot be registered", error))?;
         let (size, timeout) = (database.database_connections, database.database_timeout);
         let store = Store::open(&database.database_url, size, timeout, metrics.clone()).map_err(OpenError::Database)?;
-        let migrations = migrate_if_wanted(&store, database.auto_migrate)?;
+        let migrations = ensure_migrated(&store, database.auto_migrate)?;
         let keys = KeySource {
             file: settings.keys_file(),
             jwt_secret: settings.keys.jwt_secret.clone(),
@@ -86,7 +90,7 @@ impl Core {
         {
             return Err(OpenError::KeysMissing(keys.file));
         }
-        // Before the file is read: a change in between is seen in the next round.
+        // Read before the file: a change in between is found by the next housekeeping round.
         let version = keys.version();
         let loaded = keys.load_or_create(clock.now())?;
         let rules = Rules::new(settings);
@@ -104,7 +108,7 @@ impl Core {
             confirmations: PendingConfirmations::default(),
             rate_limiter: RateLimiter::new(rate_limits, &clock),
             duplicate_cookies: DuplicateCookies::new(&clock),
-            mail_queue: MailQueue::new(settings).map_err(OpenError::Mail)?,
+            mail_queue: MailQueue::new(settings).map_err(|error| OpenError::Mail(error.into()))?,
             probed: Mutex::new(None),
             store,
             clock,
@@ -117,19 +121,19 @@ impl Core {
         Ok((core, Opened { migrations, keys_created: loaded.created }))
     }
 
-    /// Starts what a node does by itself.
+    /// Starts the background workers.
     pub fn start_background(&self) -> Result<Vec<Worker>, InternalError> {
-        let mut threads = vec![housekeeping::start(self.clone())?, feed::start(self.clone())?];
+        let mut workers = vec![housekeeping::start(self.clone())?, feed::start(self.clone())?];
         if self.mail_queue.is_some() {
-            threads.push(confirmation_mail::start(self.clone())?);
+            workers.push(confirmation_mail::start(self.clone())?);
         }
-        Ok(threads)
+        Ok(workers)
     }
 }
 
-/// Brings the tables up to date, or refuses to go on without; names what ran.
-fn migrate_if_wanted(store: &Store, wanted: bool) -> Result<Vec<String>, OpenError> {
-    if wanted {
+/// Runs the pending migrations if `auto_migrate`, and otherwise refuses to start with any; returns the names of those run.
+fn ensure_migrated(store: &Store, auto_migrate: bool) -> Result<Vec<String>, OpenError> {
+    if auto_migrate {
         return store.migrate().map_err(OpenError::Database);
     }
     match store.pending_migrations().map_err(OpenError::Database)? {
@@ -138,14 +142,17 @@ fn migrate_if_wanted(store: &Store, wanted: bool) -> Result<Vec<String>, OpenErr
     }
 }
 
-/// Brings a database to this version's tables, without keys; names what ran.
-pub fn migrate(url: &store::DatabaseUrl) -> Result<Vec<String>, store::Error> {
-    let metrics = Metrics::new().map_err(|why| store::Error::Broken(why.to_string()))?;
-    Store::open(url, 1, Duration::from_secs(2), metrics)?.migrate()
+/// Runs the pending migrations of a database, without keys; returns their names.
+pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, store::Error> {
+    open_store(url)?.migrate()
 }
 
-/// How many migrations a database lacks; changes nothing.
-pub fn pending_migrations(url: &store::DatabaseUrl) -> Result<usize, store::Error> {
-    let metrics = Metrics::new().map_err(|why| store::Error::Broken(why.to_string()))?;
-    Store::open(url, 1, Duration::from_secs(2), metrics)?.pending_migrations()
+/// The number of pending migrations of a database; changes nothing.
+pub fn pending_migrations(url: &DatabaseUrl) -> Result<usize, store::Error> {
+    open_store(url)?.pending_migrations()
+}
+
+fn open_store(url: &DatabaseUrl) -> Result<Store, store::Error> {
+    let metrics = Metrics::new().map_err(store::Error::broken)?;
+    Store::open(url, 1, COMMAND_TIMEOUT, metrics)
 }

@@ -6,8 +6,8 @@
 
 pub mod assertion_key;
 pub mod claims;
-mod seen;
 mod signature;
+mod verified_cache;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,8 +25,8 @@ use crate::secret::{AccessToken, RefreshToken};
 use crate::store::{AccountId, Id128, SessionId};
 use assertion_key::AssertionKey;
 use claims::{AccessClaims, RefreshClaims, VerifiedClaims};
-use seen::Seen;
 use signature::{Check, header, header_text, read_claims, sign, verify};
+use verified_cache::VerifiedTokenCache;
 
 /// No token of ours lives for a hundred years, in seconds.
 const LIFE_MAX: i64 = 100 * 366 * 86_400;
@@ -118,7 +118,7 @@ pub struct TokenAuthority {
     prepared: HashMap<String, PreparedKey>,
     access_by_header: HashMap<String, Check>,
     refresh_by_header: HashMap<String, Check>,
-    seen: Seen,
+    verified: VerifiedTokenCache,
 }
 
 impl TokenAuthority {
@@ -130,7 +130,7 @@ impl TokenAuthority {
             prepared: HashMap::new(),
             access_by_header: HashMap::new(),
             refresh_by_header: HashMap::new(),
-            seen: Seen::under(ring.active().algorithm),
+            verified: VerifiedTokenCache::new(ring.active().algorithm),
         };
         for key in ring.all() {
             let prepared = PreparedKey {
@@ -238,21 +238,21 @@ impl TokenAuthority {
     /// Believes an access token, or says why not. `TokenExpired` is said of genuine ones only. Its signature is checked at
     /// first sight, its times every time.
     pub fn check_access(&self, token: &str, now: Timestamp) -> Result<Arc<VerifiedClaims>, Refusal> {
-        if let Some(genuine) = self.seen.get(token) {
+        if let Some(genuine) = self.verified.get(token) {
             return self.in_time(genuine, now);
         }
         let genuine = self.in_time(Arc::new(self.genuine_access(token)?), now)?;
-        self.seen.note(token, &genuine);
+        self.verified.insert(token, &genuine);
         Ok(genuine)
     }
 
     /// As `check_access`, unless the signature is still to be checked and costs more than all the rest: whoever is told `None`
     /// asks again, and a forged token must not be worth two such checks.
     pub fn check_access_cached(&self, token: &str, now: Timestamp) -> Option<Result<Arc<VerifiedClaims>, Refusal>> {
-        if let Some(genuine) = self.seen.get(token) {
+        if let Some(genuine) = self.verified.get(token) {
             return Some(self.in_time(genuine, now));
         }
-        self.seen.is_for_shared_keys().then(|| self.check_access(token, now))
+        self.verified.verification_is_cheap().then(|| self.check_access(token, now))
     }
 
     /// As `check_access`, at first sight every time: what a token costs that was not seen before.
@@ -324,7 +324,7 @@ impl TokenAuthority {
     }
 
     fn prepared(&self, key_id: &str) -> Result<&PreparedKey, InternalError> {
-        self.prepared.get(key_id).ok_or_else(|| InternalError::Broken(format!("there is no signing key {key_id}")))
+        self.prepared.get(key_id).ok_or_else(|| InternalError::broken(format!("there is no signing key {key_id}")))
     }
 
     /// `iat` and `nbf` may lie ahead by the skew; `exp` must come after `iat`.

@@ -1,125 +1,138 @@
-//! Cross-checks of the settings: combinations that cannot work or are unsafe, a sentence each with the way out. What a
-//! single value may be is decided where it is parsed.
+//! Cross-checks of the settings: combinations that cannot work or are unsafe. Each error begins with a setting's name and ends
+//! with a remedy. A single value is checked where it is parsed.
 
 use std::time::Duration;
 
 use super::Settings;
-use super::cookies::{Prefix, SameSite};
+use super::security::cookies::{CookiePrefix, SameSite};
+
+/// The maximum of REFRESH_GRACE, CLOCK_SKEW and REVOCATION_MAX_STALE: each is time in which a stolen token may work.
+const TOLERANCE_MAX: Duration = Duration::from_mins(1);
 
 impl Settings {
-    /// Every combination that stops the start.
-    pub(super) fn contradictions(&self) -> Vec<String> {
-        let mut faults = self.cookie_contradictions();
-        faults.extend(self.key_contradictions());
-        faults.extend(self.pages.contradictions(self.web.public_url.as_ref()));
+    /// An error for each combination that stops the start.
+    pub(super) fn conflicts(&self) -> Vec<String> {
+        let mut errors = self.cookie_conflicts();
+        errors.extend(self.key_conflicts());
+        errors.extend(self.pages.conflicts(self.web.public_url.as_ref()));
+        errors.extend(self.test_mode_conflicts());
+        errors.extend(self.mail_conflicts());
+        errors.extend(self.throttle.conflicts(self.passwords.test_mode));
+        errors.extend(self.forward_auth.conflicts(!self.web.trusted_proxies.is_empty()));
+        errors.extend(self.token_conflicts());
+        errors
+    }
+
+    fn test_mode_conflicts(&self) -> Vec<String> {
+        let mut errors = Vec::new();
         if self.passwords.bcrypt_cost < 10 && !self.passwords.test_mode {
-            faults.push(format!(
-                "BCRYPT_COST: {} is guessed too fast; use at least 10, or TEST_MODE=true in a test suite",
+            errors.push(format!(
+                "BCRYPT_COST: {} makes passwords easy to guess; use at least 10, or TEST_MODE=true in a test suite",
                 self.passwords.bcrypt_cost
             ));
         }
-        faults.extend(self.mail_contradictions());
-        faults.extend(self.throttle.contradictions(self.passwords.test_mode));
-        faults.extend(self.forward_auth.contradictions(!self.web.trusted_proxies.is_empty()));
         if self.passwords.test_mode && self.is_https() {
-            faults.push("TEST_MODE: it is on with an https PUBLIC_URL; leave it out where people sign in".to_owned());
+            errors.push("TEST_MODE: not allowed with an https PUBLIC_URL; remove it in production".to_owned());
         }
+        errors
+    }
+
+    fn token_conflicts(&self) -> Vec<String> {
+        let mut errors = Vec::new();
         if self.tokens.access_ttl > self.tokens.refresh_ttl {
-            faults.push("ACCESS_TTL: it is longer than REFRESH_TTL; an access token must be the short one".to_owned());
+            errors.push("ACCESS_TTL: longer than REFRESH_TTL; use at most REFRESH_TTL".to_owned());
         }
         for mount in &self.mounts {
             let refresh_ttl = mount.refresh_ttl.unwrap_or(self.tokens.refresh_ttl);
             if mount.access_ttl.is_some_and(|access_ttl| access_ttl > refresh_ttl) {
                 let name = mount.dialect.to_uppercase();
-                faults.push(format!("{name}_ACCESS_TTL: it is longer than {name}_REFRESH_TTL; make it the short one"));
+                errors
+                    .push(format!("{name}_ACCESS_TTL: longer than {name}_REFRESH_TTL; use at most {name}_REFRESH_TTL"));
             }
         }
-        if self.tokens.revocation_max_stale > Duration::from_mins(1) {
-            faults.push(
-                "REVOCATION_MAX_STALE: a logout elsewhere would go unheard for that long; use at most 60s".to_owned(),
+        if self.tokens.revocation_max_stale > TOLERANCE_MAX {
+            errors.push(
+                "REVOCATION_MAX_STALE: a node would not notice a logout on another node for too long; use at most 60s"
+                    .to_owned(),
             );
         }
-        if self.tokens.refresh_grace > Duration::from_mins(1) {
-            faults.push(
-                "REFRESH_GRACE: a stolen token would pass as a second tab for that long; use at most 60s".to_owned(),
-            );
+        if self.tokens.refresh_grace > TOLERANCE_MAX {
+            errors.push("REFRESH_GRACE: a stolen refresh token would work for too long; use at most 60s".to_owned());
         }
-        if self.tokens.clock_skew > Duration::from_mins(1) {
-            faults.push("CLOCK_SKEW: clocks that differ so much need repair, not slack; use at most 60s".to_owned());
+        if self.tokens.clock_skew > TOLERANCE_MAX {
+            errors.push("CLOCK_SKEW: too large; synchronise the clocks (NTP) and use at most 60s".to_owned());
         }
-        faults
+        errors
     }
 
-    fn key_contradictions(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+    fn key_conflicts(&self) -> Vec<String> {
+        let mut errors = Vec::new();
         if self.keys.jwt_secret.is_some() && self.keys.jwt_secret == self.keys.pepper {
-            faults.push("PEPPER: it equals JWT_SECRET; make another one with: openssl rand -base64 48".to_owned());
+            errors.push("PEPPER: the same as JWT_SECRET; make another one with: openssl rand -base64 48".to_owned());
         }
         if self.keys.jwt_secret.is_some()
             && let Some(algorithm) = self.keys.token_algorithm.filter(|algorithm| algorithm.has_public_key())
         {
             let algorithm = algorithm.as_str();
-            faults.push(format!("TOKEN_ALGORITHM: JWT_SECRET signs with hs256; leave it out to sign with {algorithm}"));
+            errors.push(format!(
+                "TOKEN_ALGORITHM: JWT_SECRET is a key for hs256; remove JWT_SECRET to sign with {algorithm}"
+            ));
         }
-        faults
+        errors
     }
 
-    /// What browsers would not do as it is set, a sentence each.
-    fn cookie_contradictions(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+    /// Cookies that browsers would drop or confuse.
+    fn cookie_conflicts(&self) -> Vec<String> {
+        let mut errors = Vec::new();
         let cookies = &self.cookies;
-        let https = self.is_https();
-        if cookies.cookie_prefix == Prefix::Host && cookies.cookie_domain.is_some() {
-            faults.push("COOKIE_PREFIX: __Host- forbids a COOKIE_DOMAIN; use __Secure- or drop the domain".to_owned());
-        }
-        if matches!(cookies.cookie_prefix, Prefix::Host | Prefix::Secure) && !https {
-            faults.push(
-                "COOKIE_PREFIX: browsers drop such a cookie over http; set PUBLIC_URL=https://… or use auto".to_owned(),
+        let is_https = self.is_https();
+        if cookies.cookie_prefix == CookiePrefix::Host && cookies.cookie_domain.is_some() {
+            errors.push(
+                "COOKIE_PREFIX: __Host- cookies cannot have a COOKIE_DOMAIN; use __Secure- or remove the domain"
+                    .to_owned(),
             );
         }
-        if cookies.cookie_same_site == SameSite::None && !https {
-            faults.push("COOKIE_SAME_SITE: None needs https; set PUBLIC_URL=https://… or use Lax".to_owned());
+        if matches!(cookies.cookie_prefix, CookiePrefix::Host | CookiePrefix::Secure) && !is_https {
+            errors.push(
+                "COOKIE_PREFIX: browsers drop cookies with this prefix over http; set PUBLIC_URL=https://… or use auto"
+                    .to_owned(),
+            );
+        }
+        if cookies.cookie_same_site == SameSite::None && !is_https {
+            errors.push("COOKIE_SAME_SITE: None needs https; set PUBLIC_URL=https://… or use Lax".to_owned());
         }
         if cookies.cookie_access_name == cookies.cookie_refresh_name {
-            faults.push("COOKIE_REFRESH_NAME: it equals COOKIE_ACCESS_NAME; give them two names".to_owned());
+            errors.push("COOKIE_REFRESH_NAME: the same as COOKIE_ACCESS_NAME; use different names".to_owned());
         }
         if [&cookies.cookie_access_name, &cookies.cookie_refresh_name].contains(&&cookies.cookie_device_name) {
-            faults.push("COOKIE_DEVICE_NAME: another cookie has this name; give it one of its own".to_owned());
+            errors.push("COOKIE_DEVICE_NAME: another cookie has this name; use a different one".to_owned());
         }
         let host = self.web.public_url.as_ref().and_then(|url| url.host_str());
         if let (Some(domain), Some(host)) = (&cookies.cookie_domain, host)
             && host != domain
             && !host.ends_with(&format!(".{domain}"))
         {
-            faults.push(format!(
-                "COOKIE_DOMAIN: browsers drop a cookie for {domain} set by {host}; use a parent of {host}"
+            errors.push(format!(
+                "COOKIE_DOMAIN: browsers drop cookies for {domain} from {host}; use {host} or a parent domain of it"
             ));
         }
-        faults
+        errors
     }
 
-    /// What a sign-up by mail lacks, a sentence each.
-    fn mail_contradictions(&self) -> Vec<String> {
+    /// What an email-confirmed sign-up needs and does not have.
+    fn mail_conflicts(&self) -> Vec<String> {
         if !self.passwords.signup_confirm_email {
             return Vec::new();
         }
-        let lacks = |is_there: bool, what: &str| (!is_there).then(|| format!("SIGNUP_CONFIRM_EMAIL: {what}"));
-        let confirms_by_mail = "it tells people by mail, and";
-        [
-            lacks(
-                self.mail.smtp_url.is_some(),
-                &format!("{confirms_by_mail} SMTP_URL does not say which server takes it"),
-            ),
-            lacks(self.mail.mail_from.is_some(), &format!("{confirms_by_mail} MAIL_FROM does not say whom it is from")),
-            lacks(
+        let requirements = [
+            (self.mail.smtp_url.is_some(), "needs a mail server; set SMTP_URL"),
+            (self.mail.mail_from.is_some(), "needs a sender for its mails; set MAIL_FROM"),
+            (
                 self.confirm_page().is_some(),
-                &format!(
-                    "{confirms_by_mail} its link needs a page; set PUBLIC_URL, or SIGNUP_CONFIRM_URL to a page of the app"
-                ),
+                "needs a page for the links in its mails; set PUBLIC_URL, or SIGNUP_CONFIRM_URL to a page of the app",
             ),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        ];
+        let missing = requirements.into_iter().filter(|(is_met, _)| !is_met);
+        missing.map(|(_, message)| format!("SIGNUP_CONFIRM_EMAIL: {message}")).collect()
     }
 }

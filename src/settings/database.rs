@@ -1,40 +1,44 @@
-//! Where the rows are.
+//! Database settings: where accounts and sessions are stored, connection limits, timeouts and retention.
 
 use std::time::Duration;
 
 use crate::store::DatabaseUrl;
 
-use super::values::{lifetime, switch};
+use super::values::{InvalidValue, boolean, lifetime};
 
 /// Settings of the database.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Database")]
-pub struct Database {
-    /// Where accounts and sessions are kept: sqlite://PATH (created when missing) or postgres://USER:PASSWORD@HOST/NAME.
+pub struct DatabaseSettings {
+    /// The database of accounts and sessions: sqlite://PATH (created if it does not exist) or
+    /// postgres://USER:PASSWORD@HOST/NAME.
     #[arg(long, default_value = "sqlite://doorward.db")]
     pub database_url: DatabaseUrl,
 
-    /// Connections to the database a node keeps at most, and threads that use them: as many on PostgreSQL, four times as many
-    /// on SQLite, where most wait to write.
+    /// The maximum number of database connections per node. The number of threads that use them is the same on PostgreSQL
+    /// and four times as high on SQLite, where most threads wait to write.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub database_connections: u32,
 
-    /// How long a request waits for the database before it is answered 503: at most 30s.
-    #[arg(long, default_value = "2s", value_parser = patience)]
+    /// How long a request waits for the database before it is answered with 503: at most 30s.
+    #[arg(long, default_value = "2s", value_parser = request_timeout)]
     pub database_timeout: Duration,
 
-    /// How long audit events are kept.
+    /// How long audit events are retained.
     #[arg(long, default_value = "400d", value_parser = lifetime)]
     pub audit_retention: Duration,
 
-    /// Bring the tables to this version at start; false leaves it to `doorward migrate`.
-    #[arg(long, default_value = "true", action = clap::ArgAction::Set, value_parser = switch)]
+    /// Run pending migrations at start. With `false`, run `doorward migrate`.
+    #[arg(long, default_value = "true", action = clap::ArgAction::Set, value_parser = boolean)]
     pub auto_migrate: bool,
 }
 
-fn patience(text: &str) -> Result<Duration, String> {
+/// Bounded because a waiting request holds a worker's place and its client gives up sooner.
+fn request_timeout(text: &str) -> Result<Duration, InvalidValue> {
     match lifetime(text)? {
-        long if long > Duration::from_secs(30) => Err("nobody waits that long for a page; use at most 30s".to_owned()),
+        long if long > Duration::from_secs(30) => {
+            Err(InvalidValue::new(format!("{text} is too long: clients give up before; use at most 30s")))
+        }
         short => Ok(short),
     }
 }

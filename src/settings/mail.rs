@@ -1,4 +1,5 @@
-//! How mails leave: through which server, from whom, and where their links lead. What they say is core/letters.rs's.
+//! Mail settings: the SMTP server, the sender, and the page that links lead to. The mails' texts are in
+//! core/registration/mail_text.rs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,46 +10,48 @@ use url::{Host, Url};
 
 use crate::secret::Secret;
 
+use super::values::InvalidValue;
+
 /// Settings of mails.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Mail")]
-pub struct Mail {
-    /// The server that takes mails: smtps://user:password@mail.example.com (TLS from the start, port 465), or smtp://…
-    /// (STARTTLS or nothing, port 587). Without TLS on this machine only, or with ?tls=none.
+pub struct MailSettings {
+    /// The mail server: smtps://user:password@mail.example.com (implicit TLS, port 465), or smtp://… (STARTTLS required, port
+    /// 587). Connections without TLS only to this machine, or with ?tls=none.
     #[arg(long)]
     pub smtp_url: Option<SmtpUrl>,
 
-    /// Whom mails are from: Example <no-reply@example.com>
+    /// The sender of mails: Example <no-reply@example.com>.
     #[arg(long, value_parser = sender)]
     pub mail_from: Option<Mailbox>,
 
-    /// A page of the app's own that a sign-up's link leads to, which gets the token as `token` and sends it with the password
-    /// to `POST /auth/register/confirm`. Default: /register/confirm under PUBLIC_URL.
+    /// The app's own page for the link that confirms a sign-up. It receives the token in the query parameter `token` and sends
+    /// it with the password to `POST /auth/register/confirm`. Default: /register/confirm under PUBLIC_URL.
     #[arg(long, value_parser = confirm_page)]
     pub signup_confirm_url: Option<Url>,
 }
 
-/// How the connection to a mail server is kept private.
+/// The encryption of the connection to a mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailTls {
-    /// From the first octet (RFC 8314).
-    FromTheStart,
-    /// By STARTTLS, and no mail without it (RFC 3207).
+    /// TLS from the first byte (RFC 8314).
+    Implicit,
+    /// STARTTLS, and no mail without it (RFC 3207).
     StartTls,
-    /// Not at all.
+    /// None.
     None,
 }
 
-/// A mail server, and who we are to it. Prints itself without the password.
+/// A mail server and the credentials for it. `Display` and `Debug` omit the credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SmtpUrl {
-    /// Its name or address.
+    /// The name or address.
     pub host: String,
-    /// Its port.
+    /// The port.
     pub port: u16,
-    /// How it is spoken to.
+    /// The encryption.
     pub tls: MailTls,
-    /// User and password.
+    /// User name and password.
     pub credentials: Option<(String, Secret)>,
 }
 
@@ -65,36 +68,41 @@ impl fmt::Display for SmtpUrl {
 }
 
 impl FromStr for SmtpUrl {
-    type Err = String;
+    type Err = InvalidValue;
 
-    /// Never says what stands there: it may be a password.
+    /// No message quotes the value, nor a cause that might: it may contain a password.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let expected = || {
-            "it is no smtp:// or smtps:// URL; write smtps://user:password@mail.example.com, with the signs of \
-             a password percent-encoded"
-                .to_owned()
+            InvalidValue::new(
+                "not a valid smtp:// or smtps:// URL; write smtps://user:password@mail.example.com, and percent-encode \
+                 special characters of the password",
+            )
         };
         let url = Url::parse(text).map_err(|_hidden| expected())?;
         // Parsed again as a scheme that the URL standard knows, so that hosts are read as everywhere else.
         let rest = text.split_once("://").map(|(_, rest)| rest).ok_or_else(expected)?;
         let web = Url::parse(&format!("http://{rest}")).map_err(|_hidden| expected())?;
-        let implicit = match url.scheme() {
+        let is_implicit = match url.scheme() {
             "smtps" => true,
             "smtp" => false,
             _ => return Err(expected()),
         };
         let host = web.host().ok_or_else(expected)?;
-        let here = match &host {
+        let is_local = match &host {
             Host::Domain(name) => *name == "localhost",
             Host::Ipv4(address) => address.is_loopback(),
             Host::Ipv6(address) => address.is_loopback(),
         };
-        let tls = match (implicit, web.query()) {
-            (true, None) => MailTls::FromTheStart,
-            (false, None) if here => MailTls::None,
+        let tls = match (is_implicit, web.query()) {
+            (true, None) => MailTls::Implicit,
+            (false, None) if is_local => MailTls::None,
             (false, Some("tls=none")) => MailTls::None,
             (false, None | Some("tls=required")) => MailTls::StartTls,
-            _ => return Err("after ? only tls=none or tls=required may stand, and nothing with smtps://".to_owned()),
+            _ => {
+                return Err(InvalidValue::new(
+                    "the query is not valid; use ?tls=none or ?tls=required with smtp://, and none with smtps://",
+                ));
+            }
         };
         if !matches!(web.path(), "" | "/") || web.fragment().is_some() {
             return Err(expected());
@@ -110,31 +118,37 @@ impl FromStr for SmtpUrl {
             Host::Ipv6(address) => address.to_string(),
             other => other.to_string(),
         };
-        Ok(Self { host, port: url.port().unwrap_or(if implicit { 465 } else { 587 }), tls, credentials })
+        Ok(Self { host, port: url.port().unwrap_or(if is_implicit { 465 } else { 587 }), tls, credentials })
     }
 }
 
-fn sender(text: &str) -> Result<Mailbox, String> {
-    text.parse().map_err(|_why| format!("{text:?} is no sender; write Example <no-reply@example.com>"))
+fn sender(text: &str) -> Result<Mailbox, InvalidValue> {
+    text.parse().map_err(|error: lettre::address::AddressError| {
+        InvalidValue::caused_by(format!("{text:?} is not a valid sender; write Example <no-reply@example.com>"), error)
+    })
 }
 
-fn confirm_page(text: &str) -> Result<Url, String> {
+fn confirm_page(text: &str) -> Result<Url, InvalidValue> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.fragment().is_none());
-    url.ok_or_else(|| format!("{text:?} is no page; write https://app.example.com/confirm, without #"))
+    url.ok_or_else(|| {
+        InvalidValue::new(format!(
+            "{text:?} is not a valid page; write a URL without #: https://app.example.com/confirm"
+        ))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> SmtpUrl {
+    fn parse(text: &str) -> SmtpUrl {
         text.parse().unwrap()
     }
 
     #[test]
-    fn a_mail_server_is_spoken_to_over_tls_unless_it_is_this_machine() {
+    fn a_mail_server_needs_tls_unless_it_is_local() {
         for (text, host, port, tls) in [
-            ("smtps://mail.example.com", "mail.example.com", 465, MailTls::FromTheStart),
+            ("smtps://mail.example.com", "mail.example.com", 465, MailTls::Implicit),
             ("smtp://mail.example.com", "mail.example.com", 587, MailTls::StartTls),
             ("smtp://mail.example.com:25?tls=none", "mail.example.com", 25, MailTls::None),
             ("smtp://localhost:1025", "localhost", 1025, MailTls::None),
@@ -142,17 +156,17 @@ mod tests {
             ("smtp://[::1]:1025?tls=required", "::1", 1025, MailTls::StartTls),
             ("smtp://localhost.example.com", "localhost.example.com", 587, MailTls::StartTls),
         ] {
-            let url = read(text);
+            let url = parse(text);
             assert_eq!((url.host.as_str(), url.port, url.tls, url.credentials), (host, port, tls, None), "{text}");
         }
     }
 
     #[test]
-    fn a_password_may_hold_any_sign_and_is_never_shown() {
-        let url = read("smtps://me%40x:p%40%3Ass%2F@mail.example.com");
+    fn a_password_may_contain_any_character_and_is_never_shown() {
+        let url = parse("smtps://me%40x:p%40%3Ass%2F@mail.example.com");
         assert_eq!(url.credentials, Some(("me@x".to_owned(), Secret::new("p@:ss/"))));
         assert_eq!(format!("{url} {url:?}"), "mail.example.com:465 SmtpUrl(mail.example.com:465)");
-        for wrong in [
+        for invalid in [
             "hunter2",
             "https://me:hunter2@mail.example.com",
             "smtp://me:hunter2@mail.example.com?tls=maybe",
@@ -162,8 +176,8 @@ mod tests {
             "smtps://me:hunter2@mail.example.com/inbox",
             "smtps://me:hunter2@",
         ] {
-            let why = wrong.parse::<SmtpUrl>().unwrap_err();
-            assert!(!why.contains("hunter2"), "{why}");
+            let message = invalid.parse::<SmtpUrl>().unwrap_err().to_string();
+            assert!(!message.contains("hunter2"), "{message}");
         }
     }
 }

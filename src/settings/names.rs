@@ -1,16 +1,16 @@
-//! Detects misspelt setting names among the environment variables: a misspelt setting must not silently keep its default.
-//! What the settings are called is defined by the clap structs beside this file.
+//! Detects misspelt setting names among the environment variables (edit distance): a misspelt setting must not silently keep
+//! its default. The names are defined by the clap structs in this folder.
 
 use std::collections::BTreeMap;
 
 use strsim::levenshtein;
 
-use super::mounts::KnownDialect;
+use super::server::mounts::KnownDialect;
 
-/// Settings have no prefix, so a variable with this one is a mistake.
+/// Settings have no prefix, so a variable with this one is an error.
 const PREFIX: &str = "DOORWARD_";
 
-/// A setting of the test suite.
+/// A variable of the test suite, not a setting.
 const TEST_SUITE: &str = "DOORWARD_TEST_BACKENDS";
 
 /// An error for each variable that is not a setting and looks like one.
@@ -26,12 +26,12 @@ pub fn unknown_names(vars: &BTreeMap<String, String>, names: &[String], known: &
 fn explain_unknown(name: &str, all: &[String]) -> Option<String> {
     if let Some(rest) = name.strip_prefix(PREFIX) {
         return Some(match similar_setting(rest, all) {
-            Some(setting) => format!("{name}: settings have no prefix; write {setting}"),
-            None => format!("{name}: there is no such setting; `doorward serve --help` lists them"),
+            Some(setting) => format!("{name}: settings have no prefix; use {setting}"),
+            None => format!("{name}: not a setting; `doorward serve --help` lists them"),
         });
     }
     let setting = similar_setting(name, all)?;
-    Some(format!("{name}: there is no such setting; did you mean {setting}?"))
+    Some(format!("{name}: not a setting; did you mean {setting}?"))
 }
 
 /// The setting within an edit distance of 2. A name of a single word must be closer, and a short one must be exact: an

@@ -1,4 +1,4 @@
-//! What stops a start, and with which words.
+//! Which settings stop a start, and with which messages.
 
 use super::*;
 
@@ -9,30 +9,30 @@ const KEY: &str = "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
 
 fn load(vars: &[(&str, &str)]) -> Result<Settings, String> {
     let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Settings::from_vars(&vars, KNOWN).map_err(|faults| faults.to_string())
+    Settings::from_vars(&vars, KNOWN).map_err(|errors| errors.to_string())
 }
 
 #[test]
-fn nothing_set_is_a_development_start() {
+fn defaults_are_for_development() {
     let settings = load(&[]).unwrap();
     assert_eq!(settings.web.bind.to_string(), "127.0.0.1:9154");
     assert_eq!(settings.keys_file(), PathBuf::from("doorward.keys"));
     assert_eq!(settings.issuer(), "doorward");
     assert_eq!(settings.mounts.len(), 2);
-    assert_eq!(settings.unsafe_points().len(), 1);
+    assert_eq!(settings.security_warnings().len(), 1);
 }
 
 #[test]
-fn every_fault_is_told_at_once() {
-    let told = load(&[("BIND", "here"), ("ACCESS_TTL", "soon"), ("JWT_SECRET", "short")]).unwrap_err();
-    let names: Vec<&str> = told.lines().filter_map(|line| line.split(':').next()).collect();
-    assert_eq!(names, ["BIND", "ACCESS_TTL", "JWT_SECRET"], "{told}");
-    assert!(told.contains("write seconds (90) or units"), "{told}");
-    assert!(!told.contains("error:"), "{told}");
+fn all_errors_are_reported_together() {
+    let message = load(&[("BIND", "here"), ("ACCESS_TTL", "soon"), ("JWT_SECRET", "short")]).unwrap_err();
+    let names: Vec<&str> = message.lines().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(names, ["BIND", "ACCESS_TTL", "JWT_SECRET"], "{message}");
+    assert!(message.contains("write seconds (90) or units"), "{message}");
+    assert!(!message.contains("error:"), "{message}");
 }
 
 #[test]
-fn each_contradiction_names_its_setting_and_a_way_out() {
+fn each_conflict_names_its_setting() {
     let https = ("PUBLIC_URL", "https://auth.example.com");
     for (vars, name) in [
         (vec![("COOKIE_PREFIX", "__Host-"), ("COOKIE_DOMAIN", "example.com"), https], "COOKIE_PREFIX"),
@@ -54,16 +54,16 @@ fn each_contradiction_names_its_setting_and_a_way_out() {
         (vec![("TOKEN_ALGORITHM", "none")], "TOKEN_ALGORITHM"),
         (vec![("PASSWORD_MIN_LENGTH", "7")], "PASSWORD_MIN_LENGTH"),
     ] {
-        let told = load(&vars).map(|_| ()).unwrap_err();
-        assert!(told.starts_with(&format!("{name}: ")) && told.lines().count() == 1, "{vars:?}: {told}");
+        let message = load(&vars).map(|_| ()).unwrap_err();
+        assert!(message.starts_with(&format!("{name}: ")) && message.lines().count() == 1, "{vars:?}: {message}");
     }
 }
 
 #[test]
 fn a_misspelt_setting_is_not_silently_the_default() {
     assert!(load(&[("REFRESH_TLL", "1d")]).unwrap_err().contains("did you mean REFRESH_TTL?"));
-    assert!(load(&[("DOORWARD_BIND", "x")]).unwrap_err().contains("write BIND"));
-    assert!(load(&[("DOORWARD_COLOUR", "x")]).unwrap_err().contains("no such setting"));
+    assert!(load(&[("DOORWARD_BIND", "x")]).unwrap_err().contains("use BIND"));
+    assert!(load(&[("DOORWARD_COLOUR", "x")]).unwrap_err().contains("not a setting"));
     assert!(load(&[("HOME", "/root"), ("LANG", "C"), ("PATH", "/bin"), ("XDG_DATA", "x"), ("BAND", "x")]).is_ok());
 }
 
@@ -75,16 +75,16 @@ fn a_mount_has_its_own_lifetimes() {
 }
 
 #[test]
-fn an_empty_value_is_no_value() {
+fn an_empty_value_counts_as_unset() {
     assert!(load(&[("PUBLIC_URL", ""), ("METRICS_TOKEN", " ")]).is_ok());
 }
 
 #[test]
-fn an_empty_key_is_a_slip() {
+fn an_empty_key_is_an_error() {
     for name in ["JWT_SECRET", "PEPPER"] {
         for empty in ["", " ", "\t"] {
-            let told = load(&[(name, empty)]).map(|_| ()).unwrap_err();
-            assert!(told.contains(&format!("{name}: it is set and empty")), "{told}");
+            let message = load(&[(name, empty)]).map(|_| ()).unwrap_err();
+            assert!(message.contains(&format!("{name}: the value is empty")), "{message}");
         }
     }
 }

@@ -9,7 +9,9 @@ use std::time::Instant;
 use crate::metrics::Metrics;
 use crate::store::error::Error;
 
-/// The state of one path to the database. Reads and writes fail separately: a lock held elsewhere or a full disk stops
+/// One of the two paths to the database, in one of two states. *Available*: the last call did not find an outage; a call that
+/// finds one logs its cause and changes the state to *failing*. *Failing*: the database is taken for unavailable; the first
+/// call that succeeds logs how long that lasted and changes the state back. Reads and writes fail separately: a lock held elsewhere or a full disk stops
 /// writes only.
 #[derive(Debug)]
 pub struct Path {
@@ -28,10 +30,10 @@ impl Path {
     }
 
     /// The swap makes exactly one of the calls that fail at the same time log the outage.
-    fn record_failure(&self, cause: &str) {
+    fn record_failure(&self, cause: &dyn std::fmt::Display) {
         if !self.failing.swap(true, Ordering::Relaxed) {
             *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-            log::error!(path = self.name, cause; "the database does not answer; requests that need it are refused with 503");
+            log::error!(path = self.name, cause:%; "the database does not answer; requests that need it are refused with 503");
         }
     }
 
@@ -77,26 +79,31 @@ impl Availability {
     /// Records that a request stopped waiting for a call that has not returned yet. Which path it took is not known here;
     /// the read path stands for both, and its next call that succeeds ends the outage.
     pub fn record_timeout(&self) {
-        self.metrics.database_errors.with_label_values(&["timeout"]).inc();
-        self.reads.record_failure("no answer in time");
+        self.metrics.database.errors.with_label_values(&["timeout"]).inc();
+        self.reads.record_failure(&"no answer in time");
         self.update_gauge();
     }
 
     fn record<T>(&self, path: &Path, began: Instant, outcome: &Result<T, Error>) {
-        self.metrics.database_seconds.observe(began.elapsed().as_secs_f64());
+        self.metrics.database.seconds.observe(began.elapsed().as_secs_f64());
         match outcome {
-            Err(Error::Unavailable(cause)) => {
-                self.metrics.database_errors.with_label_values(&["unavailable"]).inc();
-                path.record_failure(cause);
+            Err(Error::Unavailable { source, .. }) => {
+                self.metrics.database.errors.with_label_values(&["unavailable"]).inc();
+                path.record_failure(source);
             }
-            // A defect of a query says nothing about the database.
-            Err(Error::Broken(_)) => self.metrics.database_errors.with_label_values(&["internal"]).inc(),
+            // A defect of a statement is no outage, or one faulty query would take every node out of the load balancer.
+            // Nor does it end one: some defects are found before the database is asked.
+            Err(Error::Broken(_)) => self.metrics.database.errors.with_label_values(&["internal"]).inc(),
+            Err(Error::Conflict { .. }) => {
+                self.metrics.database.errors.with_label_values(&["conflict"]).inc();
+                path.record_success();
+            }
             Ok(_) | Err(Error::Taken | Error::Abandoned) => path.record_success(),
         }
         self.update_gauge();
     }
 
     fn update_gauge(&self) {
-        self.metrics.database_available.set(i64::from(!self.is_unavailable()));
+        self.metrics.database.available.set(i64::from(!self.is_unavailable()));
     }
 }

@@ -1,22 +1,21 @@
-//! One connection type over SQLite and PostgreSQL, chosen by the URL's scheme, and the settings that every
-//! connection of each gets. Pooling, transactions and retries are store.rs's.
+//! Database connections: one type over SQLite and PostgreSQL, the session settings that each connection gets, and r2d2's
+//! connection manager. Pools, transactions and retries are store.rs's.
 
-use std::fmt;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::r2d2::R2D2Connection;
-use diesel::{Connection, PgConnection, SqliteConnection};
+use diesel::sql_types::Text;
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
 
+use super::database_url::DatabaseUrl;
 use super::sqlite_writer::wal_pressure::AUTOCHECKPOINT_PAGES;
 
-/// Runs a query on the connection that `Db` is: `on_one!(db, |db| query.execute(db))`. What diesel runs on a connection that
-/// may be either has its text made three times over; this is for what nearly every request asks.
-macro_rules! on_one {
+/// Runs a query on the backend's own connection type: `on_backend!(db, |db| query.execute(db))`. On `Db` itself diesel
+/// builds the SQL text three times; the queries of nearly every request avoid that.
+macro_rules! on_backend {
     ($either:expr, |$db:ident| $run:expr) => {
         match $either {
             $crate::store::connection::Db::Sqlite($db) => $run,
@@ -24,15 +23,15 @@ macro_rules! on_one {
         }
     };
 }
-pub(in crate::store) use on_one;
+pub(in crate::store) use on_backend;
 
 pub use multi::Db;
 
-/// How long a start waits for a lock.
-const MIGRATION_WAIT: Duration = Duration::from_secs(60);
+/// How long a starting node waits for a lock: for another node's migration.
+const STARTUP_LOCK_WAIT: Duration = Duration::from_secs(60);
 
-/// A connection that lay unused this long is asked whether it still lives before it is handed out.
-const ASK_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// A pooled connection that was idle for longer is pinged before it is used.
+const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 mod multi {
     use diesel::{PgConnection, SqliteConnection};
@@ -47,86 +46,9 @@ mod multi {
     }
 }
 
-/// Where the rows are. Neither form of text shows a PostgreSQL password.
-#[derive(Clone, PartialEq, Eq)]
-pub enum DatabaseUrl {
-    /// `sqlite://PATH`: a file, created when missing.
-    Sqlite(PathBuf),
-    /// `postgres://…`: handed to libpq as it is.
-    Postgres(String),
-}
-
-impl DatabaseUrl {
-    /// The SQLite file, if it is one.
-    pub fn file(&self) -> Option<&Path> {
-        match self {
-            Self::Sqlite(path) => Some(path),
-            Self::Postgres(_) => None,
-        }
-    }
-}
-
-impl FromStr for DatabaseUrl {
-    type Err = String;
-
-    /// Refuses anything but the two schemes: a mistyped `postgres:name` must not become a SQLite file of that name.
-    fn from_str(url: &str) -> Result<Self, Self::Err> {
-        if let Some(path) = url.strip_prefix("sqlite://") {
-            return match path {
-                "" => Err("no file named; use sqlite://doorward.db, or sqlite:///var/lib/doorward/doorward.db".into()),
-                path if path.contains(":memory:") => {
-                    Err("an in-memory database cannot be shared by connections; use a file in a temporary folder"
-                        .into())
-                }
-                path if path.contains('?') => Err("a SQLite URL takes no parameters; use sqlite://PATH".into()),
-                path => Ok(Self::Sqlite(PathBuf::from(path))),
-            };
-        }
-        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-            return Err("use sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE".into());
-        }
-        if cfg!(not(feature = "postgres-tls")) && ["sslmode=require", "sslmode=verify"].iter().any(|m| url.contains(m))
-        {
-            return Err(
-                "this build has no TLS to PostgreSQL; build it with --features postgres-tls, or drop sslmode".into()
-            );
-        }
-        // libpq's own message would quote the part that it cannot read, which is mostly the password.
-        let escapes = url
-            .match_indices('%')
-            .all(|(at, _)| url.get(at + 1..at + 3).is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit())));
-        if !escapes {
-            return Err("a % in it is no escape; write %25 for a % in the password".into());
-        }
-        Ok(Self::Postgres(url.to_owned()))
-    }
-}
-
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "SQLite {}", path.display()),
-            Self::Postgres(url) => {
-                let rest = url.split("://").nth(1).unwrap_or_default();
-                let rest = rest.split('?').next().unwrap_or_default();
-                let (server, name) = rest.split_once('/').unwrap_or((rest, ""));
-                let server = server.rsplit_once('@').map_or(server, |(_, server)| server);
-                // An @ after the slash means that a password holds one of them unescaped: then nothing is shown.
-                if name.contains('@') { f.write_str("PostgreSQL") } else { write!(f, "PostgreSQL {server}/{name}") }
-            }
-        }
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Opens one connection for a start, which waits for another node's migration to end.
-pub fn open_patiently(url: &DatabaseUrl) -> Result<Db, diesel::ConnectionError> {
-    open(url, MIGRATION_WAIT)
+/// Opens one connection for a starting node, which waits for another node's migration to end.
+pub fn open_for_startup(url: &DatabaseUrl) -> Result<Db, diesel::ConnectionError> {
+    open(url, STARTUP_LOCK_WAIT)
 }
 
 /// Opens one connection, none of whose statements waits longer than `lock_wait` for another writer's lock.
@@ -151,12 +73,12 @@ pub fn open(url: &DatabaseUrl, lock_wait: Duration) -> Result<Db, diesel::Connec
 pub fn create_private(url: &DatabaseUrl) -> std::io::Result<()> {
     let Some(path) = url.file() else { return Ok(()) };
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(why) if why.kind() != std::io::ErrorKind::AlreadyExists => Err(why),
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
 }
 
-/// WAL so that readers never wait for the writer; FULL so that what was answered with 2xx survives a power cut.
+/// WAL so that readers never wait for the writer; FULL so that every change that was answered with 2xx survives a power cut.
 fn sqlite_pragmas(lock_wait: Duration) -> String {
     format!(
         "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
@@ -166,45 +88,77 @@ fn sqlite_pragmas(lock_wait: Duration) -> String {
 }
 
 /// Bounds every statement and every open transaction: the revocation poll relies on no transaction being longer.
+///
+/// The isolation level is set because the statements are written for `read committed`, where a conditional update waits for
+/// a concurrent one and then sees its row. Under a stricter default of the role or the database it would fail instead.
+/// Messages are set to English where the role may: error.rs recognises some errors by them.
 fn postgres_settings(lock_wait: Duration) -> String {
     let wait = lock_wait.as_millis();
     format!(
         "SET application_name = 'doorward'; SET lock_timeout = {wait}; SET statement_timeout = {wait}; \
-         SET idle_in_transaction_session_timeout = 5000;"
+         SET idle_in_transaction_session_timeout = 5000; SET default_transaction_isolation = 'read committed'; \
+         SELECT set_config('lc_messages', 'C', false) FROM pg_roles WHERE rolname = current_user AND rolsuper;"
     )
 }
 
-/// libpq waits for ever for a host that does not answer, and for hours for one that fell silent, unless told otherwise.
+/// Logs a warning if PostgreSQL's messages are not in English, so that timeouts, full disks and deadlocks are not recognised.
+pub fn warn_about_message_language(db: &mut Db) {
+    #[derive(QueryableByName)]
+    struct Setting {
+        #[diesel(sql_type = Text)]
+        value: String,
+    }
+    let Db::Postgres(db) = db else { return };
+    let setting = diesel::sql_query("SELECT current_setting('lc_messages') AS value").get_result::<Setting>(db);
+    match setting {
+        Ok(Setting { value }) if is_english(&value) => {}
+        Ok(Setting { value }) => log::warn!(
+            lc_messages = value.as_str();
+            "PostgreSQL's messages are not in English, so that an outage may be reported as an internal error; \
+             as a superuser run ALTER ROLE (this role) SET lc_messages = 'C'"
+        ),
+        Err(error) => log::debug!(error:%; "the language of PostgreSQL's messages is not known"),
+    }
+}
+
+fn is_english(locale: &str) -> bool {
+    matches!(locale, "" | "C" | "POSIX")
+        || ["C.", "en_", "en-", "English"].iter().any(|start| locale.starts_with(start))
+}
+
+/// libpq waits for ever for a host that does not answer, and for hours for one that stopped answering, unless the URL says
+/// otherwise.
 fn with_timeouts(url: &str) -> String {
-    let bounds = [
+    let defaults = [
         "connect_timeout=2",
         "tcp_user_timeout=2000",
         "keepalives_idle=1",
         "keepalives_interval=1",
         "keepalives_count=2",
     ];
-    let missing = bounds.into_iter().filter(|parameter| !url.contains(parameter.split('=').next().unwrap_or_default()));
+    let missing =
+        defaults.into_iter().filter(|parameter| !url.contains(parameter.split('=').next().unwrap_or_default()));
     missing.fold(url.to_owned(), |url, parameter| {
         let separator = if url.contains('?') { '&' } else { '?' };
         format!("{url}{separator}{parameter}")
     })
 }
 
-/// A pooled connection, with what the pool must know to trust it.
+/// A pooled connection, with the state by which the pool decides whether to use it again.
 pub struct Pooled {
     /// The connection itself.
     pub db: Db,
     /// Set when a statement failed in a way that may leave the connection unusable: the pool then closes it.
     pub broken: bool,
-    /// How many rows it had changed in all at the last commit.
+    /// The total of rows that the connection had changed at its last commit.
     pub rows_changed: i64,
-    used_at: Instant,
+    last_used_at: Instant,
 }
 
-/// Opens connections for r2d2. Unlike the derived `establish` it reports the true cause.
+/// r2d2's connection manager. Unlike the derived `establish` it reports the true cause.
 #[derive(Debug)]
 pub struct Manager {
-    /// Where to.
+    /// The database.
     pub url: DatabaseUrl,
     /// How long a statement may wait for another writer's lock.
     pub lock_wait: Duration,
@@ -216,14 +170,14 @@ impl r2d2::ManageConnection for Manager {
 
     fn connect(&self) -> Result<Pooled, Self::Error> {
         let db = open(&self.url, self.lock_wait).map_err(diesel::r2d2::Error::ConnectionError)?;
-        Ok(Pooled { db, broken: false, rows_changed: 0, used_at: Instant::now() })
+        Ok(Pooled { db, broken: false, rows_changed: 0, last_used_at: Instant::now() })
     }
 
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), Self::Error> {
-        if pooled.used_at.elapsed() > ASK_AFTER_IDLE {
+        if pooled.last_used_at.elapsed() > PING_AFTER_IDLE {
             pooled.db.ping().map_err(diesel::r2d2::Error::QueryError)?;
         }
-        pooled.used_at = Instant::now();
+        pooled.last_used_at = Instant::now();
         Ok(())
     }
 
@@ -237,24 +191,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_two_schemes_are_taken() {
-        for wrong in
-            ["postgres:name", "doorward.db", "mysql://x", "sqlite://", "sqlite://:memory:", "", "sqlite://a?b=c"]
-        {
-            assert!(wrong.parse::<DatabaseUrl>().is_err(), "{wrong}");
+    fn message_languages_that_error_rs_can_read_are_english() {
+        for english in ["", "C", "C.UTF-8", "POSIX", "en_US.UTF-8", "English_United States.1252"] {
+            assert!(is_english(english), "{english}");
         }
-        assert_eq!("sqlite:///tmp/a.db".parse(), Ok(DatabaseUrl::Sqlite("/tmp/a.db".into())));
-        assert!("postgresql://localhost/x".parse::<DatabaseUrl>().is_ok());
+        for other in ["de_DE.UTF-8", "es_ES", "Catalan_Spain.1252"] {
+            assert!(!is_english(other), "{other}");
+        }
     }
 
     #[test]
-    fn neither_text_shows_the_password() {
-        let url: DatabaseUrl = "postgres://me:hunter2@db.example/doorward?a=hunter2".parse().unwrap();
-        assert_eq!(format!("{url} {url:?}"), "PostgreSQL db.example/doorward PostgreSQL db.example/doorward");
-    }
-
-    #[test]
-    fn timeouts_that_the_operator_set_stay() {
+    fn timeouts_in_the_url_take_precedence() {
         assert!(with_timeouts("postgres://h/d").starts_with("postgres://h/d?connect_timeout=2&tcp_user_timeout=2000&"));
         assert!(with_timeouts("postgres://h/d?connect_timeout=9").starts_with("postgres://h/d?connect_timeout=9&tcp_"));
     }

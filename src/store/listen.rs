@@ -1,5 +1,5 @@
-//! A connection of its own on which a node hears that revocations were written, and reads them. What is done with
-//! them, how often it polls nevertheless, and what follows from silence is core/feed.rs's.
+//! Notifications of revocations (LISTEN/NOTIFY on PostgreSQL, `data_version` on SQLite), on a connection of its own. How
+//! they are applied, the fallback poll and reconnection are core/revocation/feed.rs's.
 
 use std::time::Duration;
 
@@ -8,65 +8,67 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
 use super::connection;
+use super::database_url::DatabaseUrl;
 use super::tables::revocations;
 use super::tables::revocations::{CHANNEL, RevocationRow};
-use crate::store::connection::{DatabaseUrl, Db};
+use crate::store::connection::Db;
 use crate::store::error::Error;
 
-/// What was heard since the last time.
+/// What `poll_notifications` found since its last call.
 #[derive(Debug)]
 pub enum Notification {
     /// Nothing.
     Nothing,
-    /// That there is something to read.
-    Something,
-    /// What was written.
+    /// Something was committed: the table must be read.
+    Committed,
+    /// These rows were committed.
     Rows(Vec<RevocationRow>),
 }
 
-/// The connection.
+/// The listening connection.
 pub struct Listener {
     db: Db,
-    version: i64,
+    data_version: i64,
 }
 
 #[derive(QueryableByName)]
-struct Version {
+struct DataVersion {
     #[diesel(sql_type = BigInt)]
     data_version: i64,
 }
 
 impl Listener {
-    /// Connects and listens: from here on nothing that is committed is missed while the connection lives. What was
-    /// committed before must be read after this.
+    /// Connects and subscribes: every later commit is reported while the connection lives. Rows that were committed before
+    /// must be read after this call, or those committed between reading and subscribing would be missed.
     pub fn open(url: &DatabaseUrl, wait: Duration) -> Result<Self, Error> {
-        let mut db = connection::open(url, wait).map_err(|cause| Error::no_connection(&cause))?;
-        let version = match &mut db {
+        let mut db = connection::open(url, wait)?;
+        let data_version = match &mut db {
             Db::Sqlite(db) => data_version(db)?,
             Db::Postgres(db) => db.batch_execute(&format!("LISTEN {CHANNEL}")).map(|()| 0)?,
         };
-        Ok(Self { db, version })
+        Ok(Self { db, data_version })
     }
 
-    /// What is there to hear now; does not wait. PostgreSQL sends the rows; SQLite tells whether another connection
-    /// committed anything. An error means that the connection is gone.
+    /// The notifications that have arrived; does not wait. PostgreSQL sends the rows; SQLite reports only that another
+    /// connection has committed. An error means that the connection is lost.
     pub fn poll_notifications(&mut self) -> Result<Notification, Error> {
         match &mut self.db {
             Db::Sqlite(db) => {
-                let before = std::mem::replace(&mut self.version, data_version(db)?);
-                Ok(if before == self.version { Notification::Nothing } else { Notification::Something })
+                let before = std::mem::replace(&mut self.data_version, data_version(db)?);
+                Ok(if before == self.data_version { Notification::Nothing } else { Notification::Committed })
             }
             Db::Postgres(db) => {
                 let mut rows = Vec::new();
-                let mut unclear = false;
-                for notice in db.notifications_iter() {
-                    match RevocationRow::from_notice(&notice?.payload) {
+                let mut unreadable = false;
+                for notification in db.notifications_iter() {
+                    match RevocationRow::from_notification(&notification?.payload) {
                         Some(row) => rows.push(row),
-                        None => unclear = true,
+                        // Another version of this service may send other columns.
+                        None => unreadable = true,
                     }
                 }
-                Ok(match (unclear, rows.is_empty()) {
-                    (true, _) => Notification::Something,
+                Ok(match (unreadable, rows.is_empty()) {
+                    (true, _) => Notification::Committed,
                     (false, true) => Notification::Nothing,
                     (false, false) => Notification::Rows(rows),
                 })
@@ -74,8 +76,8 @@ impl Listener {
         }
     }
 
-    /// How long to wait before the next look: libpq's socket is out of reach, and a look costs microseconds.
-    pub fn pause(&self) -> Duration {
+    /// The interval between two polls: diesel does not expose libpq's socket to wait on, and a poll costs microseconds.
+    pub fn poll_interval(&self) -> Duration {
         match self.db {
             Db::Sqlite(_) => Duration::from_millis(20),
             Db::Postgres(_) => Duration::from_millis(5),
@@ -90,6 +92,6 @@ impl Listener {
 
 /// A number that changes when another connection, of this process or of another, has committed.
 fn data_version(db: &mut SqliteConnection) -> Result<i64, Error> {
-    let asked = diesel::sql_query("PRAGMA data_version").get_result::<Version>(db)?;
-    Ok(asked.data_version)
+    let row = diesel::sql_query("PRAGMA data_version").get_result::<DataVersion>(db)?;
+    Ok(row.data_version)
 }

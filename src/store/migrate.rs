@@ -1,5 +1,5 @@
-//! Brings a database to this version's tables. Nodes start together, so it happens under a lock.
-//! Whether it happens at start is a setting; what the tables mean is for the files beside this one.
+//! Schema migrations, embedded in the binary. Nodes that start together migrate one after the other, under a lock. Whether
+//! a start migrates is core/startup.rs's to decide; the tables' meaning is in tables/.
 
 use diesel::connection::SimpleConnection;
 use diesel::migration::MigrationSource;
@@ -7,24 +7,24 @@ use diesel::{Connection, PgConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::store::connection::Db;
-use crate::store::error::Error;
+use crate::store::error::{BoxedError, Error};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
-/// "doorward" in hexadecimal ASCII: the advisory lock under which nodes migrate one after the other.
-const LOCK: i64 = 0x646f_6f72_7761_7264;
+/// "doorward" in hexadecimal ASCII: the key of the advisory lock for migrations.
+const ADVISORY_LOCK: i64 = 0x646f_6f72_7761_7264;
 
-/// Runs what is missing and names it, oldest first.
+/// Runs the pending migrations; returns their names, oldest first.
 pub fn run(db: &mut Db) -> Result<Vec<String>, Error> {
     match db {
         Db::Sqlite(db) => db.exclusive_transaction(|db| apply(db, SQLITE)),
         Db::Postgres(db) => {
-            // Waiting for another node's migration is not a hang: it may take longer than a request may.
+            // Another node's migration may take longer than a request may.
             db.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0;")?;
-            db.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))?;
+            db.batch_execute(&format!("SELECT pg_advisory_lock({ADVISORY_LOCK})"))?;
             let outcome = apply_postgres(db);
-            db.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"))?;
+            db.batch_execute(&format!("SELECT pg_advisory_unlock({ADVISORY_LOCK})"))?;
             outcome
         }
     }
@@ -35,16 +35,14 @@ fn apply_postgres(db: &mut PgConnection) -> Result<Vec<String>, Error> {
     db.transaction(|db| apply(db, POSTGRES))
 }
 
-/// How many migrations this version has that the database lacks.
+/// The number of migrations of this version that the database lacks.
 pub fn pending(db: &mut Db) -> Result<usize, Error> {
     let pending = match db {
         Db::Sqlite(db) => count_pending::<_, diesel::sqlite::Sqlite>(db, SQLITE),
         Db::Postgres(db) => count_pending::<_, diesel::pg::Pg>(db, POSTGRES),
     };
-    pending.map_err(|why| Error::migration(&*why))
+    pending.map_err(Error::migration)
 }
-
-type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
 fn count_pending<C, B>(db: &mut C, source: EmbeddedMigrations) -> Result<usize, BoxedError>
 where
@@ -61,6 +59,6 @@ where
     C: MigrationHarness<B>,
     EmbeddedMigrations: MigrationSource<B>,
 {
-    let versions = db.run_pending_migrations(source).map_err(|why| Error::migration(&*why))?;
+    let versions = db.run_pending_migrations(source).map_err(Error::migration)?;
     Ok(versions.iter().map(ToString::to_string).collect())
 }

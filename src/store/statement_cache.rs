@@ -1,6 +1,6 @@
-//! Statement caching for `UPDATE`s: each is parsed once a connection, as diesel does with every `SELECT`. Diesel prepares an
-//! `UPDATE` anew each time, since its changeset may leave columns out; that is another parse on SQLite and another round
-//! trip on PostgreSQL. Which statements are cached is decided where they are written: those without an optional column.
+//! Prepared-statement cache for `UPDATE`s: each is parsed once per connection, as diesel does with every `SELECT`. Diesel
+//! prepares an `UPDATE` for each call, because its changeset may omit columns; that is another parse on SQLite and another
+//! round trip on PostgreSQL. Which statements are cached is decided in tables/: those without an optional column.
 
 use diesel::backend::Backend;
 use diesel::prelude::*;
@@ -12,7 +12,7 @@ pub struct CachedStatement<S>(S);
 
 /// Adds `cached` to statements.
 pub trait CacheStatement: Sized {
-    /// The same statement, cached. Its text must not depend on its values: each text takes a place in the cache for good.
+    /// The same statement, cached. Its text must not depend on its values: an entry of the cache is never evicted.
     fn cached(self) -> CachedStatement<Self> {
         CachedStatement(self)
     }
@@ -38,7 +38,7 @@ impl<DB: Backend, S: QueryFragment<DB>> QueryFragment<DB> for CachedStatement<S>
         self.0.walk_ast(out)
     }
 
-    /// Diesel's own answer for an `UPDATE` is no.
+    /// Diesel's own value for an `UPDATE` is `false`.
     fn is_safe_to_cache_prepared(&self, _: &DB) -> QueryResult<bool> {
         Ok(true)
     }

@@ -10,3 +10,4 @@ pub mod revocations;
 pub mod schema;
 pub mod sessions;
 pub mod throttles;
+mod timestamp;

@@ -1,4 +1,4 @@
-//! The promises of the two doors.
+//! The promises of `Store::read` and `Store::write` on SQLite.
 
 use super::tables::{sessions, throttles};
 use super::*;
@@ -12,16 +12,16 @@ struct Number {
 }
 
 #[derive(QueryableByName)]
-struct Word {
+struct TextValue {
     #[diesel(sql_type = Text)]
     value: String,
 }
 
 fn store() -> (tempfile::TempDir, Store) {
-    store_that_waits(Duration::from_secs(2))
+    store_with_timeout(Duration::from_secs(2))
 }
 
-fn store_that_waits(timeout: Duration) -> (tempfile::TempDir, Store) {
+fn store_with_timeout(timeout: Duration) -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("a.db").display()).parse().unwrap();
     let store = Store::open(&url, 3, timeout, Metrics::new().unwrap()).unwrap();
@@ -34,25 +34,25 @@ fn number(db: &mut Db, pragma: &str) -> i64 {
     diesel::sql_query(query).get_result::<Number>(db).unwrap().value
 }
 
-fn is_durable_and_patient(db: &mut Db) -> Result<(), Error> {
+fn assert_durable_with_timeout(db: &mut Db) -> Result<(), Error> {
     assert_eq!(number(db, "synchronous"), 2, "FULL");
     assert_eq!(number(db, "foreign_keys"), 1);
     let wait = diesel::sql_query("SELECT timeout AS value FROM pragma_busy_timeout");
     assert_eq!(wait.get_result::<Number>(db)?.value, 1500);
     let mode = diesel::sql_query("SELECT journal_mode AS value FROM pragma_journal_mode");
-    assert_eq!(mode.get_result::<Word>(db)?.value, "wal");
+    assert_eq!(mode.get_result::<TextValue>(db)?.value, "wal");
     Ok(())
 }
 
 #[test]
-fn every_sqlite_connection_is_durable_and_patient() {
+fn every_sqlite_connection_is_durable_and_has_a_busy_timeout() {
     let (_folder, store) = store();
-    store.read(is_durable_and_patient).unwrap();
-    store.write(is_durable_and_patient).unwrap();
+    store.read(assert_durable_with_timeout).unwrap();
+    store.write(assert_durable_with_timeout).unwrap();
 }
 
 #[test]
-fn the_database_file_is_its_owners_only() {
+fn the_database_file_is_readable_by_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let (folder, _store) = store();
     let mode = std::fs::metadata(folder.path().join("a.db")).unwrap().permissions().mode();
@@ -61,8 +61,8 @@ fn the_database_file_is_its_owners_only() {
 
 #[test]
 fn sixty_four_writers_lose_nothing() {
-    // A disk that stalls is no writer that was lost.
-    let (_folder, store) = store_that_waits(Duration::from_secs(60));
+    // A stalled disk must not look like a lost write.
+    let (_folder, store) = store_with_timeout(Duration::from_secs(60));
     let at = crate::clock::Timestamp::from_seconds(1);
     std::thread::scope(|scope| {
         for _ in 0..64 {
@@ -84,13 +84,13 @@ fn a_transaction_that_was_open_too_long_is_not_committed() {
     let at = crate::clock::Timestamp::from_seconds(1);
     transaction::begin(&mut db).unwrap();
     throttles::count_failure(&mut db, "k", at).unwrap();
-    let long_ago = Instant::now().checked_sub(LONGEST_TRANSACTION + Duration::from_secs(1)).unwrap();
-    assert!(matches!(transaction::commit(&mut db, long_ago), Err(Error::Unavailable(_))));
+    let long_ago = Instant::now().checked_sub(MAX_TRANSACTION_AGE + Duration::from_secs(1)).unwrap();
+    assert!(matches!(transaction::commit(&mut db, long_ago), Err(Error::Unavailable { .. })));
     assert_eq!(throttles::find(&mut db, &["k".to_owned()]).unwrap(), []);
 }
 
 #[test]
-fn a_change_that_fails_leaves_nothing() {
+fn a_failed_change_writes_nothing() {
     let (_folder, store) = store();
     let at = crate::clock::Timestamp::from_seconds(1);
     let failed: Result<(), Error> = store.write(|db| {
@@ -102,19 +102,19 @@ fn a_change_that_fails_leaves_nothing() {
 }
 
 #[test]
-fn what_a_refresh_asks_is_parsed_once_a_connection() {
+fn the_statements_of_a_refresh_are_parsed_once_per_connection() {
     let (_folder, store) = store();
     let parsed = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let told = Arc::clone(&parsed);
+    let log = Arc::clone(&parsed);
     let id = Id128(uuid::Uuid::from_u128(1));
     let at = crate::clock::Timestamp::from_seconds(1);
     let to = sessions::Rotation { at, key_id: "k".to_owned(), idle_expires_at: at, access_expires_at: at };
     store
         .write(move |db| {
-            let told = Arc::clone(&told);
+            let log = Arc::clone(&log);
             db.set_instrumentation(move |event: diesel::connection::InstrumentationEvent<'_>| {
                 if let diesel::connection::InstrumentationEvent::CacheQuery { sql, .. } = event {
-                    told.lock().unwrap().push(sql.to_owned());
+                    log.lock().unwrap().push(sql.to_owned());
                 }
             });
             for generation in 0..3 {
@@ -125,7 +125,10 @@ fn what_a_refresh_asks_is_parsed_once_a_connection() {
         })
         .unwrap();
     let parsed = parsed.lock().unwrap();
-    // The third is how many rows the transaction changed.
+    // The third is the count of changed rows.
     assert_eq!(parsed.len(), 3, "{parsed:?}");
-    assert!(parsed.iter().all(|sql| !sql.contains("LIMIT")), "SQLite parses anew what binds a limit: {parsed:?}");
+    assert!(
+        parsed.iter().all(|sql| !sql.contains("LIMIT")),
+        "SQLite parses a statement anew when it binds a limit: {parsed:?}"
+    );
 }

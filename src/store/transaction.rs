@@ -1,5 +1,5 @@
-//! How a transaction begins, ends and is undone on either backend, and how a part of one is. Who shares one, and who runs
-//! it again, is for store.rs and group_commit.rs.
+//! Transactions and savepoints: begin, commit and rollback on either backend. Which changes share a transaction is
+//! group_commit.rs's to decide, and which are retried is store.rs's.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionMa
 use diesel::result::Error as DieselError;
 
 use crate::store::connection::Db;
-use crate::store::error::Error;
+use crate::store::error::{Error, OutageCause};
 
-/// No transaction is committed that was open longer. The poll of revocations relies on it: a row may become visible that
-/// much later than one with a higher id, and no more.
-pub const LONGEST_TRANSACTION: Duration = Duration::from_secs(8);
+/// No transaction is committed that was open longer. The poll of revocations relies on it: a row becomes visible at most
+/// that much later than one with a higher id.
+pub const MAX_TRANSACTION_AGE: Duration = Duration::from_secs(8);
 
 /// Runs one change in a transaction of its own.
 pub fn run<T>(db: &mut Db, change: &mut impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
@@ -26,8 +26,9 @@ pub fn run<T>(db: &mut Db, change: &mut impl FnMut(&mut Db) -> Result<T, Error>)
     }
 }
 
-/// Begins by hand to keep the enum (diesel's own immediate transaction hands out the SQLite connection), and immediately:
-/// a SQLite transaction that starts as a reader fails at once when it wants to write beside another writer.
+/// Begins a transaction, with statements of its own to keep the enum: diesel's immediate transaction hands out the SQLite
+/// connection itself. Immediate, because a SQLite transaction that begins as a reader fails without waiting when it turns
+/// into a writer beside another one. The isolation level is the session's, which connection.rs sets.
 pub fn begin(db: &mut Db) -> Result<(), Error> {
     match db {
         Db::Sqlite(db) => AnsiTransactionManager::begin_transaction_sql(db, "BEGIN IMMEDIATE")?,
@@ -36,11 +37,11 @@ pub fn begin(db: &mut Db) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends what is open since `began`: when this is an error, nothing of it is there.
+/// Commits the transaction that has been open since `began`. After an error none of its rows are written.
 pub fn commit(db: &mut Db, began: Instant) -> Result<(), Error> {
-    if began.elapsed() > LONGEST_TRANSACTION {
+    if began.elapsed() > MAX_TRANSACTION_AGE {
         roll_back(db);
-        return Err(Error::Unavailable("the transaction took too long and was given up".to_owned()));
+        return Err(Error::unavailable(OutageCause::Timeout, "the transaction took too long and was rolled back"));
     }
     let outcome = release(db);
     if outcome.is_err() {
@@ -49,15 +50,15 @@ pub fn commit(db: &mut Db, began: Instant) -> Result<(), Error> {
     outcome.map_err(Error::from)
 }
 
-/// Undoes all that is open.
+/// Rolls the transaction back with all its savepoints.
 pub fn roll_back(db: &mut Db) {
-    if let Err(error) = return_to_savepoint(db) {
+    if let Err(error) = roll_back_to_savepoint(db) {
         log::debug!(error:%; "rollback failed; the connection is dropped");
         let _ = db.batch_execute("ROLLBACK");
     }
 }
 
-/// Begins a part that can be undone by itself.
+/// Sets a savepoint.
 pub fn savepoint(db: &mut Db) -> Result<(), DieselError> {
     match db {
         Db::Sqlite(db) => AnsiTransactionManager::begin_transaction(db),
@@ -65,7 +66,7 @@ pub fn savepoint(db: &mut Db) -> Result<(), DieselError> {
     }
 }
 
-/// Keeps the part, if one is open, and commits the transaction otherwise.
+/// Releases the innermost savepoint, or commits the transaction if there is none.
 pub fn release(db: &mut Db) -> Result<(), DieselError> {
     match db {
         Db::Sqlite(db) => AnsiTransactionManager::commit_transaction(db),
@@ -73,8 +74,8 @@ pub fn release(db: &mut Db) -> Result<(), DieselError> {
     }
 }
 
-/// Undoes the part, if one is open, and the transaction otherwise.
-pub fn return_to_savepoint(db: &mut Db) -> Result<(), DieselError> {
+/// Rolls back to the innermost savepoint, or rolls the transaction back if there is none.
+pub fn roll_back_to_savepoint(db: &mut Db) -> Result<(), DieselError> {
     match db {
         Db::Sqlite(db) => AnsiTransactionManager::rollback_transaction(db),
         Db::Postgres(db) => AnsiTransactionManager::rollback_transaction(db),

@@ -1,32 +1,35 @@
-//! Sign-ups whose outcome a mail tells, as native and the pages take them: what of the request core has to know. What the
-//! answer looks like is theirs.
+//! Email-confirmed registration for the native dialect and the pages: hands the request's language, policy and client to
+//! the service. The response is decided by the dialect or page.
 
 use super::pages;
 use super::request::context::RequestContext;
-use crate::core::credential::sign_in::SignIn;
+use crate::core::credential::sign_in::NewSession;
 use crate::core::error::Error;
-use crate::core::registration::confirmed_sign_up::{Confirmed, SignUpOrigin};
+use crate::core::registration::confirmed_sign_up::{ConfirmedSignUp, SignUpConfirmation, SignUpOrigin};
 use crate::core::registration::sign_up::Registration;
-use crate::secret::Secret;
 
 impl RequestContext {
-    /// Whether a mail tells how a sign-up ended, and not the answer to it.
+    /// Whether registrations are confirmed by email.
     pub fn confirms_by_mail(&self) -> bool {
         self.service.core().confirms_by_mail()
     }
 
-    /// Notes a sign-up, in the language of the request.
+    /// Stores a registration until it is confirmed. Its mail is in the language of the request.
     pub async fn sign_up_with_confirmation(
         &self,
-        person: Registration,
+        registration: Registration,
         return_to: Option<String>,
     ) -> Result<(), Error> {
-        let from = SignUpOrigin { language: pages::language_of(self), return_to };
-        self.service.sign_up_with_confirmation(person, from, self.client()).await
+        let origin = SignUpOrigin { language: pages::language_of(self), return_to };
+        self.service.sign_up_with_confirmation(registration, origin, self.client()).await
     }
 
-    /// Confirms one, with the mount's policy.
-    pub async fn confirm_sign_up(&self, token: Secret, wish: SignIn) -> Result<Confirmed, Error> {
-        self.service.confirm_sign_up(token, wish, self.policy(), self.client()).await
+    /// Confirms a registration, with the mount's policy.
+    pub async fn confirm_sign_up(
+        &self,
+        confirmation: SignUpConfirmation,
+        session: NewSession,
+    ) -> Result<ConfirmedSignUp, Error> {
+        self.service.confirm_sign_up(confirmation, session, self.policy(), self.client()).await
     }
 }

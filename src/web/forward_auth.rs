@@ -104,7 +104,7 @@ async fn check(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Den
     let decided = decide(service, request).await;
     match &decided {
         Err(Denied::Error(error)) => service.count_check(Some(error)),
-        Err(Denied::InvalidForwardedHeaders(_)) => service.core().metrics().checks_denied.inc(),
+        Err(Denied::InvalidForwardedHeaders(_)) => service.core().metrics().checks.denied.inc(),
         Ok(_) => service.count_check(None),
     }
     decided
@@ -159,7 +159,7 @@ async fn resolve_caller(service: &Doorward, request: &HttpRequest) -> Result<(Ca
 }
 
 async fn find_identity(service: &Doorward, caller: &Caller) -> Result<Arc<Identity>, Error> {
-    if let Some(cached) = service.core().identity_in_memory(caller.account) {
+    if let Some(cached) = service.core().cached_identity(caller.account) {
         return Ok(cached);
     }
     let account = caller.account;

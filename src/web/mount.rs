@@ -19,6 +19,9 @@ pub struct Dialect {
     pub prefix: &'static str,
     /// Adds its routes to a scope.
     pub routes: fn(&mut ServiceConfig),
+    /// The path prefixes that its routes stand under. At the root only these are its own, so that an embedding service can
+    /// have routes beside it; empty: every path.
+    pub roots: &'static [&'static str],
     /// Says a refusal or a fault in its own shape.
     pub refuse: fn(&ErrorContext<'_>) -> HttpResponse,
     /// Its access token's life, unless settings say otherwise; `None`: ACCESS_TTL.
@@ -51,6 +54,7 @@ impl Dialect {
             name,
             prefix,
             routes,
+            roots: &[],
             refuse,
             access_ttl: None,
             refresh_ttl: None,
@@ -93,5 +97,12 @@ impl Mounted {
     /// The scope's path: empty for the root.
     pub fn scope(&self) -> &str {
         self.prefix.trim_end_matches('/')
+    }
+
+    /// Whether a path under the mount's prefix belongs to the dialect.
+    pub fn owns(&self, path: &str) -> bool {
+        let path = path.strip_prefix(self.scope()).unwrap_or(path);
+        let below = |root: &&str| path.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.dialect.roots.is_empty() || self.dialect.roots.iter().any(below)
     }
 }

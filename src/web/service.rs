@@ -133,5 +133,5 @@ impl Doorward {
 }
 
 pub(super) fn missing_doorward() -> InternalError {
-    InternalError::Broken("the app has no web::Data<Doorward>; add it with .configure(service.configure())".to_owned())
+    InternalError::broken("the app has no web::Data<Doorward>; add it with .configure(service.configure())")
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use actix_web::guard;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 
@@ -105,8 +106,16 @@ impl Doorward {
             }
             pages::routes(&service, &service.0.pages, app);
             for mounted in mounts {
-                app.service(mount(mounted));
+                app.service(mount(mounted, mounted.scope().is_empty()));
             }
+        }
+    }
+
+    /// Adds what answers every path that no route has, in the shape of the mount at the root. The standalone server ends with
+    /// it; an embedding service has its own default instead.
+    pub(super) fn configure_fallback(&self, app: &mut ServiceConfig) {
+        if let Some(root) = self.0.mounts.iter().find(|mounted| mounted.scope().is_empty()) {
+            app.service(mount(root, false));
         }
     }
 }
@@ -126,8 +135,11 @@ fn native_prefix(mounts: &[Mounted]) -> Option<&str> {
     native.map(Mounted::scope).filter(|scope| !scope.is_empty())
 }
 
-fn mount(mounted: &Mounted) -> impl actix_web::dev::HttpServiceFactory + use<> {
+/// `only_owned`: paths outside the dialect's own are left to the routes that follow.
+fn mount(mounted: &Mounted, only_owned: bool) -> impl actix_web::dev::HttpServiceFactory + use<> {
+    let theirs = mounted.clone();
     web::scope(mounted.scope())
+        .guard(guard::fn_guard(move |request| !only_owned || theirs.owns(request.head().uri.path())))
         .app_data(Data::new(mounted.clone()))
         .wrap(from_fn(render_errors))
         .configure(mounted.dialect.routes)

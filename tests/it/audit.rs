@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use doorward::core::AccountStatus;
-use doorward::core::audit::{Told, Wanted};
+use doorward::core::audit::{AuditFilter, Told};
 use doorward::testing::TestService;
 use serde_json::{Value, json};
 
@@ -22,14 +22,14 @@ on_both_backends!(
 );
 
 fn events(service: &TestService) -> Vec<Told> {
-    let mut events = service.core().list_events(&Wanted::default(), 1000).unwrap();
+    let mut events = service.core().list_events(&AuditFilter::default(), 1000).unwrap();
     events.reverse();
     events
 }
 
 fn kinds(service: &TestService) -> Vec<String> {
-    let told = |event: Told| format!("{} {}", event.kind, event.detail.unwrap_or_default()).trim().to_owned();
-    events(service).into_iter().map(told).collect()
+    let recorded = |event: Told| format!("{} {}", event.kind, event.detail.unwrap_or_default()).trim().to_owned();
+    events(service).into_iter().map(recorded).collect()
 }
 
 fn every_event_is_recorded_once_with_account_and_address(backend: Backend) {
@@ -47,11 +47,11 @@ fn every_event_is_recorded_once_with_account_and_address(backend: Backend) {
     let account = service.core().find_account_by("emily").unwrap().id;
     service.core().set_role(account, "EDITOR").unwrap();
     service.core().set_status(account, AccountStatus::Locked).unwrap();
-    let told: Vec<String> =
+    let recorded: Vec<String> =
         kinds(&service).into_iter().map(|kind| kind.split(' ').next().unwrap().to_owned()).collect();
     let expected = "sign_up sign_in_refused sign_in_refused sign_in refresh_reuse secret_change sign_out role_change \
                     status_change";
-    assert_eq!(told, expected.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(recorded, expected.split_whitespace().collect::<Vec<_>>());
     for event in events(&service) {
         let by_operator = ["role_change", "status_change"].contains(&event.kind.as_str());
         assert_eq!(event.address.as_deref(), (!by_operator).then_some("127.0.0.1"), "{event:?}");
@@ -107,8 +107,8 @@ fn an_operator_lists_and_filters_events(backend: Backend) {
         said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     let all = list(&[]);
-    let told: Vec<&str> = all.iter().map(|event| event["kind"].as_str().unwrap()).collect();
-    assert_eq!(told, ["sign_in_refused", "sign_in", "sign_up", "sign_up"], "newest first");
+    let recorded: Vec<&str> = all.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(recorded, ["sign_in_refused", "sign_in", "sign_up", "sign_up"], "newest first");
     assert_eq!((&all[1]["account"], &all[1]["address"]), (&json!(1), &json!("127.0.0.1")));
     assert_eq!(list(&["--kind", "sign_in"]).len(), 1);
     assert_eq!(list(&["--account", "cooluser1"]).len(), 1);
@@ -152,10 +152,10 @@ fn operator_actions_are_recorded(backend: Backend) {
     let mut events: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     events.reverse();
     let by_operator: Vec<&Value> = events.iter().filter(|event| event["userAgent"] == "command line").collect();
-    let told: Vec<&str> = by_operator.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    let recorded: Vec<&str> = by_operator.iter().map(|event| event["kind"].as_str().unwrap()).collect();
     let expected = "sign_up session_ended sign_out_everywhere role_change status_change secret_change secret_change \
                     password_change_required password_change_required throttle_lifted keys_change";
-    assert_eq!(told, expected.split_whitespace().collect::<Vec<_>>(), "{said}");
+    assert_eq!(recorded, expected.split_whitespace().collect::<Vec<_>>(), "{said}");
     assert_eq!(by_operator[1]["session"], one, "{said}");
     assert_eq!([&by_operator[7]["detail"], &by_operator[8]["detail"]], ["required", "lifted"], "{said}");
     for event in by_operator {

@@ -152,25 +152,25 @@ fn assert_unavailable(answer: &Response, what: &str) {
 fn assert_cut_off(node: &TestService, alive: &Tokens, to_be_ended: &Tokens) {
     let get = |path| Request::new("GET", path).send(node.address());
     let slowest = std::thread::scope(|scope| {
-        let timed = |ask: &dyn Fn() -> Response, what: &str| {
+        let timed = |send_request: &dyn Fn() -> Response, what: &str| {
             let began = Instant::now();
-            assert_unavailable(&ask(), what);
+            assert_unavailable(&send_request(), what);
             began.elapsed()
         };
-        let asked = [
+        let requests = [
             scope.spawn(move || timed(&|| get("/readyz"), "readyz")),
             scope.spawn(move || timed(&|| who(node, &alive.access), "a check")),
             scope.spawn(move || timed(&|| refresh_with(node, &alive.refresh), "a refresh")),
             scope.spawn(move || timed(&|| log_out(node, to_be_ended), "a logout")),
         ];
         assert_eq!(get("/healthz").status, 200);
-        asked.into_iter().map(|asked| asked.join().unwrap()).max()
+        requests.into_iter().map(|requests| requests.join().unwrap()).max()
     });
     print_figure(&format!("without the table: refused after {:?} at most", slowest.unwrap()));
     until_shown(node, "doorward_database_available", |available| available < 1.0);
-    until_shown(node, "doorward_revocation_view_age_seconds", |age| age > MAX_STALE.as_secs_f64());
+    until_shown(node, "doorward_revocation_cache_age_seconds", |age| age > MAX_STALE.as_secs_f64());
     assert!(metric(node, "doorward_revocation_table_reads_total{outcome=\"failed\"}") > 0.0);
-    let age = get("/readyz").json()["revocationViewAgeMs"].as_u64();
+    let age = get("/readyz").json()["revocationCacheAgeMs"].as_u64();
     assert!(age.is_some_and(|age| u128::from(age) > MAX_STALE.as_millis()), "{age:?}");
 }
 
@@ -191,7 +191,7 @@ fn recovered(node: &TestService, alive: &Tokens, dead: &[&Tokens], since: Instan
         assert_eq!(refresh_with(node, &token.refresh).status, 401);
     }
     until_shown(node, "doorward_database_available", |available| available > 0.0);
-    until_shown(node, "doorward_revocation_view_age_seconds", |age| age < MAX_STALE.as_secs_f64());
+    until_shown(node, "doorward_revocation_cache_age_seconds", |age| age < MAX_STALE.as_secs_f64());
     until(SOON, "readyz", || (Request::new("GET", "/readyz").send(node.address()).status == 200).then_some(()));
     took
 }

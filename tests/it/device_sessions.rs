@@ -72,18 +72,18 @@ fn a_sign_in_replaces_the_session_of_the_cookies_it_presents(backend: Backend) {
     for cookies in ["both", "accessToken", "refreshToken"] {
         for (path, username, status) in entries {
             let username = if status == 201 { format!("{username}-{cookies}") } else { username.to_owned() };
-            let held = Tokens::in_jar_of(&sign_in(&service, "emily"));
+            let session_tokens = Tokens::in_jar_of(&sign_in(&service, "emily"));
             let mut browser = Browser::new(service.address());
-            for (name, value) in [("accessToken", &held.access), ("refreshToken", &held.refresh)] {
+            for (name, value) in [("accessToken", &session_tokens.access), ("refreshToken", &session_tokens.refresh)] {
                 if [name, "both"].contains(&cookies) {
                     browser.set_cookie(name, value);
                 }
             }
             let body = json!({ "username": username, "password": PASSWORD }).to_string();
             assert_eq!(browser.post(path, &body).status, status);
-            held.assert_invalid(&service);
+            session_tokens.assert_invalid(&service);
             let now = Tokens::in_jar_of(&browser);
-            assert!(now.access != held.access && now.refresh != held.refresh);
+            assert!(now.access != session_tokens.access && now.refresh != session_tokens.refresh);
             now.assert_valid(&service);
         }
     }

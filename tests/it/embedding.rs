@@ -1,6 +1,6 @@
 //! Embedding: the example of a service with doorward as a library, compiled and run as a process.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,29 @@ on_both_backends!(the_example_serves_notes_to_signed_in_users_only);
 struct Example {
     process: Child,
     address: SocketAddr,
-    _folder: tempfile::TempDir,
+    database: String,
+    folder: tempfile::TempDir,
+}
+
+impl Example {
+    fn vars(&self) -> [(&str, &str); 3] {
+        [("TEST_MODE", "true"), ("BCRYPT_COST", "4"), ("DATABASE_URL", &self.database)]
+    }
+
+    /// By the command line, on the same database and keys.
+    fn add_administrator(&self, name: &str) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        command
+            .env_clear()
+            .envs(self.vars())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        command.args(["account", "add", "--username", name, "--role", "ADMIN", "--password-stdin"]);
+        let mut added = command.spawn().unwrap();
+        added.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
+        assert!(added.wait().unwrap().success());
+    }
 }
 
 impl Drop for Example {
@@ -42,7 +64,7 @@ fn start(backend: Backend) -> Example {
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let line = lines.next().unwrap().unwrap();
     let address = line.strip_prefix("listening on http://").unwrap().parse().unwrap();
-    Example { process, address, _folder: folder }
+    Example { process, address, database, folder }
 }
 
 fn the_example_serves_notes_to_signed_in_users_only(backend: Backend) {
@@ -52,14 +74,36 @@ fn the_example_serves_notes_to_signed_in_users_only(backend: Backend) {
     assert_eq!(stranger.header("www-authenticate"), Some("Bearer realm=\"doorward\""));
 
     let mut emily = Browser::new(example.address);
-    let account = format!(r#"{{"username":"emily","password":"{PASSWORD}"}}"#);
+    let account = format!(r#"{{"username":"emily","email":"emily@example.com","password":"{PASSWORD}"}}"#);
     assert_eq!(emily.post("/auth/register", &account).status, 201);
-    assert_eq!(emily.post("/notes", "buy bread").status, 200);
+    let noted = emily.post("/notes", "buy bread");
+    assert_eq!((noted.status, noted.text().as_str()), (200, "noted for emily <emily@example.com>\n"));
     assert_eq!(emily.get("/notes").json(), serde_json::json!(["buy bread"]));
 
     let mut ben = Browser::new(example.address);
     assert_eq!(ben.post("/auth/register", &account.replace("emily", "benjamin")).status, 201);
     assert_eq!(ben.get("/notes").json(), serde_json::json!([]), "everybody has their own");
+
+    let refused = ben.get("/count");
+    assert_eq!(
+        (refused.status, refused.json()["code"].as_str()),
+        (403, Some("permission_denied")),
+        "a role is required"
+    );
+    assert_eq!(Request::new("GET", "/count").send(example.address).status, 401);
+    example.add_administrator("root");
+    let mut root = Browser::new(example.address);
+    let sign_in = format!(r#"{{"username":"root","password":"{PASSWORD}"}}"#);
+    assert_eq!(root.post("/auth/login", &sign_in).status, 200);
+    assert_eq!((root.get("/count").status, root.get("/count").text().as_str()), (200, "1"));
+    let unknown = root.get("/nowhere");
+    assert_eq!((unknown.status, unknown.text().as_str()), (404, ""), "unknown paths are the app's");
+    let below = root.get("/auth/nowhere");
+    assert_eq!(
+        (below.status, below.json()["code"].as_str()),
+        (404, Some("route_not_found")),
+        "those under /auth doorward's"
+    );
 
     let forged = Request::new("POST", "/notes").header("origin", "http://evil.example").json("x");
     assert_eq!(emily.send(forged).status, 403, "a page of another origin adds nothing");

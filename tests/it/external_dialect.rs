@@ -6,18 +6,10 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};
-use doorward::core::account::identifier::IdentifierKind;
-use doorward::core::credential::password::GivenSecret;
-use doorward::core::credential::sign_in::SignIn;
-use doorward::core::error::{FieldRule, Refusal};
-use doorward::core::session::end::PresentedTokens;
-use doorward::secret::RefreshToken;
-use doorward::web::mount::Dialect;
-use doorward::web::request::body::Fields;
-use doorward::web::request::context::RequestContext;
-use doorward::web::response::error::{ErrorContext, HandlerResult};
-use doorward::web::response::problem;
-use doorward::web::response::routing::resource;
+use doorward::dialect::{
+    Dialect, ErrorContext, FieldRule, Fields, GivenSecret, HandlerResult, IdentifierKind, PresentedTokens,
+    RefreshToken, Refusal, RequestContext, SignIn, problem, resource,
+};
 
 use crate::support::http::{Request, Response};
 use crate::support::{Backend, PASSWORD, on_both_backends, register};

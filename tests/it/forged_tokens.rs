@@ -115,8 +115,8 @@ fn no_key_is_fetched_from_a_url_in_a_token(backend: Backend) {
         }
     }
     // A request for the key would be in the socket's queue by now, since the answers have arrived.
-    let asked = trap.accept().map(|(_, from)| from).map_err(|why| why.kind());
-    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "the key was requested");
+    let fetched = trap.accept().map(|(_, from)| from).map_err(|why| why.kind());
+    assert_eq!(fetched, Err(std::io::ErrorKind::WouldBlock), "the key was requested");
 }
 
 fn the_forge_is_accepted_when_it_changes_nothing(backend: Backend) {

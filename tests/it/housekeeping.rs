@@ -78,7 +78,7 @@ fn fill(db: &mut Db) -> Result<(), Error> {
         }
         sessions::insert(db, &row)?;
         for token in 0..TOKENS {
-            opaque_tokens::note(db, &digest(number, token), row.id, token.cast_signed())?;
+            opaque_tokens::insert_if_absent(db, &digest(number, token), row.id, token.cast_signed())?;
         }
     }
     Ok(())

@@ -19,6 +19,7 @@ mod command_line;
 mod conformance;
 mod cookies;
 mod crash_recovery;
+mod database_errors;
 mod device_sessions;
 mod documentation;
 mod duplicate_cookies;

@@ -67,7 +67,7 @@ fn a_database_with_accounts_gets_no_new_pepper(backend: Backend) {
     register(&first, "emily");
     let elsewhere = first.folder().join("elsewhere.keys");
     let refused = beside(&first, &tables).set("KEYS_FILE", elsewhere.display().to_string()).try_start();
-    let why = refused.err().expect("a start without the keys");
+    let why = refused.err().expect("a start without the keys").to_string();
     assert!(why.starts_with("KEYS_FILE: ") && why.contains("restore it"), "{why}");
     assert!(!elsewhere.exists(), "and none are made");
 }

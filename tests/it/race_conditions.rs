@@ -165,14 +165,14 @@ fn concurrent_sign_ins_with_the_same_cookies_end_that_session(backend: Backend) 
     let service = backend.service().start();
     let mut browser = register(&service, "emily");
     for _ in 0..10 {
-        let (held, raced) = (Tokens::in_jar_of(&browser), browser.clone());
+        let (session_tokens, raced) = (Tokens::in_jar_of(&browser), browser.clone());
         let body = json!({ "username": "emily", "password": PASSWORD }).to_string();
         let statuses = race(4, move |number| {
             let mut tab = raced.clone();
             let answer = if number == 0 { tab.post_empty("/auth/refresh") } else { tab.post("/auth/login", &body) };
             (tab, answer)
         });
-        held.assert_invalid(&service);
+        session_tokens.assert_invalid(&service);
         assert_tokens_refused(&service, &[statuses[0].1.clone()], 0);
         for (tab, answer) in &statuses[1..] {
             assert_eq!(answer.status, 200, "{}", answer.text());

@@ -89,26 +89,30 @@ fn every_page_redirects_to_allowed_targets(backend: Backend) {
     for (number, (payload, expected)) in allowed.enumerate() {
         assert_eq!(by_query(&mut browser, &payload), [expected.as_str(); 3], "{payload:?}");
         let mut guest = Browser::new(service.address());
-        let asked = guest.get(&with("/login", &payload));
-        assert_eq!(hidden(&asked, "rd").map(|back| back.replace("&#60;", "<")), Some(expected.clone()), "{payload:?}");
+        let form_page = guest.get(&with("/login", &payload));
+        assert_eq!(
+            hidden(&form_page, "rd").map(|back| back.replace("&#60;", "<")),
+            Some(expected.clone()),
+            "{payload:?}"
+        );
         let page = location(&guest.get(&with("/auth/continue", &payload))).to_owned();
         assert!(page.starts_with("/login?rd="), "{page}");
         if number % 4 == 0 {
             assert_eq!(location(&sign_in_by_page(&mut guest, &page, "emily")), expected);
-            let asked = guest.get(&with("/logout", &payload));
-            assert_eq!(location(&send(&mut guest, &asked, "/logout", &[])), expected);
+            let form_page = guest.get(&with("/logout", &payload));
+            assert_eq!(location(&send(&mut guest, &form_page, "/logout", &[])), expected);
         }
     }
     // By the form alone, on a page opened without a target.
     let mut guest = Browser::new(service.address());
     for (back, expected) in [("//evil.test", "/home"), ("https://evil.test/", "/home"), ("/x", "/x")] {
         guest.forget();
-        let asked = guest.get("/login");
+        let form_page = guest.get("/login");
         let fields = [("identifier", "emily"), ("password", crate::support::PASSWORD), ("rd", back)];
-        assert_eq!(location(&send(&mut guest, &asked, "/login", &fields)), expected);
-        let asked = guest.get("/logout");
+        assert_eq!(location(&send(&mut guest, &form_page, "/login", &fields)), expected);
+        let form_page = guest.get("/logout");
         let expected = if expected == "/home" { "/logout" } else { expected };
-        assert_eq!(location(&send(&mut guest, &asked, "/logout", &[("rd", back)])), expected);
+        assert_eq!(location(&send(&mut guest, &form_page, "/logout", &[("rd", back)])), expected);
     }
 }
 
@@ -117,24 +121,27 @@ fn a_spoofed_host_changes_no_redirect(backend: Backend) {
     let service = service.set("BCRYPT_COST", "10").set("TRUSTED_PROXIES", "127.0.0.1/32").start();
     for name in ["Host", "X-Forwarded-Host", "Forwarded", "X-Forwarded-Server", "X-Original-URL", "X-Forwarded-Uri"] {
         let value = if name == "Forwarded" { "host=evil.test" } else { "evil.test" };
-        let ask = |path: &str| Request::new("GET", path).header(name, value).send(service.address());
-        assert_eq!(location(&ask("/auth/continue?rd=%2Fx")), "https://auth.example/login?rd=%2Fx", "{name}");
-        assert_eq!(location(&ask("/account")), "https://auth.example/login?rd=%2Faccount", "{name}");
-        assert!(!ask("/login").text().contains("evil"), "{name}");
-        assert_eq!(location(&ask("/auth/continue?rd=https%3A%2F%2Fevil.test%2F")), "https://auth.example/login");
+        let send_request = |path: &str| Request::new("GET", path).header(name, value).send(service.address());
+        assert_eq!(location(&send_request("/auth/continue?rd=%2Fx")), "https://auth.example/login?rd=%2Fx", "{name}");
+        assert_eq!(location(&send_request("/account")), "https://auth.example/login?rd=%2Faccount", "{name}");
+        assert!(!send_request("/login").text().contains("evil"), "{name}");
+        assert_eq!(
+            location(&send_request("/auth/continue?rd=https%3A%2F%2Fevil.test%2F")),
+            "https://auth.example/login"
+        );
     }
 }
 
 fn the_default_page_is_checked_at_startup(backend: Backend) {
     for (page, hosts, expected) in [
-        ("https://app.good.test/x", "other.test", Some("DEFAULT_PAGE: app.good.test is not among REDIRECT_HOSTS")),
+        ("https://app.good.test/x", "other.test", Some("DEFAULT_PAGE: app.good.test is not in REDIRECT_HOSTS")),
         ("//evil.test", "good.test", Some("DEFAULT_PAGE")),
-        ("http://good.test/", "good.test", Some("DEFAULT_PAGE: it is http")),
+        ("http://good.test/", "good.test", Some("DEFAULT_PAGE: an http URL")),
         ("https://app.good.test/x", "good.test", None),
     ] {
         let started = backend.service().set("DEFAULT_PAGE", page).set("REDIRECT_HOSTS", hosts).try_start();
         if let Some(words) = expected {
-            assert!(started.err().is_some_and(|why| why.contains(words)), "{page}");
+            assert!(started.err().is_some_and(|why| why.to_string().contains(words)), "{page}");
             continue;
         }
         let service = started.unwrap_or_else(|why| panic!("{why}"));
@@ -144,6 +151,6 @@ fn the_default_page_is_checked_at_startup(backend: Backend) {
     }
     for hosts in ["https://good.test", "*.good.test", "good.test:8443", "good.test."] {
         let refused = backend.service().set("REDIRECT_HOSTS", hosts).try_start().err();
-        assert!(refused.is_some_and(|why| why.contains("REDIRECT_HOSTS")), "{hosts}");
+        assert!(refused.is_some_and(|why| why.to_string().contains("REDIRECT_HOSTS")), "{hosts}");
     }
 }

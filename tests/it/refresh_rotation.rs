@@ -138,11 +138,11 @@ fn compare(db: &mut Db, row: &SessionRow, presented: i64, to: &Rotation) -> Resu
     let rotated = sessions::rotate_live(db, row.id, row.account_id, presented, to)?;
     let should = expected(&before, &state, presented, to);
     let (after, _) = sessions::find(db, row.id)?.unwrap();
-    let told = rotated.as_ref().map(|(row, _)| row.clone());
-    assert_eq!(format!("{told:?}"), format!("{should:?}"), "{before:?} {state:?}");
+    let returned = rotated.as_ref().map(|(row, _)| row.clone());
+    assert_eq!(format!("{returned:?}"), format!("{should:?}"), "{before:?} {state:?}");
     assert_eq!(format!("{after:?}"), format!("{:?}", should.as_ref().unwrap_or(&before)));
-    if let Some((_, told)) = &rotated {
-        assert_eq!(*told, state);
+    if let Some((_, returned)) = &rotated {
+        assert_eq!(*returned, state);
     }
     Ok(rotated.is_some())
 }

@@ -120,13 +120,13 @@ impl<'a> Client<'a> {
                 break;
             }
             let check = Request::new("GET", "/auth/me").bearer(&self.access);
-            self.ask("a check", &check);
+            self.send_request("a check", &check);
             if round.is_multiple_of(3) {
                 self.take("a refresh", "/auth/refresh", &json!({ "refreshToken": self.refresh }));
             }
             if round.is_multiple_of(20) {
                 let body = json!({ "refreshToken": self.refresh }).to_string();
-                self.ask("a logout", &Request::new("POST", "/auth/logout").json(&body));
+                self.send_request("a logout", &Request::new("POST", "/auth/logout").json(&body));
                 self.sign_in();
             }
             // Leaves processor time to the restarts.
@@ -140,14 +140,14 @@ impl<'a> Client<'a> {
 
     /// Requests tokens and keeps them.
     fn take(&mut self, what: &str, path: &str, body: &Value) {
-        if let Some(said) = self.ask(what, &Request::new("POST", path).json(&body.to_string())) {
+        if let Some(said) = self.send_request(what, &Request::new("POST", path).json(&body.to_string())) {
             for (token, name) in [(&mut self.access, "accessToken"), (&mut self.refresh, "refreshToken")] {
                 said[name].as_str().unwrap_or_default().clone_into(token);
             }
         }
     }
 
-    fn ask(&self, what: &str, request: &Request) -> Option<Value> {
+    fn send_request(&self, what: &str, request: &Request) -> Option<Value> {
         let failure = match request.try_send(self.address) {
             Ok(answer) if answer.status == 200 => {
                 self.tally.answered.fetch_add(1, Ordering::Relaxed);

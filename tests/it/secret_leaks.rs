@@ -30,7 +30,7 @@ struct Walk {
     place: Place,
     node: Node,
     issued: BTreeSet<String>,
-    asked: usize,
+    request_count: usize,
 }
 
 /// Every text in a JSON value.
@@ -75,26 +75,26 @@ impl Walk {
         let place = Place::on(backend).set("RUST_LOG", "trace").set("JWT_SECRET", JWT_SECRET).set("PEPPER", PEPPER);
         let place = place.set("METRICS_TOKEN", METRICS_TOKEN).set("THROTTLE_FREE_FAILURES", "50");
         let node = place.serve(&["serve", "--demo"]);
-        Self { place, node, issued: BTreeSet::new(), asked: 0 }
+        Self { place, node, issued: BTreeSet::new(), request_count: 0 }
     }
 
     /// Sends the request and searches the answer for anything typed and for any token issued before.
-    fn ask(&mut self, request: &Request) -> Response {
+    fn send_request(&mut self, request: &Request) -> Response {
         let answer = self.node.send(request);
         assert!(answer.status < 500, "{request:?}: {}", answer.text());
-        let told = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("set-cookie"));
-        let told = told.fold(answer.text(), |text, (name, value)| format!("{text}\n{name}: {value}"));
-        assert!(!told.to_lowercase().contains(MARKER), "{request:?} repeats user input: {told}");
+        let output = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("set-cookie"));
+        let output = output.fold(answer.text(), |text, (name, value)| format!("{text}\n{name}: {value}"));
+        assert!(!output.to_lowercase().contains(MARKER), "{request:?} repeats user input: {output}");
         for secret in self.issued.iter().map(String::as_str).chain([PIN, NEW_PIN, "$2b$"]) {
-            assert!(usable_parts(secret).iter().all(|part| !told.contains(part)), "{request:?} leaks: {told}");
+            assert!(usable_parts(secret).iter().all(|part| !output.contains(part)), "{request:?} leaks: {output}");
         }
         self.issued.extend(tokens_of(&answer));
-        self.asked += 1;
+        self.request_count += 1;
         answer
     }
 
     fn post(&mut self, path: &str, body: &Value) -> Response {
-        self.ask(&Request::new("POST", path).json(&body.to_string()))
+        self.send_request(&Request::new("POST", path).json(&body.to_string()))
     }
 
     fn token(answer: &Response, at: &str) -> String {
@@ -123,13 +123,13 @@ impl Walk {
         let (access_2, refresh_2) = (Self::token(&renewed, "/accessToken"), Self::token(&renewed, "/refreshToken"));
         let change = |current: &str| json!({ "currentPassword": current, "newPassword": typed("new") }).to_string();
         let request = Request::new("POST", "/auth/change-password").bearer(&access_2);
-        assert_eq!(self.ask(&request.clone().json(&change(&typed("wrong")))).status, 403);
-        let changed = self.ask(&request.json(&change(&typed("right"))));
+        assert_eq!(self.send_request(&request.clone().json(&change(&typed("wrong")))).status, 403);
+        let changed = self.send_request(&request.json(&change(&typed("right"))));
         assert_eq!(changed.status, 200, "{}", changed.text());
         let access_3 = Self::token(&changed, "/accessToken");
         for token in [&access, &access_2, &access_3, &refresh, &format!("{access_3}x")] {
-            self.ask(&Request::new("GET", "/auth/me").bearer(token));
-            self.ask(
+            self.send_request(&Request::new("GET", "/auth/me").bearer(token));
+            self.send_request(
                 &Request::new("GET", "/auth/sessions")
                     .cookie_header(&format!("accessToken={token}; {}=1", typed("cookie"))),
             );
@@ -137,7 +137,7 @@ impl Walk {
         for token in [&refresh, &refresh_2] {
             self.post("/auth/refresh", &json!({ "refreshToken": token }));
         }
-        self.ask(&Request::new("POST", "/auth/logout").bearer(&access_3));
+        self.send_request(&Request::new("POST", "/auth/logout").bearer(&access_3));
         self.reuse();
     }
 
@@ -161,13 +161,13 @@ impl Walk {
         self.post("/flat/auth/refresh", &json!({ "refreshToken": refresh }));
         let entered = self.post("/store/auth/signin", &json!({ "login": "emilys", "password": "emilyspass" }));
         let refresh = Self::token(&entered, "/refresh_token");
-        self.ask(&Request::new("POST", &format!("/store/auth/refresh?rt={refresh}")));
-        self.ask(&Request::new("POST", &format!("/store/auth/refresh?rt={refresh}x")));
+        self.send_request(&Request::new("POST", &format!("/store/auth/refresh?rt={refresh}")));
+        self.send_request(&Request::new("POST", &format!("/store/auth/refresh?rt={refresh}x")));
         self.post("/signin/api/v1/auths/sign-in", &emily);
         let by_pin = self.post("/pin/auth/login", &json!({ "name": "cooluser1", "pin": "0000" }));
         let cookies: Vec<String> =
             by_pin.set_cookies().iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
-        self.ask(&Request::new("POST", "/pin/auth/refresh").cookie_header(&cookies.join("; ")));
+        self.send_request(&Request::new("POST", "/pin/auth/refresh").cookie_header(&cookies.join("; ")));
         let by_email = json!({ "email": "emily.johnson@x.dummyjson.com", "password": "emilyspass" });
         let entered = self.post("/envelope/auth/login", &by_email);
         let refresh = Self::token(&entered, "/data/refreshToken");
@@ -184,7 +184,7 @@ impl Walk {
                 "password": typed("Wrong7!"), "pin": NEW_PIN,
             });
             assert!((400..500).contains(&self.post(path, &wrong).status), "{path}");
-            self.ask(&Request::new("POST", path).json(&format!("{{\"password\":\"{}\"", typed("torn"))));
+            self.send_request(&Request::new("POST", path).json(&format!("{{\"password\":\"{}\"", typed("torn"))));
         }
     }
 
@@ -197,8 +197,8 @@ impl Walk {
             for key in ["token", "access_token", "password", "rt", "code", "x"] {
                 for value in [&token, &secret] {
                     let target = format!("{path}?{key}={value}");
-                    self.ask(&Request::new("GET", &target));
-                    self.ask(&Request::new("POST", &target).json("{}"));
+                    self.send_request(&Request::new("GET", &target));
+                    self.send_request(&Request::new("POST", &target).json("{}"));
                 }
             }
         }
@@ -206,12 +206,12 @@ impl Walk {
             [format!("Basic {secret}"), format!("Bearer {secret} {secret}"), secret.clone(), format!("Token {token}")]
         {
             for path in ["/auth/me", "/flat/auth/me", "/store/user", "/pin/users/me", "/metrics"] {
-                self.ask(&Request::new("GET", path).header("Authorization", &value));
+                self.send_request(&Request::new("GET", path).header("Authorization", &value));
             }
         }
-        self.ask(&Request::new("GET", "/metrics").bearer(METRICS_TOKEN));
-        self.ask(&Request::new("POST", "/auth/login").body(Some("text/plain"), typed("plain")));
-        self.ask(
+        self.send_request(&Request::new("GET", "/metrics").bearer(METRICS_TOKEN));
+        self.send_request(&Request::new("POST", "/auth/login").body(Some("text/plain"), typed("plain")));
+        self.send_request(
             &Request::new("POST", "/auth/login")
                 .header("Origin", "https://evil.example")
                 .json(&json!({ "password": typed("evil") }).to_string()),
@@ -243,8 +243,8 @@ impl Walk {
             (&["session", "list", "operated"], String::new()),
         ] {
             let ran = self.place.run_with(arguments, &input);
-            let told = format!("{}{}", ran.stdout, ran.stderr).to_lowercase();
-            let silent = !told.contains(MARKER) && !told.contains(PIN) && !told.contains("$2b$");
+            let output = format!("{}{}", ran.stdout, ran.stderr).to_lowercase();
+            let silent = !output.contains(MARKER) && !output.contains(PIN) && !output.contains("$2b$");
             assert!(silent, "{arguments:?}: {ran:?}");
         }
         let entered = self.post("/auth/login", &json!({ "username": "operated", "pin": PIN }));
@@ -285,8 +285,11 @@ fn no_secret_leaks_into_logs_answers_or_rows(backend: Backend) {
     walk.node.signal("TERM");
     assert!(walk.node.wait().success());
     let (stdout, stderr) = (walk.node.stdout(), walk.node.stderr());
-    println!("{} requests, {} tokens, {} log lines", walk.asked, walk.issued.len(), stderr.lines().count());
-    assert!(walk.asked > 150 && walk.issued.len() > 15 && stderr.lines().count() > 300, "the walk was long enough");
+    println!("{} requests, {} tokens, {} log lines", walk.request_count, walk.issued.len(), stderr.lines().count());
+    assert!(
+        walk.request_count > 150 && walk.issued.len() > 15 && stderr.lines().count() > 300,
+        "the walk was long enough"
+    );
     assert!(stderr.contains("refresh_reuse"), "and it met an alarm");
     let rows = [while_running, rows(&walk.place, backend)].concat();
     let rows = String::from_utf8_lossy(&rows).to_lowercase();

@@ -93,14 +93,14 @@ fn the_refresh_token_is_the_same_on_every_node_and_at_every_replay(backend: Back
         let (builder, tables) = backend.service_and_tables();
         let first = builder.set("TOKEN_ALGORITHM", word).start();
         let second = beside(&first, &tables).start();
-        let held = Tokens::in_jar_of(&register(&first, "emily"));
-        let (nodes, spent) = ([first.address(), second.address()], held.refresh.clone());
+        let session_tokens = Tokens::in_jar_of(&register(&first, "emily"));
+        let (nodes, spent) = ([first.address(), second.address()], session_tokens.refresh.clone());
         let answers = race(8, move |number| {
             let request = Request::new("POST", "/auth/refresh").cookie_header(&format!("refreshToken={spent}"));
             request.send(nodes[number % 2])
         });
         let mut answers: Vec<Tokens> = answers.iter().map(Tokens::set_by).collect();
-        answers.extend([&first, &second].map(|node| Tokens::set_by(&refresh_with(node, &held.refresh))));
+        answers.extend([&first, &second].map(|node| Tokens::set_by(&refresh_with(node, &session_tokens.refresh))));
         for answer in &answers {
             assert_eq!(answer.refresh, answers[0].refresh, "{word}");
             assert_eq!(claims_of(answer), claims_of(&answers[0]), "{word}: one token, however often it is signed");
@@ -112,19 +112,19 @@ fn the_refresh_token_is_the_same_on_every_node_and_at_every_replay(backend: Back
 
 fn switching_the_algorithm_ends_no_session(backend: Backend) {
     let service = with(backend, "hs256").start();
-    let mut held = vec![Tokens::in_jar_of(&register(&service, "emily"))];
+    let mut session_tokens = vec![Tokens::in_jar_of(&register(&service, "emily"))];
     for algorithm in [TokenAlgorithm::EdDsa, TokenAlgorithm::Es256, TokenAlgorithm::Hs256] {
         let id = service.core().rotate_signing_key(Some(algorithm)).unwrap().id;
         service.core().sync().unwrap();
         let early = Tokens::in_jar_of(&sign_in(&service, "emily"));
         assert_ne!(key_id(&early.access), id, "not before every node has it");
-        held.push(early);
+        session_tokens.push(early);
         service.advance(SETTLED);
         service.core().sync().unwrap();
         let late = Tokens::in_jar_of(&sign_in(&service, "emily"));
         assert_eq!(key_id(&late.access), id);
-        held.push(late);
-        for tokens in &mut held {
+        session_tokens.push(late);
+        for tokens in &mut session_tokens {
             let next = tokens.assert_valid(&service);
             assert_eq!((key_id(&next.access), key_id(&next.refresh)), (id.clone(), id.clone()));
             *tokens = next;
@@ -166,8 +166,8 @@ fn retiring_a_key_ends_its_tokens_and_sessions_on_every_node(backend: Backend) {
     for (word, _) in ALGORITHMS {
         let (builder, tables) = backend.service_and_tables();
         let service = builder.set("TOKEN_ALGORITHM", word).demo().start();
-        let held = on_three_wires(&service);
-        let old = key_id(&held[0].1);
+        let session_tokens = on_three_wires(&service);
+        let old = key_id(&session_tokens[0].1);
         let refused = service.core().retire_key(&old).unwrap_err().to_string();
         assert!(refused.contains("only signing key") && refused.contains("keys rotate"), "{refused}");
         // Every node has read it after a second: an access token of /pin is valid for a minute.
@@ -179,16 +179,16 @@ fn retiring_a_key_ends_its_tokens_and_sessions_on_every_node(backend: Backend) {
         }
         // The contract that does not rotate gets an access token under the new key; its session stays under the old
         // one.
-        let kept = refreshed_on(&service, "/pin", &held[1].1, &held[1].2).set_cookies();
+        let kept = refreshed_on(&service, "/pin", &session_tokens[1].1, &session_tokens[1].2).set_cookies();
         assert_eq!((kept.len(), kept[0].name.as_str(), key_id(&kept[0].value)), (1, "accessToken", new.clone()));
         let survivor = on_three_wires(&service);
-        assert!(held.iter().all(|(_, access, _)| is_accepted(&service, access)), "the overlap");
+        assert!(session_tokens.iter().all(|(_, access, _)| is_accepted(&service, access)), "the overlap");
 
         assert_eq!(service.core().consider_retirement(&old).unwrap().sessions, 3);
         assert_eq!(service.core().retire_key(&old).unwrap(), 3);
         for node in [&service, &other] {
             node.core().sync().unwrap();
-            for (mount, access, refresh) in &held {
+            for (mount, access, refresh) in &session_tokens {
                 assert!(!is_accepted(node, access), "{word} {mount}");
                 let answer = refreshed_on(node, mount, "", refresh);
                 assert_eq!(answer.status, 401, "{word} {mount}: {}", answer.text());
@@ -208,20 +208,20 @@ fn retiring_a_key_ends_its_tokens_and_sessions_on_every_node(backend: Backend) {
 /// Removed by hand, with the sessions' rows unchanged: the key alone decides.
 fn removing_a_key_invalidates_refresh_tokens_of_every_shape(backend: Backend) {
     let service = with(backend, "eddsa").demo().start();
-    let held = on_three_wires(&service);
+    let session_tokens = on_three_wires(&service);
     rotate(&service, TokenAlgorithm::EdDsa);
-    let envelope = refreshed_on(&service, "/envelope", "", &held[2].2);
+    let envelope = refreshed_on(&service, "/envelope", "", &session_tokens[2].2);
     assert_eq!(envelope.status, 200, "accepted in the overlap: {}", envelope.text());
     let file = service.folder().join("doorward.keys");
     let text = std::fs::read_to_string(&file).unwrap();
-    let pulled = format!("eddsa {} ", key_id(&held[0].1));
+    let pulled = format!("eddsa {} ", key_id(&session_tokens[0].1));
     let left: Vec<&str> = text.lines().filter(|line| !line.starts_with(&pulled)).collect();
     assert_eq!(left.len(), text.lines().count() - 1);
     std::fs::write(&file, left.join("\n") + "\n").unwrap();
     service.core().sync().unwrap();
     // The envelope's token was spent and its successor not yet used: the holder of the removed key can compute the
     // successor and must not get it.
-    for (mount, _, refresh) in &held {
+    for (mount, _, refresh) in &session_tokens {
         let answer = refreshed_on(&service, mount, "", refresh);
         assert_eq!(answer.status, 401, "{mount}: {}", answer.text());
     }

@@ -92,8 +92,8 @@ fn emily(service: &TestService) -> Browser {
 
 /// The `Cookie` header of her two tokens.
 fn cookies_of(browser: &Browser) -> String {
-    let held = |name: &str| format!("{name}={}", browser.cookie(name).unwrap());
-    format!("{}; {}", held("accessToken"), held("refreshToken"))
+    let cookie = |name: &str| format!("{name}={}", browser.cookie(name).unwrap());
+    format!("{}; {}", cookie("accessToken"), cookie("refreshToken"))
 }
 
 /// The state that an act would change, and whether emilys can still sign in.

@@ -206,9 +206,9 @@ fn no_more_than_a_hundred_guesses_are_checked_until_an_operator_unlocks(backend:
     let device = register(&service, "emily").cookie("deviceToken").unwrap();
     let mut looked_at = 0;
     for number in 0..200 {
-        let seen = metric(&service, "doorward_hash_seconds_count");
+        let seen = metric(&service, "doorward_password_hash_seconds_count");
         guess(&service, number, &wrong());
-        looked_at += metric(&service, "doorward_hash_seconds_count") - seen;
+        looked_at += metric(&service, "doorward_password_hash_seconds_count") - seen;
         service.advance(Duration::from_hours(2));
         if number % 50 == 0 {
             service.core().purge().unwrap();

@@ -1,20 +1,20 @@
-//! What settings mean together, and with the files that they name. Each setting by itself is checked where it is read.
+//! Configuration check: settings against each other, the files they name, the mail server and the database. Single settings
+//! are checked where they are parsed.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use url::Url;
 
-use super::finding::Finding::{Failed, Passed, Warning};
-use crate::cli::doctor::finding::Finding;
+use super::finding::Finding::{self, Failed, Passed, Warning};
 use crate::core::startup::OpenError;
 use crate::mail::Mailer;
 use crate::settings::{SameSite, Settings};
 use crate::web::dialects;
 
-/// Everything there is to say.
-pub fn examine(settings: &Settings) -> Vec<Finding> {
-    let mut findings = vec![Passed("every setting can be read".to_owned())];
+/// Every finding about the settings.
+pub fn check(settings: &Settings) -> Vec<Finding> {
+    let mut findings = vec![Passed("every setting is valid".to_owned())];
     findings.extend(public_url(settings));
     findings.extend(proxies(settings));
     findings.extend(cross_site(settings));
@@ -28,73 +28,73 @@ fn public_url(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &settings.web.public_url {
         None => findings.push(Warning(
-            "PUBLIC_URL is not set: cookies travel without Secure, and pages of this origin are not known as our own; \
-             set it to what browsers use"
+            "PUBLIC_URL is not set: cookies are not Secure, and requests from the service's own pages count as cross-origin; \
+             set it to the URL that browsers use"
                 .to_owned(),
         )),
         Some(url) if url.scheme() == "http" => findings.push(Warning(format!(
-            "PUBLIC_URL is {}: cookies travel without Secure; right for development only",
-            bare(url)
+            "PUBLIC_URL is {}: cookies are not Secure; suitable for development only",
+            origin_of(url)
         ))),
-        Some(url) => findings.push(Passed(format!("browsers reach it under {}", bare(url)))),
+        Some(url) => findings.push(Passed(format!("browsers reach the service at {}", origin_of(url)))),
     }
-    let open = settings.unsafe_points().into_iter().filter(|point| !point.contains("PUBLIC_URL"));
-    findings.extend(open.map(Warning));
+    let others = settings.security_warnings().into_iter().filter(|warning| !warning.contains("PUBLIC_URL"));
+    findings.extend(others.map(Warning));
     findings
 }
 
-fn bare(url: &Url) -> String {
+fn origin_of(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// The service speaks http only, so https means that a proxy is in front.
+/// The service itself has no TLS, so an https URL means that a reverse proxy is in front.
 fn proxies(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     let proxies = &settings.web.trusted_proxies;
-    let everybody = proxies.iter().find(|network| network.prefix_len() == 0);
-    if let Some(all) = everybody {
+    let any_address = proxies.iter().find(|network| network.prefix_len() == 0);
+    if let Some(all) = any_address {
         findings.push(Failed(format!(
-            "TRUSTED_PROXIES: {all} is everybody, so any client may claim any address and dodge the throttle; \
-             name the proxies"
+            "TRUSTED_PROXIES: {all} includes every address, so any client can forge its address and evade the throttle; \
+             list only the proxies' addresses"
         )));
     }
     match (settings.is_https(), proxies.is_empty()) {
         (true, true) => findings.push(Failed(
-            "PUBLIC_URL is https, so a proxy is in front, but TRUSTED_PROXIES names none: every client seems to come \
-             from the proxy, and one that fails is throttled for all; set it to the proxy's address"
+            "TRUSTED_PROXIES is not set, but an https PUBLIC_URL needs a proxy: all clients have the proxy's address, and \
+             failed sign-ins of one throttle all; set it to the proxy's address"
                 .to_owned(),
         )),
         (false, false) if settings.web.public_url.is_some() => findings.push(Warning(
-            "TRUSTED_PROXIES names a proxy, but PUBLIC_URL is http: if the proxy speaks https, say so in PUBLIC_URL"
+            "TRUSTED_PROXIES is set, but PUBLIC_URL is http: if the proxy serves https, set PUBLIC_URL=https://…"
                 .to_owned(),
         )),
-        (true, false) if everybody.is_none() => {
-            findings.push(Passed("clients' addresses come from the proxies named".to_owned()));
+        (true, false) if any_address.is_none() => {
+            findings.push(Passed("client addresses are taken from the headers of trusted proxies".to_owned()));
         }
         _ => {}
     }
     findings
 }
 
-/// A cookie that is not SameSite=None stays away from requests that pages of other sites send.
+/// Browsers send cookies with requests from other sites only when they are SameSite=None.
 fn cross_site(settings: &Settings) -> Vec<Finding> {
     let Some(own) = &settings.web.public_url else { return Vec::new() };
-    let strays = settings.web.cors_origins.iter().filter(|other| !same_site(own, other));
-    let lost = strays.filter(|_| settings.cookies.cookie_same_site != SameSite::None);
-    lost.map(|other| {
+    let other_sites = settings.web.cors_origins.iter().filter(|other| !same_site(own, other));
+    let without_cookies = other_sites.filter(|_| settings.cookies.cookie_same_site != SameSite::None);
+    without_cookies.map(|other| {
         Failed(format!(
-            "CORS_ORIGINS: {} is another site than {}, and browsers send no {} cookie along from there; serve the \
-             page under the same domain and scheme, or set COOKIE_SAME_SITE=None",
-            bare(other),
-            bare(own),
+            "CORS_ORIGINS: {} is a different site than {}, so browsers send no SameSite={} cookies with its requests; serve \
+             it under the same domain and scheme, or set COOKIE_SAME_SITE=None",
+            origin_of(other),
+            origin_of(own),
             settings.cookies.cookie_same_site.as_str()
         ))
     })
     .collect()
 }
 
-/// Scheme and registrable domain alike, the latter as far as two labels tell: a longer public suffix (co.uk) passes for
-/// one site here and is not one for a browser.
+/// Whether two URLs are of the same site: same scheme and registrable domain. The registrable domain is taken to be two labels;
+/// under a longer public suffix (co.uk) different sites are not recognised.
 fn same_site(one: &Url, other: &Url) -> bool {
     let site = |url: &Url| {
         let host = url.host_str().unwrap_or_default().to_owned();
@@ -115,41 +115,46 @@ fn files(settings: &Settings) -> Vec<Finding> {
         ("DATABASE_URL", settings.database.database_url.file()),
         (".env", Some(Path::new(".env"))),
     ];
-    let named = secret_files.into_iter().filter_map(|(name, path)| Some((name, path?)));
-    named.filter_map(|(name, path)| readable_by_others(name, path)).collect()
+    let existing = secret_files.into_iter().filter_map(|(name, path)| Some((name, path?)));
+    existing.filter_map(|(name, path)| check_file_mode(name, path)).collect()
 }
 
-fn readable_by_others(name: &str, path: &Path) -> Option<Finding> {
-    let found = match path.metadata() {
-        Ok(found) => found,
-        Err(why) if why.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(why) => return Some(Failed(format!("{name}: {} cannot be looked at: {why}", path.display()))),
+fn check_file_mode(name: &str, path: &Path) -> Option<Finding> {
+    let metadata = match path.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => return Some(Failed(format!("{name}: {} cannot be read: {error}", path.display()))),
     };
-    let mode = found.mode() & 0o777;
+    let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
         let path = path.display();
-        return Some(Failed(format!("{name}: others can read {path} (mode {mode:o}); run: chmod 600 {path}")));
+        return Some(Failed(format!("{name}: other users can read {path} (mode {mode:o}); run: chmod 600 {path}")));
     }
-    Some(Passed(format!("{name}: only its owner reads {}", path.display())))
+    Some(Passed(format!("{name}: only the owner can read {}", path.display())))
 }
 
-/// Whether sign-ups can be told of by mail, if they are.
+/// Whether the mail server is reachable, and which dialects cannot register, when sign-ups are confirmed by email.
 fn mail(settings: &Settings) -> Vec<Finding> {
     if !settings.passwords.signup_confirm_email {
         return Vec::new();
     }
-    let Some(mailer) = Mailer::new(&settings.mail) else { return Vec::new() };
-    let mut findings = vec![match mailer.as_ref().map(Mailer::reach) {
-        Ok(Ok(server)) => Passed(format!("SMTP_URL: {server} takes mails")),
-        Ok(Err(why)) => Failed(format!("SMTP_URL: {why}; sign-ups wait for their mails until it does")),
-        Err(why) => Failed(format!("SMTP_URL: {why}")),
+    let mailer = match Mailer::new(&settings.mail) {
+        Ok(Some(mailer)) => mailer,
+        Ok(None) => return Vec::new(),
+        Err(error) => return vec![Failed(format!("SMTP_URL: {error}"))],
+    };
+    let mut findings = vec![match mailer.test_connection() {
+        Ok(server) => Passed(format!("SMTP_URL: {server} accepts mail")),
+        Err(error) => Failed(format!("SMTP_URL: {error}; sign-up mails are queued until the server is reachable")),
     }];
-    let tells = |name: &&str| dialects::ALL.iter().any(|known| known.name == *name && known.registers_into_session);
-    let closed: Vec<&str> = settings.mounts.iter().map(|mount| mount.dialect.as_str()).filter(tells).collect();
+    let registers_into_session =
+        |name: &&str| dialects::ALL.iter().any(|known| known.name == *name && known.registers_into_session);
+    let closed: Vec<&str> =
+        settings.mounts.iter().map(|mount| mount.dialect.as_str()).filter(registers_into_session).collect();
     if !closed.is_empty() {
         findings.push(Warning(format!(
-            "SIGNUP_CONFIRM_EMAIL closes the registrations of {}: their answer is a session, which tells; people register at \
-             native's or on the pages",
+            "SIGNUP_CONFIRM_EMAIL disables registration in these dialects, which answer it with a session: {}; register through \
+             the native API or the pages",
             closed.join(", ")
         )));
     }
@@ -161,15 +166,15 @@ fn database(settings: &Settings) -> Finding {
     if let Some(file) = url.file()
         && !file.exists()
     {
-        return Passed(format!("{url} does not exist yet; the first start makes it"));
+        return Passed(format!("{url} does not exist; the first start creates it"));
     }
     match crate::core::startup::pending_migrations(url) {
-        Ok(0) => Passed(format!("{url} answers and has this version's tables")),
+        Ok(0) => Passed(format!("{url} is reachable and up to date")),
         Ok(missing) if settings.database.auto_migrate => {
-            Passed(format!("{url} answers; the next start runs {missing} migrations"))
+            Passed(format!("{url} is reachable; the next start runs {missing} pending migrations"))
         }
         Ok(missing) => Failed(OpenError::MigrationsPending(missing).to_string()),
-        Err(why) => Failed(OpenError::Database(why).to_string()),
+        Err(error) => Failed(OpenError::Database(error).to_string()),
     }
 }
 

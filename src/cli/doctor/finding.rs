@@ -1,25 +1,25 @@
-//! A finding of the doctor, and how it is printed.
+//! A finding of `doorward doctor`, and its prefix in the output: `ok`, `warning` or `error`.
 
 use crate::cli::console::print_line;
 
-/// One finding.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// It works.
+    /// No problem.
     Passed(String),
-    /// It works, but somebody will be surprised.
+    /// Works, but may be unintended or unsafe.
     Warning(String),
-    /// It does not work.
+    /// Does not work.
     Failed(String),
 }
 
 impl Finding {
-    /// Prints it, a line.
+    /// Prints the finding on one line.
     pub fn print_line(&self) {
         match self {
-            Self::Passed(text) => print_line(&format!("ok    {text}")),
-            Self::Warning(text) => print_line(&format!("odd   {text}")),
-            Self::Failed(text) => print_line(&format!("WRONG {text}")),
+            Self::Passed(text) => print_line(&format!("ok       {text}")),
+            Self::Warning(text) => print_line(&format!("warning  {text}")),
+            Self::Failed(text) => print_line(&format!("error    {text}")),
         }
     }
 }

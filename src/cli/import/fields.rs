@@ -1,12 +1,12 @@
-//! What one account of a file says, field by field, in either format. A field that nobody knows is refused where the format
-//! is ours: a misspelt `passwordHash` would make an account without one.
+//! Parser of one account of an import file, in either format. Unknown fields are refused in doorward's own format: a misspelt
+//! `passwordHash` would create an account without a password.
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::records::Record;
 use crate::cli::account::permission;
-use crate::cli::import::line::{Line, told};
+use crate::cli::import::line::{ImportLine, describe_errors};
 use crate::clock::Timestamp;
 use crate::core::account::Profile;
 use crate::core::account::identifier;
@@ -19,42 +19,47 @@ use crate::secret::Secret;
 use crate::settings::values;
 use crate::web::request::body::Fields;
 
-/// Fields of flat's users that are nobody's profile, since `/auth/me` would show them: what pays, what proves who one is,
-/// and what came from one computer.
-const NOT_KEPT: [&str; 7] = ["bank", "crypto", "ein", "ip", "macAddress", "ssn", "userAgent"];
+/// Fields of the flat format that are dropped, because `/auth/me` would show them as part of the profile: payment data,
+/// identity numbers, and data of one device.
+const DROPPED_FIELDS: [&str; 7] = ["bank", "crypto", "ein", "ip", "macAddress", "ssn", "userAgent"];
 
-/// How the file is to be read.
-pub struct Reading {
+/// Parses records by the options of the command.
+pub struct RecordParser {
+    /// Whether the file is in the flat format.
     pub flat: bool,
+    /// Whether plain passwords and PINs are accepted.
     pub plain_secrets: bool,
+    /// The role of accounts without one.
     pub role: Option<String>,
+    /// Whether the ids of the file are ignored.
     pub new_ids: bool,
 }
 
-impl Reading {
-    pub fn line(&self, record: Record) -> Line {
+impl RecordParser {
+    /// Parses a record. Errors are part of the line: they stop no other.
+    pub fn parse(&self, record: Record) -> ImportLine {
         let number = record.line;
         let Some(bytes) = record.bytes else {
-            return Line { number, label: None, read: Err("it is longer than 64 KiB".to_owned()) };
+            return ImportLine { number, label: None, result: Err("it is longer than 64 KiB".to_owned()) };
         };
         match Fields::parse(&bytes) {
             Ok(mut fields) => {
                 let person = self.person(&mut fields);
                 let label = label(&person);
-                let read = self.newcomer(number, fields, person);
-                Line { number, label, read: read.map_err(|faults| told(&faults)) }
+                let result = self.account(number, fields, person);
+                ImportLine { number, label, result: result.map_err(|errors| describe_errors(&errors)) }
             }
-            Err(refusal) => Line { number, label: None, read: Err(unreadable(&refusal)) },
+            Err(refusal) => ImportLine { number, label: None, result: Err(parse_error(&refusal)) },
         }
     }
 
-    /// Who it is, and the plain secrets.
+    /// Identifiers, profile and plain secrets.
     fn person(&self, fields: &mut Fields) -> Registration {
-        let mut named = |field: &str| fields.text(field).filter(|text| !text.is_empty());
-        let (email, username) = (named("email"), named("username"));
-        let name = if self.flat { None } else { named("name") };
-        let password = self.plain(fields, "password");
-        let pin = if self.flat { None } else { self.plain(fields, "pin") };
+        let mut non_empty = |field: &str| fields.text(field).filter(|text| !text.is_empty());
+        let (email, username) = (non_empty("email"), non_empty("username"));
+        let name = if self.flat { None } else { non_empty("name") };
+        let password = self.plain_secret(fields, "password");
+        let pin = if self.flat { None } else { self.plain_secret(fields, "pin") };
         let profile = Profile {
             name: None,
             first_name: fields.text_or_null("firstName"),
@@ -67,7 +72,8 @@ impl Reading {
         Registration { email, username, name, password, pin, profile }
     }
 
-    fn plain(&self, fields: &mut Fields, field: &str) -> Option<Secret> {
+    /// A plain secret, or an error without --plain-secrets.
+    fn plain_secret(&self, fields: &mut Fields, field: &str) -> Option<Secret> {
         let secret = fields.secret(field)?;
         if self.plain_secrets {
             Some(secret)
@@ -76,19 +82,20 @@ impl Reading {
         }
     }
 
-    fn newcomer(
+    /// The account with the fields that `person` did not take.
+    fn account(
         &self,
         line: usize,
         mut fields: Fields,
         mut person: Registration,
     ) -> Result<ImportRecord, Vec<FieldError>> {
-        let given = id(&mut fields).filter(|_| !self.new_ids);
+        let given_id = id(&mut fields).filter(|_| !self.new_ids);
         let role = role(&mut fields).or_else(|| self.role.clone());
-        let mut newcomer = ImportRecord {
+        let mut account = ImportRecord {
             line,
-            id: given,
+            id: given_id,
             uuid: None,
-            person: Registration::default(),
+            registration: Registration::default(),
             privileges: Privileges { role, ..Privileges::default() },
             password_hash: None,
             pin_hash: None,
@@ -100,53 +107,53 @@ impl Reading {
             updated_at: None,
         };
         if self.flat {
-            person.profile.further = Some(Value::Object(kept(fields.others())).to_string());
+            person.profile.further = Some(Value::Object(without_dropped_fields(fields.others())).to_string());
         } else {
-            self.further(&mut fields, &mut newcomer);
+            self.own_format_fields(&mut fields, &mut account);
             person.profile.further = fields.object("profile");
         }
-        newcomer.person = person;
+        account.registration = person;
         match fields.end_strictly() {
-            Ok(()) => Ok(newcomer),
-            Err(Refusal::InvalidFields(faults)) => Err(faults),
+            Ok(()) => Ok(account),
+            Err(Refusal::InvalidFields(errors)) => Err(errors),
             Err(_other) => Err(Vec::new()),
         }
     }
 
-    /// What flat's users do not have.
-    fn further(&self, fields: &mut Fields, newcomer: &mut ImportRecord) {
-        newcomer.uuid = uuid(fields).filter(|_| !self.new_ids);
-        newcomer.password_hash = hash(fields, "passwordHash");
-        newcomer.pin_hash = hash(fields, "pinHash");
-        newcomer.privileges.permissions = permissions(fields);
-        newcomer.privileges.email_verified = fields.switch("emailVerified").unwrap_or(false);
-        newcomer.stats = fields.object("stats");
-        newcomer.status = status(fields);
-        newcomer.must_change_password = fields.switch("mustChangePassword").unwrap_or(false);
-        newcomer.created_at = time(fields, "createdAt");
-        newcomer.updated_at = time(fields, "updatedAt");
-        newcomer.last_sign_in_at = time(fields, "lastSignIn");
+    /// The fields that only doorward's own format has.
+    fn own_format_fields(&self, fields: &mut Fields, account: &mut ImportRecord) {
+        account.uuid = uuid(fields).filter(|_| !self.new_ids);
+        account.password_hash = hash(fields, "passwordHash");
+        account.pin_hash = hash(fields, "pinHash");
+        account.privileges.permissions = permissions(fields);
+        account.privileges.email_verified = fields.switch("emailVerified").unwrap_or(false);
+        account.stats = fields.object("stats");
+        account.status = status(fields);
+        account.must_change_password = fields.switch("mustChangePassword").unwrap_or(false);
+        account.created_at = time(fields, "createdAt");
+        account.updated_at = time(fields, "updatedAt");
+        account.last_sign_in_at = time(fields, "lastSignIn");
     }
 }
 
-/// What names it in the report: only what may be an identifier, since people put passwords into the wrong column too.
+/// The account's name in the report: only a valid identifier, because a password may stand in the wrong column.
 fn label(person: &Registration) -> Option<String> {
     let of = |text: &Option<String>, rule: fn(&str) -> Result<Identifier, FieldRule>| rule(text.as_deref()?).ok();
     let first = of(&person.username, identifier::username).or_else(|| of(&person.email, identifier::email));
     first.or_else(|| of(&person.name, identifier::name)).map(|identifier| identifier.canonical)
 }
 
-/// The reader speaks of a body and of its only line.
-fn unreadable(refusal: &Refusal) -> String {
+/// The message of a JSON error. It comes from the parser of request bodies, so its words are adapted to a file.
+fn parse_error(refusal: &Refusal) -> String {
     match refusal {
-        Refusal::MalformedBody(why) => why.replace("the body", "it").replace("line 1 column", "column"),
-        Refusal::InvalidFields(faults) => told(faults),
+        Refusal::MalformedBody(message) => message.replace("the body", "it").replace("line 1 column", "column"),
+        Refusal::InvalidFields(errors) => describe_errors(errors),
         other => other.code().to_owned(),
     }
 }
 
-fn kept(mut further: Map<String, Value>) -> Map<String, Value> {
-    further.retain(|field, _| !NOT_KEPT.contains(&field.as_str()));
+fn without_dropped_fields(mut further: Map<String, Value>) -> Map<String, Value> {
+    further.retain(|field, _| !DROPPED_FIELDS.contains(&field.as_str()));
     further
 }
 
@@ -169,11 +176,12 @@ fn role(fields: &mut Fields) -> Option<String> {
     values::role(&text).ok().or_else(|| fields.fault("role", rule))
 }
 
+/// The status. After an error the value does not matter: the line is refused.
 fn status(fields: &mut Fields) -> AccountStatus {
     let Some(text) = fields.text("status") else { return AccountStatus::Active };
     let rule = FieldRule::Type("active, inactive, locked or suspended");
-    let read = text.to_ascii_lowercase().parse().ok().or_else(|| fields.fault("status", rule));
-    read.unwrap_or(AccountStatus::Inactive)
+    let parsed = text.to_ascii_lowercase().parse().ok().or_else(|| fields.fault("status", rule));
+    parsed.unwrap_or(AccountStatus::Inactive)
 }
 
 fn time(fields: &mut Fields, field: &str) -> Option<Timestamp> {
@@ -184,15 +192,15 @@ fn time(fields: &mut Fields, field: &str) -> Option<Timestamp> {
 fn permissions(fields: &mut Fields) -> Vec<String> {
     let rule = FieldRule::Type("a list of words without white space");
     let words = |list: Vec<Value>| list.iter().map(|word| permission(word.as_str()?).ok()).collect::<Option<Vec<_>>>();
-    let read = match fields.value("permissions") {
+    let parsed = match fields.value("permissions") {
         None | Some(Value::Null) => return Vec::new(),
         Some(Value::Array(list)) => words(list),
         Some(_) => None,
     };
-    read.or_else(|| fields.fault("permissions", rule)).unwrap_or_default()
+    parsed.or_else(|| fields.fault("permissions", rule)).unwrap_or_default()
 }
 
-/// A hash, unless there is none: empty, or behind the `!` with which Unix and Django shut an account's password.
+/// A hash. Empty means none, and so does the prefix `!`, with which Unix and Django lock a password.
 fn hash(fields: &mut Fields, field: &str) -> Option<Secret> {
     fields.text(field).filter(|text| !text.is_empty() && !text.starts_with('!')).map(Secret::new)
 }

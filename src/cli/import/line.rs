@@ -1,21 +1,24 @@
-//! A line of an import file, as far as it could be read, and why one was refused.
+//! A parsed line of an import file, and the messages for lines with errors.
 
 use crate::core::account::import::ImportRecord;
 use crate::core::error::{FieldError, FieldRule};
 
-/// A line that was read, fit or not, and what names its account.
-pub struct Line {
+/// A line of the file, valid or not.
+pub struct ImportLine {
+    /// The line number, from 1.
     pub number: usize,
+    /// An identifier of its account, for the report.
     pub label: Option<String>,
-    pub read: Result<ImportRecord, String>,
+    /// The account, or why the line is refused.
+    pub result: Result<ImportRecord, String>,
 }
 
-/// Faults in words that follow each field's name.
-pub fn told(faults: &[FieldError]) -> String {
-    let says = |fault: &FieldError| match (fault.field.as_str(), fault.rule) {
+/// The message of field errors: each field's name and its error.
+pub fn describe_errors(errors: &[FieldError]) -> String {
+    let message = |error: &FieldError| match (error.field.as_str(), error.rule) {
         (field, FieldRule::Unknown) => format!("{field} is not a field of an account"),
         ("body", rule) => format!("it {}", rule.message()),
         (field, rule) => format!("{field} {}", rule.message()),
     };
-    faults.iter().map(says).collect::<Vec<_>>().join("; ")
+    errors.iter().map(message).collect::<Vec<_>>().join("; ")
 }

@@ -1,4 +1,4 @@
-//! The two sample accounts of `serve --demo`, as the documents of the systems that doorward speaks like show them.
+//! Sample accounts of `serve --demo`: the two that the documentation of the emulated wire formats shows.
 
 use super::Profile;
 use crate::core::Core;
@@ -7,20 +7,24 @@ use crate::core::error::{Error, Refusal};
 use crate::core::registration::sign_up::{Privileges, Registration};
 use crate::secret::Secret;
 
-/// Adds what is missing; emilys first, so that on a new database she has the id 1 that her documents show.
+/// Adds the missing ones; emilys first, so that in a new database the account has the id 1 of the documentation.
 pub fn load(core: &Core) -> Result<(), Error> {
-    for person in [emilys(), cooluser1()] {
-        add(core, person)?;
+    for registration in [emilys(), cooluser1()] {
+        add(core, registration)?;
     }
     Ok(())
 }
 
-fn add(core: &Core, person: Registration) -> Result<(), Error> {
-    let privileges =
-        Privileges { role: Some("ADMIN".to_owned()), any_secret: true, email_verified: true, ..Privileges::default() };
-    match core.validate_account(person, privileges) {
+fn add(core: &Core, registration: Registration) -> Result<(), Error> {
+    let privileges = Privileges {
+        role: Some("ADMIN".to_owned()),
+        skip_secret_policy: true,
+        email_verified: true,
+        ..Privileges::default()
+    };
+    match core.validate_account(registration, privileges) {
         Ok(validated) => match core.add_account(&validated.hash(core.hasher())?, &Client::operator()) {
-            // Another node that starts beside this one was faster.
+            // Another node that starts at the same time has added it.
             Ok(_) | Err(Error::Refusal(Refusal::IdentifierTaken(_))) => Ok(()),
             Err(other) => Err(other),
         },
@@ -30,7 +34,7 @@ fn add(core: &Core, person: Registration) -> Result<(), Error> {
 }
 
 fn emilys() -> Registration {
-    let given = |text: &str| Some(Some(text.to_owned()));
+    let value = |text: &str| Some(Some(text.to_owned()));
     Registration {
         email: Some("emily.johnson@x.dummyjson.com".to_owned()),
         username: Some("emilys".to_owned()),
@@ -38,11 +42,11 @@ fn emilys() -> Registration {
         password: Some(Secret::new("emilyspass")),
         pin: None,
         profile: Profile {
-            first_name: given("Emily"),
-            last_name: given("Johnson"),
-            gender: given("female"),
-            image: given("https://dummyjson.com/icon/emilys/128"),
-            phone: given("+1 555-0100"),
+            first_name: value("Emily"),
+            last_name: value("Johnson"),
+            gender: value("female"),
+            image: value("https://dummyjson.com/icon/emilys/128"),
+            phone: value("+1 555-0100"),
             further: Some(r#"{"age":29,"address":{"city":"Springfield","country":"Nowhere"}}"#.to_owned()),
             ..Profile::default()
         },

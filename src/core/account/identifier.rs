@@ -1,5 +1,5 @@
-//! What names an account at sign-in: which texts are allowed, and the one canonical form that every look-up uses.
-//! Which of the three kinds a wire calls for is the dialect's to say.
+//! Account identifiers (email, username, name): validation, and the canonical form that every look-up uses. Which kinds a
+//! sign-in accepts is decided by each dialect.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::{GeneralSecurityProfile, MixedScript};
@@ -12,23 +12,23 @@ const EMAIL_MAX: usize = 254;
 /// The longest username or name.
 const NAME_MAX: usize = 64;
 
-/// An identifier as it was written and as it is compared.
+/// An identifier in display form and in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identifier {
-    /// As its owner wrote it.
+    /// As entered by its owner.
     pub shown: String,
-    /// As it is looked up.
+    /// As stored for look-ups, and compared.
     pub canonical: String,
 }
 
 impl Identifier {
-    /// As two columns hold one that may be missing: shown, canonical.
+    /// The values of the two columns of an optional identifier: shown, canonical.
     pub fn columns(of: Option<Self>) -> (Option<String>, Option<String>) {
-        of.map_or((None, None), |read| (Some(read.shown), Some(read.canonical)))
+        of.map_or((None, None), |identifier| (Some(identifier.shown), Some(identifier.canonical)))
     }
 }
 
-/// Which identifier a sign-in gives.
+/// The kind of identifier that a sign-in presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdentifierKind {
     /// Any of the three: an email if it holds an @, else a username, else a name.
@@ -41,8 +41,8 @@ pub enum IdentifierKind {
     Name,
 }
 
-/// NFKC and case folding (upper, then lower: it joins ß and ss, ſ and s, the Kelvin sign and k), so that two texts which
-/// people take for one name are one name, on both backends alike.
+/// NFKC and case folding (upper, then lower: it joins ß and ss, ſ and s, the Kelvin sign and k), so that texts which people
+/// read as the same name are the same name, on both backends: neither database's own collation is involved.
 pub fn canonical(text: &str) -> String {
     let fold = |text: &str| text.to_uppercase().to_lowercase().nfkc().collect::<String>();
     let composed: String = text.nfkc().collect();
@@ -50,7 +50,7 @@ pub fn canonical(text: &str) -> String {
     fold(&fold(&composed))
 }
 
-/// A new email: `local@domain`, nothing that a header or a page could be broken with.
+/// Validates a new email: `local@domain`, without characters that could be injected into a header or a page.
 pub fn email(text: &str) -> Result<Identifier, FieldRule> {
     if text.chars().count() > EMAIL_MAX {
         return Err(FieldRule::TooLong(EMAIL_MAX));
@@ -61,7 +61,7 @@ pub fn email(text: &str) -> Result<Identifier, FieldRule> {
     }
     let Some((local, domain)) = canonical.rsplit_once('@') else { return Err(FieldRule::NotAnEmail) };
     let in_local = |c: char| plain_letter(c) || "!#$%&'*+/=?^_`{|}~.-".contains(c);
-    let label = |label: &str| {
+    let is_label = |label: &str| {
         let inner = |c: char| plain_letter(c) || c == '-';
         !label.is_empty()
             && label.len() <= 63
@@ -71,42 +71,43 @@ pub fn email(text: &str) -> Result<Identifier, FieldRule> {
     };
     let local_fits = !local.is_empty() && local.len() <= 64 && local.chars().all(in_local);
     let dots_fit = !local.starts_with('.') && !local.ends_with('.') && !local.contains("..");
-    let domain_fits = domain.contains('.') && domain.split('.').all(label);
+    let domain_fits = domain.contains('.') && domain.split('.').all(is_label);
     if !(local_fits && dots_fit && domain_fits && local.is_single_script() && domain.is_single_script()) {
         return Err(FieldRule::NotAnEmail);
     }
     Ok(Identifier { shown: text.to_owned(), canonical })
 }
 
-/// A new username: letters of one script, digits and `. _ -`.
+/// Validates a new username: letters of one script, digits and `. _ -`.
 pub fn username(text: &str) -> Result<Identifier, FieldRule> {
-    named(text, |c| plain_letter(c) || "._-".contains(c))
+    validate_name(text, |c| plain_letter(c) || "._-".contains(c))
 }
 
-/// A new name: as a username, with single spaces and apostrophes inside.
+/// Validates a new name: as a username, with single spaces and apostrophes inside.
 pub fn name(text: &str) -> Result<Identifier, FieldRule> {
-    let loose = |text: &str| text.starts_with(' ') || text.ends_with(' ') || text.contains("  ");
-    // Some letters come apart into a space and a mark: U+037A, U+00B4.
-    if loose(text) || loose(&canonical(text)) {
+    let has_outer_or_double_spaces = |text: &str| text.starts_with(' ') || text.ends_with(' ') || text.contains("  ");
+    // Some letters decompose into a space and a mark: U+037A, U+00B4.
+    if has_outer_or_double_spaces(text) || has_outer_or_double_spaces(&canonical(text)) {
         return Err(FieldRule::NotAName);
     }
-    named(text, |c| plain_letter(c) || "._-' ".contains(c))
+    validate_name(text, |c| plain_letter(c) || "._-' ".contains(c))
 }
 
-fn named(text: &str, fits: impl Fn(char) -> bool) -> Result<Identifier, FieldRule> {
+fn validate_name(text: &str, is_allowed: impl Fn(char) -> bool) -> Result<Identifier, FieldRule> {
     if text.is_empty() {
         return Err(FieldRule::TooShort(1));
     }
     if text.chars().count() > NAME_MAX {
         return Err(FieldRule::TooLong(NAME_MAX));
     }
-    // A ligature is one letter to whoever wrote it and three to whoever looks it up.
+    // A ligature is one character as entered and up to three in canonical form, which is the form that is stored and indexed.
     let canonical = canonical(text);
     if canonical.chars().count() > NAME_MAX {
         return Err(FieldRule::TooLong(NAME_MAX));
     }
-    let letters = canonical.chars().all(&fits) && text.chars().all(|c| fits(c) || c.is_alphanumeric());
-    if !letters || !canonical.is_single_script() || !canonical.chars().any(char::is_alphanumeric) {
+    let characters_allowed =
+        canonical.chars().all(&is_allowed) && text.chars().all(|c| is_allowed(c) || c.is_alphanumeric());
+    if !characters_allowed || !canonical.is_single_script() || !canonical.chars().any(char::is_alphanumeric) {
         return Err(FieldRule::NotAName);
     }
     Ok(Identifier { shown: text.to_owned(), canonical })
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_take_for_one_name_is_one_name() {
+    fn canonical_form_joins_what_people_read_as_one_name() {
         for (a, b) in [
             ("Emily", "eMILY"),
             ("straße", "STRASSE"),
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn usernames_hold_no_trap() {
+    fn username_refuses_invisible_and_lookalike_characters() {
         for wrong in [
             "",
             " emily",
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn emails_have_one_at_and_a_domain() {
+    fn email_has_one_at_and_a_domain() {
         for wrong in
             ["", "a", "a@", "@b.c", "a@b", "a b@c.d", "a@b..c", ".a@b.c", "a@-b.c", "a@b.c\r\nX: y", "\"a\"@b.c"]
         {
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn length_is_that_of_what_is_looked_up() {
+    fn identifier_length_is_that_of_the_canonical_form() {
         assert!(username(&"ﬃ".repeat(21)).is_ok());
         assert_eq!(username(&"ﬃ".repeat(22)), Err(FieldRule::TooLong(64)));
         assert_eq!(name(&"ﬃ".repeat(64)), Err(FieldRule::TooLong(64)));
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names_may_have_spaces_inside() {
+    fn name_may_have_single_spaces_inside() {
         assert!(name("Emily O'Hara").is_ok());
         assert!(name("cooluser1").is_ok());
         for wrong in [" x", "x ", "a  b", "\u{37a}", "\u{37a}β", "α \u{37a}β", "α\u{a0} β"] {

@@ -1,92 +1,97 @@
-//! Who a caller is, as apps behind a proxy are told with every request: the account's names, role and permissions, from
-//! memory. How they are written into headers is web/forward_auth's.
+//! The identity cache: what apps behind a proxy learn of the caller with every request, from memory: the account's names,
+//! role and permissions. How they are written into headers is web/forward_auth's.
 //!
 //! Every change of an account leaves a row in the table of revocations, at the epoch it has if nothing is to end; so the
-//! feed tells every node to forget what it knew, and memory is as old as the view at most.
+//! feed makes every node drop what it had cached, and an entry is never older than the revocation cache.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::core::bounded_map::BoundedMap;
+use quick_cache::sync::Cache;
+
 use crate::store::AccountId;
 use crate::store::tables::accounts::AccountRow;
 
-/// Accounts that a node knows at once: some 400 octets each.
-const KNOWN_MAX: usize = 65_536;
+/// Accounts in the cache: some 400 bytes each.
+const CAPACITY: usize = 65_536;
 
-/// An account as apps see it. Empty where there is nothing to say.
+/// An account as apps see it. Absent values are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The account.
     pub account: AccountId,
-    /// What names it: its username, else its email, else its name.
+    /// The account's username, else its email, else its name.
     pub user: String,
-    /// Its email.
+    /// The email.
     pub email: String,
-    /// What a person is called: the name, else first and last name.
+    /// The display name: the name, else first and last name.
     pub name: String,
-    /// Its role.
+    /// The role.
     pub role: String,
-    /// Its permissions.
+    /// The permissions.
     pub permissions: Vec<String>,
 }
 
 impl From<AccountRow> for Identity {
     fn from(row: AccountRow) -> Self {
-        let both = [row.first_name, row.last_name].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let full_name = [row.first_name, row.last_name].into_iter().flatten().collect::<Vec<_>>().join(" ");
         Self {
             account: row.id,
             user: row.username.or_else(|| row.email.clone()).or_else(|| row.name.clone()).unwrap_or_default(),
             email: row.email.unwrap_or_default(),
-            name: row.name.unwrap_or(both),
+            name: row.name.unwrap_or(full_name),
             role: row.role,
             permissions: row.permissions.lines().map(ToOwned::to_owned).collect(),
         }
     }
 }
 
-/// What one node remembers of accounts. Readers take no lock.
+/// The identities that one node has read of late. A look-up inserts nothing, not even to keep an entry from eviction, so
+/// it cannot bring back what `invalidate` removes at the same time.
 #[derive(Debug)]
 pub struct IdentityCache {
-    known: BoundedMap<AccountId, Arc<Identity>>,
+    identities: Cache<AccountId, Arc<Identity>>,
+    /// How many changes were heard of.
     changes: Mutex<u64>,
 }
 
 impl Default for IdentityCache {
     fn default() -> Self {
-        Self { known: BoundedMap::new(KNOWN_MAX), changes: Mutex::new(0) }
+        Self { identities: Cache::new(CAPACITY), changes: Mutex::new(0) }
     }
 }
 
 impl IdentityCache {
+    /// The identity, if it is cached.
     pub(in crate::core) fn get(&self, account: AccountId) -> Option<Arc<Identity>> {
-        self.known.get(&account)
+        self.identities.get(&account)
     }
 
-    /// Stands for what was heard until now.
-    pub(in crate::core) fn heard(&self) -> u64 {
+    /// How many changes of accounts were heard of until now.
+    pub(in crate::core) fn change_count(&self) -> u64 {
         *self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what was read, unless a change was heard of since: the row may be from before it.
-    pub(in crate::core) fn keep(&self, identity: &Arc<Identity>, heard: u64) {
+    /// Caches what a row said, unless a change was heard of since `change_count` was taken, which was before the row was
+    /// read: the row may be older than that change.
+    pub(in crate::core) fn insert_if_unchanged(&self, identity: &Arc<Identity>, change_count: u64) {
         let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if *changes == heard {
-            self.known.insert(identity.account, Arc::clone(identity));
+        if *changes == change_count {
+            self.identities.insert(identity.account, Arc::clone(identity));
         }
     }
 
-    /// An account changed.
-    pub(in crate::core) fn forget(&self, account: AccountId) {
+    /// Drops an account that changed.
+    pub(in crate::core) fn invalidate(&self, account: AccountId) {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         *changes = changes.wrapping_add(1);
-        self.known.remove(&account);
+        self.identities.remove(&account);
     }
 
-    /// Any may have changed.
-    pub(in crate::core) fn forget_all(&self) {
+    /// Drops all of them: any account may have changed.
+    pub(in crate::core) fn invalidate_all(&self) {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         *changes = changes.wrapping_add(1);
-        self.known.clear();
+        self.identities.clear();
     }
 }
 
@@ -106,15 +111,25 @@ mod tests {
     }
 
     #[test]
-    fn a_row_read_before_a_change_was_heard_is_not_kept() {
-        let identity_cache = IdentityCache::default();
-        let heard = identity_cache.heard();
-        identity_cache.forget(AccountId(1));
-        identity_cache.keep(&identity(1, "old"), heard);
-        assert_eq!(identity_cache.get(AccountId(1)), None);
-        identity_cache.keep(&identity(1, "new"), identity_cache.heard());
-        assert_eq!(identity_cache.get(AccountId(1)).map(|known| known.user.clone()), Some("new".to_owned()));
-        identity_cache.forget_all();
-        assert_eq!(identity_cache.get(AccountId(1)), None);
+    fn a_row_read_before_a_change_was_heard_of_is_not_cached() {
+        let cache = IdentityCache::default();
+        let change_count = cache.change_count();
+        cache.invalidate(AccountId(1));
+        cache.insert_if_unchanged(&identity(1, "old"), change_count);
+        assert_eq!(cache.get(AccountId(1)), None);
+        cache.insert_if_unchanged(&identity(1, "new"), cache.change_count());
+        assert_eq!(cache.get(AccountId(1)).map(|cached| cached.user.clone()), Some("new".to_owned()));
+    }
+
+    #[test]
+    fn an_invalidated_identity_is_gone() {
+        let cache = IdentityCache::default();
+        for account in 0..4 {
+            cache.insert_if_unchanged(&identity(account, "user"), cache.change_count());
+        }
+        cache.invalidate(AccountId(0));
+        assert!(cache.get(AccountId(0)).is_none() && cache.get(AccountId(1)).is_some());
+        cache.invalidate_all();
+        assert!((0..4).all(|account| cache.get(AccountId(account)).is_none()));
     }
 }

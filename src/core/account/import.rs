@@ -1,8 +1,9 @@
-//! Accounts that another system kept: which are taken in, which are here already, and which are refused and why. Its files
-//! are read by cli/import/; which imported hashes are allowed is password/imported_hash.rs's.
+//! Import of accounts from another system: decides for each record whether it is added, exists already, or is refused and
+//! why. The files are read by cli/import/; which hashes are allowed is decided by credential/password/imported_hash.rs.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::core::Core;
@@ -10,33 +11,35 @@ use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
 use crate::core::credential::password::{Hasher, ImportedHash};
 use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
-use crate::core::registration::sign_up::{Hashed, Privileges, Registration, Validated, holders};
+use crate::core::registration::sign_up::{
+    FirstSignIn, HashedRegistration, Privileges, Registration, ValidatedRegistration, holders,
+};
 use crate::secret::Secret;
 use crate::store::tables::accounts;
 use crate::store::tables::accounts::NewAccount;
 use crate::store::{self, AccountId, AccountStatus, Db, Id128};
 
-/// The longest plain secret that is taken in. Longer than ours may be, since it exists.
+/// The longest plain secret. Longer than the password policy allows, since the account has it already.
 const SECRET_MAX: usize = 1024;
 
-/// The highest number of an account: JavaScript counts on to twice as far.
+/// The highest account id: JavaScript's numbers are exact to twice that, which leaves room for the ids of new accounts.
 const ID_MAX: i64 = 1 << 52;
 
-/// What may be newer than this node's clock.
-const MAX_CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(86_400);
+/// How far a timestamp may be ahead of this node's clock: time zones of the exporting system, and its clock skew.
+const FUTURE_TOLERANCE: Duration = Duration::from_hours(24);
 
-/// An account as another system kept it. The policy for new passwords does not judge it: its password exists.
+/// An account of another system. The policy for new passwords does not apply to it: the password exists already.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "as in Account")]
 pub struct ImportRecord {
-    /// Where it stands in its file.
+    /// The line of the file.
     pub line: usize,
     pub id: Option<AccountId>,
     pub uuid: Option<Id128>,
-    /// With plain secrets, if they are known.
-    pub person: Registration,
+    /// Its fields, with plain secrets if they are known.
+    pub registration: Registration,
     pub privileges: Privileges,
-    /// Or with what the other system made of them.
+    /// The hashes that the other system stored, instead of plain secrets.
     pub password_hash: Option<Secret>,
     pub pin_hash: Option<Secret>,
     pub stats: Option<String>,
@@ -47,118 +50,132 @@ pub struct ImportRecord {
     pub updated_at: Option<Timestamp>,
 }
 
-/// What became of one.
+/// The result for one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is an account now, or would be; without a secret, nobody can sign in to it until one is set.
+pub enum ImportOutcome {
+    /// The account was added, or would be in a dry run. Without a secret, sign-in is impossible until one is set.
     Added {
         /// Whether it has a password or a PIN.
         has_secret: bool,
     },
-    /// Everything that names it names one account that exists.
-    AlreadyThere,
-    /// Its fields break rules.
+    /// All its identifiers belong to one existing account.
+    Exists,
+    /// Its fields are invalid.
     Invalid(Vec<FieldError>),
-    /// Another account has some of what names it.
+    /// Some of its identifiers belong to another account.
     Taken(Taken),
-    /// Its number or uuid is another account's.
+    /// Its id or uuid belongs to another account.
     IdTaken,
-    /// An earlier line has some of what names it.
-    Repeats {
-        /// That line.
+    /// An earlier line has one of its identifiers or ids.
+    Duplicate {
+        /// The earlier line.
         line: usize,
     },
 }
 
-/// One import: knows what stood in earlier lines.
+/// The state of one import: the unique keys of all earlier lines.
 #[derive(Debug)]
-pub struct Import<'a> {
+pub struct Importer<'a> {
     core: &'a Core,
     dry_run: bool,
     lines: HashMap<String, usize>,
 }
 
-/// A newcomer whose fields fit.
-struct Fitting {
-    newcomer: ImportRecord,
-    validated: Validated,
+/// A record with valid fields.
+struct AcceptedRecord {
+    record: ImportRecord,
+    validated: ValidatedRegistration,
     password: Option<ImportedHash>,
     pin: Option<ImportedHash>,
 }
 
-impl<'a> Import<'a> {
-    /// Begins one; a dry run decides the same and writes nothing.
+impl<'a> Importer<'a> {
+    /// Starts an import; a dry run decides the same and writes nothing.
     pub fn new(core: &'a Core, dry_run: bool) -> Self {
         Self { core, dry_run, lines: HashMap::new() }
     }
 
-    /// Takes some in, in one transaction: all that are fit, or none when the database fails. Plain secrets are hashed
-    /// before it, on every core of the machine; `tick` is called after each.
-    pub fn take(&mut self, newcomers: Vec<ImportRecord>, tick: &(dyn Fn() + Sync)) -> Result<Vec<Outcome>, Error> {
+    /// Imports a batch in one transaction: all accepted records, or none if the database fails. Plain secrets are hashed
+    /// before it, on every core of the machine; `on_hashed` is called after each.
+    pub fn import_batch(
+        &mut self,
+        records: Vec<ImportRecord>,
+        on_hashed: &(dyn Fn() + Sync),
+    ) -> Result<Vec<ImportOutcome>, Error> {
         let mut outcomes = Vec::new();
-        let mut fitting = Vec::new();
-        for newcomer in newcomers {
-            match self.judge(newcomer)? {
-                Ok(fit) => {
+        let mut accepted = Vec::new();
+        for record in records {
+            match self.validate_record(record)? {
+                Ok(accepted_record) => {
                     outcomes.push(None);
-                    fitting.push(fit);
+                    accepted.push(accepted_record);
                 }
                 Err(outcome) => outcomes.push(Some(outcome)),
             }
         }
-        let look = |db: &mut Db| fitting.iter().map(|fit| self.look_ahead(db, fit)).collect::<Result<Vec<_>, _>>();
-        let found = self.core.store.read(look)?;
-        let missing: Vec<&Fitting> =
-            fitting.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(fit, _)| fit).collect();
-        let added =
-            if self.dry_run { missing.iter().map(|fit| fit.added()).collect() } else { self.add(&missing, tick)? };
+        let find = |db: &mut Db| {
+            accepted.iter().map(|accepted_record| self.find_early(db, accepted_record)).collect::<Result<Vec<_>, _>>()
+        };
+        let found = self.core.store.read(find)?;
+        let missing: Vec<&AcceptedRecord> = accepted
+            .iter()
+            .zip(&found)
+            .filter(|(_, found)| found.is_none())
+            .map(|(accepted_record, _)| accepted_record)
+            .collect();
+        let added = if self.dry_run {
+            missing.iter().map(|accepted_record| accepted_record.added()).collect()
+        } else {
+            self.add(&missing, on_hashed)?
+        };
         let mut added = added.into_iter();
         let mut decided = found.into_iter().map(|found| found.or_else(|| added.next()));
         Ok(outcomes.into_iter().filter_map(|outcome| outcome.or_else(|| decided.next().flatten())).collect())
     }
 
-    /// What can be said without the database.
-    fn judge(&mut self, newcomer: ImportRecord) -> Result<Result<Fitting, Outcome>, Error> {
-        let mut faults = faults(&newcomer, self.core.now());
-        let mut read = |field: &str, hash: &Option<Secret>| {
-            let read = hash.as_ref().map(|hash| ImportedHash::parse(hash.expose())).transpose();
-            read.map_err(|rule| faults.push(FieldError::new(field, rule))).ok().flatten()
+    /// The checks that need no database: fields, hashes, and duplicates within the import.
+    fn validate_record(&mut self, record: ImportRecord) -> Result<Result<AcceptedRecord, ImportOutcome>, Error> {
+        let mut errors = errors(&record, self.core.now());
+        let mut parse = |field: &str, hash: &Option<Secret>| {
+            let parsed = hash.as_ref().map(|hash| ImportedHash::parse(hash.expose())).transpose();
+            parsed.map_err(|rule| errors.push(FieldError::new(field, rule))).ok().flatten()
         };
-        let (password, pin) = (read("passwordHash", &newcomer.password_hash), read("pinHash", &newcomer.pin_hash));
-        let privileges = Privileges { any_secret: true, ..newcomer.privileges.clone() };
-        let validated = match self.core.validate(newcomer.person.clone(), privileges) {
-            Ok(validated) if faults.is_empty() => validated,
-            Ok(_) => return Ok(Err(Outcome::Invalid(faults))),
+        let (password, pin) = (parse("passwordHash", &record.password_hash), parse("pinHash", &record.pin_hash));
+        let privileges = Privileges { skip_secret_policy: true, ..record.privileges.clone() };
+        let validated = match self.core.validate(record.registration.clone(), privileges) {
+            Ok(validated) if errors.is_empty() => validated,
+            Ok(_) => return Ok(Err(ImportOutcome::Invalid(errors))),
             Err(Error::Refusal(Refusal::InvalidFields(more))) => {
-                faults.extend(more);
-                return Ok(Err(Outcome::Invalid(faults)));
+                errors.extend(more);
+                return Ok(Err(ImportOutcome::Invalid(errors)));
             }
             Err(other) => return Err(other),
         };
-        let names = names(&newcomer, &validated);
-        if let Some(line) = names.iter().find_map(|name| self.lines.get(name)) {
-            return Ok(Err(Outcome::Repeats { line: *line }));
+        let keys = unique_keys(&record, &validated);
+        if let Some(line) = keys.iter().find_map(|key| self.lines.get(key)) {
+            return Ok(Err(ImportOutcome::Duplicate { line: *line }));
         }
-        self.lines.extend(names.into_iter().map(|name| (name, newcomer.line)));
-        Ok(Ok(Fitting { newcomer, validated, password, pin }))
+        self.lines.extend(keys.into_iter().map(|key| (key, record.line)));
+        Ok(Ok(AcceptedRecord { record, validated, password, pin }))
     }
 
-    /// A dry run looks no further; and an account that exists need not cost a bcrypt.
-    fn look_ahead(&self, db: &mut Db, fit: &Fitting) -> Result<Option<Outcome>, store::Error> {
-        if self.dry_run || fit.is_plain() { find(db, fit) } else { Ok(None) }
+    /// The outcome that the existing rows decide, before hashing: an existing account should not cost a bcrypt. A dry run has
+    /// no later look-up.
+    fn find_early(&self, db: &mut Db, accepted_record: &AcceptedRecord) -> Result<Option<ImportOutcome>, store::Error> {
+        if self.dry_run || accepted_record.has_plain_secret() { find(db, accepted_record) } else { Ok(None) }
     }
 
-    /// What decides is what stands in the table under the lock.
-    fn add(&self, fitting: &[&Fitting], tick: &(dyn Fn() + Sync)) -> Result<Vec<Outcome>, Error> {
+    /// Adds the records. The rows are looked up again under the lock on the id sequence: accounts may have been added since.
+    fn add(&self, accepted: &[&AcceptedRecord], on_hashed: &(dyn Fn() + Sync)) -> Result<Vec<ImportOutcome>, Error> {
         let client = Client::operator();
-        let rows = self.rows(fitting, tick)?;
+        let rows = self.rows(accepted, on_hashed)?;
         let now = self.core.now();
         let (outcomes, events) = self.core.store.write(|db| {
             let highest = rows.iter().filter_map(|row| row.id).max();
             accounts::lock_and_advance_id_sequence(db, highest)?;
             let (mut outcomes, mut events) = (Vec::new(), Vec::new());
-            for (fit, row) in fitting.iter().zip(&rows) {
-                if let Some(outcome) = find(db, fit)? {
+            for (accepted_record, row) in accepted.iter().zip(&rows) {
+                if let Some(outcome) = find(db, accepted_record)? {
                     outcomes.push(outcome);
                     continue;
                 }
@@ -166,7 +183,7 @@ impl<'a> Import<'a> {
                 let event = Event::new(Kind::SignUp, &client).account(account.id).detail("import");
                 event.write(db, now)?;
                 events.push(event);
-                outcomes.push(fit.added());
+                outcomes.push(accepted_record.added());
             }
             Ok((outcomes, events))
         })?;
@@ -174,126 +191,128 @@ impl<'a> Import<'a> {
         Ok(outcomes)
     }
 
-    fn rows(&self, fitting: &[&Fitting], tick: &(dyn Fn() + Sync)) -> Result<Vec<NewAccount>, Error> {
+    fn rows(&self, accepted: &[&AcceptedRecord], on_hashed: &(dyn Fn() + Sync)) -> Result<Vec<NewAccount>, Error> {
         let now = self.core.now();
-        let hashes = hash_all(fitting, &self.core.hasher, tick)?;
-        let row = |(fit, hashes): (&&Fitting, Hashed)| {
-            let newcomer = &fit.newcomer;
-            let row = self.core.new_row(&hashes, false, now)?;
+        let hashes = hash_all(accepted, &self.core.hasher, on_hashed)?;
+        let row = |(accepted_record, hashes): (&&AcceptedRecord, HashedRegistration)| {
+            let record = &accepted_record.record;
+            let row = self.core.new_account(&hashes, FirstSignIn::Later, now)?;
             let stored = |hash: &Option<ImportedHash>| hash.as_ref().map(ImportedHash::stored);
             Ok(NewAccount {
-                id: newcomer.id,
-                uuid: newcomer.uuid.unwrap_or(row.uuid),
-                stats: newcomer.stats.clone().unwrap_or(row.stats),
-                status: newcomer.status,
-                password: stored(&fit.password).or(row.password),
-                pin: stored(&fit.pin).or(row.pin),
-                last_sign_in_at: newcomer.last_sign_in_at,
-                created_at: newcomer.created_at.unwrap_or(row.created_at),
-                updated_at: newcomer.updated_at.unwrap_or(row.updated_at),
-                must_change_password: newcomer.must_change_password,
+                id: record.id,
+                uuid: record.uuid.unwrap_or(row.uuid),
+                stats: record.stats.clone().unwrap_or(row.stats),
+                status: record.status,
+                password: stored(&accepted_record.password).or(row.password),
+                pin: stored(&accepted_record.pin).or(row.pin),
+                last_sign_in_at: record.last_sign_in_at,
+                created_at: record.created_at.unwrap_or(row.created_at),
+                updated_at: record.updated_at.unwrap_or(row.updated_at),
+                must_change_password: record.must_change_password,
                 ..row
             })
         };
-        fitting.iter().zip(hashes).map(row).collect()
+        accepted.iter().zip(hashes).map(row).collect()
     }
 }
 
-impl Fitting {
-    fn is_plain(&self) -> bool {
-        self.newcomer.person.password.is_some() || self.newcomer.person.pin.is_some()
+impl AcceptedRecord {
+    fn has_plain_secret(&self) -> bool {
+        self.record.registration.password.is_some() || self.record.registration.pin.is_some()
     }
 
-    fn added(&self) -> Outcome {
-        let (person, newcomer) = (&self.newcomer.person, &self.newcomer);
-        let secrets = [&person.password, &person.pin, &newcomer.password_hash, &newcomer.pin_hash];
-        Outcome::Added { has_secret: secrets.iter().any(|secret| secret.is_some()) }
+    fn added(&self) -> ImportOutcome {
+        let (registration, record) = (&self.record.registration, &self.record);
+        let secrets = [&registration.password, &registration.pin, &record.password_hash, &record.pin_hash];
+        ImportOutcome::Added { has_secret: secrets.iter().any(|secret| secret.is_some()) }
     }
 }
 
-/// Hashes whatever is plain, in order, on as many threads as the machine runs at a time.
-fn hash_all(fitting: &[&Fitting], hasher: &Hasher, tick: &(dyn Fn() + Sync)) -> Result<Vec<Hashed>, InternalError> {
+/// Hashes all plain secrets, on as many threads as the machine has cores. The result has the order of the records.
+fn hash_all(
+    accepted: &[&AcceptedRecord],
+    hasher: &Hasher,
+    on_hashed: &(dyn Fn() + Sync),
+) -> Result<Vec<HashedRegistration>, InternalError> {
     let next = AtomicUsize::new(0);
     let work = || {
-        let mut made = Vec::new();
-        while let Some((number, fit)) = take_next(fitting, &next) {
-            made.push((number, fit.validated.clone().hash(hasher)));
-            tick();
+        let mut hashes = Vec::new();
+        while let Some((number, accepted_record)) = take_next(accepted, &next) {
+            hashes.push((number, accepted_record.validated.clone().hash(hasher)));
+            on_hashed();
         }
-        made
+        hashes
     };
-    let threads = std::thread::available_parallelism().map_or(1, Into::into).min(fitting.len());
-    let mut made: Vec<(usize, Result<Hashed, InternalError>)> = std::thread::scope(|scope| {
+    let threads = std::thread::available_parallelism().map_or(1, Into::into).min(accepted.len());
+    let mut hashes: Vec<(usize, Result<HashedRegistration, InternalError>)> = std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
     });
-    made.sort_by_key(|(number, _)| *number);
-    if made.len() < fitting.len() {
-        return Err(InternalError::Broken("a hashing thread panicked".to_owned()));
+    hashes.sort_by_key(|(number, _)| *number);
+    if hashes.len() < accepted.len() {
+        return Err(InternalError::broken("a hashing thread panicked"));
     }
-    made.into_iter().map(|(_, hashed)| hashed).collect()
+    hashes.into_iter().map(|(_, hashed)| hashed).collect()
 }
 
-fn take_next<'a>(fitting: &[&'a Fitting], next: &AtomicUsize) -> Option<(usize, &'a Fitting)> {
+fn take_next<'a>(accepted: &[&'a AcceptedRecord], next: &AtomicUsize) -> Option<(usize, &'a AcceptedRecord)> {
     let number = next.fetch_add(1, Ordering::Relaxed);
-    fitting.get(number).map(|fit| (number, *fit))
+    accepted.get(number).map(|accepted_record| (number, *accepted_record))
 }
 
-/// Rules that only an import has.
-fn faults(newcomer: &ImportRecord, now: Timestamp) -> Vec<FieldError> {
-    let mut faults = Vec::new();
-    let mut refuse = |broken: bool, field: &str, rule: FieldRule| {
-        if broken {
-            faults.push(FieldError::new(field, rule));
+/// The rules that apply to imports alone.
+fn errors(record: &ImportRecord, now: Timestamp) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut check = |is_invalid: bool, field: &str, rule: FieldRule| {
+        if is_invalid {
+            errors.push(FieldError::new(field, rule));
         }
     };
-    let outside = newcomer.id.is_some_and(|AccountId(id)| !(1..=ID_MAX).contains(&id));
-    refuse(outside, "id", FieldRule::Type("a number from 1 to 4503599627370496"));
-    let times = [
-        ("createdAt", newcomer.created_at),
-        ("updatedAt", newcomer.updated_at),
-        ("lastSignIn", newcomer.last_sign_in_at),
-    ];
+    let out_of_range = record.id.is_some_and(|AccountId(id)| !(1..=ID_MAX).contains(&id));
+    check(out_of_range, "id", FieldRule::Type("a number from 1 to 4503599627370496"));
+    let times =
+        [("createdAt", record.created_at), ("updatedAt", record.updated_at), ("lastSignIn", record.last_sign_in_at)];
     for (field, at) in times {
-        let ahead = at.is_some_and(|at| at > now.plus(MAX_CLOCK_SKEW) || at < Timestamp::from_seconds(0));
-        refuse(ahead, field, FieldRule::Type("a time between 1970 and now"));
+        let implausible = at.is_some_and(|at| at > now.plus(FUTURE_TOLERANCE) || at < Timestamp::from_seconds(0));
+        check(implausible, field, FieldRule::Type("a time between 1970 and now"));
     }
-    let password = newcomer.person.password.as_ref().map(|secret| secret.expose().len());
-    refuse(password == Some(0), "password", FieldRule::TooShort(1));
-    refuse(password > Some(SECRET_MAX), "password", FieldRule::TooLong(SECRET_MAX));
-    let nothing = newcomer.person.password.is_none() && newcomer.password_hash.is_none();
-    let rule = FieldRule::Type("left out where there is no password");
-    refuse(newcomer.must_change_password && nothing, "mustChangePassword", rule);
+    let password = record.registration.password.as_ref().map(|secret| secret.expose().len());
+    check(password == Some(0), "password", FieldRule::TooShort(1));
+    check(password > Some(SECRET_MAX), "password", FieldRule::TooLong(SECRET_MAX));
+    let has_none = record.registration.password.is_none() && record.password_hash.is_none();
+    let rule = FieldRule::Type("omitted if there is no password");
+    check(record.must_change_password && has_none, "mustChangePassword", rule);
     let both = |plain: &Option<Secret>, hash: &Option<Secret>| plain.is_some() && hash.is_some();
-    let one = FieldRule::Type("left out where the plain secret stands");
-    refuse(both(&newcomer.person.password, &newcomer.password_hash), "passwordHash", one);
-    refuse(both(&newcomer.person.pin, &newcomer.pin_hash), "pinHash", one);
-    faults
+    let rule = FieldRule::Type("omitted if the plain secret is given");
+    check(both(&record.registration.password, &record.password_hash), "passwordHash", rule);
+    check(both(&record.registration.pin, &record.pin_hash), "pinHash", rule);
+    errors
 }
 
-/// What no other line may have: a username is no other's name either, so the two share one space.
-fn names(newcomer: &ImportRecord, validated: &Validated) -> Vec<String> {
+/// The keys that no other line may have. Usernames and names share one namespace, since a username may not be another
+/// account's name.
+fn unique_keys(record: &ImportRecord, validated: &ValidatedRegistration) -> Vec<String> {
     let [email, username, name] = validated.canonical();
     let email = email.map(|email| format!("email {email}"));
     let others = [username, name].into_iter().flatten().map(|name| format!("name {name}"));
-    let id = newcomer.id.map(|id| format!("id {id}"));
-    let uuid = newcomer.uuid.map(|uuid| format!("uuid {uuid}"));
-    let mut names: Vec<String> = email.into_iter().chain(others).chain(id).chain(uuid).collect();
-    names.dedup();
-    names
+    let id = record.id.map(|id| format!("id {id}"));
+    let uuid = record.uuid.map(|uuid| format!("uuid {uuid}"));
+    let mut keys: Vec<String> = email.into_iter().chain(others).chain(id).chain(uuid).collect();
+    keys.dedup();
+    keys
 }
 
-/// What the rows that exist say to one; `None` when it is new.
-fn find(db: &mut Db, fit: &Fitting) -> Result<Option<Outcome>, store::Error> {
-    let held = holders(db, &fit.validated)?;
-    let first = held.given.first().copied().flatten();
-    if first.is_some() && held.given.iter().all(|holder| *holder == first) {
-        return Ok(Some(Outcome::AlreadyThere));
+/// The outcome that existing accounts decide; `None` if the record is new.
+fn find(db: &mut Db, accepted_record: &AcceptedRecord) -> Result<Option<ImportOutcome>, store::Error> {
+    let holders = holders(db, &accepted_record.validated)?;
+    let first = holders.given.first().copied().flatten();
+    if first.is_some() && holders.given.iter().all(|holder| *holder == first) {
+        return Ok(Some(ImportOutcome::Exists));
     }
-    if held.taken.any() {
-        return Ok(Some(Outcome::Taken(held.taken)));
+    if holders.taken.any() {
+        return Ok(Some(ImportOutcome::Taken(holders.taken)));
     }
-    let id_taken = fit.newcomer.id.map(|id| accounts::find(db, id)).transpose()?.flatten().is_some();
-    let uuid_taken = fit.newcomer.uuid.map(|uuid| accounts::has_uuid(db, uuid)).transpose()?.unwrap_or(false);
-    Ok((id_taken || uuid_taken).then_some(Outcome::IdTaken))
+    let id_taken = accepted_record.record.id.map(|id| accounts::find(db, id)).transpose()?.flatten().is_some();
+    let uuid_taken = accepted_record.record.uuid.map(|uuid| accounts::has_uuid(db, uuid)).transpose()?.unwrap_or(false);
+    Ok((id_taken || uuid_taken).then_some(ImportOutcome::IdTaken))
 }

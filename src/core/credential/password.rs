@@ -1,6 +1,6 @@
 //! Password policy and password hashing (peppered bcrypt), with a verification that takes the same time for an unknown
-//! account. Hashes of other systems are in imported_hash.rs. The threads that hash are web/run.rs's, and how often a secret
-//! may be tried is throttle.rs's.
+//! account. Hashes of other systems are in password/imported_hash.rs. The threads that hash are decided by
+//! web/blocking/operations.rs, the number of attempts by core/defence/login_throttle.rs.
 
 mod common;
 mod imported_hash;
@@ -19,7 +19,7 @@ use crate::core::account::identifier::canonical;
 use crate::core::error::{FieldRule, InternalError};
 use crate::secret::{MacKey, Secret};
 use crate::store::tables::accounts::SecretColumn;
-use normalization::normal;
+use normalization::normalize;
 
 /// The longest password, in characters.
 pub const PASSWORD_MAX: usize = 128;
@@ -30,13 +30,13 @@ const SCHEME: &str = "hmac-bcrypt";
 /// A key outside the database: hashes stolen from it cannot be attacked without it.
 #[derive(Debug, Clone)]
 pub struct Pepper {
-    /// Part of every hash made with it, so that peppers can be rotated.
+    /// Part of every stored form made with it, so that peppers can be rotated.
     pub id: String,
     /// The key.
     pub key: MacKey,
 }
 
-/// The peppers that verify.
+/// All configured peppers.
 #[derive(Debug, Clone)]
 pub struct Peppers {
     /// The pepper of new hashes.
@@ -80,8 +80,8 @@ pub struct NewSecret(Secret);
 
 impl NewSecret {
     /// Whether it equals another secret after normalisation.
-    pub fn is(&self, other: &Secret) -> bool {
-        self.0 == normal(other)
+    pub fn equals(&self, other: &Secret) -> bool {
+        self.0 == normalize(other)
     }
 }
 
@@ -95,7 +95,7 @@ pub enum GivenSecret {
 }
 
 impl GivenSecret {
-    /// The secret as typed.
+    /// The secret as entered.
     pub fn secret(&self) -> &Secret {
         match self {
             Self::Password(secret) | Self::Pin(secret) => secret,
@@ -114,7 +114,7 @@ impl GivenSecret {
 /// Checks a new password against the policy: length in characters, common passwords, similarity to the account's names
 /// (NIST SP 800-63B-4 section 3.1.1.2; ASVS 6.2). There are no composition rules.
 pub fn new_password(secret: &Secret, min_length: usize, names: &[&str]) -> Result<NewSecret, FieldRule> {
-    let password = normal(secret);
+    let password = normalize(secret);
     let length = password.expose().chars().count();
     if length < min_length {
         return Err(FieldRule::TooShort(min_length));
@@ -142,9 +142,9 @@ pub fn new_pin(secret: &Secret) -> Result<NewSecret, FieldRule> {
     Err(FieldRule::NotAPin)
 }
 
-/// A secret that the policy does not apply to: an operator's, a demo's, or one that was verified just now.
-pub fn unjudged(secret: &Secret) -> NewSecret {
-    NewSecret(normal(secret))
+/// Exempts a secret from the policy: one of an import or of a sample account, or one that was just verified.
+pub fn skip_policy(secret: &Secret) -> NewSecret {
+    NewSecret(normalize(secret))
 }
 
 /// Whether the password is the name, its local part before an @, the local part reversed, or one of these with digits
@@ -160,11 +160,11 @@ fn derived_from(password: &str, name: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretCheck {
     /// The secret does not match, or none is stored.
-    Wrong,
+    Mismatch,
     /// The secret matches.
-    Right,
+    Match,
     /// The secret matches a hash of another cost, pepper or system, which should be replaced.
-    RightButOutdated,
+    MatchOutdated,
 }
 
 /// Hashes and verifies secrets. Each call takes the time of one bcrypt.
@@ -182,12 +182,12 @@ impl Hasher {
         Self { digest_key: peppers.digest_key.clone(), peppers: Arc::new(ArcSwap::from_pointee(peppers)), cost }
     }
 
-    /// Replaces the peppers, also of all clones. A running call finishes with those that it began with.
-    pub fn follow(&self, peppers: Peppers) {
+    /// Replaces the peppers, also those of all clones. A running call finishes with the ones it started with.
+    pub fn replace_peppers(&self, peppers: Peppers) {
         self.peppers.store(Arc::new(peppers));
     }
 
-    /// The key under which failures are counted: without it their rows do not tell the account.
+    /// The key of the digests under which failures are counted: without it, the throttle's rows do not reveal an account.
     pub fn digest_key(&self) -> &MacKey {
         &self.digest_key
     }
@@ -195,14 +195,14 @@ impl Hasher {
     /// Hashes a new secret; the result is its stored form.
     pub fn hash(&self, secret: &NewSecret) -> Result<String, InternalError> {
         let peppers = self.peppers.load_full();
-        let hash = bcrypt::non_truncating_hash(keyed(&peppers.active, &secret.0), self.cost);
-        let hash = hash.map_err(|cause| InternalError::Broken(format!("hashing failed: {cause}")))?;
+        let hash = bcrypt::non_truncating_hash(peppered(&peppers.active, &secret.0), self.cost);
+        let hash = hash.map_err(|cause| InternalError::broken_by("hashing failed", cause))?;
         Ok(stored_prefix(&peppers.active.id) + &hash)
     }
 
-    /// Verifies a secret. An absent or unreadable stored form takes the same time as one of ours. An imported hash takes the
+    /// Verifies a secret. An absent or unreadable stored form takes the same time as a native one. An imported hash takes the
     /// time of its own scheme until the first sign-in replaces it: no padding could hide that for every scheme, parameter
-    /// and machine, so equal time is not promised for it.
+    /// and machine, so equal time is not guaranteed for it.
     pub fn check(&self, secret: &Secret, stored: Option<&str>) -> SecretCheck {
         if let Some(imported) = stored.and_then(ImportedHash::from_stored) {
             return self.check_imported(secret, &imported);
@@ -212,57 +212,57 @@ impl Hasher {
             Some((pepper, hash)) => (pepper, Some(hash)),
             None => (&peppers.active, None),
         };
-        let keyed = keyed(pepper, &normal(secret));
-        let dummy = dummy(self.cost);
-        let matches = bcrypt::non_truncating_verify(&keyed, hash.unwrap_or(&dummy)).unwrap_or(false);
+        let peppered = peppered(pepper, &normalize(secret));
+        let dummy_hash = dummy_hash(self.cost);
+        let matches = bcrypt::non_truncating_verify(&peppered, hash.unwrap_or(&dummy_hash)).unwrap_or(false);
         if !matches {
-            self.pad_to_own_cost(&keyed, hash.and_then(cost_of).unwrap_or(self.cost));
+            self.pad_to_configured_cost(&peppered, hash.and_then(cost_of).unwrap_or(self.cost));
         }
         match hash {
             Some(hash) if matches && cost_of(hash) == Some(self.cost) && pepper.id == peppers.active.id => {
-                SecretCheck::Right
+                SecretCheck::Match
             }
-            Some(_) if matches => SecretCheck::RightButOutdated,
-            _ => SecretCheck::Wrong,
+            Some(_) if matches => SecretCheck::MatchOutdated,
+            _ => SecretCheck::Mismatch,
         }
     }
 
     fn check_imported(&self, secret: &Secret, imported: &ImportedHash) -> SecretCheck {
         if imported.verify(secret) {
-            return SecretCheck::RightButOutdated;
+            return SecretCheck::MatchOutdated;
         }
         if let Some(cost) = imported.bcrypt_cost() {
             let peppers = self.peppers.load();
-            self.pad_to_own_cost(&keyed(&peppers.active, &normal(secret)), cost);
+            self.pad_to_configured_cost(&peppered(&peppers.active, &normalize(secret)), cost);
         }
-        SecretCheck::Wrong
+        SecretCheck::Mismatch
     }
 
     /// A hash of a lower cost is verified faster than the dummy, which would reveal that its account exists. One hash of
-    /// each cost from there up to ours adds up to the difference, since each costs twice the one before.
-    fn pad_to_own_cost(&self, keyed: &str, cost: u32) {
+    /// each cost from there up to the configured one adds up to the difference, since each costs twice the previous one.
+    fn pad_to_configured_cost(&self, peppered: &str, cost: u32) {
         for padding in cost..self.cost {
-            let _ = bcrypt::non_truncating_verify(keyed, &dummy(padding));
+            let _ = bcrypt::non_truncating_verify(peppered, &dummy_hash(padding));
         }
     }
 }
 
 /// The secret's HMAC as text, which bcrypt is given because it reads 72 bytes and stops at NUL. So every byte of the secret
-/// counts, and hashes stolen elsewhere cannot be tried against ours (password shucking).
-fn keyed(pepper: &Pepper, secret: &Secret) -> String {
+/// counts, and hashes stolen elsewhere cannot be used against these (password shucking).
+fn peppered(pepper: &Pepper, secret: &Secret) -> String {
     STANDARD.encode(pepper.key.sign(secret.expose().as_bytes()))
 }
 
 /// A valid hash, which takes as long to verify as a real one; a malformed hash would return in microseconds. Its digest is
 /// all zero bits, and no secret with that digest is known.
-fn dummy(cost: u32) -> String {
+fn dummy_hash(cost: u32) -> String {
     format!("$2b${cost:02}${}{}", ".".repeat(22), ".".repeat(31))
 }
 
 /// Measures one hash of this cost.
-pub fn time_of_a_hash(cost: u32) -> Duration {
+pub fn measure_hash(cost: u32) -> Duration {
     let began = Instant::now();
-    let _ = bcrypt::non_truncating_verify("measured", &dummy(cost));
+    let _ = bcrypt::non_truncating_verify("measured", &dummy_hash(cost));
     began.elapsed()
 }
 
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn length_counts_characters() {
+    fn password_length_counts_characters() {
         assert_eq!(check_policy("1234567"), Err(FieldRule::TooShort(8)));
         assert_eq!(check_policy(&"🦀".repeat(64)), Ok(()));
         assert_eq!(check_policy(&"é".repeat(129)), Err(FieldRule::TooLong(128)));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn common_passwords_and_names_are_refused() {
+    fn password_policy_refuses_common_passwords_and_names() {
         for common in ["password1", "PASSWORD1", "iloveyou1", "12345678"] {
             assert_eq!(check_policy(common), Err(FieldRule::TooCommon), "{common}");
         }
@@ -305,61 +305,61 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_counts_and_nothing_is_trimmed() {
+    fn password_hash_covers_every_byte_and_trims_nothing() {
         let long = "x".repeat(128);
-        let stored = hasher(4).hash(&unjudged(&Secret::new(long.clone()))).unwrap();
-        assert_eq!(hasher(4).check(&Secret::new(long.clone()), Some(&stored)), SecretCheck::Right);
+        let stored = hasher(4).hash(&skip_policy(&Secret::new(long.clone()))).unwrap();
+        assert_eq!(hasher(4).check(&Secret::new(long.clone()), Some(&stored)), SecretCheck::Match);
         for at in [0, 71, 72, 73, 100, 127] {
             let mut other = long.clone();
             other.replace_range(at..=at, "y");
-            assert_eq!(hasher(4).check(&Secret::new(other), Some(&stored)), SecretCheck::Wrong, "{at}");
+            assert_eq!(hasher(4).check(&Secret::new(other), Some(&stored)), SecretCheck::Mismatch, "{at}");
         }
-        assert_eq!(hasher(4).check(&Secret::new(format!("{long} ")), Some(&stored)), SecretCheck::Wrong);
+        assert_eq!(hasher(4).check(&Secret::new(format!("{long} ")), Some(&stored)), SecretCheck::Mismatch);
     }
 
     #[test]
-    fn nul_does_not_truncate_and_composition_does_not_matter() {
-        let stored = hasher(4).hash(&unjudged(&Secret::new("ab\0cd-é-long"))).unwrap();
-        assert_eq!(hasher(4).check(&Secret::new("ab\0xx-é-long"), Some(&stored)), SecretCheck::Wrong);
-        assert_eq!(hasher(4).check(&Secret::new("ab\0cd-e\u{301}-long"), Some(&stored)), SecretCheck::Right);
+    fn password_hash_does_not_truncate_at_nul_and_ignores_composition() {
+        let stored = hasher(4).hash(&skip_policy(&Secret::new("ab\0cd-é-long"))).unwrap();
+        assert_eq!(hasher(4).check(&Secret::new("ab\0xx-é-long"), Some(&stored)), SecretCheck::Mismatch);
+        assert_eq!(hasher(4).check(&Secret::new("ab\0cd-e\u{301}-long"), Some(&stored)), SecretCheck::Match);
     }
 
     #[test]
-    fn another_cost_is_outdated_and_another_pepper_is_wrong() {
-        let stored = hasher(4).hash(&unjudged(&Secret::new("long enough"))).unwrap();
+    fn hash_of_another_cost_is_outdated_and_of_another_pepper_a_mismatch() {
+        let stored = hasher(4).hash(&skip_policy(&Secret::new("long enough"))).unwrap();
         assert!(stored.starts_with("hmac-bcrypt:p1:$2b$04$"));
-        assert_eq!(hasher(5).check(&Secret::new("long enough"), Some(&stored)), SecretCheck::RightButOutdated);
+        assert_eq!(hasher(5).check(&Secret::new("long enough"), Some(&stored)), SecretCheck::MatchOutdated);
         let other = Hasher::new(Pepper { id: "p1".to_owned(), key: MacKey::new(b"another pepper") }, 4);
-        assert_eq!(other.check(&Secret::new("long enough"), Some(&stored)), SecretCheck::Wrong);
+        assert_eq!(other.check(&Secret::new("long enough"), Some(&stored)), SecretCheck::Mismatch);
     }
 
     #[test]
-    fn after_a_rotation_old_hashes_are_outdated_and_new_ones_have_the_new_pepper() {
+    fn pepper_rotation_outdates_old_hashes_and_new_ones_have_the_new_pepper() {
         let rotating = hasher(4);
         let (secret, clone) = (Secret::new("long enough"), rotating.clone());
-        let old = rotating.hash(&unjudged(&secret)).unwrap();
+        let old = rotating.hash(&skip_policy(&secret)).unwrap();
         let digest = rotating.digest_key().sign(b"x");
         let new = Pepper { id: "p2".to_owned(), key: MacKey::new(b"the pepper that came after it, for tests") };
         let Peppers { active, digest_key, .. } = clone.peppers.load_full().as_ref().clone();
-        rotating.follow(Peppers { active: new.clone(), others: vec![active], digest_key });
-        assert_eq!(clone.check(&secret, Some(&old)), SecretCheck::RightButOutdated, "clones follow");
-        assert_eq!(clone.check(&Secret::new("another one"), Some(&old)), SecretCheck::Wrong);
-        let upgraded = clone.hash(&unjudged(&secret)).unwrap();
+        rotating.replace_peppers(Peppers { active: new.clone(), others: vec![active], digest_key });
+        assert_eq!(clone.check(&secret, Some(&old)), SecretCheck::MatchOutdated, "clones follow");
+        assert_eq!(clone.check(&Secret::new("another one"), Some(&old)), SecretCheck::Mismatch);
+        let upgraded = clone.hash(&skip_policy(&secret)).unwrap();
         assert!(upgraded.starts_with(&stored_prefix("p2")));
-        assert_eq!(rotating.check(&secret, Some(&upgraded)), SecretCheck::Right);
-        assert_eq!(rotating.digest_key().sign(b"x"), digest, "the key of failures stays");
-        rotating.follow(new.into());
-        assert_eq!(rotating.check(&secret, Some(&old)), SecretCheck::Wrong, "a pepper that was removed");
+        assert_eq!(rotating.check(&secret, Some(&upgraded)), SecretCheck::Match);
+        assert_eq!(rotating.digest_key().sign(b"x"), digest, "the digest key stays");
+        rotating.replace_peppers(new.into());
+        assert_eq!(rotating.check(&secret, Some(&old)), SecretCheck::Mismatch, "a pepper that was removed");
     }
 
     #[test]
-    fn the_dummy_is_a_valid_hash_that_bcrypt_computes() {
-        assert!(bcrypt::non_truncating_verify("x", &dummy(4)).is_ok_and(|matches| !matches));
-        assert_eq!(cost_of(&dummy(4)), Some(4));
+    fn dummy_hash_is_valid_and_computed_by_bcrypt() {
+        assert!(bcrypt::non_truncating_verify("x", &dummy_hash(4)).is_ok_and(|matches| !matches));
+        assert_eq!(cost_of(&dummy_hash(4)), Some(4));
     }
 
     #[test]
-    fn pins_are_digits() {
+    fn pin_policy_allows_digits_alone() {
         for wrong in ["123", "1234567890123", "12a4", "١٢٣٤", " 1234"] {
             assert!(new_pin(&Secret::new(wrong)).is_err(), "{wrong}");
         }

@@ -1,5 +1,6 @@
-//! A person's change of password, in three steps as a sign-in: look up, hash, write. Every other session ends in the same
-//! transaction; the one that asked goes on with new tokens, and its old ones are dead without grace (ASVS 7.4.3).
+//! Password change by the account's owner, in three steps like a sign-in: policy, hashing, write. All other sessions end in
+//! the same transaction (ASVS 7.4.3); the caller's continues with new tokens, and its old ones are invalid without grace.
+//! A password set by an operator is account.rs's; the threads are decided by web/blocking/operations.rs.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::core::Core;
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::{Caller, Client};
 use crate::core::credential::password::{NewSecret, SecretCheck};
-use crate::core::defence::throttle_policy::{Target, ThrottleKeys};
+use crate::core::defence::throttle_policy::{ThrottleKeys, ThrottleSubject};
 use crate::core::error::{Error, FieldError, Refusal};
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
@@ -19,84 +20,86 @@ use crate::store::tables::accounts;
 use crate::store::tables::accounts::{AccountRow, SecretColumn};
 use crate::store::tables::revocations::RevocationRow;
 use crate::store::tables::sessions;
-use crate::store::tables::sessions::{AccountState, SessionRow, Which};
+use crate::store::tables::sessions::{AccountState, EndScope, SessionRow};
 use crate::store::{self, Db};
 
-/// The caller wants another password.
+/// A request to change the caller's password.
 #[derive(Debug, Clone)]
 pub struct PasswordChange {
-    /// The session that stays.
+    /// The caller, whose session continues.
     pub caller: Caller,
-    /// What the password is now.
+    /// The current password.
     pub current: Secret,
-    /// What it shall be.
+    /// The new password.
     pub new: Secret,
-    /// Whether the session keeps the tokens it has: for a wire whose answer has no room for new ones. An access token that
-    /// says the password must be changed is dead all the same, and the refresh token makes another.
+    /// Whether the session keeps its tokens, for a dialect whose response cannot carry new ones. An access token with the claim
+    /// that the password must be changed is invalidated all the same; the refresh token gets another.
     pub keeps_tokens: bool,
 }
 
-/// Step one done: the new password fits the policy.
+/// Result of step one: the new password complies with the policy.
 #[derive(Debug)]
 pub struct PreparedChange {
-    wish: PasswordChange,
+    request: PasswordChange,
     account: AccountRow,
     new: NewSecret,
-    tried: ThrottleKeys,
+    throttle_keys: ThrottleKeys,
 }
 
-/// Step two done: the current one is right, the new one hashed.
+/// Result of step two: the current password matches, the new one is hashed.
 #[derive(Debug)]
 pub struct CheckedChange {
-    wish: PasswordChange,
+    request: PasswordChange,
     account: AccountRow,
-    /// The new stored form.
+    /// The stored form of the new password.
     stored: String,
     unchanged: bool,
-    tried: ThrottleKeys,
+    throttle_keys: ThrottleKeys,
 }
 
 impl Core {
-    /// Step one: the throttle, which counts a wrong current password as it does a failed sign-in, and the policy.
-    pub fn prepare_password_change(&self, wish: PasswordChange, client: &Client) -> Result<PreparedChange, Error> {
-        // Counted by session: who hammers the account's sign-in does not keep its owner from changing the password.
-        let target = Target::FromSession(wish.caller.account, wish.caller.session);
-        let tried = ThrottleKeys::new(self.hasher.digest_key(), &target, SecretColumn::Password, client);
-        let (found, blocked) =
-            self.store.read(|db| Ok((accounts::find(db, wish.caller.account)?, self.check_throttle(db, &tried)?)))?;
+    /// Step one: the throttle, which counts a wrong current password as a failed sign-in, and the policy.
+    pub fn prepare_password_change(&self, request: PasswordChange, client: &Client) -> Result<PreparedChange, Error> {
+        // Counted by session, so that guesses at the account's sign-in do not keep its owner from changing the password.
+        let subject = ThrottleSubject::OwnSession(request.caller.account, request.caller.session);
+        let throttle_keys = ThrottleKeys::new(self.hasher.digest_key(), &subject, SecretColumn::Password, client);
+        let (found, blocked) = self
+            .store
+            .read(|db| Ok((accounts::find(db, request.caller.account)?, self.check_throttle(db, &throttle_keys)?)))?;
         let account = found.ok_or(Refusal::SessionEnded)?;
         blocked.map_or(Ok(()), Err)?;
         let names = [&account.email, &account.username, &account.name].map(|name| name.as_deref().unwrap_or_default());
-        let judged = self.judge_password(&wish.new, &names);
-        let new = judged.map_err(|rule| Refusal::InvalidFields(vec![FieldError::new("newPassword", rule)]))?;
-        Ok(PreparedChange { wish, account, new, tried })
+        let complies = self.apply_password_policy(&request.new, &names);
+        let new = complies.map_err(|rule| Refusal::InvalidFields(vec![FieldError::new("newPassword", rule)]))?;
+        Ok(PreparedChange { request, account, new, throttle_keys })
     }
 
-    /// Step two: takes two bcrypts; run it on a hashing thread. A wrong current password is counted before it is told.
+    /// Step two: takes two bcrypts; run it on a hashing thread. A wrong current password is recorded before the client can
+    /// know of it.
     pub fn check_password_change(&self, prepared: PreparedChange, client: &Client) -> Result<CheckedChange, Error> {
-        let PreparedChange { wish, account, new, tried } = prepared;
-        if self.hasher.check(&wish.current, account.password.as_deref()) == SecretCheck::Wrong {
-            let caller = &wish.caller;
+        let PreparedChange { request, account, new, throttle_keys } = prepared;
+        if self.hasher.check(&request.current, account.password.as_deref()) == SecretCheck::Mismatch {
+            let caller = &request.caller;
             let refused = Event::new(Kind::SecretChangeRefused, client).account(caller.account).session(caller.session);
             let wait = self.record_failure(|db| {
                 refused.write(db, self.now())?;
-                self.count_failure(db, &tried)
+                self.count_failure(db, &throttle_keys)
             })?;
             self.tell(&refused);
             return Err(wait.map_or(Refusal::CurrentPasswordWrong, Refusal::Throttled).into());
         }
-        let (unchanged, stored) = (new.is(&wish.current), self.hasher.hash(&new)?);
-        Ok(CheckedChange { wish, account, stored, unchanged, tried })
+        let (unchanged, stored) = (new.equals(&request.current), self.hasher.hash(&new)?);
+        Ok(CheckedChange { request, account, stored, unchanged, throttle_keys })
     }
 
-    /// Step three: the change, and the new tokens of the session that goes on, unless it keeps those it has.
+    /// Step three: writes the change, and issues the session's new tokens unless it keeps its own.
     pub fn change_password(
         &self,
         checked: &CheckedChange,
         policy: &TokenPolicy,
         client: &Client,
     ) -> Result<Option<Issued>, Error> {
-        let (caller, now) = (&checked.wish.caller, self.now());
+        let (caller, now) = (&checked.request.caller, self.now());
         if checked.unchanged {
             return Err(Refusal::PasswordUnchanged.into());
         }
@@ -107,54 +110,54 @@ impl Core {
                 return Err(store::Error::Abandoned);
             }
             changed.write(db, now)?;
-            self.reset_failures(db, &checked.tried)?;
+            self.reset_failures(db, &checked.throttle_keys)?;
             let mut revoked = end_other_sessions(db, caller, now)?;
-            // A token that says the password must be changed is of no use any more, wherever it is kept.
-            if checked.wish.keeps_tokens && !caller.must_change_password {
+            // An access token with the claim that the password must be changed would keep its bearer restricted.
+            if checked.request.keeps_tokens && !caller.must_change_password {
                 let alive = sessions::touch_live(db, caller.session, now)?;
                 return if alive { Ok((None, revoked)) } else { Err(store::Error::Abandoned) };
             }
-            let (row, state, barred) = self.go_on(db, &checked.wish, policy, now)?;
-            revoked.push(barred);
-            Ok((Some((row, state)).filter(|_| !checked.wish.keeps_tokens), revoked))
+            let (row, state, revocation) = self.rotate_and_invalidate_older(db, &checked.request, policy, now)?;
+            revoked.push(revocation);
+            Ok((Some((row, state)).filter(|_| !checked.request.keeps_tokens), revoked))
         });
-        let (gone_on, revoked) = match written {
-            Err(store::Error::Abandoned) => return Err(self.why_abandoned(caller)?.into()),
+        let (rotated, revoked) = match written {
+            Err(store::Error::Abandoned) => return Err(self.abandoned_reason(caller)?.into()),
             other => other?,
         };
         revoked.iter().for_each(|row| self.view.apply(row));
         self.tell(&changed);
-        gone_on.map(|(row, state)| self.issue_of_rotation(&row, &state, policy)).transpose()
+        rotated.map(|(row, state)| self.issue_of_rotation(&row, &state, policy)).transpose()
     }
 
-    /// Somebody ended the session, or changed the password, while the old one was checked.
-    fn why_abandoned(&self, caller: &Caller) -> Result<Refusal, Error> {
+    /// The transaction was abandoned because, while the current password was verified, the session ended or the password
+    /// changed.
+    fn abandoned_reason(&self, caller: &Caller) -> Result<Refusal, Error> {
         let found = self.store.read(|db| sessions::find(db, caller.session))?;
-        let lives = found.is_some_and(|(row, _)| row.ended_at.is_none());
-        Ok(if lives { Refusal::Busy(Duration::from_secs(1)) } else { Refusal::SessionEnded })
+        let is_live = found.is_some_and(|(row, _)| row.ended_at.is_none());
+        Ok(if is_live { Refusal::Busy(Duration::from_secs(1)) } else { Refusal::SessionEnded })
     }
 
-    /// Moves the caller's session on and bars what it had before. A refresh token that is kept is the one before the current
-    /// then, whose successor has not arrived: it opens that.
-    fn go_on(
+    /// Rotates the caller's session and invalidates its older tokens. A kept refresh token is then the predecessor of the
+    /// current generation, whose delivery was not confirmed: presenting it replays that generation.
+    fn rotate_and_invalidate_older(
         &self,
         db: &mut Db,
-        wish: &PasswordChange,
+        request: &PasswordChange,
         policy: &TokenPolicy,
         now: Timestamp,
     ) -> Result<(SessionRow, AccountState, RevocationRow), store::Error> {
-        // A refresh from another tab may move the row between the two statements; then the next look decides.
+        // A refresh from another tab may rotate the row between the two statements; the next attempt sees its generation.
         for _ in 0..ROUNDS {
-            let Some((row, state)) = sessions::find(db, wish.caller.session)? else { break };
+            let Some((row, state)) = sessions::find(db, request.caller.session)? else { break };
             let to = self.rotation(policy, now);
             if let Some(rotated) = sessions::rotate(db, row.id, row.generation, &to)? {
                 self.note_opaque(db, &rotated, policy)?;
-                let kept = i64::from(wish.keeps_tokens);
-                sessions::bar_older_generations(db, row.id, rotated.generation - kept)?;
-                let barred = Some(rotated.generation);
-                let barred =
-                    crate::core::revocation::write::revoke_session(db, row.id, barred, now, rotated.access_expires_at)?;
-                return Ok((rotated, state, barred));
+                let kept = i64::from(request.keeps_tokens);
+                sessions::invalidate_older_generations(db, row.id, rotated.generation - kept)?;
+                let (below, until) = (Some(rotated.generation), rotated.access_expires_at);
+                let revocation = crate::core::revocation::write::revoke_session(db, row.id, below, now, until)?;
+                return Ok((rotated, state, revocation));
             }
         }
         Err(store::Error::Abandoned)
@@ -162,7 +165,7 @@ impl Core {
 }
 
 fn end_other_sessions(db: &mut Db, caller: &Caller, now: Timestamp) -> Result<Vec<RevocationRow>, store::Error> {
-    let why = EndReason::SecretChange.as_str();
-    let others = sessions::end_many(db, caller.account, Which::AllBut(caller.session), now, why)?;
+    let reason = EndReason::SecretChange.as_str();
+    let others = sessions::end_many(db, caller.account, EndScope::AllExcept(caller.session), now, reason)?;
     revoke_ended(db, &others, now)
 }

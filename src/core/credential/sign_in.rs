@@ -1,14 +1,14 @@
-//! The decision to let somebody in: throttle, secret, status, in that order, and only then a session. In three steps,
-//! because the middle one takes a quarter of a second of processor and must run neither on a web worker nor in a
-//! transaction. A step cannot be left out: each takes what only the one before it makes.
+//! Sign-in: throttle, secret, account status, in that order, and only then a session. In three steps, because hashing takes a
+//! quarter of a second of processor time and must run neither on a web worker nor in a transaction. No step can be skipped:
+//! each takes a value that only the previous one makes. The threads are decided by web/blocking/operations.rs.
 
-use super::password::{GivenSecret, SecretCheck, unjudged};
+use super::password::{GivenSecret, SecretCheck, skip_policy};
 use crate::core::Core;
 use crate::core::account::identifier::{IdentifierKind, canonical};
-use crate::core::account::{Account, find_one};
+use crate::core::account::{Account, find_by_identifier};
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
-use crate::core::defence::throttle_policy::{Target, ThrottleKeys};
+use crate::core::defence::throttle_policy::{ThrottleKeys, ThrottleSubject};
 use crate::core::defence::trusted_device::TrustedDevice;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::end::revoke_ended;
@@ -18,195 +18,216 @@ use crate::store::tables::accounts;
 use crate::store::tables::accounts::{AccountRow, SecretColumn};
 use crate::store::tables::revocations::RevocationRow;
 use crate::store::tables::sessions;
-use crate::store::tables::sessions::{SessionRow, Which};
+use crate::store::tables::sessions::{EndScope, SessionRow};
 use crate::store::{self, AccountId, AccountStatus, Db, SessionId};
 
-/// A wish to sign in.
+/// A request to sign in.
 #[derive(Debug, Clone)]
 pub struct SignIn {
-    /// What names the account; several must all name the same one.
+    /// The account's identifiers; all of them must belong to one account.
     pub identifiers: Vec<(IdentifierKind, String)>,
-    /// What proves it.
+    /// The password or PIN.
     pub secret: GivenSecret,
-    /// From which device.
-    pub device: Device,
-    /// Sessions that the same browser held until now: they end when this one begins (ASVS 7.2.4).
-    pub replaces: Vec<SessionId>,
+    /// The session that a successful sign-in begins.
+    pub session: NewSession,
 }
 
 impl SignIn {
-    /// From a device that says nothing of itself and keeps its cookies.
+    /// A sign-in that begins the default session.
     pub fn new(identifiers: Vec<(IdentifierKind, String)>, secret: GivenSecret) -> Self {
-        let device = Device { id: None, name: None, persistent: true };
-        Self { identifiers, secret, device, replaces: Vec::new() }
+        Self { identifiers, secret, session: NewSession::default() }
     }
 }
 
-/// Step one done: looked up, found or not.
+/// The session that a sign-in, a registration or a confirmation begins.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// The device that it belongs to.
+    pub device: Device,
+    /// Sessions of the same browser, which end in the transaction that begins this one (ASVS 7.2.4).
+    pub replaces: Vec<SessionId>,
+}
+
+impl Default for NewSession {
+    /// Of a device without id and name, with persistent cookies, replacing no session.
+    fn default() -> Self {
+        Self { device: Device { id: None, name: None, persistent: true }, replaces: Vec::new() }
+    }
+}
+
+/// Result of step one: the account, if the identifiers belong to one, and the keys of its throttle.
 #[derive(Debug)]
-pub struct LookedUp {
-    wish: SignIn,
+pub struct SignInLookup {
+    request: SignIn,
     account: Option<AccountRow>,
-    tried: ThrottleKeys,
+    throttle_keys: ThrottleKeys,
 }
 
-/// Step two done: the secret is right.
+/// Result of step two: the secret matches.
 #[derive(Debug)]
-pub struct Checked {
-    wish: SignIn,
+pub struct VerifiedSignIn {
+    request: SignIn,
     account: AccountRow,
+    /// A native hash of the secret, if the stored one is outdated.
     upgraded: Option<String>,
-    tried: ThrottleKeys,
+    throttle_keys: ThrottleKeys,
 }
 
-/// A sign-in that happened.
+/// A successful sign-in.
 #[derive(Debug)]
 pub struct SignedIn {
-    /// Who.
+    /// The account.
     pub account: Account,
     /// The tokens.
     pub issued: Issued,
 }
 
 impl Core {
-    /// Step one: who it may be, and whether it may be tried at all.
-    pub fn look_up(&self, wish: SignIn, client: &Client) -> Result<LookedUp, Error> {
-        let (account, tried, blocked) = self.store.read(|db| {
-            let account = find_all_agree(db, &wish.identifiers)?;
-            let tried = self.tried(account.as_ref(), &wish, client);
-            let blocked = self.check_throttle(db, &tried)?;
-            Ok((account, tried, blocked))
+    /// Step one: looks up the account and checks its throttle.
+    pub fn look_up(&self, request: SignIn, client: &Client) -> Result<SignInLookup, Error> {
+        let (account, throttle_keys, blocked) = self.store.read(|db| {
+            let account = find_by_all_identifiers(db, &request.identifiers)?;
+            let throttle_keys = self.sign_in_throttle_keys(account.as_ref(), &request, client);
+            let blocked = self.check_throttle(db, &throttle_keys)?;
+            Ok((account, throttle_keys, blocked))
         })?;
-        self.refuse_if(blocked)?;
-        Ok(LookedUp { wish, account, tried })
+        self.reject_if_throttled(blocked)?;
+        Ok(SignInLookup { request, account, throttle_keys })
     }
 
-    /// A refusal while a block lasts is counted and no more: an attacker should not fill the audit table.
-    fn refuse_if(&self, blocked: Option<Refusal>) -> Result<(), Error> {
+    /// A rejection by the throttle is counted without an audit row: an attacker must not be able to fill that table.
+    fn reject_if_throttled(&self, blocked: Option<Refusal>) -> Result<(), Error> {
         let Some(refusal) = blocked else { return Ok(()) };
         self.metrics.throttle_rejections.inc();
         Err(refusal.into())
     }
 
-    fn tried(&self, account: Option<&AccountRow>, wish: &SignIn, client: &Client) -> ThrottleKeys {
-        let named: Vec<String> = wish.identifiers.iter().map(|(_, text)| canonical(text)).collect();
-        let nobody = named.join(" ");
+    fn sign_in_throttle_keys(&self, account: Option<&AccountRow>, request: &SignIn, client: &Client) -> ThrottleKeys {
+        let identifiers: Vec<String> = request.identifiers.iter().map(|(_, text)| canonical(text)).collect();
+        let identifiers = identifiers.join(" ");
         let device = account
             .and_then(|account| TrustedDevice::recognize(self.hasher.digest_key(), client.device.as_ref(), account.id));
-        let target = match (account, &device) {
-            (None, _) => Target::Nobody(&nobody),
-            (Some(account), None) => Target::Account(account.id),
-            (Some(account), Some(device)) => Target::FromDevice(account.id, device),
+        let subject = match (account, &device) {
+            (None, _) => ThrottleSubject::UnknownIdentifier(&identifiers),
+            (Some(account), None) => ThrottleSubject::Account(account.id),
+            (Some(account), Some(device)) => ThrottleSubject::TrustedDevice(account.id, device),
         };
-        ThrottleKeys::new(self.hasher.digest_key(), &target, wish.secret.column(), client)
+        ThrottleKeys::new(self.hasher.digest_key(), &subject, request.secret.column(), client)
     }
 
-    /// Step two: the secret. Takes one bcrypt whatever was found; run it on a hashing thread. A failure is counted before
-    /// it is told, and before the next job begins.
-    pub fn check_secret(&self, looked_up: LookedUp, client: &Client) -> Result<Checked, Error> {
-        let LookedUp { wish, account, tried } = looked_up;
-        // Others may have failed at the same account while this one waited for its thread.
-        self.refuse_if(self.store.read(|db| self.check_throttle(db, &tried))?)?;
-        let (secret, column) = (wish.secret.secret(), wish.secret.column());
+    /// Step two: verifies the secret. Takes one bcrypt whether or not the account exists; run it on a hashing thread. A
+    /// failure is recorded before the client can know of it, and before the thread's next job: a burst of parallel guesses
+    /// gets no more attempts than the same guesses in sequence.
+    pub fn check_secret(&self, looked_up: SignInLookup, client: &Client) -> Result<VerifiedSignIn, Error> {
+        let SignInLookup { request, account, throttle_keys } = looked_up;
+        // Attempts on the same account may have failed while this one waited for a hashing thread.
+        self.reject_if_throttled(self.store.read(|db| self.check_throttle(db, &throttle_keys))?)?;
+        let (secret, column) = (request.secret.secret(), request.secret.column());
         let check = self.hasher.check(secret, account.as_ref().and_then(|account| stored_secret(account, column)));
-        let Some(account) = account.as_ref().filter(|_| check != SecretCheck::Wrong) else {
-            return Err(self.refuse_wrong(account.as_ref(), &tried, client)?.into());
+        let Some(account) = account.as_ref().filter(|_| check != SecretCheck::Mismatch) else {
+            return Err(self.record_wrong_secret(account.as_ref(), &throttle_keys, client)?.into());
         };
         let upgraded = match check {
-            SecretCheck::RightButOutdated => Some(self.hasher.hash(&unjudged(secret))?),
-            SecretCheck::Right | SecretCheck::Wrong => None,
+            SecretCheck::MatchOutdated => Some(self.hasher.hash(&skip_policy(secret))?),
+            SecretCheck::Match | SecretCheck::Mismatch => None,
         };
-        Ok(Checked { account: account.clone(), wish, upgraded, tried })
+        Ok(VerifiedSignIn { account: account.clone(), request, upgraded, throttle_keys })
     }
 
-    /// Step three: a session, if the account may. `None` when the account's secret or status changed while the secret was
-    /// checked (another sign-in may have raised its hash's cost): begin again.
-    pub fn sign_in(&self, checked: &Checked, policy: &TokenPolicy, client: &Client) -> Result<Option<SignedIn>, Error> {
-        let why = match checked.account.status {
-            AccountStatus::Active => return self.begin_session(checked, policy, client),
-            status => Refusal::AccountNotActive(status),
-        };
-        let event = refused(Some(&checked.account), &why, client);
-        self.store.write(|db| event.write(db, self.now()))?;
-        self.tell(&event);
-        Err(why.into())
-    }
-
-    /// Counts the failure; the same for a wrong secret and for an identifier that names nobody.
-    fn refuse_wrong(
+    /// Step three: a session, if the account's status allows it. `None` if the account's secret or status changed while the
+    /// secret was verified (another sign-in may have upgraded the hash): the caller starts again with step one.
+    pub fn sign_in(
         &self,
-        account: Option<&AccountRow>,
-        tried: &ThrottleKeys,
-        client: &Client,
-    ) -> Result<Refusal, Error> {
-        let (why, event) = self.record_failure(|db| {
-            let wait = self.count_failure(db, tried)?;
-            let why = wait.map_or(Refusal::InvalidCredentials, Refusal::Throttled);
-            let event = refused(account, &why, client);
-            event.write(db, self.now())?;
-            Ok((why, event))
-        })?;
-        self.tell(&event);
-        Ok(why)
-    }
-
-    fn begin_session(
-        &self,
-        checked: &Checked,
+        verified: &VerifiedSignIn,
         policy: &TokenPolicy,
         client: &Client,
     ) -> Result<Option<SignedIn>, Error> {
-        let (wish, account, now) = (&checked.wish, &checked.account, self.now());
-        let stored = stored_secret(account, wish.secret.column());
-        let session = self.new_session_row(account, &wish.device, policy, client)?;
+        let refusal = match verified.account.status {
+            AccountStatus::Active => return self.start_session(verified, policy, client),
+            status => Refusal::AccountNotActive(status),
+        };
+        let event = refused_event(Some(&verified.account), &refusal, client);
+        self.store.write(|db| event.write(db, self.now()))?;
+        self.tell(&event);
+        Err(refusal.into())
+    }
+
+    /// Records the failure. A wrong secret and an unknown identifier are treated alike, so that neither the response nor the
+    /// throttle reveals whether an account exists.
+    fn record_wrong_secret(
+        &self,
+        account: Option<&AccountRow>,
+        throttle_keys: &ThrottleKeys,
+        client: &Client,
+    ) -> Result<Refusal, Error> {
+        let (refusal, event) = self.record_failure(|db| {
+            let wait = self.count_failure(db, throttle_keys)?;
+            let refusal = wait.map_or(Refusal::InvalidCredentials, Refusal::Throttled);
+            let event = refused_event(account, &refusal, client);
+            event.write(db, self.now())?;
+            Ok((refusal, event))
+        })?;
+        self.tell(&event);
+        Ok(refusal)
+    }
+
+    fn start_session(
+        &self,
+        verified: &VerifiedSignIn,
+        policy: &TokenPolicy,
+        client: &Client,
+    ) -> Result<Option<SignedIn>, Error> {
+        let (request, account, now) = (&verified.request, &verified.account, self.now());
+        let stored = stored_secret(account, request.secret.column());
+        let session = self.new_session_row(account, &request.session.device, policy, client)?;
         let event = Event::new(Kind::SignIn, client).account(account.id).session(session.id).detail(&policy.dialect);
-        let begun = self.store.write(|db| {
-            let column = wish.secret.column();
-            let Some(account) = accounts::touch_sign_in(db, account.id, column, stored, now)? else { return Ok(None) };
-            if let Some(upgraded) = &checked.upgraded {
+        let started = self.store.write(|db| {
+            let column = request.secret.column();
+            let Some(account) = accounts::record_sign_in(db, account.id, column, stored, now)? else { return Ok(None) };
+            if let Some(upgraded) = &verified.upgraded {
                 accounts::set_secret(db, account.id, column, upgraded, account.updated_at)?;
             }
             let session = SessionRow { epoch: account.epoch, ..session.clone() };
-            self.reset_failures(db, &checked.tried)?;
-            let revoked = self.make_room(db, wish, account.id, client)?;
+            self.reset_failures(db, &verified.throttle_keys)?;
+            let revoked = self.end_replaced_sessions(db, &request.session, account.id, client)?;
             sessions::insert(db, &session)?;
             self.note_opaque(db, &session, policy)?;
             event.write(db, now)?;
             Ok(Some((account, session, revoked)))
         })?;
-        let Some((account, session, revoked)) = begun else { return Ok(None) };
+        let Some((account, session, revoked)) = started else { return Ok(None) };
         revoked.iter().for_each(|row| self.view.apply(row));
         self.tell(&event);
         let issued = self.issue_first(&session, &account, policy, client)?;
         Ok(Some(SignedIn { account: account.into(), issued }))
     }
 
-    /// Ends what the new session replaces: the device's, and those that the same browser held.
-    pub(in crate::core) fn make_room(
+    /// Ends the sessions that the new one replaces: those of the same device, and those of the same browser, of any account.
+    pub(in crate::core) fn end_replaced_sessions(
         &self,
         db: &mut Db,
-        wish: &SignIn,
+        new: &NewSession,
         owner: AccountId,
         client: &Client,
     ) -> Result<Vec<RevocationRow>, store::Error> {
-        let (now, why) = (self.now(), EndReason::Replaced.as_str());
-        let mut ended = match &wish.device.id {
-            Some(device) => sessions::end_many(db, owner, Which::OnDevice(device), now, why)?,
+        let (now, reason) = (self.now(), EndReason::Replaced.as_str());
+        let mut ended = match &new.device.id {
+            Some(device) => sessions::end_many(db, owner, EndScope::OnDevice(device), now, reason)?,
             None => Vec::new(),
         };
-        for held in &wish.replaces {
-            ended.extend(sessions::end_whoever_owns(db, *held, now, why)?);
+        for replaced in &new.replaces {
+            ended.extend(sessions::end_of_any_account(db, *replaced, now, reason)?);
         }
         for session in &ended {
-            let event = Event::new(Kind::SessionEnded, client).session(session.id).detail(why);
+            let event = Event::new(Kind::SessionEnded, client).session(session.id).detail(reason);
             event.account(session.account_id).write(db, now)?;
         }
         revoke_ended(db, &ended, now)
     }
 }
 
-fn refused(account: Option<&AccountRow>, why: &Refusal, client: &Client) -> Event {
-    let event = Event::new(Kind::SignInRefused, client).detail(why.code());
+fn refused_event(account: Option<&AccountRow>, refusal: &Refusal, client: &Client) -> Event {
+    let event = Event::new(Kind::SignInRefused, client).detail(refusal.code());
     match account {
         Some(account) => event.account(account.id),
         None => event,
@@ -220,11 +241,14 @@ fn stored_secret(account: &AccountRow, column: SecretColumn) -> Option<&str> {
     }
 }
 
-/// The account that every identifier names; `None` when one names none or another.
-fn find_all_agree(db: &mut Db, identifiers: &[(IdentifierKind, String)]) -> Result<Option<AccountRow>, store::Error> {
+/// The account that all identifiers belong to; `None` if one of them is unknown or belongs to another account.
+fn find_by_all_identifiers(
+    db: &mut Db,
+    identifiers: &[(IdentifierKind, String)],
+) -> Result<Option<AccountRow>, store::Error> {
     let mut found: Option<AccountRow> = None;
     for (kind, text) in identifiers {
-        let Some(account) = find_one(db, *kind, text)? else { return Ok(None) };
+        let Some(account) = find_by_identifier(db, *kind, text)? else { return Ok(None) };
         if found.as_ref().is_some_and(|other| other.id != account.id) {
             return Ok(None);
         }

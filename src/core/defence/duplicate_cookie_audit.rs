@@ -1,26 +1,29 @@
-//! Audit of duplicate cookies: writes the aggregated rows of duplicate_cookies.rs and their log lines.
+//! Audit of duplicate cookies: writes the aggregated rows of duplicate_cookies.rs and their log lines. What counts as a
+//! duplicate cookie is decided by web/request/session_cookie.rs; how often rows are written by duplicate_cookies.rs.
 
-use super::duplicate_cookies::Row;
+use super::duplicate_cookies::DuplicateCookieRow;
 use crate::core::Core;
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
 use crate::core::error::Error;
 
-fn event(row: &Row) -> Event {
+fn event(row: &DuplicateCookieRow) -> Event {
     let requests = if row.requests == 1 { "request" } else { "requests" };
-    let detail = format!("{} {requests} with two of one name: a sibling domain may plant one", row.requests);
+    let detail = format!("{} {requests} with two of one name: a sibling domain may have set one", row.requests);
     Event::new(Kind::DuplicateCookie, &row.client).detail(detail)
 }
 
 impl Core {
-    /// Counts a request, in memory alone.
+    /// Counts a request in memory.
     pub fn record_duplicate_cookie(&self, client: Client) {
         self.duplicate_cookies.record(client, self.now());
     }
 
-    /// Writes the audit rows that are due, and then their log lines.
+    /// Writes the due audit rows, and once they are committed their log lines.
     pub fn write_duplicate_cookies(&self) -> Result<(), Error> {
-        let insert = |rows: &[Row]| self.store.write(|db| rows.iter().try_for_each(|row| event(row).write(db, row.at)));
+        let insert = |rows: &[DuplicateCookieRow]| {
+            self.store.write(|db| rows.iter().try_for_each(|row| event(row).write(db, row.at)))
+        };
         let written = self.duplicate_cookies.flush(insert)?;
         written.iter().for_each(|row| self.tell(&event(row)));
         Ok(())

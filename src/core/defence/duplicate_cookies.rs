@@ -17,47 +17,47 @@ use super::throttle_policy::network;
 use crate::clock::{Clock, Timestamp};
 use crate::core::caller::Client;
 
-/// The time in which an address gets one audit row.
+/// The interval between two audit rows of one address.
 const ADDRESS_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Audit rows of all addresses together: a burst, refilled evenly over a minute.
+/// Audit rows of all addresses together: a burst that is refilled evenly over a minute.
 const ROWS_A_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Bounds memory: requests of further addresses are counted together, without an address.
 const ADDRESSES_MAX: usize = 256;
 
-/// An audit row: how many requests it stands for, and the latest of them.
+/// An aggregated audit row: the number of requests, and the latest of them.
 #[derive(Debug, Clone)]
-pub struct Row {
-    /// How many requests.
+pub struct DuplicateCookieRow {
+    /// The number of requests.
     pub requests: u64,
-    /// Who sent the latest of them.
+    /// The client of the latest request.
     pub client: Client,
-    /// When that was.
+    /// The time of the latest request.
     pub at: Timestamp,
 }
 
-/// What a node has counted and not written yet. It is lost when the node is killed.
+/// The detector of one node. Counts that are not written yet are lost if the node is killed.
 #[derive(Debug)]
 pub struct DuplicateCookies {
     clock: MonotonicClock,
     limiter: ClockedLimiter<NotKeyed, InMemoryState>,
-    counters: Mutex<HashMap<Option<IpAddr>, Counter>>,
+    counters: Mutex<HashMap<Option<IpAddr>, AddressCounter>>,
     /// Rows that passed the limiter and are not committed yet: while the database is unavailable they wait here.
-    outbox: Mutex<Vec<Row>>,
+    outbox: Mutex<Vec<DuplicateCookieRow>>,
 }
 
-/// One address.
+/// The counter of one address.
 #[derive(Debug)]
-struct Counter {
-    /// Its requests since its last row.
-    row: Row,
-    /// When the row may be written.
+struct AddressCounter {
+    /// The requests since the address's last row.
+    row: DuplicateCookieRow,
+    /// The time from which the row may be written.
     due: Duration,
 }
 
 impl DuplicateCookies {
-    /// Without a count.
+    /// A detector without counts.
     pub fn new(clock: &Clock) -> Self {
         let clock = MonotonicClock::new(clock);
         let limiter = ClockedLimiter::direct_with_clock(Quota::per_minute(ROWS_A_MINUTE), clock.clone());
@@ -71,21 +71,23 @@ impl DuplicateCookies {
         let network = client.address.map(network);
         let fits = counters.len() < ADDRESSES_MAX || counters.contains_key(&network);
         let (key, address) = if fits { (network, client.address) } else { (None, None) };
-        let first = || Counter { row: Row { requests: 0, client: Client::default(), at }, due: now };
+        let first =
+            || AddressCounter { row: DuplicateCookieRow { requests: 0, client: Client::default(), at }, due: now };
         let counter = counters.entry(key).or_insert_with(first);
         let client = Client { address, device: None, ..client };
-        counter.row = Row { requests: counter.row.requests + 1, client, at };
+        counter.row = DuplicateCookieRow { requests: counter.row.requests + 1, client, at };
     }
 
-    /// The rows that may be written now, those that have been due longest first.
-    fn take_due(&self) -> Vec<Row> {
+    /// Takes the rows that may be written now, in the order in which they became due.
+    fn take_due(&self) -> Vec<DuplicateCookieRow> {
         let now = self.clock.now();
         let mut counters = lock(&self.counters);
         counters.retain(|_, counter| counter.row.requests > 0 || counter.due > now);
-        let mut due: Vec<_> = counters.values_mut().filter(|some| some.row.requests > 0 && some.due <= now).collect();
+        let mut due: Vec<_> =
+            counters.values_mut().filter(|counter| counter.row.requests > 0 && counter.due <= now).collect();
         due.sort_by_key(|counter| counter.due);
         let allowed = due.into_iter().take_while(|_| self.limiter.check().is_ok());
-        let take = |counter: &mut Counter| {
+        let take = |counter: &mut AddressCounter| {
             let row = counter.row.clone();
             (counter.row.requests, counter.due) = (0, now + ADDRESS_INTERVAL);
             row
@@ -93,9 +95,12 @@ impl DuplicateCookies {
         allowed.map(take).collect()
     }
 
-    /// Hands the rows that are due to `write`, and returns those that it has written. Those that it could not write come
-    /// again next time, before any other: a long outage piles up no rows.
-    pub fn flush<E>(&self, write: impl FnOnce(&[Row]) -> Result<(), E>) -> Result<Vec<Row>, E> {
+    /// Passes due rows to `write`, and returns them once written. Rows that could not be written stay in the outbox, and the
+    /// next call passes them again before it takes others: an outage accumulates no rows.
+    pub fn flush<E>(
+        &self,
+        write: impl FnOnce(&[DuplicateCookieRow]) -> Result<(), E>,
+    ) -> Result<Vec<DuplicateCookieRow>, E> {
         let mut outbox = lock(&self.outbox);
         if outbox.is_empty() {
             *outbox = self.take_due();
@@ -144,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_gets_a_row_a_minute_that_counts_its_requests() {
+    fn duplicate_cookies_of_an_address_get_one_row_a_minute() {
         let (detector, one) = (Detector::new(), client("192.0.2.1").address);
         detector.record("192.0.2.1", 100);
         assert_eq!(detector.flush(100), [(one, 1)]);
@@ -152,11 +157,11 @@ mod tests {
         assert_eq!(detector.flush(159), []);
         assert_eq!(detector.flush(160), [(one, 59)]);
         assert_eq!(detector.flush(10_000), []);
-        assert!(lock(&detector.cookies.counters).is_empty(), "an idle address is forgotten");
+        assert!(lock(&detector.cookies.counters).is_empty(), "an idle address is removed");
     }
 
     #[test]
-    fn a_clock_that_is_set_back_prolongs_no_interval() {
+    fn duplicate_cookie_interval_survives_a_clock_set_back() {
         let (detector, one) = (Detector::new(), client("192.0.2.1").address);
         detector.record("192.0.2.1", 10_000);
         assert_eq!(detector.flush(10_000), [(one, 1)]);
@@ -166,24 +171,24 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_is_one_address() {
+    fn duplicate_cookies_of_an_ipv6_network_share_a_row() {
         let detector = Detector::new();
         (1..=9).for_each(|host| detector.record(&format!("2001:db8::{host}"), 100));
         assert_eq!(detector.flush(100), [(client("2001:db8::9").address, 9)]);
     }
 
     #[test]
-    fn all_addresses_share_a_few_rows_a_minute_and_wait_in_order() {
+    fn duplicate_cookie_rows_are_limited_and_written_in_order() {
         let detector = Detector::new();
         (1..=25).for_each(|host| detector.record(&format!("192.0.2.{host}"), 100 + host));
-        let rounds = [130, 131, 190, 250].map(|second| detector.flush(second));
-        assert_eq!(rounds.each_ref().map(Vec::len), [10, 0, 10, 5]);
+        let batches = [130, 131, 190, 250].map(|second| detector.flush(second));
+        assert_eq!(batches.each_ref().map(Vec::len), [10, 0, 10, 5]);
         let in_order: Vec<_> = (1..=25).map(|host| (client(&format!("192.0.2.{host}")).address, 1)).collect();
-        assert_eq!(rounds.concat(), in_order);
+        assert_eq!(batches.concat(), in_order);
     }
 
     #[test]
-    fn an_address_that_goes_on_sending_has_a_turn_beside_many_others() {
+    fn duplicate_cookies_of_a_busy_address_are_written_beside_many_others() {
         let (detector, mut rows) = (Detector::new(), 0);
         for second in 1000..1600 {
             detector.record("198.51.100.1", second);
@@ -197,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_still_counts() {
+    fn duplicate_cookie_counters_are_bounded_and_lose_no_request() {
         let detector = Detector::new();
         for host in 0..1000 {
             detector.record(&format!("10.0.{}.{}", host / 250, host % 250), 100);
@@ -210,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_could_not_be_written_come_again_and_are_counted_once() {
+    fn duplicate_cookie_rows_are_retried_and_counted_once() {
         let (detector, one) = (Detector::new(), client("192.0.2.1").address);
         detector.record("192.0.2.1", 100);
         assert_eq!(detector.cookies.flush(|rows| Err(rows.len())).map(|_written| ()), Err(1));

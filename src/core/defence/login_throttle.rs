@@ -1,13 +1,14 @@
-//! How often a secret may be tried: failures in a row, by account and by client address. A few are free, then each costs
-//! a longer wait, and while it lasts no secret is looked at; far more than anybody mistypes, and only a device that the
-//! account has signed in from may go on. Such a device is counted by itself, so that a stranger who hammers an account
-//! does not keep its owner out. The rows are shared by nodes and survive a restart.
+//! Login throttle: counts consecutive failed sign-ins by account and by client address, in rows that all nodes share and that
+//! survive a restart. A few failures are free, then each adds a longer wait in which no secret is verified; beyond a hard
+//! limit only trusted devices may try. Those have a counter of their own, so that an attacker who floods an account with
+//! guesses does not lock its owner out.
 //!
-//! An identifier that names nobody is counted as an account is, so that the throttle tells nothing.
+//! An unknown identifier is counted like an account, so that the throttle does not reveal which exist. Keys, waits and limits
+//! are decided by throttle_policy.rs.
 
 use std::time::Duration;
 
-use super::throttle_policy::{Target, ThrottleKeys};
+use super::throttle_policy::{ThrottleKeys, ThrottleSubject};
 use crate::core::Core;
 use crate::core::caller::Client;
 use crate::core::error::{Error, Refusal};
@@ -15,35 +16,36 @@ use crate::store::tables::accounts::SecretColumn;
 use crate::store::tables::throttles;
 use crate::store::{self, AccountId, Db};
 
-/// How often first failures may meet: each time one of them makes the row of one key, and a try has three.
+/// Retries after a unique violation: two transactions that record the first failure of a key both insert its row. Each retry
+/// finds one row more, and an attempt has at most three keys.
 const INSERT_RETRIES: usize = 3;
 
 impl Core {
-    /// Refuses while a block lasts.
+    /// The refusal of an attempt while one of its keys is blocked.
     pub(in crate::core) fn check_throttle(
         &self,
         db: &mut Db,
-        tried: &ThrottleKeys,
+        throttle_keys: &ThrottleKeys,
     ) -> Result<Option<Refusal>, store::Error> {
-        let rows = throttles::find(db, &tried.keys())?;
-        Ok(self.rules.throttle.block_left(tried, &rows, self.now()).map(Refusal::Throttled))
+        let rows = throttles::find(db, &throttle_keys.keys())?;
+        Ok(self.rules.throttle.remaining_block(throttle_keys, &rows, self.now()).map(Refusal::Throttled))
     }
 
-    /// Counts a failure; the wait that it costs, if it was not free.
+    /// Counts a failure under all keys; returns the wait that it causes, if any.
     pub(in crate::core) fn count_failure(
         &self,
         db: &mut Db,
-        tried: &ThrottleKeys,
+        throttle_keys: &ThrottleKeys,
     ) -> Result<Option<Duration>, store::Error> {
         let (now, rules) = (self.now(), &self.rules.throttle);
         if rules.free.is_none() {
             return Ok(None);
         }
         let mut longest = None;
-        for key in tried.keys() {
+        for key in throttle_keys.keys() {
             let failures = throttles::count_failure(db, &key, now)?;
-            // Under the key of a limit of its own no wait begins: the other keys see to that.
-            let waits = key == tried.target || Some(&key) == tried.address.as_ref();
+            // A key that has a hard limit alone starts no wait: the subject's and the address's keys do.
+            let waits = key == throttle_keys.subject || Some(&key) == throttle_keys.address.as_ref();
             let Some(wait) = rules.wait_after(failures).filter(|_| waits) else { continue };
             throttles::block(db, &key, now.plus(wait))?;
             longest = longest.max(Some(wait));
@@ -51,31 +53,36 @@ impl Core {
         Ok(longest)
     }
 
-    /// Forgets the account's failures: the secret was right. The address is forgiven these and no more, so that nobody pays
-    /// for guesses at others with a sign-in of his own.
-    pub(in crate::core) fn reset_failures(&self, db: &mut Db, tried: &ThrottleKeys) -> Result<(), store::Error> {
+    /// Resets the account's failures after a success. The address's counter is reduced by these alone: otherwise an attacker
+    /// could reset it between guesses at other accounts, by signing in to an account of their own.
+    pub(in crate::core) fn reset_failures(
+        &self,
+        db: &mut Db,
+        throttle_keys: &ThrottleKeys,
+    ) -> Result<(), store::Error> {
         if self.rules.throttle.free.is_none() {
             return Ok(());
         }
         let mut forgiven = 0;
-        for key in &tried.forgotten {
+        for key in &throttle_keys.reset_on_success {
             let failures = throttles::reset(db, key)?;
-            forgiven += if *key == tried.target { failures } else { 0 };
+            forgiven += if *key == throttle_keys.subject { failures } else { 0 };
         }
-        match &tried.address {
-            Some(address) if forgiven > 0 => throttles::forgive(db, address, forgiven),
+        match &throttle_keys.address {
+            Some(address) if forgiven > 0 => throttles::subtract_failures(db, address, forgiven),
             _ => Ok(()),
         }
     }
 
-    /// Forgets what strangers failed at, at password and PIN: an operator's act.
+    /// Resets the failures of untrusted devices, at password and PIN, for an operator.
     pub(in crate::core) fn unlock_account(&self, db: &mut Db, account: AccountId) -> Result<(), store::Error> {
         let key = self.hasher.digest_key();
-        let tried = ThrottleKeys::new(key, &Target::Account(account), SecretColumn::Password, &Client::operator());
-        tried.forgotten.iter().try_for_each(|key| throttles::reset(db, key).map(|_| ()))
+        let throttle_keys =
+            ThrottleKeys::new(key, &ThrottleSubject::Account(account), SecretColumn::Password, &Client::operator());
+        throttle_keys.reset_on_success.iter().try_for_each(|key| throttles::reset(db, key).map(|_| ()))
     }
 
-    /// Runs `record`, and again when two first failures met on a key.
+    /// Runs `record`, and again if another transaction has inserted the row of the same key.
     pub(in crate::core) fn record_failure<T>(
         &self,
         record: impl Fn(&mut Db) -> Result<T, store::Error>,

@@ -1,5 +1,5 @@
 //! Rate limiter (GCRA, a token bucket) of sign-ups and refreshes by client address, in this node's memory: it bounds work
-//! and junk. Guesses of secrets are counted by throttle.rs, in rows that all nodes share.
+//! and junk. Guesses of secrets are counted by login_throttle.rs, in rows that all nodes share.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -14,7 +14,7 @@ use super::throttle_policy::network;
 use crate::clock::{Clock, Timestamp};
 use crate::settings::Rate;
 
-/// From this many keys on, addresses are counted by wider networks: memory is bounded, and no limit is forgotten.
+/// From this many keys on, addresses are counted by wider networks: memory is bounded, and no limit is dropped.
 const KEYS_MAX: usize = 100_000;
 
 /// From this many keys on, all further addresses share one.
@@ -24,7 +24,7 @@ const WIDE_KEYS_MAX: usize = 2 * KEYS_MAX;
 const TIME_MAX: Duration = Duration::from_hours(200 * 365 * 24);
 
 /// What a forward step of the clock adds at most: a clock that is a century ahead for a moment must not use up `TIME_MAX`,
-/// where time would stand still and no quota would be refilled.
+/// where time would stop and no quota would be refilled.
 const STEP_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// An action that is limited. Each has a limiter of its own, so that junk of one kind never touches another's limit.
@@ -76,7 +76,7 @@ impl RateLimiter {
         Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(Duration::from_secs(1)))
     }
 
-    /// Removes the keys whose quota is full again: they are as good as unknown.
+    /// Removes the keys whose quota is full again: a new limiter would treat them alike.
     pub fn remove_idle(&self) {
         [&self.sign_ups, &self.refreshes].into_iter().flatten().for_each(AddressLimiter::retain_recent);
     }
@@ -84,9 +84,9 @@ impl RateLimiter {
 
 /// `30/1h` is a burst of 30, refilled evenly over the hour.
 fn quota(rate: Rate) -> Option<Quota> {
-    let Rate::Limit { most, within } = rate else { return None };
-    let burst = NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN);
-    let interval = (within.min(TIME_MAX) / burst.get()).max(Duration::from_nanos(1));
+    let Rate::Limit { burst, period } = rate else { return None };
+    let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+    let interval = (period.min(TIME_MAX) / burst.get()).max(Duration::from_nanos(1));
     Some(Quota::with_period(interval)?.allow_burst(burst))
 }
 
@@ -141,8 +141,8 @@ mod tests {
         /// Two sign-ups an hour, three refreshes a minute.
         fn new() -> Self {
             let limits = RateLimits {
-                sign_ups: Rate::Limit { most: 2, within: HOUR },
-                refreshes: Rate::Limit { most: 3, within: Duration::from_mins(1) },
+                sign_ups: Rate::Limit { burst: 2, period: HOUR },
+                refreshes: Rate::Limit { burst: 3, period: Duration::from_mins(1) },
             };
             let clock = Clock::settable(Timestamp::from_seconds(1_000_000));
             Self { limiter: RateLimiter::new(limits, &clock), clock }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_allowed_and_then_refilled_evenly() {
+    fn rate_limit_allows_a_burst_and_refills_it_evenly() {
         let limiter = Limiter::new();
         assert_eq!([(); 3].map(|()| limiter.sign_up("192.0.2.1")), [0, 0, 1800]);
         limiter.clock.advance(Duration::from_millis(1500));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_client_is_its_64_bit_network_and_an_ipv4_client_its_address() {
+    fn rate_limit_counts_an_ipv6_client_by_its_64_bit_network() {
         let limiter = Limiter::new();
         let six = ["2001:db8::1", "2001:db8::2", "2001:db8::3:0:0:3", "2001:db8:0:1::1"];
         assert_eq!(six.map(|address| limiter.sign_up(address)), [0, 0, 1800, 0]);
@@ -185,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn an_action_without_a_limit_is_always_allowed() {
+    fn rate_limit_off_always_allows() {
         let limits = RateLimits { sign_ups: Rate::Off, refreshes: Rate::Off };
         let limiter = RateLimiter::new(limits, &Clock::system());
         assert!((0..1000).all(|_| limiter.check(LimitedAction::SignUp, Ipv4Addr::LOCALHOST.into()).is_none()));
     }
 
     #[test]
-    fn junk_refreshes_do_not_reset_a_sign_up_limit() {
+    fn rate_limit_of_sign_ups_survives_junk_refreshes() {
         let limiter = Limiter::new();
         assert_eq!([(); 3].map(|()| limiter.sign_up("192.0.2.1")), [0, 0, 1800]);
         limiter.flood(LimitedAction::Refresh, KEYS_MAX + 10);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn junk_sign_ups_do_not_reset_a_refresh_limit() {
+    fn rate_limit_of_refreshes_survives_junk_sign_ups() {
         let limiter = Limiter::new();
         let refresh = || limiter.check(LimitedAction::Refresh, "192.0.2.1");
         assert_eq!([(); 4].map(|()| refresh()), [0, 0, 0, 20]);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn junk_sign_ups_of_one_provider_bound_memory_and_reset_no_other_limit() {
+    fn rate_limit_memory_is_bounded_and_junk_resets_no_other_limit() {
         let limiter = Limiter::new();
         let sign_ups = limiter.limiter.sign_ups.as_ref().unwrap();
         assert_eq!([(); 2].map(|()| limiter.sign_up("192.0.2.1")), [0, 0]);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_widen_as_memory_fills() {
+    fn rate_limit_keys_widen_as_memory_fills() {
         let keys = |address: &str| {
             let keys = [0, KEYS_MAX - 1, KEYS_MAX, WIDE_KEYS_MAX].map(|keys| key(address.parse().unwrap(), keys));
             keys.map(|key| key.to_string())
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_neither_lifts_nor_prolongs_a_limit() {
+    fn rate_limit_survives_a_clock_set_back() {
         let limiter = Limiter::new();
         assert_eq!([(); 3].map(|()| limiter.sign_up("192.0.2.1")), [0, 0, 1800]);
         for (number, back) in [999_000, 500_000, 0, i64::MIN].into_iter().enumerate() {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_far_ahead_for_a_moment_does_not_stop_the_refill() {
+    fn rate_limit_refills_after_a_clock_was_far_ahead() {
         let limiter = Limiter::new();
         limiter.clock.set(Timestamp::from_seconds(i64::MAX));
         assert_eq!([(); 3].map(|()| limiter.sign_up("192.0.2.1")), [0, 0, 1800]);
@@ -264,13 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn extreme_times_and_rates_do_not_panic() {
-        let limits = |most, within| RateLimits { sign_ups: Rate::Limit { most, within }, refreshes: Rate::Off };
-        for (most, within) in
+    fn rate_limit_does_not_panic_on_extreme_times_and_rates() {
+        let limits = |burst, period| RateLimits { sign_ups: Rate::Limit { burst, period }, refreshes: Rate::Off };
+        for (burst, period) in
             [(1, Duration::MAX), (u32::MAX, Duration::from_secs(1)), (0, Duration::ZERO), (u32::MAX, Duration::MAX)]
         {
             let clock = Clock::settable(Timestamp::from_seconds(0));
-            let limiter = RateLimiter::new(limits(most, within), &clock);
+            let limiter = RateLimiter::new(limits(burst, period), &clock);
             for at in [0, i64::MAX, i64::MIN].into_iter().cycle().take(1000) {
                 clock.set(Timestamp::from_millis(at));
                 limiter.check(LimitedAction::SignUp, Ipv4Addr::LOCALHOST.into());

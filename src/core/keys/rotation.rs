@@ -167,7 +167,7 @@ impl Core {
         for key in &mut listed {
             key.needed_by = if key.is_pepper() {
                 let stored = password::stored_prefix(&key.id);
-                self.store.read(|db| accounts::count_with_secret_like(db, &stored))?
+                self.store.read(|db| accounts::count_secrets_with_prefix(db, &stored))?
             } else {
                 in_use.get(&key.id).copied().unwrap_or(0)
             };
@@ -269,7 +269,7 @@ impl Core {
             return Err(KeysError(says).into());
         }
         let stored = password::stored_prefix(id);
-        match self.store.read(|db| accounts::count_with_secret_like(db, &stored))? {
+        match self.store.read(|db| accounts::count_secrets_with_prefix(db, &stored))? {
             0 => Ok(()),
             needed => Err(KeysError(format!(
                 "{needed} accounts have a secret under {id}, which nobody could use any more; each moves to the new pepper \
@@ -284,7 +284,7 @@ impl Core {
         let mut count = 0;
         loop {
             let revoked = self.store.write(|db| {
-                let ended = sessions::end_under_key(db, id, now, why, BATCH)?;
+                let ended = sessions::end_signed_by_key(db, id, now, why, BATCH)?;
                 revoke_ended(db, &ended, now)
             })?;
             revoked.iter().for_each(|row| self.view.apply(row));

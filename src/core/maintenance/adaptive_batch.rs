@@ -1,44 +1,46 @@
-//! How many rows a clean-up removes in one transaction. Whoever writes meanwhile waits for it, so it is as many as the
-//! database removes in a moment, whatever disk it is on: found by how long the last ones took. Which rows is housekeeping's.
+//! Adaptive batch size (AIMD: additive increase, multiplicative decrease, here by factors) of purges: the number of rows that
+//! one transaction removes, adjusted by the duration of the last ones. Writers wait for that transaction, on SQLite all of
+//! them; so it is as large as the disk removes within `TARGET`. Which rows are purged is decided by housekeeping.rs.
 
 use std::time::Duration;
 
-/// What a portion should take, commit included: with a writer's own commit and a stall of the disk well below 50 ms.
-const MOMENT: Duration = Duration::from_millis(8);
+/// The duration of a batch, commit included, that is aimed at: together with a writer's own commit and a stall of the disk
+/// it stays well below 50 ms.
+const TARGET: Duration = Duration::from_millis(8);
 
-/// The first one, of a database that nothing is known of, and the smallest: fewer rows are mostly their commit, which gets no
-/// shorter, and what ends in a day must be gone in a day.
-const FEWEST: i64 = 50;
+/// The initial and the smallest size. A smaller batch is mostly its commit, which gets no shorter; and rows that expire in a
+/// day must be removed in a day.
+const ROWS_MIN: i64 = 50;
 
-/// More at once brings nothing.
-const MOST: i64 = 500;
+/// The largest size: beyond it the commit is a negligible part already.
+const ROWS_MAX: i64 = 500;
 
-/// How many rows go at once.
+/// The size of the next batch, in rows of each table.
 #[derive(Debug, Clone, Copy)]
 pub struct AdaptiveBatch(i64);
 
 impl Default for AdaptiveBatch {
     fn default() -> Self {
-        Self(FEWEST)
+        Self(ROWS_MIN)
     }
 }
 
 impl AdaptiveBatch {
-    /// The next portion, of each kind of row.
+    /// The number of rows of each table in the next batch.
     pub fn rows(self) -> i64 {
         self.0
     }
 
-    /// Notes how long it took: half as many after a long one, a few more after a short one.
-    pub fn took(&mut self, time: Duration) {
-        let next = if time > MOMENT {
+    /// Records the duration of a batch: halves the size after a long one, raises it by a quarter after a short one.
+    pub fn record(&mut self, duration: Duration) {
+        let next = if duration > TARGET {
             self.0 / 2
-        } else if time < MOMENT / 2 {
+        } else if duration < TARGET / 2 {
             self.0 + self.0 / 4
         } else {
             self.0
         };
-        self.0 = next.clamp(FEWEST, MOST);
+        self.0 = next.clamp(ROWS_MIN, ROWS_MAX);
     }
 }
 
@@ -46,37 +48,37 @@ impl AdaptiveBatch {
 mod tests {
     use super::*;
 
-    /// Where it comes to on a disk whose commit takes so long, and whose rows so long each.
-    fn settled(commit: Duration, row: Duration) -> i64 {
-        let mut portion = AdaptiveBatch::default();
+    /// The size that results on a disk with this duration of a commit and of each row.
+    fn converged(commit: Duration, row: Duration) -> i64 {
+        let mut batch = AdaptiveBatch::default();
         for _ in 0..100 {
-            portion.took(commit + row * u32::try_from(portion.rows()).unwrap());
+            batch.record(commit + row * u32::try_from(batch.rows()).unwrap());
         }
-        portion.rows()
+        batch.rows()
     }
 
     #[test]
-    fn a_fast_disk_removes_the_most_and_a_slow_one_the_fewest() {
+    fn adaptive_batch_is_largest_on_a_fast_disk_and_smallest_on_a_slow_one() {
         let micros = Duration::from_micros;
-        assert_eq!(settled(micros(300), micros(2)), MOST);
-        assert_eq!(settled(micros(20_000), micros(200)), FEWEST);
+        assert_eq!(converged(micros(300), micros(2)), ROWS_MAX);
+        assert_eq!(converged(micros(20_000), micros(200)), ROWS_MIN);
     }
 
     #[test]
-    fn in_between_a_portion_takes_about_a_moment() {
+    fn adaptive_batch_takes_about_its_target_in_between() {
         for row in [20, 50, 100] {
             let row = Duration::from_micros(row);
-            let took = row * u32::try_from(settled(Duration::ZERO, row)).unwrap();
-            assert!((MOMENT / 3..=MOMENT).contains(&took), "{took:?}");
+            let duration = row * u32::try_from(converged(Duration::ZERO, row)).unwrap();
+            assert!((TARGET / 3..=TARGET).contains(&duration), "{duration:?}");
         }
     }
 
     #[test]
-    fn one_stall_is_made_up_for() {
-        let mut portion = AdaptiveBatch(400);
-        portion.took(Duration::from_secs(1));
-        assert_eq!(portion.rows(), 200);
-        (0..8).for_each(|_| portion.took(Duration::from_millis(1)));
-        assert!(portion.rows() > 400, "{}", portion.rows());
+    fn adaptive_batch_recovers_from_one_stall() {
+        let mut batch = AdaptiveBatch(400);
+        batch.record(Duration::from_secs(1));
+        assert_eq!(batch.rows(), 200);
+        (0..8).for_each(|_| batch.record(Duration::from_millis(1)));
+        assert!(batch.rows() > 400, "{}", batch.rows());
     }
 }

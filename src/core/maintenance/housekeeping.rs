@@ -1,7 +1,6 @@
-//! What a node does in the background: write receipts and what was counted, follow the keys file, remove what is over, ask
-//! whether a database that was away is back. Each step is a function that a test calls itself; the thread only calls them
-//! in time.
-//! Revocations are heard of in feed.rs; how much is removed at once is portion.rs's to say.
+//! Housekeeping of a node: flushes delivery confirmations and duplicate-cookie audits, reloads a changed keys file, purges
+//! expired rows, and probes an unavailable database. Each step is a function that tests call themselves; the thread only
+//! schedules them. Revocations arrive by core/revocation/feed.rs; the size of a purge's batches is adaptive_batch.rs's.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,29 +13,36 @@ use crate::core::revocation::write::SLACK;
 use crate::store;
 use crate::store::tables::{audit_events, pending_sign_ups, revocations, sessions, throttles};
 
-/// How much of a round the removal of what is over may take.
+/// The time that an iteration may spend on purging.
 const PURGE_SHARE: Duration = Duration::from_millis(250);
 
-/// How often it looks around.
-const ROUND: Duration = Duration::from_millis(500);
+/// The time between two iterations.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often the tables are looked through for what is over.
-const PURGE_EVERY: Duration = Duration::from_mins(1);
+/// The time between two purges.
+const PURGE_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long a stop waits for the last receipts: longer than a database is waited for.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
+/// How long a stop waits for the last flush: longer than the timeout of a database call.
+const HOUSEKEEPING_SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
+
+/// The result of a purge.
+struct Purge {
+    removed: usize,
+    /// Whether nothing is left to remove.
+    is_complete: bool,
+}
 
 impl Core {
-    /// All that follows from what others wrote and from what this node saw, at once: revocations in, receipts out, keys
-    /// as the file has them.
+    /// Synchronises the node immediately: reads all revocations, reloads the keys file, and writes all pending confirmations.
     pub fn sync(&self) -> Result<(), Error> {
         self.resync_revocations()?;
         self.prune_revocation_cache()?;
-        self.follow_keys();
+        self.reload_keys();
         self.flush()
     }
 
-    /// Forgets what is over, or reads it again when the clock was set back behind what was forgotten.
+    /// Removes expired entries from the revocation cache. If the clock was set back behind an entry that has been removed, reads
+    /// the table again first: a token of that entry would be valid again by this clock.
     pub(in crate::core) fn prune_revocation_cache(&self) -> Result<(), store::Error> {
         let now = self.now();
         if self.view.is_ahead_of(now) {
@@ -47,22 +53,22 @@ impl Core {
         Ok(())
     }
 
-    /// Reads every revocation.
+    /// Rebuilds the revocation cache from the table.
     pub(in crate::core) fn resync_revocations(&self) -> Result<(), store::Error> {
         self.view.rebuild(|after, limit| self.store.read(|db| revocations::list_after(db, after, limit)))?;
         Ok(())
     }
 
-    /// All that this node's requests have left to write.
+    /// Writes what requests have left in memory.
     fn flush(&self) -> Result<(), Error> {
         self.flush_confirmations()?;
         self.write_duplicate_cookies()
     }
 
-    /// Writes down which generations have arrived; at most one write a generation.
+    /// Writes the pending delivery confirmations, in batches; at most one write per generation.
     pub fn flush_confirmations(&self) -> Result<(), Error> {
-        let marks = self.confirmations.unwritten();
-        for batch in marks.chunks(256) {
+        let pending = self.confirmations.unwritten();
+        for batch in pending.chunks(256) {
             self.store.write(|db| {
                 batch.iter().try_for_each(|(id, generation, at)| sessions::confirm(db, *id, *generation, *at))
             })?;
@@ -72,31 +78,31 @@ impl Core {
         Ok(())
     }
 
-    /// Removes what nobody can need any more: sessions and revocations a day past their end, audit events past their
-    /// retention, sign-ups that nobody confirmed in time. How many rows went.
+    /// Purges expired rows: sessions and revocations a day past their end, audit events past their retention, unconfirmed
+    /// registrations, old throttle counters. Returns the number of rows removed.
     pub fn purge(&self) -> Result<usize, Error> {
-        let mut portion = AdaptiveBatch::default();
-        self.purge_while(&mut portion, || true).map(|(gone, _)| gone)
+        let mut batch = AdaptiveBatch::default();
+        self.purge_while(&mut batch, || true).map(|purge| purge.removed)
     }
 
-    /// Portion after portion, as long as anything is over and there is time; how many rows went, and whether that is all.
-    fn purge_while(&self, portion: &mut AdaptiveBatch, has_time: impl Fn() -> bool) -> Result<(usize, bool), Error> {
-        let mut gone = 0;
+    /// Purges batch after batch until nothing is left or time is up.
+    fn purge_while(&self, batch: &mut AdaptiveBatch, has_time: impl Fn() -> bool) -> Result<Purge, Error> {
+        let mut removed = 0;
         while has_time() {
-            match self.purge_some(portion)? {
-                0 => return Ok((gone, true)),
-                some => gone += some,
+            match self.purge_batch(batch)? {
+                0 => return Ok(Purge { removed, is_complete: true }),
+                rows => removed += rows,
             }
         }
-        Ok((gone, false))
+        Ok(Purge { removed, is_complete: false })
     }
 
-    /// One portion, in one transaction.
-    fn purge_some(&self, portion: &mut AdaptiveBatch) -> Result<usize, Error> {
+    /// Purges one batch, in one transaction.
+    fn purge_batch(&self, batch: &mut AdaptiveBatch) -> Result<usize, Error> {
         let before = self.now().minus(SLACK);
-        let (rows, mut began) = (portion.rows(), Instant::now());
-        let gone = self.store.write(|db| {
-            // The wait before it held nobody up.
+        let (rows, mut began) = (batch.rows(), Instant::now());
+        let removed = self.store.write(|db| {
+            // Measured from here: while the transaction waits for its turn it delays no writer.
             began = Instant::now();
             let revocations = revocations::purge(db, before, rows)?;
             let audit = audit_events::purge(db, self.now().minus(self.rules.audit_retention), rows)?;
@@ -104,13 +110,13 @@ impl Core {
             let throttles = throttles::purge(db, before, rows)?;
             Ok(audit + revocations + sign_ups + throttles + sessions::purge(db, before, rows)?)
         })?;
-        portion.took(began.elapsed());
+        batch.record(began.elapsed());
         self.prune_revocation_cache()?;
-        self.metrics.purged_rows.inc_by(gone as u64);
-        Ok(gone)
+        self.metrics.purged_rows.inc_by(removed as u64);
+        Ok(removed)
     }
 
-    fn follow_keys(&self) {
+    fn reload_keys(&self) {
         match self.reload_keys_if_changed() {
             Ok(changed) => {
                 self.keys_unusable.store(false, Ordering::Relaxed);
@@ -119,53 +125,54 @@ impl Core {
                 }
             }
             Err(error) if !self.keys_unusable.swap(true, Ordering::Relaxed) => {
-                log::error!(error:%; "the keys file cannot be used; the keys in memory go on");
+                log::error!(error:%; "the keys file is unusable; the keys in memory stay active");
             }
-            Err(_said_before) => {}
+            // Logged when it began.
+            Err(_) => {}
         }
     }
 }
 
 /// Starts the background thread of a node.
 pub fn start(core: Core) -> Result<Worker, InternalError> {
-    Worker::start("housekeeping", &Notify::default(), SHUTDOWN_GRACE, move |signal| run(&core, signal))
+    Worker::start("housekeeping", &Notify::default(), HOUSEKEEPING_SHUTDOWN_GRACE, move |signal| run(&core, signal))
 }
 
 fn run(core: &Core, signal: &Signal) {
-    let troubled = AtomicBool::new(false);
-    let (mut purged, mut portion) = (Instant::now(), AdaptiveBatch::default());
+    let failing = AtomicBool::new(false);
+    let (mut purged, mut batch) = (Instant::now(), AdaptiveBatch::default());
     loop {
-        core.follow_keys();
+        core.reload_keys();
         if core.store.is_unavailable() {
             let _ = core.store.probe();
         }
-        tell_once(&troubled, core.flush());
-        if purged.elapsed() >= PURGE_EVERY {
+        log_transition(&failing, core.flush());
+        if purged.elapsed() >= PURGE_INTERVAL {
             core.rate_limiter.remove_idle();
-            // A little a round, however much is over: receipts must not wait for a long clean-up.
+            // A bounded share of each iteration, since confirmations must not wait for a long purge.
             let began = Instant::now();
-            let gone = core.purge_while(&mut portion, || began.elapsed() < PURGE_SHARE);
-            if !matches!(gone, Ok((_, false))) {
+            let purge = core.purge_while(&mut batch, || began.elapsed() < PURGE_SHARE);
+            if !matches!(purge, Ok(Purge { is_complete: false, .. })) {
                 purged = Instant::now();
             }
-            tell_once(&troubled, gone.map(|_| ()));
+            log_transition(&failing, purge.map(|_| ()));
         }
-        if signal.wait(ROUND) {
+        if signal.wait(HOUSEKEEPING_INTERVAL) {
             break;
         }
     }
-    // Of the last moments: without its receipt a client whose answer was lost would merely be believed longer.
+    // Best effort: an unwritten confirmation only means that the previous refresh token stays replayable for longer.
     let _ = core.flush();
 }
 
-/// One line when trouble begins and one when it is over, not two a second while a database is away.
-fn tell_once(troubled: &AtomicBool, outcome: Result<(), Error>) {
-    let was = troubled.swap(outcome.is_err(), Ordering::Relaxed);
+/// Logs when writes start to fail and when they work again, and not twice a second during an outage.
+fn log_transition(failing: &AtomicBool, outcome: Result<(), Error>) {
+    let was_failing = failing.swap(outcome.is_err(), Ordering::Relaxed);
     match outcome {
-        Err(error) if !was => {
-            log::error!(error:%; "housekeeping cannot write; it goes on when the database answers");
+        Err(error) if !was_failing => {
+            log::error!(error:%; "housekeeping cannot write; it retries until the database is available");
         }
-        Ok(()) if was => log::info!("housekeeping goes on"),
+        Ok(()) if was_failing => log::info!("housekeeping works again"),
         _ => {}
     }
 }

@@ -1,5 +1,5 @@
 //! Background worker: a thread of a node that runs until its owner is dropped, woken by a timeout or a notification.
-//! What a round does is decided by housekeeping.rs, feed.rs and sign_up_mails.rs.
+//! What an iteration does is decided by housekeeping.rs, revocation/feed.rs and registration/confirmation_mail.rs.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,10 +14,10 @@ pub struct Notify(Mutex<Weak<SyncSender<()>>>);
 
 impl Notify {
     /// Wakes the worker, or lets its next wait return immediately. Without a running worker it does nothing: a worker
-    /// begins with a whole round.
+    /// starts with a full iteration.
     pub fn notify(&self) {
         let worker = self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        // A full channel is a notification that has not been seen yet; one is enough.
+        // A full channel is a pending notification; one is enough.
         let _ = worker.map(|worker| worker.try_send(()));
     }
 
@@ -57,10 +57,10 @@ impl Worker {
     ) -> Result<Self, InternalError> {
         let (sender, receiver) = sync_channel(1);
         let sender = Arc::new(sender);
-        // Before the thread runs, so that no notification falls between its first round and its first wait.
+        // Before the thread runs, so that no notification is lost between its first iteration and its first wait.
         notify.connect(&sender);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&Signal(receiver)));
-        let thread = thread.map_err(|cause| InternalError::Broken(format!("no thread for {name}: {cause}")))?;
+        let thread = thread.map_err(|cause| InternalError::broken_by(format!("no thread for {name}"), cause))?;
         Ok(Self { sender: Some(sender), thread: Some(thread), shutdown_grace })
     }
 }
@@ -84,53 +84,53 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_worker_is_woken_by_notifications_and_stopped_by_its_drop() {
-        let (rounds, seen) = channel();
+    fn worker_is_woken_by_notifications_and_stopped_by_drop() {
+        let (iterations, observed) = channel();
         let (begin, gate) = channel::<()>();
         let notify = Notify::default();
         let work = move |signal: &Signal| {
             gate.recv().unwrap();
-            while !signal.wait(LONG) && rounds.send("round").is_ok() {}
+            while !signal.wait(TEST_TIMEOUT) && iterations.send("iteration").is_ok() {}
         };
-        let worker = Worker::start("test", &notify, LONG, work).unwrap();
+        let worker = Worker::start("test", &notify, TEST_TIMEOUT, work).unwrap();
         notify.notify();
         begin.send(()).unwrap();
-        assert_eq!(seen.recv_timeout(LONG), Ok("round"), "notified before it waited");
+        assert_eq!(observed.recv_timeout(TEST_TIMEOUT), Ok("iteration"), "notified before it waited");
         notify.notify();
-        assert_eq!(seen.recv_timeout(LONG), Ok("round"));
+        assert_eq!(observed.recv_timeout(TEST_TIMEOUT), Ok("iteration"));
         drop(worker);
-        assert_eq!(seen.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected), "the thread has ended");
+        assert_eq!(observed.recv_timeout(TEST_TIMEOUT), Err(RecvTimeoutError::Disconnected), "the thread has ended");
         notify.notify();
     }
 
     #[test]
-    fn notifications_that_were_not_seen_yet_are_one() {
-        let (pending, seen) = channel();
+    fn worker_notifications_coalesce() {
+        let (pending, observed) = channel();
         let (begin, gate) = channel::<()>();
         let notify = Notify::default();
         let work = move |signal: &Signal| {
             gate.recv().unwrap();
             pending.send(signal.0.try_iter().count()).unwrap();
         };
-        let _worker = Worker::start("test", &notify, LONG, work).unwrap();
+        let _worker = Worker::start("test", &notify, TEST_TIMEOUT, work).unwrap();
         (0..1000).for_each(|_| notify.notify());
         begin.send(()).unwrap();
-        assert_eq!(seen.recv_timeout(LONG), Ok(1));
+        assert_eq!(observed.recv_timeout(TEST_TIMEOUT), Ok(1));
     }
 
     #[test]
-    fn a_worker_that_hangs_is_left_behind() {
-        let (release, held) = channel::<()>();
-        let hangs = move |_: &Signal| assert!(held.recv().is_err());
+    fn worker_that_hangs_is_detached() {
+        let (release, blocked) = channel::<()>();
+        let hangs = move |_: &Signal| assert!(blocked.recv().is_err());
         drop(Worker::start("test", &Notify::default(), Duration::from_millis(5), hangs).unwrap());
         drop(release);
     }
 
     #[test]
-    fn a_worker_that_panics_is_joined() {
-        drop(Worker::start("test", &Notify::default(), LONG, |_| panic!("on purpose")).unwrap());
+    fn worker_that_panics_is_joined() {
+        drop(Worker::start("test", &Notify::default(), TEST_TIMEOUT, |_| panic!("on purpose")).unwrap());
     }
 }

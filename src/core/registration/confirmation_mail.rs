@@ -1,58 +1,98 @@
-//! Which mail a silent sign-up gets, and when it goes: at once, and again while the server does not take it. Only here is it
-//! looked up whether the address is taken, on a thread that no client waits for. How a mail leaves is crate::mail's.
+//! Mail worker of email-confirmed registration: sends due mails, with retries, and chooses each mail's template. The chosen
+//! template alone depends on whether the address is taken, on a thread that no client waits for, so response times reveal
+//! nothing. How a mail is transmitted is crate::mail's.
+//!
+//! A pending registration's mail is due (`mail_due_at` is set) until it is sent, withheld or refused. A node claims it by
+//! moving `mail_due_at` ahead by the lease, so that no other node sends it at the same time; if the node dies, the mail is due
+//! again after the lease.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::confirmed_sign_up::account_text;
+use super::confirmed_sign_up::account_fields;
 use super::mail_queue::MailQueue;
 use super::mail_text::{self, Template};
 use super::sign_up::taken;
 use crate::clock::Timestamp;
 use crate::core::Core;
-use crate::core::error::{Error, InternalError};
+use crate::core::error::{Error, InternalError, Taken};
 use crate::core::maintenance::worker::{Notify, Signal, Worker};
-use crate::mail::SendError;
-use crate::store::tables::pending_sign_ups::{self, PendingRow};
+use crate::mail::{Email, SendError};
+use crate::store::tables::pending_sign_ups::{self, PendingSignUpRow};
 
-/// How long a node has for handing over a mail before another one tries: longer than the server is waited for.
-const LEASE: Duration = Duration::from_mins(5);
+/// How long a node may take to send a mail before another node tries: longer than the timeouts of one SMTP conversation.
+const SEND_LEASE: Duration = Duration::from_mins(5);
 
-/// The first and the longest wait before the next attempt.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(10));
+/// The delay before the second attempt; it doubles with each further one.
+const RETRY_DELAY_MIN: Duration = Duration::from_secs(10);
 
-/// How many mails an address gets in the span before its reader confirms one, whoever asks for them: nobody's mailbox is
-/// filled through here.
+/// The longest delay between attempts.
+const RETRY_DELAY_MAX: Duration = Duration::from_mins(10);
+
+/// Mails to one address within `MAILS_WINDOW`, until its owner confirms one, so that an attacker cannot flood a mailbox through this service.
 const MAILS_MAX: i64 = 3;
 
-const SPAN: Duration = Duration::from_hours(1);
+/// The time in which mails to one address are counted.
+const MAILS_WINDOW: Duration = Duration::from_hours(1);
 
-/// Mails of one round, so that an end is heard of in between.
-const BATCH: usize = 50;
+/// Mails of one batch; between batches the worker notices a stop.
+const MAIL_BATCH: usize = 50;
 
-/// How often it is looked for mails that another node left.
-const ROUND: Duration = Duration::from_secs(5);
+/// How often the worker polls for mails that another node left.
+const MAIL_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a stop waits for a mail that is being handed over; what is not is tried again after its lease.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+/// How long a stop waits for a mail that is being sent; after that it is sent again when its lease expires.
+const MAIL_SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
-/// Starts the thread that hands mails over.
+/// The result of an attempt to deliver one mail.
+enum Delivery {
+    /// The server accepted it.
+    Sent { at: Timestamp },
+    /// The attempt failed; the next one is due at this time.
+    Deferred { until: Timestamp },
+    /// The server refused it for good.
+    Refused,
+    /// The address has received its share.
+    Withheld,
+}
+
+impl Delivery {
+    /// The value of the metric's label.
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::Sent { .. } => "sent",
+            Self::Deferred { .. } => "deferred",
+            Self::Refused => "refused",
+            Self::Withheld => "withheld",
+        }
+    }
+
+    const fn mailed_at(&self) -> Option<Timestamp> {
+        if let Self::Sent { at } = self { Some(*at) } else { None }
+    }
+
+    const fn due_at(&self) -> Option<Timestamp> {
+        if let Self::Deferred { until } = self { Some(*until) } else { None }
+    }
+}
+
+/// Starts the worker thread.
 pub(in crate::core) fn start(core: Core) -> Result<Worker, InternalError> {
     let unused = Notify::default();
     let waiting = core.clone();
     let notify = waiting.mail_queue.as_ref().map_or(&unused, |mail_queue| &mail_queue.notify);
-    Worker::start("mail", notify, SHUTDOWN_GRACE, move |signal| run(&core, signal))
+    Worker::start("mail", notify, MAIL_SHUTDOWN_GRACE, move |signal| run(&core, signal))
 }
 
 fn run(core: &Core, signal: &Signal) {
     loop {
-        // A mail that makes it panic comes again after its lease; the others go on.
+        // A mail that causes a panic is due again after its lease; the others are sent meanwhile.
         let delivered = catch_unwind(AssertUnwindSafe(|| core.deliver_mails()))
-            .unwrap_or_else(|_panic| Err(InternalError::Broken("a mail panicked".to_owned()).into()));
+            .unwrap_or_else(|_panic| Err(InternalError::broken("sending a mail panicked").into()));
         if let (Err(error), Some(mail_queue)) = (&delivered, &core.mail_queue) {
-            mail_queue.tell_trouble(Some(error));
+            mail_queue.log_transition(Some(error));
         }
-        let pause = if matches!(delivered, Ok(BATCH..)) { Duration::ZERO } else { ROUND };
+        let pause = if matches!(delivered, Ok(MAIL_BATCH..)) { Duration::ZERO } else { MAIL_POLL_INTERVAL };
         if signal.wait(pause) {
             return;
         }
@@ -60,74 +100,75 @@ fn run(core: &Core, signal: &Signal) {
 }
 
 impl Core {
-    /// There is a mail to hand over.
-    pub(in crate::core) fn mail_is_due(&self) {
+    /// Wakes the worker: a mail is due.
+    pub(in crate::core) fn notify_mail_worker(&self) {
         if let Some(mail_queue) = &self.mail_queue {
             mail_queue.notify.notify();
         }
     }
 
-    /// Hands over the mails that are due, up to a batch; how many it dealt with.
+    /// Delivers due mails, up to one batch; returns the number of mails processed.
     pub fn deliver_mails(&self) -> Result<usize, Error> {
         let Some(mail_queue) = &self.mail_queue else { return Ok(0) };
-        for dealt_with in 0..BATCH {
+        for processed in 0..MAIL_BATCH {
             let now = self.now();
-            if !self.store.read(|db| pending_sign_ups::is_due(db, now))? {
-                return Ok(dealt_with);
+            // Read first, so that an idle node takes no write lock every few seconds.
+            if !self.store.read(|db| pending_sign_ups::has_due_mail(db, now))? {
+                return Ok(processed);
             }
-            let claimed = self.store.write(|db| pending_sign_ups::claim_due(db, now, now.plus(LEASE)))?;
-            let Some(row) = claimed else { return Ok(dealt_with) };
-            let (outcome, mailed_at, due_at) = self.deliver(mail_queue, &row, now)?;
-            self.store.write(|db| pending_sign_ups::note_mail(db, &row, mailed_at, due_at))?;
-            self.metrics.mails.with_label_values(&[outcome]).inc();
+            let claimed = self.store.write(|db| pending_sign_ups::claim_due_mail(db, now, now.plus(SEND_LEASE)))?;
+            let Some(row) = claimed else { return Ok(processed) };
+            let delivery = self.deliver(mail_queue, &row, now)?;
+            self.store
+                .write(|db| pending_sign_ups::record_mail_outcome(db, &row, delivery.mailed_at(), delivery.due_at()))?;
+            self.metrics.mails.with_label_values(&[delivery.label()]).inc();
         }
-        Ok(BATCH)
+        Ok(MAIL_BATCH)
     }
 
-    /// What became of a mail, when it went, and when to try again.
-    fn deliver(
-        &self,
-        mail_queue: &MailQueue,
-        row: &PendingRow,
-        now: Timestamp,
-    ) -> Result<(&'static str, Option<Timestamp>, Option<Timestamp>), Error> {
-        let (lately, taken) = self.store.read(|db| {
-            let lately = pending_sign_ups::count_others_mailed(db, row, now.minus(SPAN))?;
-            Ok((lately, taken(db, &account_text(row))?))
+    fn deliver(&self, mail_queue: &MailQueue, row: &PendingSignUpRow, now: Timestamp) -> Result<Delivery, Error> {
+        let (recent, taken) = self.store.read(|db| {
+            let recent = pending_sign_ups::count_others_mailed(db, row, now.minus(MAILS_WINDOW))?;
+            Ok((recent, taken(db, &account_fields(row))?))
         })?;
-        if lately >= MAILS_MAX {
-            return Ok(("withheld", None, None));
+        if recent >= MAILS_MAX {
+            return Ok(Delivery::Withheld);
         }
-        let (about, mut link) = match (taken.email, taken.any()) {
+        let email = self.compose(mail_queue, row, taken);
+        Ok(match mail_queue.mailer.send(&row.email_canonical, &email, &row.id.to_string()) {
+            Ok(()) => {
+                mail_queue.log_transition(None);
+                Delivery::Sent { at: now }
+            }
+            Err(SendError::Transient(failure)) => {
+                mail_queue.log_transition(Some(&failure));
+                Delivery::Deferred { until: now.plus(retry_delay(row.mail_attempts)) }
+            }
+            Err(SendError::Permanent(failure)) => {
+                log::warn!(cause:% = failure; "the mail server refused a registration mail; it will not be retried");
+                Delivery::Refused
+            }
+        })
+    }
+
+    /// Renders the mail that fits the accounts at the time of delivery: which identifiers of the registration are taken.
+    fn compose(&self, mail_queue: &MailQueue, row: &PendingSignUpRow, taken: Taken) -> Email {
+        let (template, mut link) = match (taken.email, taken.any()) {
             (true, _) => (Template::HasAccount, mail_queue.sign_in_page.clone()),
             (false, true) => (Template::NameTaken, mail_queue.register_page.clone()),
             (false, false) => (Template::Confirm, mail_queue.confirm_page.clone()),
         };
-        if about == Template::Confirm {
+        if template == Template::Confirm {
             link.query_pairs_mut().append_pair("token", &self.confirmation_token(row.id));
         }
-        let email = mail_text::write(about, &row.language, &mail_queue.name, link.as_str());
-        match mail_queue.mailer.send(&row.email_canonical, &email, &row.id.to_string()) {
-            Ok(()) => {
-                mail_queue.tell_trouble(None);
-                Ok(("sent", Some(now), None))
-            }
-            Err(SendError::Yet(why)) => {
-                mail_queue.tell_trouble(Some(&why));
-                Ok(("deferred", None, Some(now.plus(wait_after(row.mail_attempts)))))
-            }
-            Err(SendError::Ever(why)) => {
-                log::warn!(why:%; "a mail of a sign-up was refused and is given up");
-                Ok(("refused", None, None))
-            }
-        }
+        mail_text::render(template, &row.language, &mail_queue.name, link.as_str())
     }
 }
 
-/// How long after that many attempts the next one comes.
-fn wait_after(attempts: i64) -> Duration {
+/// The delay after this number of attempts.
+fn retry_delay(attempts: i64) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1).clamp(0, 16)).unwrap_or(16);
-    BACKOFF.0.saturating_mul(1 << doublings).min(BACKOFF.1)
+    RETRY_DELAY_MIN.saturating_mul(1 << doublings).min(RETRY_DELAY_MAX)
 }
 
 #[cfg(test)]
@@ -135,9 +176,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_waits_double_from_ten_seconds_to_ten_minutes() {
-        let waits: Vec<u64> = (0..=9).map(|attempts| wait_after(attempts).as_secs()).collect();
-        assert_eq!(waits, [10, 10, 20, 40, 80, 160, 320, 600, 600, 600]);
-        assert_eq!(wait_after(i64::MAX), BACKOFF.1);
+    fn mail_retry_delay_doubles_from_ten_seconds_to_ten_minutes() {
+        let delays: Vec<u64> = (0..=9).map(|attempts| retry_delay(attempts).as_secs()).collect();
+        assert_eq!(delays, [10, 10, 20, 40, 80, 160, 320, 600, 600, 600]);
+        assert_eq!(retry_delay(i64::MAX), RETRY_DELAY_MAX);
     }
 }

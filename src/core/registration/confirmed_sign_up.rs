@@ -1,131 +1,145 @@
-//! A sign-up that tells nobody whether an identifier is taken (ASVS 6.3.8): the request is noted without a look at other
-//! accounts, a mail goes to the address, and the account is made when its reader brings the link back with the password
-//! that was chosen. Which mail it is, and when it goes, is sign_up_mails.rs's.
+//! Email-confirmed registration, safe against account enumeration (ASVS 6.3.8): the request is stored without looking at other
+//! accounts, a mail goes to the address, and the account is created when its reader presents the link together with the
+//! chosen password. Which mail is sent, and when, is decided by confirmation_mail.rs.
 //!
-//! The password is asked for again because of whoever signs up with a stranger's address: a link alone would make the
-//! stranger open an account whose password somebody else knows.
+//! The confirmation asks for the password again because of an attacker who registers a victim's address: a link alone would
+//! make the victim open an account whose password the attacker knows.
 
 use std::time::Duration;
 
-use super::sign_up::{Hashed, NewAccountText, Privileges, Registration, Validated};
+use super::sign_up::{AccountFields, HashedRegistration, Privileges, Registration, ValidatedRegistration};
 use crate::core::Core;
 use crate::core::account::Profile;
 use crate::core::account::identifier::Identifier;
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
 use crate::core::credential::password::SecretCheck;
-use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::credential::sign_in::{NewSession, SignedIn};
 use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal};
 use crate::core::session::TokenPolicy;
-use crate::secret::{Secret, base64url, from_base64url};
+use crate::secret::{Secret, base64url, constant_time_eq, from_base64url};
 use crate::store::tables::pending_sign_ups;
-use crate::store::tables::pending_sign_ups::PendingRow;
+use crate::store::tables::pending_sign_ups::PendingSignUpRow;
 use crate::store::{self, Id128};
 
-/// How long a sign-up waits for its confirmation.
-const LIVES: Duration = Duration::from_hours(24);
+/// How long a pending registration can be confirmed.
+const CONFIRMATION_TTL: Duration = Duration::from_hours(24);
 
-/// How often a password may be tried with a link.
-const TRIES: i64 = 10;
+/// How many passwords may be tried with one link.
+const ATTEMPTS_MAX: i64 = 10;
 
-/// Octets of the id in a link.
-const ID: usize = 16;
+/// Bytes of the id in a link.
+const ID_BYTES: usize = 16;
 
-/// What of a noted sign-up only the wire knows.
+/// The origin of a registration request, for its mail and for the way back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignUpOrigin {
     /// The language of the mail.
     pub language: &'static str,
-    /// Where the person wants to go back to.
+    /// The URL to return to after the confirmation.
     pub return_to: Option<String>,
 }
 
-/// Step one of a confirmation done: the link is genuine, and has a try left.
-#[derive(Debug)]
-pub struct FoundPending(PendingRow);
+/// A request to confirm a registration.
+#[derive(Debug, Clone)]
+pub struct SignUpConfirmation {
+    /// The token of the mail's link.
+    pub token: Secret,
+    /// The password that the registration chose.
+    pub password: Secret,
+}
 
-/// Step two done: the password is the one that was chosen.
+/// Result of step one of a confirmation: the link is genuine, and an attempt was left.
 #[derive(Debug)]
-pub struct CheckedPending(PendingRow);
+pub struct PendingRegistration(PendingSignUpRow);
 
-/// A confirmed sign-up.
+/// Result of step two: the password matches the chosen one.
 #[derive(Debug)]
-pub struct Confirmed {
+pub struct VerifiedRegistration(PendingSignUpRow);
+
+/// A confirmed registration.
+#[derive(Debug)]
+pub struct ConfirmedSignUp {
     /// The account and its first session.
     pub signed_in: SignedIn,
-    /// Where the person wanted to go back to.
+    /// The URL to return to, as the registration had it.
     pub return_to: Option<String>,
 }
 
 impl Core {
-    /// Whether sign-ups are silent.
+    /// Whether registrations are confirmed by email.
     pub fn confirms_by_mail(&self) -> bool {
         self.mail_queue.is_some()
     }
 
-    /// Step one of a silent sign-up: every field's rule, and nothing that others have.
-    pub fn validate_confirmed_sign_up(&self, person: Registration) -> Result<Validated, Error> {
+    /// Step one: validates all fields, without reading other accounts.
+    pub fn validate_confirmed_sign_up(&self, registration: Registration) -> Result<ValidatedRegistration, Error> {
         if !self.rules.signup {
             return Err(Refusal::SignUpClosed.into());
         }
-        // Without an address there is nobody to tell: an empty one is a fault beside the others.
-        let email = person.email.unwrap_or_default();
-        let given = email.trim().to_lowercase();
-        let validated = self.validate(Registration { email: Some(email), ..person }, Privileges::default())?;
-        // Accounts take `ı` for `i`, mailboxes do not: whoever owns the one must not hear of, or prove, the other.
-        if validated.canonical().first() != Some(&Some(given.as_str())) {
+        // A missing address becomes an empty one, whose error is reported together with the others.
+        let email = registration.email.unwrap_or_default();
+        let mailbox = email.trim().to_lowercase();
+        let validated = self.validate(Registration { email: Some(email), ..registration }, Privileges::default())?;
+        // Canonical forms join `ı` and `i`, mailboxes do not: the owner of the one mailbox must neither get mails about the other
+        // nor prove its ownership.
+        if validated.canonical().first() != Some(&Some(mailbox.as_str())) {
             return Err(Refusal::InvalidFields(vec![FieldError::new("email", FieldRule::NotAnEmail)]).into());
         }
         Ok(validated)
     }
 
-    /// Step three: the row, whoever has the address or the names already.
-    pub fn note_sign_up(&self, hashed: Hashed, from: &SignUpOrigin, client: &Client) -> Result<(), Error> {
-        let row = self.pending_row(hashed, from)?;
+    /// Step three: stores the pending registration, whether or not its identifiers are taken.
+    pub fn store_pending_sign_up(
+        &self,
+        hashed: HashedRegistration,
+        origin: &SignUpOrigin,
+        client: &Client,
+    ) -> Result<(), Error> {
+        let row = self.pending_row(hashed, origin)?;
         let event = Event::new(Kind::SignUpAsked, client);
         self.store.write(|db| {
             pending_sign_ups::insert(db, &row)?;
             event.write(db, row.created_at)
         })?;
         self.tell(&event);
-        self.mail_is_due();
+        self.notify_mail_worker();
         Ok(())
     }
 
-    fn pending_row(&self, hashed: Hashed, from: &SignUpOrigin) -> Result<PendingRow, Error> {
-        let (now, row) = (self.now(), hashed.row);
-        let (email, password) = (row.email.zip(hashed.password)).ok_or_else(|| {
-            InternalError::Broken("a sign-up without address and password is not validated".to_owned())
-        })?;
-        let (username, username_canonical) = Identifier::columns(row.username);
-        let (name, name_canonical) = Identifier::columns(row.name);
-        Ok(PendingRow {
-            id: Id128(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<ID>()?).into_uuid()),
+    fn pending_row(&self, hashed: HashedRegistration, origin: &SignUpOrigin) -> Result<PendingSignUpRow, Error> {
+        let (now, fields) = (self.now(), hashed.fields);
+        let (email, password) = (fields.email.zip(hashed.password))
+            .ok_or_else(|| InternalError::broken("a pending registration without address or password"))?;
+        let (username, username_canonical) = Identifier::columns(fields.username);
+        let (name, name_canonical) = Identifier::columns(fields.name);
+        Ok(PendingSignUpRow {
+            id: Id128(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<ID_BYTES>()?).into_uuid()),
             email: email.shown,
             email_canonical: email.canonical,
             username,
             username_canonical,
             name,
             name_canonical,
-            first_name: row.profile.first_name.flatten(),
-            last_name: row.profile.last_name.flatten(),
-            gender: row.profile.gender.flatten(),
-            image: row.profile.image.flatten(),
-            phone: row.profile.phone.flatten(),
-            profile: row.profile.further.unwrap_or_else(|| "{}".to_owned()),
+            first_name: fields.profile.first_name.flatten(),
+            last_name: fields.profile.last_name.flatten(),
+            gender: fields.profile.gender.flatten(),
+            image: fields.profile.image.flatten(),
+            phone: fields.profile.phone.flatten(),
+            profile: fields.profile.further.unwrap_or_else(|| "{}".to_owned()),
             password,
-            language: from.language.to_owned(),
-            return_to: from.return_to.clone(),
+            language: origin.language.to_owned(),
+            return_to: origin.return_to.clone(),
             tries: 0,
             mail_attempts: 0,
             mail_due_at: Some(now),
             mailed_at: None,
             created_at: now,
-            expires_at: now.plus(LIVES),
+            expires_at: now.plus(CONFIRMATION_TTL),
         })
     }
 
-    /// What the link of a sign-up carries: its id and a MAC over it, so that nothing usable is stored.
+    /// The token in the link: the id and a MAC over it, so that the database alone does not suffice to confirm a registration.
     pub(in crate::core) fn confirmation_token(&self, id: Id128) -> String {
         base64url(&[id.0.as_bytes().as_slice(), &self.confirmation_mac(id)].concat())
     }
@@ -134,62 +148,68 @@ impl Core {
         self.hasher.digest_key().sign(format!("sign-up {id}").as_bytes())
     }
 
-    /// Step one of a confirmation. Counts the try before anything is hashed, so that many at once are no more tries.
-    pub fn find_pending(&self, token: &Secret) -> Result<FoundPending, Error> {
+    /// Step one of a confirmation: finds the pending registration and counts the attempt. Counted before the password is
+    /// verified, so that parallel requests get no more attempts.
+    pub fn find_pending_sign_up(&self, token: &Secret) -> Result<PendingRegistration, Error> {
         if !self.rules.signup {
             return Err(Refusal::SignUpClosed.into());
         }
-        let id = self.read_confirmation(token).ok_or(Refusal::ConfirmationInvalid)?;
-        let row = self.store.write(|db| pending_sign_ups::try_once(db, id, self.now(), TRIES))?;
-        Ok(FoundPending(row.ok_or(Refusal::ConfirmationInvalid)?))
+        let id = self.parse_confirmation_token(token).ok_or(Refusal::ConfirmationInvalid)?;
+        let row =
+            self.store.write(|db| pending_sign_ups::count_confirmation_attempt(db, id, self.now(), ATTEMPTS_MAX))?;
+        Ok(PendingRegistration(row.ok_or(Refusal::ConfirmationInvalid)?))
     }
 
-    fn read_confirmation(&self, token: &Secret) -> Option<Id128> {
+    fn parse_confirmation_token(&self, token: &Secret) -> Option<Id128> {
         let bytes = from_base64url(token.expose())?;
-        let (id, mac) = bytes.split_first_chunk::<ID>()?;
+        let (id, mac) = bytes.split_first_chunk::<ID_BYTES>()?;
         let id = Id128(uuid::Uuid::from_bytes(*id));
-        let genuine = aws_lc_rs::constant_time::verify_slices_are_equal(mac, &self.confirmation_mac(id)).is_ok();
-        genuine.then_some(id)
+        constant_time_eq(mac, &self.confirmation_mac(id)).then_some(id)
     }
 
-    /// Step two: takes one bcrypt; run it on a hashing thread.
-    pub fn check_pending(&self, found: FoundPending, password: &Secret) -> Result<CheckedPending, Error> {
+    /// Step two: verifies the password. Takes one bcrypt; run it on a hashing thread.
+    pub fn check_pending_sign_up(
+        &self,
+        found: PendingRegistration,
+        password: &Secret,
+    ) -> Result<VerifiedRegistration, Error> {
         match self.hasher.check(password, Some(&found.0.password)) {
-            SecretCheck::Wrong => Err(Refusal::ConfirmationInvalid.into()),
-            SecretCheck::Right | SecretCheck::RightButOutdated => Ok(CheckedPending(found.0)),
+            SecretCheck::Mismatch => Err(Refusal::ConfirmationInvalid.into()),
+            SecretCheck::Match | SecretCheck::MatchOutdated => Ok(VerifiedRegistration(found.0)),
         }
     }
 
-    /// Step three: the account, whose address is proved, and its first session; the row goes in the same transaction.
+    /// Step three: inserts the account with a verified email and its first session, and deletes the pending registration in the
+    /// same transaction.
     pub fn confirm_sign_up(
         &self,
-        checked: CheckedPending,
-        wish: &SignIn,
+        checked: VerifiedRegistration,
+        session: &NewSession,
         policy: &TokenPolicy,
         client: &Client,
-    ) -> Result<Confirmed, Error> {
+    ) -> Result<ConfirmedSignUp, Error> {
         let row = checked.0;
         let (id, return_to) = (row.id, row.return_to.clone());
-        let mut text = account_text(&row);
-        text.privileges = Privileges { email_verified: true, ..Privileges::default() };
-        let hashed = Hashed { row: text, password: Some(row.password), pin: None };
-        let taken = |db: &mut store::Db| {
-            if pending_sign_ups::take(db, id)? { Ok(()) } else { Err(store::Error::Abandoned) }
+        let mut fields = account_fields(&row);
+        fields.privileges = Privileges { email_verified: true, ..Privileges::default() };
+        let hashed = HashedRegistration { fields, password: Some(row.password), pin: None };
+        let delete_pending = |db: &mut store::Db| {
+            if pending_sign_ups::delete(db, id)? { Ok(()) } else { Err(store::Error::Abandoned) }
         };
-        // A username may not be another's name, which no unique column knows.
-        let free = self.refuse_taken(&hashed.row);
-        match free.and_then(|()| self.sign_up_and(&hashed, wish, policy, client, taken)) {
-            // Another sign-up with the same address was confirmed first.
+        // No unique column prevents a username that is another account's name.
+        let free = self.reject_taken_identifiers(&hashed.fields);
+        match free.and_then(|()| self.sign_up_in_transaction(&hashed, session, policy, client, delete_pending)) {
+            // Another registration with the same address was confirmed first.
             Err(Error::Refusal(Refusal::IdentifierTaken(taken))) if taken.email => {
                 Err(Refusal::ConfirmationInvalid.into())
             }
-            signed_in => Ok(Confirmed { signed_in: signed_in?, return_to }),
+            signed_in => Ok(ConfirmedSignUp { signed_in: signed_in?, return_to }),
         }
     }
 }
 
-/// The account that a row would become.
-pub(in crate::core) fn account_text(row: &PendingRow) -> NewAccountText {
+/// The fields of the account that a pending registration becomes.
+pub(in crate::core) fn account_fields(row: &PendingSignUpRow) -> AccountFields {
     let identifier = |shown: &Option<String>, canonical: &Option<String>| {
         let (shown, canonical) = shown.clone().zip(canonical.clone())?;
         Some(Identifier { shown, canonical })
@@ -203,7 +223,7 @@ pub(in crate::core) fn account_text(row: &PendingRow) -> NewAccountText {
         phone: Some(row.phone.clone()),
         further: Some(row.profile.clone()),
     };
-    NewAccountText {
+    AccountFields {
         email: Some(Identifier { shown: row.email.clone(), canonical: row.email_canonical.clone() }),
         username: identifier(&row.username, &row.username_canonical),
         name: identifier(&row.name, &row.name_canonical),

@@ -1,15 +1,15 @@
-//! Sign-up, by a person or by an operator: every field's rule, then the hash, then the row; in three steps as a sign-in.
-//! What may be changed later is account.rs's.
+//! Registration of accounts, by their owner or by an operator: validation, hashing, insertion; in three steps like a sign-in.
+//! Registration that is confirmed by email is confirmed_sign_up.rs's; changes of an existing account are account.rs's.
 
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::account::identifier;
 use crate::core::account::identifier::Identifier;
-use crate::core::account::{Account, Profile, profile_faults};
+use crate::core::account::{Account, Profile, profile_errors};
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
-use crate::core::credential::password::{Hasher, NewSecret, new_pin, unjudged};
-use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::credential::password::{Hasher, NewSecret, new_pin, skip_policy};
+use crate::core::credential::sign_in::{NewSession, SignedIn};
 use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
 use crate::core::session::TokenPolicy;
 use crate::secret::Secret;
@@ -18,7 +18,7 @@ use crate::store::tables::accounts::{AccountRow, IdentifierColumn, NewAccount};
 use crate::store::tables::sessions;
 use crate::store::{self, AccountId, AccountStatus, Db, Id128};
 
-/// An account to be.
+/// The fields of an account to be created.
 #[derive(Debug, Clone, Default)]
 #[expect(missing_docs, reason = "as in Account")]
 pub struct Registration {
@@ -30,27 +30,37 @@ pub struct Registration {
     pub profile: Profile,
 }
 
-/// What an operator may set beyond what a person may.
+/// The fields that an operator may set, and a registering client may not.
 #[derive(Debug, Clone, Default)]
 #[expect(missing_docs, reason = "as in Account")]
 pub struct Privileges {
     pub role: Option<String>,
     pub permissions: Vec<String>,
     pub email_verified: bool,
-    /// Takes secrets that the policy would refuse: for sample accounts.
-    pub any_secret: bool,
+    /// Accepts secrets that the policy refuses: for imports and sample accounts.
+    pub skip_secret_policy: bool,
 }
 
-/// Step one of a sign-up done: every rule but uniqueness holds.
+/// Result of step one: every rule but uniqueness holds.
 #[derive(Debug, Clone)]
-pub struct Validated {
-    row: NewAccountText,
+pub struct ValidatedRegistration {
+    fields: AccountFields,
     password: Option<NewSecret>,
     pin: Option<NewSecret>,
 }
 
+/// Whether a new account is signed in by its registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::core) enum FirstSignIn {
+    /// The registration begins a session.
+    Now,
+    /// The account has no session yet.
+    Later,
+}
+
+/// The validated fields other than secrets.
 #[derive(Debug, Clone)]
-pub(in crate::core) struct NewAccountText {
+pub(in crate::core) struct AccountFields {
     pub(in crate::core) email: Option<Identifier>,
     pub(in crate::core) username: Option<Identifier>,
     pub(in crate::core) name: Option<Identifier>,
@@ -58,131 +68,148 @@ pub(in crate::core) struct NewAccountText {
     pub(in crate::core) privileges: Privileges,
 }
 
-/// Step two done: hashed.
+/// Result of step two: the secrets are hashed.
 #[derive(Debug, Clone)]
-pub struct Hashed {
-    pub(in crate::core) row: NewAccountText,
+pub struct HashedRegistration {
+    pub(in crate::core) fields: AccountFields,
     pub(in crate::core) password: Option<String>,
     pub(in crate::core) pin: Option<String>,
 }
 
-impl Validated {
-    /// Email, username and name as they are looked up.
+impl ValidatedRegistration {
+    /// Email, username and name in canonical form.
     pub(in crate::core) fn canonical(&self) -> [Option<&str>; 3] {
-        [&self.row.email, &self.row.username, &self.row.name]
-            .map(|read| read.as_ref().map(|read| read.canonical.as_str()))
+        [&self.fields.email, &self.fields.username, &self.fields.name]
+            .map(|identifier| identifier.as_ref().map(|identifier| identifier.canonical.as_str()))
     }
 
     /// Step two: takes one bcrypt for each secret; run it on a hashing thread.
-    pub fn hash(self, hasher: &Hasher) -> Result<Hashed, InternalError> {
+    pub fn hash(self, hasher: &Hasher) -> Result<HashedRegistration, InternalError> {
         let hash = |secret: Option<NewSecret>| secret.map(|secret| hasher.hash(&secret)).transpose();
-        Ok(Hashed { password: hash(self.password)?, pin: hash(self.pin)?, row: self.row })
+        Ok(HashedRegistration { password: hash(self.password)?, pin: hash(self.pin)?, fields: self.fields })
     }
 }
 
 impl Core {
-    /// Step one of a person's sign-up: every field's rule, all faults at once. `role` is what the mount gives to those who
-    /// register there, if it has a word of its own.
-    pub fn validate_sign_up(&self, person: Registration, role: Option<&str>) -> Result<Validated, Error> {
-        // An answer with a session tells that the identifier was free.
+    /// Step one of a registration by a client: validates all fields and reports all errors together. `role` is the role that
+    /// the mount gives to new accounts, if not the configured one.
+    pub fn validate_sign_up(
+        &self,
+        registration: Registration,
+        role: Option<&str>,
+    ) -> Result<ValidatedRegistration, Error> {
+        // A response with a session would reveal that the identifier was free.
         if !self.rules.signup || self.confirms_by_mail() {
             return Err(Refusal::SignUpClosed.into());
         }
         let role = Some(role.unwrap_or(&self.rules.signup_role).to_owned());
-        let validated = self.validate(person, Privileges { role, ..Privileges::default() })?;
-        self.refuse_taken(&validated.row)?;
+        let validated = self.validate(registration, Privileges { role, ..Privileges::default() })?;
+        self.reject_taken_identifiers(&validated.fields)?;
         Ok(validated)
     }
 
-    /// Step one of an account that an operator adds.
-    pub fn validate_account(&self, person: Registration, privileges: Privileges) -> Result<Validated, Error> {
-        let validated = self.validate(person, privileges)?;
-        self.refuse_taken(&validated.row)?;
+    /// Step one of an account added by an operator.
+    pub fn validate_account(
+        &self,
+        registration: Registration,
+        privileges: Privileges,
+    ) -> Result<ValidatedRegistration, Error> {
+        let validated = self.validate(registration, privileges)?;
+        self.reject_taken_identifiers(&validated.fields)?;
         Ok(validated)
     }
 
-    /// Every rule but uniqueness.
-    pub(in crate::core) fn validate(&self, person: Registration, privileges: Privileges) -> Result<Validated, Error> {
-        let mut faults = Vec::new();
-        let mut read = |field: &str, text: Option<&str>, rule: fn(&str) -> Result<Identifier, FieldRule>| {
-            let read = text.map(rule).transpose();
-            read.map_err(|rule| faults.push(FieldError::new(field, rule))).ok().flatten()
+    /// Checks every rule but uniqueness.
+    pub(in crate::core) fn validate(
+        &self,
+        registration: Registration,
+        privileges: Privileges,
+    ) -> Result<ValidatedRegistration, Error> {
+        let mut errors = Vec::new();
+        let mut parse = |field: &str, text: Option<&str>, rule: fn(&str) -> Result<Identifier, FieldRule>| {
+            let parsed = text.map(rule).transpose();
+            parsed.map_err(|rule| errors.push(FieldError::new(field, rule))).ok().flatten()
         };
-        let email = read("email", person.email.as_deref(), identifier::email);
-        let username = read("username", person.username.as_deref(), identifier::username);
-        let name = person.name.clone().or_else(|| person.profile.name.clone().flatten());
-        let name = read("name", name.as_deref(), identifier::name);
-        if person.email.is_none() && person.username.is_none() && name.is_none() {
-            faults.push(FieldError::new("email", FieldRule::OneOf("email, username")));
+        let email = parse("email", registration.email.as_deref(), identifier::email);
+        let username = parse("username", registration.username.as_deref(), identifier::username);
+        let name = registration.name.clone().or_else(|| registration.profile.name.clone().flatten());
+        let name = parse("name", name.as_deref(), identifier::name);
+        if registration.email.is_none() && registration.username.is_none() && name.is_none() {
+            errors.push(FieldError::new("email", FieldRule::OneOf("email, username")));
         }
-        let names = [&person.email, &person.username, &person.name].map(|name| name.as_deref().unwrap_or_default());
-        let password = judge(&mut faults, "password", person.password.as_ref(), |secret| {
-            if privileges.any_secret { Ok(unjudged(secret)) } else { self.judge_password(secret, &names) }
+        let names = [&registration.email, &registration.username, &registration.name]
+            .map(|name| name.as_deref().unwrap_or_default());
+        let password = apply_policy(&mut errors, "password", registration.password.as_ref(), |secret| {
+            if privileges.skip_secret_policy {
+                Ok(skip_policy(secret))
+            } else {
+                self.apply_password_policy(secret, &names)
+            }
         });
-        let pin = judge(&mut faults, "pin", person.pin.as_ref(), new_pin);
-        faults.extend(profile_faults(&person.profile));
-        if !faults.is_empty() {
-            return Err(Refusal::InvalidFields(faults).into());
+        let pin = apply_policy(&mut errors, "pin", registration.pin.as_ref(), new_pin);
+        errors.extend(profile_errors(&registration.profile));
+        if !errors.is_empty() {
+            return Err(Refusal::InvalidFields(errors).into());
         }
-        let row = NewAccountText { email, username, name, profile: person.profile, privileges };
-        Ok(Validated { row, password, pin })
+        let fields = AccountFields { email, username, name, profile: registration.profile, privileges };
+        Ok(ValidatedRegistration { fields, password, pin })
     }
 
-    /// Before hashing, so that a taken name costs no bcrypt; the unique columns decide in the end.
-    pub(in crate::core) fn refuse_taken(&self, row: &NewAccountText) -> Result<(), Error> {
-        let taken = self.store.read(|db| taken(db, row))?;
+    /// Refuses taken identifiers before hashing, so that they cost no bcrypt. The unique columns have the last word.
+    pub(in crate::core) fn reject_taken_identifiers(&self, fields: &AccountFields) -> Result<(), Error> {
+        let taken = self.store.read(|db| taken(db, fields))?;
         if taken.any() { Err(Refusal::IdentifierTaken(taken).into()) } else { Ok(()) }
     }
 
-    /// Step three of a sign-up: the account and its first session.
+    /// Step three of a registration: inserts the account and its first session.
     pub fn sign_up(
         &self,
-        hashed: &Hashed,
-        wish: &SignIn,
+        hashed: &HashedRegistration,
+        session: &NewSession,
         policy: &TokenPolicy,
         client: &Client,
     ) -> Result<SignedIn, Error> {
-        self.sign_up_and(hashed, wish, policy, client, |_| Ok(()))
+        self.sign_up_in_transaction(hashed, session, policy, client, |_| Ok(()))
     }
 
-    /// The same, and `also` in the same transaction; `Abandoned` from it undoes everything.
-    pub(in crate::core) fn sign_up_and(
+    /// As `sign_up`, with `also` in the same transaction; an `Abandoned` from it rolls everything back.
+    pub(in crate::core) fn sign_up_in_transaction(
         &self,
-        hashed: &Hashed,
-        wish: &SignIn,
+        hashed: &HashedRegistration,
+        session: &NewSession,
         policy: &TokenPolicy,
         client: &Client,
         also: impl Fn(&mut Db) -> Result<(), store::Error>,
     ) -> Result<SignedIn, Error> {
-        let (account, issued) = self.insert_account(hashed, true, client, |account, db| {
+        let (account, inserted) = self.insert_account(hashed, FirstSignIn::Now, client, |account, db| {
             also(db)?;
-            let row = self.new_session_row(account, &wish.device, policy, client);
-            let Ok(row) = row else { return Err(store::Error::Broken("no session could be made".to_owned())) };
-            let revoked = self.make_room(db, wish, account.id, client)?;
+            let row = self.new_session_row(account, &session.device, policy, client);
+            let row = row.map_err(|cause| store::Error::broken(cause))?;
+            let revoked = self.end_replaced_sessions(db, session, account.id, client)?;
             sessions::insert(db, &row)?;
             self.note_opaque(db, &row, policy)?;
             Ok((row, revoked))
         })?;
-        let (session, revoked) = issued;
+        let (row, revoked) = inserted;
         revoked.iter().for_each(|row| self.view.apply(row));
-        let issued = self.issue_first(&session, &account, policy, client)?;
+        let issued = self.issue_first(&row, &account, policy, client)?;
         Ok(SignedIn { account: account.into(), issued })
     }
 
-    /// Step three of an account that an operator adds: no session.
-    pub fn add_account(&self, hashed: &Hashed, client: &Client) -> Result<Account, Error> {
-        self.insert_account(hashed, false, client, |_, _| Ok(())).map(|(account, ())| account.into())
+    /// Step three of an account added by an operator: inserts it, without a session.
+    pub fn add_account(&self, hashed: &HashedRegistration, client: &Client) -> Result<Account, Error> {
+        self.insert_account(hashed, FirstSignIn::Later, client, |_, _| Ok(())).map(|(account, ())| account.into())
     }
 
     fn insert_account<T>(
         &self,
-        hashed: &Hashed,
-        signs_in: bool,
+        hashed: &HashedRegistration,
+        first_sign_in: FirstSignIn,
         client: &Client,
         also: impl Fn(&AccountRow, &mut Db) -> Result<T, store::Error>,
     ) -> Result<(AccountRow, T), Error> {
         let now = self.now();
-        let new = self.new_row(hashed, signs_in, now)?;
+        let new = self.new_account(hashed, first_sign_in, now)?;
         let inserted = self.store.write(|db| {
             let account = accounts::insert(db, &new)?;
             let value = also(&account, db)?;
@@ -196,48 +223,48 @@ impl Core {
                 Ok((account, value))
             }
             Err(store::Error::Taken) => {
-                let taken = self.store.read(|db| taken(db, &hashed.row))?;
+                let taken = self.store.read(|db| taken(db, &hashed.fields))?;
                 Err(Refusal::IdentifierTaken(taken).into())
             }
-            // Two who confirm one sign-up: the other one was first.
+            // A concurrent confirmation of the same registration has committed first.
             Err(store::Error::Abandoned) => Err(Refusal::ConfirmationInvalid.into()),
             Err(other) => Err(other.into()),
         }
     }
 
-    pub(in crate::core) fn new_row(
+    pub(in crate::core) fn new_account(
         &self,
-        hashed: &Hashed,
-        signs_in: bool,
+        hashed: &HashedRegistration,
+        first_sign_in: FirstSignIn,
         now: Timestamp,
     ) -> Result<NewAccount, Error> {
-        let row = hashed.row.clone();
-        let (email, email_canonical) = Identifier::columns(row.email);
-        let (username, username_canonical) = Identifier::columns(row.username);
-        let (name, name_canonical) = Identifier::columns(row.name);
+        let fields = hashed.fields.clone();
+        let (email, email_canonical) = Identifier::columns(fields.email);
+        let (username, username_canonical) = Identifier::columns(fields.username);
+        let (name, name_canonical) = Identifier::columns(fields.name);
         Ok(NewAccount {
             id: None,
             uuid: Id128(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<16>()?).into_uuid()),
             email,
             email_canonical,
-            email_verified: row.privileges.email_verified,
+            email_verified: fields.privileges.email_verified,
             username,
             username_canonical,
             name,
             name_canonical,
-            first_name: row.profile.first_name.flatten(),
-            last_name: row.profile.last_name.flatten(),
-            gender: row.profile.gender.flatten(),
-            image: row.profile.image.flatten(),
-            phone: row.profile.phone.flatten(),
-            role: row.privileges.role.unwrap_or_else(|| self.rules.signup_role.clone()),
-            permissions: row.privileges.permissions.join("\n"),
+            first_name: fields.profile.first_name.flatten(),
+            last_name: fields.profile.last_name.flatten(),
+            gender: fields.profile.gender.flatten(),
+            image: fields.profile.image.flatten(),
+            phone: fields.profile.phone.flatten(),
+            role: fields.privileges.role.unwrap_or_else(|| self.rules.signup_role.clone()),
+            permissions: fields.privileges.permissions.join("\n"),
             stats: "{}".to_owned(),
-            profile: row.profile.further.unwrap_or_else(|| "{}".to_owned()),
+            profile: fields.profile.further.unwrap_or_else(|| "{}".to_owned()),
             status: AccountStatus::Active,
             password: hashed.password.clone(),
             pin: hashed.pin.clone(),
-            last_sign_in_at: signs_in.then_some(now),
+            last_sign_in_at: (first_sign_in == FirstSignIn::Now).then_some(now),
             created_at: now,
             updated_at: now,
             must_change_password: false,
@@ -245,33 +272,35 @@ impl Core {
     }
 }
 
-fn judge(
-    faults: &mut Vec<FieldError>,
+/// Applies a policy to an optional secret, and collects its error.
+fn apply_policy(
+    errors: &mut Vec<FieldError>,
     field: &str,
     secret: Option<&Secret>,
     rule: impl Fn(&Secret) -> Result<NewSecret, FieldRule>,
 ) -> Option<NewSecret> {
-    secret.map(rule).transpose().map_err(|rule| faults.push(FieldError::new(field, rule))).ok().flatten()
+    secret.map(rule).transpose().map_err(|rule| errors.push(FieldError::new(field, rule))).ok().flatten()
 }
 
-/// Who has each identifier that a new account gives. A username may not be another's name, nor the other way round.
+/// The accounts that hold the identifiers of a new one. A username may not be another account's name, nor a name another
+/// account's username: a sign-in that accepts both could otherwise mean two accounts.
 #[derive(Debug, Default)]
 pub(in crate::core) struct Holders {
-    /// Those of the identifiers that are given, in their order.
+    /// The holder of each given identifier: email, username, name.
     pub given: Vec<Option<AccountId>>,
-    /// The same, by kind.
+    /// Which of the identifiers are held.
     pub taken: Taken,
 }
 
-pub(in crate::core) fn holders(db: &mut Db, validated: &Validated) -> Result<Holders, store::Error> {
-    find_holders(db, &validated.row)
+pub(in crate::core) fn holders(db: &mut Db, validated: &ValidatedRegistration) -> Result<Holders, store::Error> {
+    find_holders(db, &validated.fields)
 }
 
-pub(in crate::core) fn taken(db: &mut Db, row: &NewAccountText) -> Result<Taken, store::Error> {
-    Ok(find_holders(db, row)?.taken)
+pub(in crate::core) fn taken(db: &mut Db, fields: &AccountFields) -> Result<Taken, store::Error> {
+    Ok(find_holders(db, fields)?.taken)
 }
 
-fn find_holders(db: &mut Db, row: &NewAccountText) -> Result<Holders, store::Error> {
+fn find_holders(db: &mut Db, fields: &AccountFields) -> Result<Holders, store::Error> {
     use IdentifierColumn::{Email, Name, Username};
     let mut given = Vec::new();
     let mut is_held = |identifier: &Option<Identifier>, columns: &[IdentifierColumn]| {
@@ -285,8 +314,8 @@ fn find_holders(db: &mut Db, row: &NewAccountText) -> Result<Holders, store::Err
         given.push(holder);
         Ok::<_, store::Error>(holder.is_some())
     };
-    let email = is_held(&row.email, &[Email])?;
-    let username = is_held(&row.username, &[Username, Name])?;
-    let name = is_held(&row.name, &[Name, Username])?;
+    let email = is_held(&fields.email, &[Email])?;
+    let username = is_held(&fields.username, &[Username, Name])?;
+    let name = is_held(&fields.name, &[Name, Username])?;
     Ok(Holders { given, taken: Taken { email, username, name } })
 }

@@ -110,7 +110,7 @@ impl View {
             let round = || self.round.load(Ordering::Acquire);
             let new = AccountWatermark { bar, round: round(), seen: bar };
             self.accounts.pin().update_or_insert(account, |old| old.joined_by(bar, round()), new);
-            self.identity_cache.forget(account);
+            self.identity_cache.invalidate(account);
         }
     }
 
@@ -167,14 +167,14 @@ impl View {
         let round = self.round.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
         // What is known of accounts counts as fresh as soon as the rows are read, so it goes before; and what was read
         // meanwhile may still be from the database of before.
-        self.identity_cache.forget_all();
+        self.identity_cache.invalidate_all();
         let last = self.read_on(0, &mut list_after)?;
         let accounts = self.accounts.pin();
         accounts.retain(|_, of| of.round == round);
         for account in accounts.keys() {
             accounts.update(*account, |of| of.settled());
         }
-        self.identity_cache.forget_all();
+        self.identity_cache.invalidate_all();
         Ok(last)
     }
 

@@ -28,8 +28,8 @@ fn follow(core: &Core, signal: &Signal) {
     let mut lost: Option<Instant> = None;
     loop {
         let listened = Following::begin(core).and_then(|following| {
-            core.metrics.feed_connected.set(1);
-            core.metrics.feed_connections.inc();
+            core.metrics.feed.connected.set(1);
+            core.metrics.feed.connections.inc();
             backoff = BACKOFF.0;
             if let Some(lost) = lost.take() {
                 let seconds = lost.elapsed().as_secs_f32();
@@ -37,9 +37,9 @@ fn follow(core: &Core, signal: &Signal) {
             }
             following.until_stopped(core, signal)
         });
-        core.metrics.feed_connected.set(0);
+        core.metrics.feed.connected.set(0);
         let Err(cause) = listened else { return };
-        core.metrics.feed_polls_failed.inc();
+        core.metrics.feed.polls_failed.inc();
         if lost.is_none() {
             log::warn!(cause:%; "the revocation feed is lost; checks ask the table once memory is too old");
             lost = Some(Instant::now());
@@ -66,19 +66,19 @@ impl Following {
         let asked_at = Instant::now();
         let last = core.view.rebuild(|after, limit| listener.list_after(after, limit))?;
         marks.note(asked_at, last);
-        core.metrics.feed_polls_ok.inc();
+        core.metrics.feed.polls_ok.inc();
         Ok(Self { listener, marks, polled: asked_at })
     }
 
     fn until_stopped(mut self, core: &Core, signal: &Signal) -> Result<(), store::Error> {
         let every = (core.rules.revocation_max_stale / 4).min(Duration::from_millis(500));
-        while !signal.wait(self.listener.pause()) {
+        while !signal.wait(self.listener.poll_interval()) {
             let due = match self.listener.poll_notifications()? {
                 Notification::Nothing => self.polled.elapsed() >= every,
-                Notification::Something => true,
+                Notification::Committed => true,
                 Notification::Rows(rows) => {
                     rows.iter().for_each(|row| core.view.apply(row));
-                    core.metrics.feed_notifications.inc_by(rows.len() as u64);
+                    core.metrics.feed.notifications.inc_by(rows.len() as u64);
                     self.polled.elapsed() >= every
                 }
             };
@@ -95,7 +95,7 @@ impl Following {
         let last = core.view.read_on(after, &mut |after, limit| listener.list_after(after, limit))?;
         self.marks.note(asked_at, last);
         self.polled = asked_at;
-        core.metrics.feed_polls_ok.inc();
+        core.metrics.feed.polls_ok.inc();
         Ok(())
     }
 }

@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::store::LONGEST_TRANSACTION;
+use crate::store::MAX_TRANSACTION_AGE;
 
 /// How far back a poll looks: beyond the longest transaction, with room for its commit.
-const OVERLAP: Duration = LONGEST_TRANSACTION.saturating_add(Duration::from_secs(4));
+const OVERLAP: Duration = MAX_TRANSACTION_AGE.saturating_add(Duration::from_secs(4));
 
 /// From where a poll must read on. Ids do not become visible in order on PostgreSQL, so each poll begins where a poll of
 /// `OVERLAP` ago ended: whatever had an id by then is visible by now. SQLite has one writer, so there the last poll's
@@ -51,7 +51,7 @@ mod tests {
         let mut marks = PollCursor::new(false);
         marks.note(start, 10);
         marks.note(start + Duration::from_secs(5), 20);
-        assert_eq!(marks.safe(start + LONGEST_TRANSACTION), 0);
+        assert_eq!(marks.safe(start + MAX_TRANSACTION_AGE), 0);
         assert_eq!(marks.safe(start + OVERLAP), 10);
         assert_eq!(marks.safe(start + OVERLAP + Duration::from_secs(6)), 20);
         let mut in_order = PollCursor::new(true);

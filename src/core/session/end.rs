@@ -15,7 +15,7 @@ use crate::store::tables::accounts;
 use crate::store::tables::revocations;
 use crate::store::tables::revocations::RevocationRow;
 use crate::store::tables::sessions;
-use crate::store::tables::sessions::{EndedSession, Which};
+use crate::store::tables::sessions::{EndScope, EndedSession};
 use crate::store::{AccountId, Db, SessionId};
 
 /// What a sign-out was given. A session is ended by either token alone.
@@ -130,7 +130,7 @@ impl Core {
         let revoked = self.store.write(|db| {
             let Some(epoch) = accounts::raise_epoch(db, account)? else { return Ok(None) };
             also(db)?;
-            let ended = sessions::end_many(db, account, Which::All, now, why.as_str())?;
+            let ended = sessions::end_many(db, account, EndScope::All, now, why.as_str())?;
             let until = ended.iter().map(|session| session.access_expires_at).fold(now, Timestamp::max);
             event.write(db, now)?;
             crate::core::revocation::write::revoke_account(db, account, epoch, now, until).map(Some)

@@ -74,8 +74,8 @@ impl Core {
         if !policy.opaque_refresh {
             return Ok(());
         }
-        let token = self.opaque_refresh(row).map_err(|fault| store::Error::Broken(fault.to_string()))?;
-        opaque_tokens::note(db, &sha256(token.expose().as_bytes()), row.id, row.generation)
+        let token = self.opaque_refresh(row).map_err(store::Error::broken)?;
+        opaque_tokens::insert_if_absent(db, &sha256(token.expose().as_bytes()), row.id, row.generation)
     }
 }
 

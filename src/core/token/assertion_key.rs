@@ -30,7 +30,7 @@ impl AssertionKey {
     pub fn of(key: &SigningKey) -> Result<Self, InternalError> {
         let seed = key.derive.sign(b"doorward assertions");
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed);
-        let pair = pair.map_err(|why| InternalError::Broken(format!("no key for assertions: {why}")))?;
+        let pair = pair.map_err(|why| InternalError::broken_by("no key for assertions", why))?;
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some("doorward-assertion+jwt".to_owned());
         header.kid = Some(format!("{}.assertion", key.id));

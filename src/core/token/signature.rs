@@ -65,7 +65,7 @@ pub(in crate::core) fn sign<T: Serialize>(
     payload: &T,
     key: &EncodingKey,
 ) -> Result<String, InternalError> {
-    encode(header, payload, key).map_err(|cause| InternalError::Broken(format!("signing failed: {cause}")))
+    encode(header, payload, key).map_err(|cause| InternalError::broken_by("signing failed", cause))
 }
 
 /// The payload of a token, signature first, by the key and algorithm that the exact header text belongs to. Of the

@@ -1,5 +1,5 @@
 //! Group commit: one SQLite transaction that several changes share. It decides what one change's failure means for the
-//! others, and tells all members whether the commit succeeded before any of them is answered. Which changes form a group,
+//! others, and reports the commit's outcome to all members before any of them returns. Which changes form a group,
 //! and when it ends, is write_queue.rs's to decide.
 //!
 //! A group goes through four states: *begun* (a transaction is open, no change has run), *open* (at least one change has
@@ -13,8 +13,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 
-use crate::store::connection::Db;
-use crate::store::connection::{Manager, Pooled};
+use crate::store::connection::{Db, Manager, Pooled};
 use crate::store::error::Error;
 use crate::store::transaction;
 
@@ -39,16 +38,15 @@ pub struct GroupTransaction {
 pub enum WriteError {
     /// The change itself failed, or it was alone in its transaction. Running it again would not help.
     Change(Error),
-    /// The transaction of the whole group came to nothing, perhaps by another member's fault. Run again alone, the change
+    /// The transaction of the whole group came to nothing, perhaps because of another member. Run again alone, the change
     /// may succeed.
     GroupAborted(Error),
 }
 
 impl GroupTransaction {
-    /// Begins a transaction; waits at most so long for the connection.
+    /// Begins a transaction; waits at most `wait` for the connection.
     pub fn begin(pool: &r2d2::Pool<Manager>, wait: Duration) -> Result<Self, Error> {
-        let mut connection =
-            pool.get_timeout(wait).map_err(|cause| Error::Unavailable(format!("no connection: {cause}")))?;
+        let mut connection = pool.get_timeout(wait)?;
         let begun = transaction::begin(&mut connection.db);
         // Counts as broken until the commit: if a panic unwinds through the group, the pool closes the connection, and
         // no open transaction survives in it.
@@ -69,7 +67,7 @@ impl GroupTransaction {
         let in_savepoint = self.applied > 0;
         let Pooled { db, broken, .. } = &mut *self.connection;
         // A savepoint that cannot be set, released or rolled back leaves the transaction in an unknown state.
-        let aborted = |cause| WriteError::GroupAborted(Error::from(cause));
+        let aborted = |error| WriteError::GroupAborted(Error::from(error));
         if in_savepoint {
             transaction::savepoint(db).map_err(aborted)?;
         }
@@ -82,19 +80,19 @@ impl GroupTransaction {
                 }
                 self.applied += 1;
             }
-            Err(_) if in_savepoint => transaction::return_to_savepoint(db).map_err(aborted)?,
+            Err(_) if in_savepoint => transaction::roll_back_to_savepoint(db).map_err(aborted)?,
             Err(_) => {}
         }
         match outcome {
             Err(error) if !in_savepoint => {
-                *broken = matches!(error, Error::Unavailable(_));
+                *broken = matches!(error, Error::Unavailable { .. });
                 Err(WriteError::Change(error))
             }
             outcome => Ok(outcome),
         }
     }
 
-    /// Where its members wait for the end.
+    /// The latch on which its members wait for the outcome.
     pub fn commit_outcome(&self) -> Arc<CommitOutcome> {
         Arc::clone(&self.outcome)
     }
@@ -118,7 +116,7 @@ impl GroupTransaction {
         let rows = total.saturating_sub(std::mem::replace(rows_changed, total));
         let committed = transaction::commit(db, self.began);
         self.finished = true;
-        self.connection.broken = matches!(committed, Err(Error::Unavailable(_)));
+        self.connection.broken = matches!(committed, Err(Error::Unavailable { .. }));
         committed.map(|()| usize::try_from(rows).unwrap_or_default())
     }
 }

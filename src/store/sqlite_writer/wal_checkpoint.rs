@@ -11,14 +11,15 @@ use diesel::sql_types::Integer;
 use super::wal_pressure::WalPressure;
 use super::write_queue::WriteQueue;
 use crate::store::connection;
-use crate::store::connection::{DatabaseUrl, Db};
+use crate::store::connection::Db;
+use crate::store::database_url::DatabaseUrl;
 use crate::store::error::Error;
 
 /// Pages (of 4 KiB) from which the log must restart from its beginning, which it does by itself only in a pause between
 /// two writes: 16 MiB.
 const RESTART_PAGES: i32 = 4000;
 
-/// Changed rows that may be left for the last step of a checkpoint, for which writers wait.
+/// Changed rows that may be left for the last step of a checkpoint, during which writers wait.
 const MAX_ROWS_IN_PAUSE: usize = 100;
 
 /// How often the log is checkpointed before that step, while writers go on.
@@ -27,7 +28,7 @@ const MAX_PASSES: usize = 4;
 /// How long that step waits for readers that still use the log.
 const READERS_WAIT: Duration = Duration::from_millis(20);
 
-/// The thread. It ends when this is dropped.
+/// The checkpoint thread. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Checkpointer {
     pressure: Arc<WalPressure>,
@@ -45,7 +46,8 @@ impl Checkpointer {
     pub fn start(url: &DatabaseUrl, queue: Arc<WriteQueue>, pressure: Arc<WalPressure>) -> Result<Self, Error> {
         let (url, waker) = (url.clone(), Arc::clone(&pressure));
         let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || run(&url, &queue, &waker));
-        let thread = thread.map_err(|cause| Error::Broken(format!("no thread for checkpoints: {cause}")))?;
+        // Without threads there is no service either: a limit of the system, not of the database.
+        let thread = thread.map_err(Error::broken)?;
         Ok(Self { pressure, thread: Some(thread) })
     }
 }
@@ -65,19 +67,19 @@ fn run(url: &DatabaseUrl, queue: &WriteQueue, pressure: &WalPressure) {
         let outcome = match &mut connected {
             Some(db) => checkpoint_wal(db, queue, pressure),
             none => connection::open(url, READERS_WAIT)
-                .map_err(|cause| Error::no_connection(&cause))
+                .map_err(Error::from)
                 .and_then(|db| checkpoint_wal(none.insert(db), queue, pressure)),
         };
         if let Err(error) = outcome {
-            // The next one tries again, and SQLite's own checkpoint is the fallback.
-            log::debug!(error:%; "no checkpoint");
+            // The next one retries, and SQLite's own checkpoint is the fallback.
+            log::debug!(error:%; "the checkpoint failed");
             connected = None;
         }
     }
 }
 
-/// Checkpoints beside the writers until next to nothing is left; then, if the log is long, the rest while they wait, so
-/// that the next of them restarts the log from its beginning.
+/// Checkpoints while writers go on, until few rows are left. If the log is long, it then pauses the writers and checkpoints
+/// the rest, so that the next write restarts the log from its beginning.
 fn checkpoint_wal(db: &mut Db, queue: &WriteQueue, pressure: &WalPressure) -> Result<(), Error> {
     if checkpoint(db, "PASSIVE")? < RESTART_PAGES {
         return Ok(());
@@ -92,7 +94,7 @@ fn checkpoint_wal(db: &mut Db, queue: &WriteQueue, pressure: &WalPressure) -> Re
     Ok(())
 }
 
-/// Runs a checkpoint in one of SQLite's modes; how many pages the log has.
+/// Runs a checkpoint in one of SQLite's modes; returns the number of pages in the log.
 pub fn checkpoint(db: &mut Db, mode: &str) -> Result<i32, Error> {
     Ok(diesel::sql_query(format!("PRAGMA wal_checkpoint({mode})")).get_result::<CheckpointResult>(db)?.log)
 }

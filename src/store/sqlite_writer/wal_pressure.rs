@@ -8,19 +8,19 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// thousands in one commit.
 const CHECKPOINT_ROWS: usize = 1000;
 
-/// SQLite checkpoints by itself, within a commit, when the log has so many pages (64 MiB). It is the fallback for the case
-/// that the checkpoint thread makes no headway: high, because the commit that does it, and with it every writer, waits.
+/// SQLite checkpoints by itself, within a commit, when the log has this many pages (64 MiB). It is the fallback for the case
+/// that the checkpoint thread makes no progress: high, because the commit that does it, and with it every writer, waits.
 pub const AUTOCHECKPOINT_PAGES: i32 = 16_000;
 
 /// The rows that were changed since the last checkpoint.
 #[derive(Debug, Default)]
 pub struct WalPressure {
-    state: Mutex<State>,
+    state: Mutex<PressureState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PressureState {
     rows: usize,
     stopped: bool,
 }
@@ -35,9 +35,9 @@ impl WalPressure {
         }
     }
 
-    /// Waits until a checkpoint is due, and counts from zero again. False when the thread must end.
+    /// Waits until a checkpoint is due, and resets the count. False when the thread must end.
     pub fn wait(&self) -> bool {
-        let idle = |state: &mut State| state.rows < CHECKPOINT_ROWS && !state.stopped;
+        let idle = |state: &mut PressureState| state.rows < CHECKPOINT_ROWS && !state.stopped;
         let mut state = self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
         state.rows = 0;
         !state.stopped
@@ -54,7 +54,7 @@ impl WalPressure {
         self.changed.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PressureState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,12 +17,12 @@
 //! 4. **Hand-off** (leader hand-off). If another change waits and the group is neither full nor too old, the thread gives
 //!    the transaction and the right to write to that change, and then waits for the group's outcome.
 //! 5. **Commit.** A thread that finds no change to hand off to is the last of the group, and commits for all of it. A change
-//!    that waits behind nobody therefore commits at once, alone.
+//!    that meets no other therefore commits without a wait, alone.
 //! 6. **Resolved.** The outcome reaches all members of the group. If the commit succeeded, each returns what its own change
 //!    returned. If not, no member's rows were written, and the cause may be another's (a deferred constraint, a full disk, a
 //!    panic): each runs once more, at the head of the queue, in a transaction that it shares with no other.
 //!
-//! Three invariants follow. A caller is told `Ok` only after the commit that holds its rows. A group always has a running
+//! Three invariants follow. A caller gets `Ok` only after the commit that holds its rows. A group always has a running
 //! thread on its way to the commit or the rollback, so waiting for the outcome needs no timeout. And a change that fails,
 //! even by a panic, harms no other change.
 
@@ -32,9 +32,8 @@ use std::time::{Duration, Instant};
 
 use super::group_commit::{GroupTransaction, WriteError};
 use super::wal_pressure::WalPressure;
-use crate::store::connection::Db;
-use crate::store::connection::Manager;
-use crate::store::error::Error;
+use crate::store::connection::{Db, Manager};
+use crate::store::error::{Error, OutageCause};
 
 /// A group that is older takes no further member: its first member waits for its last. Two milliseconds are in the order of
 /// one sync of the log, so membership at most about doubles the wait of the first.
@@ -45,12 +44,12 @@ pub struct WriteQueue {
     pool: r2d2::Pool<Manager>,
     max_wait: Duration,
     max_group_age: Duration,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     wal_pressure: Arc<WalPressure>,
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     /// Whether a thread holds the right to write. While it is false, no change waits.
     busy: bool,
     waiting: VecDeque<Arc<Waiter>>,
@@ -84,7 +83,7 @@ struct WriterGuard<'a> {
 }
 
 impl WriteQueue {
-    /// Before the connection of `pool`. No change waits longer than `max_wait` for its grant.
+    /// A queue for the one connection of `pool`. No change waits longer than `max_wait` for its grant.
     pub fn new(pool: r2d2::Pool<Manager>, max_wait: Duration, wal_pressure: Arc<WalPressure>) -> Self {
         Self { pool, max_wait, max_group_age: MAX_GROUP_AGE, state: Mutex::default(), wal_pressure }
     }
@@ -157,7 +156,7 @@ impl WriteQueue {
         }
         drop(state);
         let grant = waiter.wait(deadline).or_else(|| self.withdraw(&waiter));
-        let grant = grant.ok_or_else(|| Error::Unavailable("no connection: other writers took too long".to_owned()))?;
+        let grant = grant.ok_or_else(|| Error::unavailable(OutageCause::Timeout, "other writers took too long"))?;
         Ok((WriterGuard { queue: self, owns_right: true }, grant))
     }
 
@@ -174,7 +173,7 @@ impl WriteQueue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -184,7 +183,8 @@ fn time_left(deadline: Instant) -> Duration {
 }
 
 fn group_aborted() -> WriteError {
-    WriteError::GroupAborted(Error::Unavailable("the transaction could not be committed".to_owned()))
+    // The cause is with the thread that ended the group; its members retry alone and then meet it themselves, if it lasts.
+    WriteError::GroupAborted(Error::unavailable(OutageCause::Storage, "the group's transaction was not committed"))
 }
 
 impl WriterGuard<'_> {

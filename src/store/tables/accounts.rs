@@ -1,4 +1,5 @@
-//! The `accounts` table: rows and queries. Which change is allowed, and what it ends, is for `core` to decide.
+//! The `accounts` table: rows and queries. Which change is allowed, and which sessions it ends, is decided in core/account.rs
+//! and core/credential/.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -43,18 +44,18 @@ pub struct AccountRow {
 }
 
 impl std::fmt::Debug for AccountRow {
-    /// The number only: a row holds hashes and what people wrote about themselves.
+    /// The id only: a row holds hashes and personal data.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "AccountRow({})", self.id)
     }
 }
 
-/// A row to be.
+/// A row to insert.
 #[derive(Insertable)]
 #[diesel(table_name = accounts)]
 #[expect(missing_docs, reason = "as in AccountRow")]
 pub struct NewAccount {
-    /// The next free one, if none is given.
+    /// The next free id, if none is given.
     pub id: Option<AccountId>,
     pub uuid: Id128,
     pub email: Option<String>,
@@ -98,7 +99,7 @@ pub struct ProfileChange {
     pub updated_at: Option<Timestamp>,
 }
 
-/// Which unique column names an account.
+/// The unique columns by which an account is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdentifierColumn {
     /// `email_canonical`
@@ -109,7 +110,7 @@ pub enum IdentifierColumn {
     Name,
 }
 
-/// Which of an account's secrets is meant.
+/// The columns with an account's secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretColumn {
     /// `password`
@@ -118,20 +119,21 @@ pub enum SecretColumn {
     Pin,
 }
 
-/// Adds a row; `Taken` when an identifier is.
+/// Inserts a row; `Taken` when another account has one of its identifiers.
 pub fn insert(db: &mut Db, new: &NewAccount) -> Result<AccountRow, Error> {
     Ok(diesel::insert_into(accounts::table).values(new).returning(accounts::all_columns).get_result(db)?)
 }
 
-/// Keeps other transactions from adding accounts until this one ends, and moves the numbering past `highest`, as SQLite does
-/// by itself: rows that bring their numbers must not meet one that is being given out.
+/// Locks the table against inserts of other transactions until this one ends, and advances the id sequence past `highest`,
+/// as SQLite does by itself: imported rows bring their ids, which must not collide with one that the sequence assigns.
 pub fn lock_and_advance_id_sequence(db: &mut Db, highest: Option<AccountId>) -> Result<(), Error> {
-    const NUMBERS: &str = "pg_get_serial_sequence('accounts', 'id')::regclass";
+    const SEQUENCE: &str = "pg_get_serial_sequence('accounts', 'id')::regclass";
     let Db::Postgres(db) = db else { return Ok(()) };
     db.batch_execute("LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE")?;
     if let Some(highest) = highest {
-        let past = format!("SELECT setval({NUMBERS}, $1) WHERE $1 > coalesce(pg_sequence_last_value({NUMBERS}), 0)");
-        diesel::sql_query(past).bind::<BigInt, _>(highest).execute(db)?;
+        let advance =
+            format!("SELECT setval({SEQUENCE}, $1) WHERE $1 > coalesce(pg_sequence_last_value({SEQUENCE}), 0)");
+        diesel::sql_query(advance).bind::<BigInt, _>(highest).execute(db)?;
     }
     Ok(())
 }
@@ -142,12 +144,12 @@ pub fn has_uuid(db: &mut Db, uuid: Id128) -> Result<bool, Error> {
     Ok(query.get_result::<AccountId>(db).optional()?.is_some())
 }
 
-/// The account with this number.
+/// The account with this id.
 pub fn find(db: &mut Db, id: AccountId) -> Result<Option<AccountRow>, Error> {
     Ok(accounts::table.find(id).get_result(db).optional()?)
 }
 
-/// The account that this canonical identifier names.
+/// The account with this canonical identifier.
 pub fn find_by(db: &mut Db, column: IdentifierColumn, canonical: &str) -> Result<Option<AccountRow>, Error> {
     let query = accounts::table.into_boxed();
     let query = match column {
@@ -158,14 +160,14 @@ pub fn find_by(db: &mut Db, column: IdentifierColumn, canonical: &str) -> Result
     Ok(query.get_result(db).optional()?)
 }
 
-/// Up to `limit` accounts with a number above `after`, in order.
+/// Up to `limit` accounts with an id above `after`, in order.
 pub fn list(db: &mut Db, after: AccountId, limit: i64) -> Result<Vec<AccountRow>, Error> {
     Ok(accounts::table.filter(accounts::id.gt(after)).order(accounts::id).limit(limit).load(db)?)
 }
 
-/// Notes a sign-in, if the account is still active and the secret still the one that was checked; the row as it then is.
-/// Being a change of the account's row, it waits for a change of secret, status or epoch that is under way.
-pub fn touch_sign_in(
+/// Records a sign-in, if the account is still active and its secret still the one that was verified; returns the new row. As
+/// an `UPDATE` of the account's row it takes the row lock, and so waits for a concurrent change of secret, status or epoch.
+pub fn record_sign_in(
     db: &mut Db,
     id: AccountId,
     column: SecretColumn,
@@ -187,13 +189,13 @@ pub fn touch_sign_in(
     Ok(query.optional()?)
 }
 
-/// Changes profile columns; the row as it then is, or `None` when there is none.
+/// Changes profile columns. Returns the new row, or `None` when there is no such account.
 pub fn change_profile(db: &mut Db, id: AccountId, change: &ProfileChange) -> Result<Option<AccountRow>, Error> {
     let query = diesel::update(accounts::table.find(id)).set(change).returning(accounts::all_columns);
     Ok(query.get_result(db).optional()?)
 }
 
-/// Replaces the stored password if it is still `old`; whether it was. What had to be changed is changed then.
+/// Replaces the stored password if it is still `old`, and clears `must_change_password`; returns whether it was.
 pub fn replace_password(
     db: &mut Db,
     id: AccountId,
@@ -225,10 +227,10 @@ pub fn set_secret(db: &mut Db, id: AccountId, column: SecretColumn, stored: &str
     Ok(())
 }
 
-/// How many accounts have a stored secret that begins so.
-pub fn count_with_secret_like(db: &mut Db, beginning: &str) -> Result<i64, Error> {
-    // What a name may hold, LIKE takes for a pattern.
-    let pattern = format!("{}%", beginning.replace('!', "!!").replace('%', "!%").replace('_', "!_"));
+/// The number of accounts with a stored secret that begins with `prefix`.
+pub fn count_secrets_with_prefix(db: &mut Db, prefix: &str) -> Result<i64, Error> {
+    // LIKE treats _ and % as wildcards, and the name of a hash scheme may contain them.
+    let pattern = format!("{}%", prefix.replace('!', "!!").replace('%', "!%").replace('_', "!_"));
     let password =
         accounts::password.is_not_null().and(accounts::password.assume_not_null().like(&pattern).escape('!'));
     let pin = accounts::pin.is_not_null().and(accounts::pin.assume_not_null().like(&pattern).escape('!'));
@@ -256,7 +258,7 @@ pub fn set_must_change_password(db: &mut Db, id: AccountId, must: bool, at: Time
     Ok(())
 }
 
-/// Raises the epoch by one; the new one, or `None` when there is no such account.
+/// Increments the epoch. Returns the new one, or `None` when there is no such account.
 pub fn raise_epoch(db: &mut Db, id: AccountId) -> Result<Option<i64>, Error> {
     let query = diesel::update(accounts::table.find(id)).set(accounts::epoch.eq(accounts::epoch + 1));
     Ok(query.returning(accounts::epoch).get_result(db).optional()?)

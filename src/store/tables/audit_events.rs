@@ -1,4 +1,4 @@
-//! The `audit_events` table: what happened to accounts and sessions. What is worth an event is decided in core/audit.rs.
+//! The `audit_events` table: the audit log of accounts and sessions. Which events exist is decided in core/audit.rs.
 
 use diesel::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::store::connection::Db;
 use crate::store::error::Error;
 use crate::store::tables::columns::{AccountId, SessionId};
 
-/// One row. Never holds a secret, a token or an identifier as it was typed.
+/// One row. Never holds a secret, a token or an identifier as it was entered.
 #[derive(Debug, Clone, Insertable, Queryable, Selectable)]
 #[diesel(table_name = audit_events)]
 #[expect(missing_docs, reason = "the columns' meaning stands in core/audit.rs")]
@@ -23,51 +23,51 @@ pub struct AuditRow {
     pub detail: Option<String>,
 }
 
-/// Adds a row.
+/// Inserts a row.
 pub fn insert(db: &mut Db, row: &AuditRow) -> Result<(), Error> {
     diesel::insert_into(audit_events::table).values(row).execute(db)?;
     Ok(())
 }
 
-/// Which rows; what is `None` does not matter.
+/// A filter of rows; a field that is `None` matches every row.
 #[derive(Debug, Clone, Default)]
 #[expect(missing_docs, reason = "each is the column of its name")]
-pub struct Wanted {
+pub struct AuditFilter {
     pub account_id: Option<AccountId>,
     pub session_id: Option<SessionId>,
     pub kind: Option<String>,
     pub address: Option<String>,
-    /// From here on.
+    /// At this time or later.
     pub since: Option<Timestamp>,
-    /// Until before here.
+    /// Before this time.
     pub until: Option<Timestamp>,
 }
 
-/// The newest `limit` of the rows that are wanted, newest first.
-pub fn list(db: &mut Db, wanted: &Wanted, limit: i64) -> Result<Vec<AuditRow>, Error> {
+/// The newest `limit` rows that match the filter, newest first.
+pub fn list(db: &mut Db, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditRow>, Error> {
     let mut query = audit_events::table.select(AuditRow::as_select()).into_boxed();
-    if let Some(account) = wanted.account_id {
+    if let Some(account) = filter.account_id {
         query = query.filter(audit_events::account_id.eq(account));
     }
-    if let Some(session) = wanted.session_id {
+    if let Some(session) = filter.session_id {
         query = query.filter(audit_events::session_id.eq(session));
     }
-    if let Some(kind) = &wanted.kind {
+    if let Some(kind) = &filter.kind {
         query = query.filter(audit_events::kind.eq(kind));
     }
-    if let Some(address) = &wanted.address {
+    if let Some(address) = &filter.address {
         query = query.filter(audit_events::address.eq(address));
     }
-    if let Some(since) = wanted.since {
+    if let Some(since) = filter.since {
         query = query.filter(audit_events::at.ge(since));
     }
-    if let Some(until) = wanted.until {
+    if let Some(until) = filter.until {
         query = query.filter(audit_events::at.lt(until));
     }
     Ok(query.order((audit_events::at.desc(), audit_events::id.desc())).limit(limit).load(db)?)
 }
 
-/// Removes up to `limit` rows from before `before`; how many went.
+/// Deletes up to `limit` rows from before `before`; returns the number of deleted rows.
 pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
     let query = audit_events::table.filter(audit_events::at.lt(before)).order(audit_events::at);
     let old: Vec<i64> = query.select(audit_events::id).limit(limit).load(db)?;

@@ -9,8 +9,6 @@ use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
-
 /// An account's number, the `sub` of its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, FromSqlRow, AsExpression)]
 #[diesel(sql_type = BigInt)]
@@ -70,24 +68,6 @@ where
 {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
         self.0.as_bytes().as_slice().to_sql(out)
-    }
-}
-
-impl<DB: Backend> FromSql<BigInt, DB> for Timestamp
-where
-    i64: FromSql<BigInt, DB>,
-{
-    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        i64::from_sql(bytes).map(Self::from_millis)
-    }
-}
-
-impl<DB: Backend> ToSql<BigInt, DB> for Timestamp
-where
-    i64: ToSql<BigInt, DB>,
-{
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
-        self.0.to_sql(out)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The `opaque_tokens` table: refresh tokens that say nothing themselves, by their digest. They go with their session.
+//! The `opaque_tokens` table: digests of opaque refresh tokens (without claims of their own), with the session and the
+//! generation of each. The rows of a session are deleted with it. Which mounts use such tokens is web/mount.rs's.
 
 use diesel::prelude::*;
 
@@ -7,14 +8,14 @@ use crate::store::connection::Db;
 use crate::store::error::Error;
 use crate::store::tables::columns::SessionId;
 
-/// Which generation of which session a digest opens.
+/// The session and the generation of the token with this digest.
 pub fn find(db: &mut Db, digest: &[u8]) -> Result<Option<(SessionId, i64)>, Error> {
     let row = opaque_tokens::table.find(digest).select((opaque_tokens::session_id, opaque_tokens::generation));
     Ok(row.get_result(db).optional()?)
 }
 
-/// Notes a token, unless it is noted. The multi-backend connection knows no ON CONFLICT, each backend does.
-pub fn note(db: &mut Db, digest: &[u8], session: SessionId, generation: i64) -> Result<(), Error> {
+/// Inserts a token unless it is stored already. diesel has ON CONFLICT for each backend, and not for `Db`.
+pub fn insert_if_absent(db: &mut Db, digest: &[u8], session: SessionId, generation: i64) -> Result<(), Error> {
     let row = (
         opaque_tokens::digest.eq(digest),
         opaque_tokens::session_id.eq(session),
@@ -28,10 +29,11 @@ pub fn note(db: &mut Db, digest: &[u8], session: SessionId, generation: i64) -> 
     Ok(())
 }
 
-/// Removes up to `limit` tokens of these sessions; how many there were, also where another node was removing them.
-pub fn remove_of(db: &mut Db, sessions: &[SessionId], limit: i64) -> Result<usize, Error> {
+/// Deletes up to `limit` tokens of these sessions. Returns the number that was found, also where another node was deleting
+/// them at the same time.
+pub fn delete_of_sessions(db: &mut Db, sessions: &[SessionId], limit: i64) -> Result<usize, Error> {
     let query = opaque_tokens::table.filter(opaque_tokens::session_id.eq_any(sessions));
-    let some: Vec<Vec<u8>> = query.select(opaque_tokens::digest).limit(limit).load(db)?;
-    diesel::delete(opaque_tokens::table.filter(opaque_tokens::digest.eq_any(&some))).execute(db)?;
-    Ok(some.len())
+    let digests: Vec<Vec<u8>> = query.select(opaque_tokens::digest).limit(limit).load(db)?;
+    diesel::delete(opaque_tokens::table.filter(opaque_tokens::digest.eq_any(&digests))).execute(db)?;
+    Ok(digests.len())
 }

@@ -1,5 +1,5 @@
-//! The `pending_sign_ups` table: sign-ups that wait for their confirmation, and the mails that ask for it. What a
-//! confirmation takes is core/silent_sign_up.rs's, when a mail goes core/sign_up_mails.rs's.
+//! The `pending_sign_ups` table: sign-ups that wait for confirmation by email, and the state of each one's email. How a
+//! sign-up is confirmed is decided in core/registration/confirmed_sign_up.rs, when its email is sent in confirmation_mail.rs.
 
 use diesel::prelude::*;
 
@@ -12,8 +12,8 @@ use crate::store::tables::columns::Id128;
 /// One row, column by column. `password` is the stored form of a secret.
 #[derive(Clone, Queryable, Insertable)]
 #[diesel(table_name = pending_sign_ups)]
-#[expect(missing_docs, reason = "as in AccountRow, but for what is said")]
-pub struct PendingRow {
+#[expect(missing_docs, reason = "as in AccountRow, unless documented")]
+pub struct PendingSignUpRow {
     pub id: Id128,
     pub email: String,
     pub email_canonical: String,
@@ -28,67 +28,72 @@ pub struct PendingRow {
     pub phone: Option<String>,
     pub profile: String,
     pub password: String,
-    /// Which language the mail is in.
+    /// The language of the email.
     pub language: String,
-    /// Where the person came from and wants to go back to.
+    /// The URL to return to after the confirmation.
     pub return_to: Option<String>,
-    /// How often a password was tried with its link.
+    /// The number of passwords that were entered with its link.
     pub tries: i64,
-    /// How often its mail was tried.
+    /// The number of attempts to send its email.
     pub mail_attempts: i64,
-    /// When its mail is to be tried next; empty once it is sent or given up.
+    /// When the next attempt to send its email is due; `None` once it is sent or abandoned.
     pub mail_due_at: Option<Timestamp>,
-    /// When its mail was taken, or while it is on its way, when that began.
+    /// When the mail server accepted its email, or, during an attempt, when that began.
     pub mailed_at: Option<Timestamp>,
     pub created_at: Timestamp,
-    /// From when on it cannot be confirmed.
+    /// When it can no longer be confirmed.
     pub expires_at: Timestamp,
 }
 
-impl std::fmt::Debug for PendingRow {
-    /// The id only, as of an account.
+impl std::fmt::Debug for PendingSignUpRow {
+    /// The id only, as for an account.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "PendingRow({})", self.id)
+        write!(f, "PendingSignUpRow({})", self.id)
     }
 }
 
-/// Adds a row.
-pub fn insert(db: &mut Db, row: &PendingRow) -> Result<(), Error> {
+/// Inserts a row.
+pub fn insert(db: &mut Db, row: &PendingSignUpRow) -> Result<(), Error> {
     diesel::insert_into(pending_sign_ups::table).values(row).execute(db)?;
     Ok(())
 }
 
-/// The row, if its time is not over and it has been tried less than `most` times; counts one try.
-pub fn try_once(db: &mut Db, id: Id128, now: Timestamp, most: i64) -> Result<Option<PendingRow>, Error> {
-    let alive = pending_sign_ups::expires_at.gt(now).and(pending_sign_ups::tries.lt(most));
-    let row = diesel::update(pending_sign_ups::table.find(id).filter(alive))
+/// Counts an attempt to confirm the sign-up. Returns its row, or `None` if it has expired or had `max_attempts` already.
+pub fn count_confirmation_attempt(
+    db: &mut Db,
+    id: Id128,
+    now: Timestamp,
+    max_attempts: i64,
+) -> Result<Option<PendingSignUpRow>, Error> {
+    let open = pending_sign_ups::expires_at.gt(now).and(pending_sign_ups::tries.lt(max_attempts));
+    let row = diesel::update(pending_sign_ups::table.find(id).filter(open))
         .set(pending_sign_ups::tries.eq(pending_sign_ups::tries + 1))
         .returning(pending_sign_ups::all_columns)
         .get_result(db);
     Ok(row.optional()?)
 }
 
-/// Removes the row; whether it was still there. Of two who do, one hears yes.
-pub fn take(db: &mut Db, id: Id128) -> Result<bool, Error> {
+/// Deletes the row; returns whether it still existed. Of two concurrent confirmations one gets `true`.
+pub fn delete(db: &mut Db, id: Id128) -> Result<bool, Error> {
     Ok(diesel::delete(pending_sign_ups::table.find(id)).execute(db)? == 1)
 }
 
-/// Whether a mail is due.
-pub fn is_due(db: &mut Db, now: Timestamp) -> Result<bool, Error> {
+/// Whether any email is due.
+pub fn has_due_mail(db: &mut Db, now: Timestamp) -> Result<bool, Error> {
     let due = pending_sign_ups::table.filter(pending_sign_ups::mail_due_at.le(now));
     Ok(due.filter(pending_sign_ups::expires_at.gt(now)).count().get_result::<i64>(db)? > 0)
 }
 
-/// The row whose mail has been due longest, for this caller alone until `lease`.
-pub fn claim_due(db: &mut Db, now: Timestamp, lease: Timestamp) -> Result<Option<PendingRow>, Error> {
+/// Claims the row whose email has been due longest: no other node claims it before `lease_end`.
+pub fn claim_due_mail(db: &mut Db, now: Timestamp, lease_end: Timestamp) -> Result<Option<PendingSignUpRow>, Error> {
     let due = pending_sign_ups::mail_due_at.le(now).and(pending_sign_ups::expires_at.gt(now));
     let next = pending_sign_ups::table.filter(due).order(pending_sign_ups::mail_due_at).select(pending_sign_ups::id);
     let Some(id) = next.limit(1).get_result::<Id128>(db).optional()? else { return Ok(None) };
-    // Another node may have been quicker: then its lease is in the row.
+    // Another node may have claimed it in the meantime: then the row holds its lease.
     let claimed = diesel::update(pending_sign_ups::table.find(id).filter(pending_sign_ups::mail_due_at.le(now)))
         .set((
-            pending_sign_ups::mail_due_at.eq(lease),
-            // It counts from here on, lest two nodes each send the last of so many.
+            pending_sign_ups::mail_due_at.eq(lease_end),
+            // Counted before it is sent, so that two nodes do not both send the last email that the limit allows.
             pending_sign_ups::mailed_at.eq(now),
             pending_sign_ups::mail_attempts.eq(pending_sign_ups::mail_attempts + 1),
         ))
@@ -97,8 +102,8 @@ pub fn claim_due(db: &mut Db, now: Timestamp, lease: Timestamp) -> Result<Option
     Ok(claimed.optional()?)
 }
 
-/// How many mails the address of a row was sent since then, or will have been, but for the row's own.
-pub fn count_others_mailed(db: &mut Db, row: &PendingRow, since: Timestamp) -> Result<i64, Error> {
+/// The number of emails of other rows that were sent to the row's address since then, or are being sent.
+pub fn count_others_mailed(db: &mut Db, row: &PendingSignUpRow, since: Timestamp) -> Result<i64, Error> {
     let mailed = pending_sign_ups::table
         .filter(pending_sign_ups::email_canonical.eq(&row.email_canonical))
         .filter(pending_sign_ups::id.ne(row.id))
@@ -106,25 +111,25 @@ pub fn count_others_mailed(db: &mut Db, row: &PendingRow, since: Timestamp) -> R
     Ok(mailed.count().get_result(db)?)
 }
 
-/// Notes what became of a row's mail: taken at `mailed_at`, or to be tried at `due_at`, or neither. Nothing, if another node
-/// has tried since: this one was later than its lease.
-pub fn note_mail(
+/// Records the outcome of sending a row's email: accepted at `mailed_at`, or due again at `due_at`, or abandoned. Changes
+/// nothing if another node has claimed the row since: this attempt outlasted its lease.
+pub fn record_mail_outcome(
     db: &mut Db,
-    row: &PendingRow,
+    row: &PendingSignUpRow,
     mailed_at: Option<Timestamp>,
     due_at: Option<Timestamp>,
 ) -> Result<(), Error> {
-    let last = pending_sign_ups::mail_attempts.eq(row.mail_attempts);
-    diesel::update(pending_sign_ups::table.find(row.id).filter(last))
+    let own_claim = pending_sign_ups::mail_attempts.eq(row.mail_attempts);
+    diesel::update(pending_sign_ups::table.find(row.id).filter(own_claim))
         .set((pending_sign_ups::mailed_at.eq(mailed_at), pending_sign_ups::mail_due_at.eq(due_at)))
         .execute(db)?;
     Ok(())
 }
 
-/// Removes up to `limit` rows whose time was over before `before`; how many went.
+/// Deletes up to `limit` rows that expired before `before`; returns the number of deleted rows.
 pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
     let query = pending_sign_ups::table.filter(pending_sign_ups::expires_at.lt(before));
-    let over: Vec<Id128> =
+    let expired: Vec<Id128> =
         query.order(pending_sign_ups::expires_at).select(pending_sign_ups::id).limit(limit).load(db)?;
-    Ok(diesel::delete(pending_sign_ups::table.filter(pending_sign_ups::id.eq_any(over))).execute(db)?)
+    Ok(diesel::delete(pending_sign_ups::table.filter(pending_sign_ups::id.eq_any(expired))).execute(db)?)
 }

@@ -1,4 +1,5 @@
-//! The `revocations` table: what is dead before its tokens expire. How a node remembers it is core/revocation.rs's.
+//! The `revocations` table: the deny-list of sessions, generations and epochs that ended before their tokens expire, and its
+//! notifications. How a node caches it is decided in core/revocation/cache.rs.
 
 use std::str::FromStr;
 
@@ -15,23 +16,23 @@ use crate::store::tables::columns::{AccountId, Id128, SessionId};
 /// One row: a session (or its generations below one), or an account's epochs below one.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
 pub struct RevocationRow {
-    /// Rises with insertion; commits may come in another order.
+    /// Ascends in order of insertion; rows may be committed in another order.
     pub id: i64,
-    /// The session that is dead…
+    /// The session that has ended…
     pub session_id: Option<SessionId>,
-    /// …or, if set, only its tokens of lower generations.
+    /// …or, if this is set, whose tokens of lower generations are invalid.
     pub generation: Option<i64>,
-    /// The account whose tokens are dead…
+    /// The account whose tokens are invalid…
     pub account_id: Option<AccountId>,
-    /// …when minted under a lower epoch.
+    /// …if they were issued under a lower epoch.
     pub epoch: Option<i64>,
     /// When it was revoked.
     pub created_at: Timestamp,
-    /// When the last token that it concerns has expired.
+    /// When the last token that it invalidates expires.
     pub expires_at: Timestamp,
 }
 
-/// A row to be.
+/// A row to insert.
 #[derive(Debug, Clone, Insertable)]
 #[diesel(table_name = revocations)]
 #[expect(missing_docs, reason = "as in RevocationRow")]
@@ -44,24 +45,24 @@ pub struct NewRevocation {
     pub expires_at: Timestamp,
 }
 
-/// The channel on which PostgreSQL tells the nodes.
+/// The channel of PostgreSQL's notifications.
 pub const CHANNEL: &str = "doorward_revocations";
 
-/// Adds a row. On PostgreSQL every node that listens gets it when the transaction is committed, and not before: the
-/// revocation and the notice of it are one.
+/// Inserts a row. PostgreSQL delivers the notification to every listening node when the transaction is committed, and not
+/// before: there is no notification without its row, and no row without its notification.
 pub fn insert(db: &mut Db, new: &NewRevocation) -> Result<RevocationRow, Error> {
     let query = diesel::insert_into(revocations::table).values(new).returning(revocations::all_columns);
     let row: RevocationRow = query.get_result(db)?;
     if let Db::Postgres(db) = db {
-        let notice = diesel::sql_query("SELECT pg_notify($1, $2)").bind::<Text, _>(CHANNEL);
-        notice.bind::<Text, _>(row.to_notice()).execute(db)?;
+        let notification = diesel::sql_query("SELECT pg_notify($1, $2)").bind::<Text, _>(CHANNEL);
+        notification.bind::<Text, _>(row.to_notification()).execute(db)?;
     }
     Ok(row)
 }
 
 impl RevocationRow {
-    /// The row as the text of a notice: its columns in order, divided by colons, empty where NULL.
-    fn to_notice(&self) -> String {
+    /// The row as the payload of a notification: its columns in order, separated by colons, empty where NULL.
+    fn to_notification(&self) -> String {
         fn text<T: ToString>(value: Option<T>) -> String {
             value.map(|value| value.to_string()).unwrap_or_default()
         }
@@ -71,19 +72,19 @@ impl RevocationRow {
         format!("{}:{session}:{generation}:{account}:{epoch}:{created}:{expires}", self.id)
     }
 
-    /// Reads it back; `None` for what another version of this service may have sent.
-    pub(in crate::store) fn from_notice(text: &str) -> Option<Self> {
-        fn maybe<T: FromStr>(text: &str) -> Option<Option<T>> {
+    /// Parses a payload; `None` for one of another version of this service.
+    pub(in crate::store) fn from_notification(text: &str) -> Option<Self> {
+        fn optional<T: FromStr>(text: &str) -> Option<Option<T>> {
             if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
         }
         let parts: Vec<&str> = text.split(':').collect();
         let [id, session, generation, account, epoch, created, expires] = parts.as_slice() else { return None };
         Some(Self {
             id: id.parse().ok()?,
-            session_id: maybe::<Uuid>(session)?.map(Id128),
-            generation: maybe(generation)?,
-            account_id: maybe::<i64>(account)?.map(AccountId),
-            epoch: maybe(epoch)?,
+            session_id: optional::<Uuid>(session)?.map(Id128),
+            generation: optional(generation)?,
+            account_id: optional::<i64>(account)?.map(AccountId),
+            epoch: optional(epoch)?,
             created_at: Timestamp::from_millis(created.parse().ok()?),
             expires_at: Timestamp::from_millis(expires.parse().ok()?),
         })
@@ -95,13 +96,13 @@ pub fn list_after(db: &mut Db, after: i64, limit: i64) -> Result<Vec<RevocationR
     Ok(revocations::table.filter(revocations::id.gt(after)).order(revocations::id).limit(limit).load(db)?)
 }
 
-/// Every row that concerns this session or its account: what a check asks when memory is too old to answer.
+/// Every row of this session or its account: for a check while the revocation cache is too old.
 pub fn list_concerning(db: &mut Db, session: SessionId, account: AccountId) -> Result<Vec<RevocationRow>, Error> {
-    let concerned = revocations::session_id.eq(session).or(revocations::account_id.eq(account));
-    Ok(revocations::table.filter(concerned).load(db)?)
+    let matching = revocations::session_id.eq(session).or(revocations::account_id.eq(account));
+    Ok(revocations::table.filter(matching).load(db)?)
 }
 
-/// Removes up to `limit` rows that expired before `before`; how many went.
+/// Deletes up to `limit` rows that expired before `before`; returns the number of deleted rows.
 pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
     let query = revocations::table.filter(revocations::expires_at.lt(before)).order(revocations::expires_at);
     let old: Vec<i64> = query.select(revocations::id).limit(limit).load(db)?;
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notice_says_the_whole_row_and_nothing_else_is_one() {
+    fn notification_payloads_round_trip_and_others_are_rejected() {
         let session = Id128(Uuid::from_u128(42));
         let row = |session_id, generation, account_id, epoch| RevocationRow {
             id: 7,
@@ -124,14 +125,14 @@ mod tests {
             created_at: Timestamp::from_millis(1),
             expires_at: Timestamp::from_millis(-2),
         };
-        let of_an_account = row(None, None, Some(AccountId(3)), Some(4));
-        for row in [row(Some(session), None, None, None), row(Some(session), Some(9), None, None), of_an_account] {
-            assert_eq!(RevocationRow::from_notice(&row.to_notice()), Some(row));
+        let account = row(None, None, Some(AccountId(3)), Some(4));
+        for row in [row(Some(session), None, None, None), row(Some(session), Some(9), None, None), account] {
+            assert_eq!(RevocationRow::from_notification(&row.to_notification()), Some(row));
         }
-        for odd in
+        for invalid in
             ["", "7", "7::::::", "x:::::1:2", "7:::::1:2:3", "7:not-an-id::::1:2", "7:::::1:99999999999999999999"]
         {
-            assert_eq!(RevocationRow::from_notice(odd), None, "{odd}");
+            assert_eq!(RevocationRow::from_notification(invalid), None, "{invalid}");
         }
     }
 }

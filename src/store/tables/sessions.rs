@@ -1,5 +1,5 @@
-//! The `sessions` table: rows and queries. Each change that may happen only once is one conditional `UPDATE`, and its
-//! row count is the verdict; which change to ask for is decided in core/refresh.rs and core/sign_out.rs.
+//! The `sessions` table: rows and queries. Each change that may happen only once is one conditional `UPDATE`
+//! (compare-and-set), and its row count says whether it happened. Which change to make is decided in core/session/.
 
 use diesel::dsl::{case_when, exists, sql};
 use diesel::prelude::*;
@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use super::opaque_tokens;
 use super::schema::{accounts, sessions};
 use crate::clock::Timestamp;
-use crate::store::connection::{Db, on_one};
+use crate::store::connection::{Db, on_backend};
 use crate::store::error::Error;
 use crate::store::statement_cache::CacheStatement as _;
 use crate::store::tables::columns::{AccountId, AccountStatus, SessionId};
@@ -19,39 +19,39 @@ use crate::store::tables::columns::{AccountId, AccountStatus, SessionId};
 pub struct SessionRow {
     /// The `sid` of the session's tokens.
     pub id: SessionId,
-    /// Whose it is.
+    /// The account that it belongs to.
     pub account_id: AccountId,
-    /// The dialect it was begun in.
+    /// The dialect of the sign-in.
     pub dialect: String,
-    /// The account's epoch when it began; dead when the account's is higher.
+    /// The account's epoch at the sign-in; the session has ended when the account's is higher.
     pub epoch: i64,
     /// How often its refresh token has been rotated.
     pub generation: i64,
-    /// Refresh tokens of generations below this are dead, and no grace saves them.
+    /// Refresh tokens of lower generations are invalid, also within the refresh grace.
     pub min_generation: i64,
-    /// The key its current refresh token is signed with, so that every node makes the same bytes.
+    /// The signing key of its current refresh token, so that every node derives the same token.
     pub key_id: String,
-    /// When the current generation was made: the `iat` of its refresh token.
+    /// When the current generation was issued: the `iat` of its refresh token.
     pub rotated_at: Timestamp,
-    /// When the current generation was first presented.
+    /// When a client first presented the current generation, which proves that it arrived.
     pub confirmed_at: Option<Timestamp>,
     /// When it began.
     pub created_at: Timestamp,
     /// When it was last refreshed.
     pub last_seen_at: Timestamp,
-    /// The `exp` of the current refresh token; moves with each rotation.
+    /// The `exp` of the current refresh token; each rotation extends it.
     pub idle_expires_at: Timestamp,
-    /// The end that nothing moves.
+    /// The session's absolute end; nothing extends it.
     pub expires_at: Timestamp,
-    /// The latest `exp` of any access token made for it: how long a revocation of it must be remembered.
+    /// The latest `exp` of its access tokens: how long a revocation of it must be stored.
     pub access_expires_at: Timestamp,
-    /// Whether its cookies outlive the browser.
+    /// Whether its cookies are kept when the browser is closed.
     pub persistent: bool,
-    /// The client's own name for the device; a second sign-in with the same one replaces the session.
+    /// The device id that the client chose; a second sign-in with the same one replaces the session.
     pub device_id: Option<String>,
-    /// What a person calls the device.
+    /// The device's display name.
     pub device_name: Option<String>,
-    /// As the client sent it at sign-in, cut.
+    /// The `User-Agent` at sign-in, truncated.
     pub user_agent: Option<String>,
     /// The client's address at sign-in.
     pub address: Option<String>,
@@ -61,38 +61,38 @@ pub struct SessionRow {
     pub end_reason: Option<String>,
 }
 
-/// What of the account decides over its sessions.
+/// The columns of an account on which its sessions depend.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
 pub struct AccountState {
-    /// Sessions of a lower epoch are dead.
+    /// Sessions of a lower epoch have ended.
     pub epoch: i64,
-    /// Only an active account's sessions refresh.
+    /// Only an active account's sessions can be refreshed.
     pub status: AccountStatus,
-    /// Goes into the access token.
+    /// A claim of the access token.
     pub role: String,
-    /// Goes into the access token too.
+    /// A claim of the access token.
     pub must_change_password: bool,
 }
 
-/// What a rotation writes.
+/// The columns that a rotation writes.
 #[derive(Debug, Clone)]
 pub struct Rotation {
-    /// When; the `iat` of the new refresh token.
+    /// The time of the rotation: the `iat` of the new refresh token.
     pub at: Timestamp,
     /// The signing key of the new refresh token.
     pub key_id: String,
     /// The new idle end, unless the session's own is earlier.
     pub idle_expires_at: Timestamp,
-    /// The `exp` of the new access token, unless the session's own end is earlier or what is noted later.
+    /// The `exp` of the new access token, unless the session's own end is earlier or the stored one later.
     pub access_expires_at: Timestamp,
 }
 
-/// A session that a statement ended, with what a revocation needs.
+/// A session that a statement ended, with the columns that its revocation needs.
 #[derive(Debug, Clone, Queryable)]
 pub struct EndedSession {
     /// Its id.
     pub id: SessionId,
-    /// Whose it was.
+    /// The account that it belongs to.
     pub account_id: AccountId,
     /// The latest end of its access tokens.
     pub access_expires_at: Timestamp,
@@ -109,7 +109,7 @@ pub fn find(db: &mut Db, id: SessionId) -> Result<Option<(SessionRow, AccountSta
     let state = (accounts::epoch, accounts::status, accounts::role, accounts::must_change_password);
     let query = sessions::table.inner_join(accounts::table).filter(sessions::id.eq(id));
     let query = query.select((sessions::all_columns, state));
-    Ok(on_one!(db, |db| query.get_result(db)).optional()?)
+    Ok(on_backend!(db, |db| query.get_result(db)).optional()?)
 }
 
 /// The account's sessions that have not ended, newest first.
@@ -126,9 +126,10 @@ fn within_session(at: Timestamp) -> _ {
     case_when(sessions::expires_at.lt(at), sessions::expires_at).otherwise(at.into_sql::<BigInt>())
 }
 
-/// The same, and no earlier than what the row has: two requests that read the row before either wrote must not shorten it.
+/// The same, and no earlier than the stored value: of two requests that read the row before either wrote, the second must
+/// not shorten it.
 #[diesel::dsl::auto_type]
-fn no_earlier_than_noted(access: Timestamp) -> _ {
+fn no_earlier_than_stored(access: Timestamp) -> _ {
     case_when(sessions::access_expires_at.ge(access), sessions::access_expires_at)
         .when(sessions::expires_at.lt(access), sessions::expires_at)
         .otherwise(access.into_sql::<BigInt>())
@@ -141,7 +142,7 @@ fn next_generation<'a>(generation: i64, to: &'a Rotation) -> _ {
     let at: Timestamp = to.at;
     let key_id: &'a str = &to.key_id;
     let idle: within_session = within_session(to.idle_expires_at);
-    let access: no_earlier_than_noted = no_earlier_than_noted(to.access_expires_at);
+    let access: no_earlier_than_stored = no_earlier_than_stored(to.access_expires_at);
     (
         sessions::generation.eq(next),
         sessions::confirmed_at.eq(unconfirmed),
@@ -153,15 +154,16 @@ fn next_generation<'a>(generation: i64, to: &'a Rotation) -> _ {
     )
 }
 
-/// Compare-and-set from `generation` to the next; the row as it then is, or `None` when somebody was first or it ended.
+/// Compare-and-set from `generation` to the next. Returns the new row, or `None` when another request was first or the
+/// session has ended.
 pub fn rotate(db: &mut Db, id: SessionId, generation: i64, to: &Rotation) -> Result<Option<SessionRow>, Error> {
     let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(current)).set(next_generation(generation, to));
     Ok(query.returning(sessions::all_columns).cached().get_result(db).optional()?)
 }
 
-/// As `rotate`, for whoever has not read the row: only of a session that is alive at `to.at` by all that the row and its
-/// account say, which is the verdict `Rotate` of core/refresh.rs in SQL; tests/it/rotation.rs compares them.
+/// As `rotate`, without having read the row: only of a session that is live at `to.at` by its row and its account. This is
+/// the verdict `Rotate` of core/session/refresh/decide.rs in SQL; tests/it/refresh_rotation.rs compares the two.
 pub fn rotate_live(
     db: &mut Db,
     id: SessionId,
@@ -171,55 +173,57 @@ pub fn rotate_live(
 ) -> Result<Option<(SessionRow, AccountState)>, Error> {
     let account =
         accounts::table.filter(accounts::id.eq(sessions::account_id).and(accounts::epoch.eq(sessions::epoch)));
-    // One column: diesel writes the text anew each time, and looks its statement up by it.
+    // One column, for a short text: diesel builds it for each call and finds the prepared statement by it.
     let active = account.filter(accounts::status.eq(AccountStatus::Active));
     let current = sessions::generation.eq(generation).and(sessions::min_generation.le(generation));
     let live =
         sessions::ended_at.is_null().and(sessions::idle_expires_at.gt(to.at)).and(sessions::expires_at.gt(to.at));
     let allowed = sessions::account_id.eq(owner).and(exists(active.select(accounts::id)));
     let query = diesel::update(sessions::table.find(id).filter(current).filter(live).filter(allowed));
-    // As text, since what diesel makes of a single value ends in `LIMIT ?`.
+    // As SQL text, because diesel's own subquery for a single value ends in `LIMIT ?`, which SQLite parses anew.
     let role = sql::<Text>("(SELECT role FROM accounts WHERE accounts.id = sessions.account_id)");
     let must_change =
         sql::<Bool>("(SELECT must_change_password FROM accounts WHERE accounts.id = sessions.account_id)");
     let query = query.set(next_generation(generation, to)).returning((sessions::all_columns, role, must_change));
-    let rotated: Option<(SessionRow, String, bool)> = on_one!(db, |db| query.cached().get_result(db)).optional()?;
+    let rotated: Option<(SessionRow, String, bool)> = on_backend!(db, |db| query.cached().get_result(db)).optional()?;
     Ok(rotated.map(|(row, role, must_change_password)| {
         let state = AccountState { epoch: row.epoch, status: AccountStatus::Active, role, must_change_password };
         (row, state)
     }))
 }
 
-/// Notes that an access token was made without a rotation; whether the session still was at `generation`.
+/// Records that an access token was issued without a rotation. Returns whether the session still was at `generation`.
 pub fn touch(db: &mut Db, id: SessionId, generation: i64, at: Timestamp, access: Timestamp) -> Result<bool, Error> {
     let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(current));
-    let set = (sessions::last_seen_at.eq(at), sessions::access_expires_at.eq(no_earlier_than_noted(access)));
-    let changed = on_one!(db, |db| query.set(set).cached().execute(db))?;
+    let set = (sessions::last_seen_at.eq(at), sessions::access_expires_at.eq(no_earlier_than_stored(access)));
+    let changed = on_backend!(db, |db| query.set(set).cached().execute(db))?;
     Ok(changed == 1)
 }
 
-/// Whether the session is alive; being a change of its row, it waits for an end that is under way.
+/// Returns whether the session is live. As an `UPDATE` of its row it waits for a transaction that is ending it, which a
+/// `SELECT` would not.
 pub fn touch_live(db: &mut Db, id: SessionId, at: Timestamp) -> Result<bool, Error> {
     let live = sessions::table.find(id).filter(sessions::ended_at.is_null());
     Ok(diesel::update(live).set(sessions::last_seen_at.eq(at)).cached().execute(db)? == 1)
 }
 
-/// Kills every older generation of the session, grace included; the `touch` or `rotate` before it made the current one.
-pub fn bar_older_generations(db: &mut Db, id: SessionId, generation: i64) -> Result<(), Error> {
+/// Invalidates every older generation of the session, also within the refresh grace. The `touch` or `rotate` before it in
+/// the transaction has locked the row.
+pub fn invalidate_older_generations(db: &mut Db, id: SessionId, generation: i64) -> Result<(), Error> {
     diesel::update(sessions::table.find(id)).set(sessions::min_generation.eq(generation)).execute(db)?;
     Ok(())
 }
 
-/// Notes the first proof that `generation` arrived; later ones change nothing.
+/// Records the first presentation of `generation`, the proof that it arrived; later ones change nothing.
 pub fn confirm(db: &mut Db, id: SessionId, generation: i64, at: Timestamp) -> Result<(), Error> {
     let unconfirmed = sessions::generation.eq(generation).and(sessions::confirmed_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(unconfirmed));
-    on_one!(db, |db| query.set(sessions::confirmed_at.eq(at)).cached().execute(db))?;
+    on_backend!(db, |db| query.set(sessions::confirmed_at.eq(at)).cached().execute(db))?;
     Ok(())
 }
 
-/// Ends one session of the account; what was ended, or `None` when it was not alive or not theirs.
+/// Ends one session of the account. Returns `None` when it was not live or belongs to another account.
 pub fn end(
     db: &mut Db,
     id: SessionId,
@@ -237,28 +241,28 @@ pub fn end(
     Ok(query.returning(ended).cached().get_result(db).optional()?)
 }
 
-/// Ends a session that a browser held; its tokens were the proof that it may.
-pub fn end_whoever_owns(db: &mut Db, id: SessionId, at: Timestamp, why: &str) -> Result<Option<EndedSession>, Error> {
+/// Ends a session whatever its account: for a browser that has proved by the session's tokens that it may.
+pub fn end_of_any_account(db: &mut Db, id: SessionId, at: Timestamp, why: &str) -> Result<Option<EndedSession>, Error> {
     let owner = sessions::table.find(id).select(sessions::account_id).get_result(db).optional()?;
     owner.map_or(Ok(None), |owner| end(db, id, owner, at, why))
 }
 
 /// Which of an account's sessions a statement ends.
 #[derive(Debug, Clone, Copy)]
-pub enum Which<'a> {
-    /// Every one.
+pub enum EndScope<'a> {
+    /// All of them.
     All,
-    /// Every one but this.
-    AllBut(SessionId),
-    /// Those of this device.
+    /// All except this one.
+    AllExcept(SessionId),
+    /// Those with this device id.
     OnDevice(&'a str),
 }
 
-/// Ends the account's live sessions that `which` names.
+/// Ends the account's live sessions in the scope.
 pub fn end_many(
     db: &mut Db,
     owner: AccountId,
-    which: Which<'_>,
+    scope: EndScope<'_>,
     at: Timestamp,
     why: &str,
 ) -> Result<Vec<EndedSession>, Error> {
@@ -266,26 +270,26 @@ pub fn end_many(
     let live = sessions::account_id.eq(owner).and(sessions::ended_at.is_null());
     let ended = (sessions::id, sessions::account_id, sessions::access_expires_at);
     let all = sessions::table.filter(live);
-    Ok(match which {
-        Which::All => diesel::update(all).set(set).returning(ended).get_results(db)?,
-        Which::AllBut(id) => {
+    Ok(match scope {
+        EndScope::All => diesel::update(all).set(set).returning(ended).get_results(db)?,
+        EndScope::AllExcept(id) => {
             diesel::update(all.filter(sessions::id.ne(id))).set(set).returning(ended).get_results(db)?
         }
-        Which::OnDevice(device) => {
+        EndScope::OnDevice(device) => {
             diesel::update(all.filter(sessions::device_id.eq(device))).set(set).returning(ended).get_results(db)?
         }
     })
 }
 
-/// How many sessions have not ended or expired, by the key of their current refresh token.
+/// The number of live sessions, by the signing key of their current refresh token.
 pub fn count_live_by_key(db: &mut Db, now: Timestamp) -> Result<Vec<(String, i64)>, Error> {
     let live = sessions::ended_at.is_null().and(sessions::idle_expires_at.gt(now)).and(sessions::expires_at.gt(now));
     let query = sessions::table.filter(live).group_by(sessions::key_id);
     Ok(query.select((sessions::key_id, diesel::dsl::count_star())).load(db)?)
 }
 
-/// Ends up to `limit` live sessions whose current refresh token is under this key.
-pub fn end_under_key(
+/// Ends up to `limit` live sessions whose current refresh token is signed by this key.
+pub fn end_signed_by_key(
     db: &mut Db,
     key_id: &str,
     at: Timestamp,
@@ -294,19 +298,19 @@ pub fn end_under_key(
 ) -> Result<Vec<EndedSession>, Error> {
     let live = sessions::key_id.eq(key_id).and(sessions::ended_at.is_null());
     let unexpired = sessions::idle_expires_at.gt(at).and(sessions::expires_at.gt(at));
-    let some: Vec<SessionId> =
+    let ids: Vec<SessionId> =
         sessions::table.filter(live).filter(unexpired).select(sessions::id).limit(limit).load(db)?;
     let set = (sessions::ended_at.eq(at), sessions::end_reason.eq(why), sessions::expires_at.eq(at));
-    let query = diesel::update(sessions::table.filter(sessions::id.eq_any(some)).filter(live)).set(set);
+    let query = diesel::update(sessions::table.filter(sessions::id.eq_any(ids)).filter(live)).set(set);
     Ok(query.returning((sessions::id, sessions::account_id, sessions::access_expires_at)).get_results(db)?)
 }
 
-/// Removes up to `limit` rows of sessions whose end lies before `before`; how many went. Their opaque tokens go first: a
-/// session of months has thousands, and would take them with it in one statement.
+/// Deletes up to `limit` rows of sessions that ended before `before`; returns the number of deleted rows. Their opaque tokens
+/// are deleted first, in batches too: a session of months has thousands, and the cascade would delete them in one statement.
 pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
     let query = sessions::table.filter(sessions::expires_at.lt(before)).order(sessions::expires_at);
     let old: Vec<SessionId> = query.select(sessions::id).limit(limit).load(db)?;
-    let tokens = opaque_tokens::remove_of(db, &old, limit)?;
+    let tokens = opaque_tokens::delete_of_sessions(db, &old, limit)?;
     if tokens > 0 {
         return Ok(tokens);
     }

@@ -1,4 +1,5 @@
-//! The `throttles` table: failures in a row by key. What a key stands for and how long a block lasts is core/throttle.rs's.
+//! The `throttles` table: consecutive failures by key. What a key stands for, and how long it is blocked, is decided in
+//! core/defence/throttle_policy.rs.
 
 use diesel::prelude::*;
 
@@ -8,8 +9,8 @@ use crate::store::connection::Db;
 use crate::store::error::Error;
 use crate::store::statement_cache::CacheStatement as _;
 
-/// What the keys of accounts begin with. Their rows stay until they are reset, or a patient guesser would begin anew each
-/// day; there are no more of them than there are accounts, devices and sessions.
+/// The prefix of the keys of accounts. Their rows are kept until they are reset: if they expired, an attacker who waits could
+/// start again each day. Their number is bounded by accounts, devices and sessions.
 pub const ACCOUNT_KEY_PREFIX: &str = "account:";
 
 /// One row.
@@ -20,9 +21,9 @@ pub struct ThrottleRow {
     pub key: String,
     /// Failures since the last success.
     pub failures: i64,
-    /// Until when every try is refused unseen.
+    /// Until when every attempt is rejected without checking the secret.
     pub blocked_until: Option<Timestamp>,
-    /// When the last failure was.
+    /// The time of the last failure.
     pub updated_at: Timestamp,
 }
 
@@ -31,7 +32,8 @@ pub fn find(db: &mut Db, keys: &[String]) -> Result<Vec<ThrottleRow>, Error> {
     Ok(throttles::table.filter(throttles::key.eq_any(keys)).load(db)?)
 }
 
-/// Counts one more failure; how many there are now in a row. `Taken` when two first failures meet: try again.
+/// Counts a failure; returns the number of consecutive ones. `Taken` when two transactions insert the first failure of a key
+/// at the same time: retry.
 pub fn count_failure(db: &mut Db, key: &str, at: Timestamp) -> Result<i64, Error> {
     let set = (throttles::failures.eq(throttles::failures + 1), throttles::updated_at.eq(at));
     let query = diesel::update(throttles::table.find(key)).set(set).returning(throttles::failures);
@@ -50,14 +52,14 @@ pub fn block(db: &mut Db, key: &str, until: Timestamp) -> Result<(), Error> {
     Ok(())
 }
 
-/// Forgets the failures of a key; how many there were.
+/// Deletes a key; returns the number of its failures.
 pub fn reset(db: &mut Db, key: &str) -> Result<i64, Error> {
-    let gone = diesel::delete(throttles::table.find(key)).returning(throttles::failures).get_result(db);
-    Ok(gone.optional()?.unwrap_or(0))
+    let deleted = diesel::delete(throttles::table.find(key)).returning(throttles::failures).get_result(db);
+    Ok(deleted.optional()?.unwrap_or(0))
 }
 
-/// Takes so many failures off a key; without any left it is forgotten.
-pub fn forgive(db: &mut Db, key: &str, failures: i64) -> Result<(), Error> {
+/// Subtracts failures from a key, and deletes it when none are left.
+pub fn subtract_failures(db: &mut Db, key: &str, failures: i64) -> Result<(), Error> {
     diesel::update(throttles::table.find(key))
         .set(throttles::failures.eq(throttles::failures - failures))
         .execute(db)?;
@@ -65,7 +67,7 @@ pub fn forgive(db: &mut Db, key: &str, failures: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes up to `limit` rows without a failure since `before`, but for those of accounts; how many went.
+/// Deletes up to `limit` rows without a failure since `before`, except those of accounts; returns the number of deleted rows.
 pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
     let query = throttles::table
         .filter(throttles::updated_at.lt(before))

@@ -48,8 +48,8 @@ impl Batcher {
         let (queue, requests) = sync_channel(limits.capacity);
         let batcher = Self {
             queue,
-            queue_length: metrics.queue_length.with_label_values(&[NAME]),
-            rejected: metrics.rejected.with_label_values(&[NAME]),
+            queue_length: metrics.pools.queue_length.with_label_values(&[NAME]),
+            rejected: metrics.pools.rejected.with_label_values(&[NAME]),
         };
         let worker = BatchWorker {
             requests,
@@ -58,7 +58,7 @@ impl Batcher {
             rejected: batcher.rejected.clone(),
         };
         let thread = std::thread::Builder::new().name(NAME.to_owned()).spawn(move || worker.run(&write));
-        thread.map_err(|cause| InternalError::Broken(format!("no thread for {NAME}: {cause}")))?;
+        thread.map_err(|cause| InternalError::broken_by(format!("no thread for {NAME}"), cause))?;
         Ok(batcher)
     }
 
@@ -72,9 +72,7 @@ impl Batcher {
             self.rejected.inc();
             return Err(Refusal::Busy(RETRY_AFTER).into());
         }
-        outcome
-            .await
-            .unwrap_or_else(|_panicked| Err(InternalError::Broken("a batch of refreshes panicked".into()).into()))
+        outcome.await.unwrap_or_else(|_panicked| Err(InternalError::broken("a batch of refreshes panicked").into()))
     }
 }
 

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::core::Core;
 use crate::core::caller::Client;
 use crate::core::credential::password_change::PasswordChange;
-use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::credential::sign_in::{NewSession, SignIn, SignedIn};
 use crate::core::defence::rate_limit::LimitedAction;
 use crate::core::error::{Error, InternalError, Refusal};
-use crate::core::registration::confirmed_sign_up::{Confirmed, SignUpOrigin};
+use crate::core::registration::confirmed_sign_up::{ConfirmedSignUp, SignUpConfirmation, SignUpOrigin};
 use crate::core::registration::sign_up::Registration;
 use crate::core::session::refresh::fast_path::FastRotation;
 use crate::core::session::{Issued, TokenPolicy};
-use crate::secret::{RefreshToken, Secret};
+use crate::secret::RefreshToken;
 use crate::web::blocking::retry_after::RETRY_AFTER;
 use crate::web::service::Doorward;
 
@@ -57,7 +57,7 @@ impl Doorward {
     ) -> Result<T, Error> {
         spend(budget, work).await.unwrap_or_else(|| {
             self.core().record_database_timeout();
-            Err(InternalError::Unavailable("the database did not answer in time".into()).into())
+            Err(InternalError::unavailable("the database did not answer in time").into())
         })
     }
 
@@ -115,51 +115,52 @@ impl Doorward {
         Err(Refusal::Busy(RETRY_AFTER).into())
     }
 
-    /// Registers an account and signs it in: rules, hash, database. `first_session` has the first session's parameters.
+    /// Registers an account and signs it in: rules, hash, database.
     pub async fn sign_up(
         &self,
-        person: Registration,
+        registration: Registration,
         role: Option<&'static str>,
-        first_session: SignIn,
+        session: NewSession,
         policy: TokenPolicy,
         client: Client,
     ) -> Result<SignedIn, Error> {
         self.core().check_rate_limit(LimitedAction::SignUp, &client)?;
         let mut budget = self.database_timeout();
-        let validated = self.run_with_deadline(&mut budget, move |core| core.validate_sign_up(person, role)).await?;
+        let validated =
+            self.run_with_deadline(&mut budget, move |core| core.validate_sign_up(registration, role)).await?;
         let hashed = self.run_hashing(move |core| Ok(validated.hash(core.hasher())?)).await?;
-        let insert = move |core: &Core| core.sign_up(&hashed, &first_session, &policy, &client);
+        let insert = move |core: &Core| core.sign_up(&hashed, &session, &policy, &client);
         self.run_with_deadline(&mut budget, insert).await
     }
 
     /// Stores a registration whose outcome is only sent by email: rules, hash, database.
     pub async fn sign_up_with_confirmation(
         &self,
-        person: Registration,
-        from: SignUpOrigin,
+        registration: Registration,
+        origin: SignUpOrigin,
         client: Client,
     ) -> Result<(), Error> {
         self.core().check_rate_limit(LimitedAction::SignUp, &client)?;
         let mut budget = self.database_timeout();
-        let validated = self.core().validate_confirmed_sign_up(person)?;
+        let validated = self.core().validate_confirmed_sign_up(registration)?;
         let hashed = self.run_hashing(move |core| Ok(validated.hash(core.hasher())?)).await?;
-        self.run_with_deadline(&mut budget, move |core| core.note_sign_up(hashed, &from, &client)).await
+        self.run_with_deadline(&mut budget, move |core| core.store_pending_sign_up(hashed, &origin, &client)).await
     }
 
-    /// Confirms a registration: database, hash, database. `first_session` has the password and the first session's
-    /// parameters.
+    /// Confirms a registration: database, hash, database.
     pub async fn confirm_sign_up(
         &self,
-        token: Secret,
-        first_session: SignIn,
+        confirmation: SignUpConfirmation,
+        session: NewSession,
         policy: TokenPolicy,
         client: Client,
-    ) -> Result<Confirmed, Error> {
+    ) -> Result<ConfirmedSignUp, Error> {
         self.core().check_rate_limit(LimitedAction::SignUp, &client)?;
-        let (mut budget, password) = (self.database_timeout(), first_session.secret.secret().clone());
-        let found = self.run_with_deadline(&mut budget, move |core| core.find_pending(&token)).await?;
-        let checked = self.run_hashing(move |core| core.check_pending(found, &password)).await?;
-        let insert = move |core: &Core| core.confirm_sign_up(checked, &first_session, &policy, &client);
+        let SignUpConfirmation { token, password } = confirmation;
+        let mut budget = self.database_timeout();
+        let found = self.run_with_deadline(&mut budget, move |core| core.find_pending_sign_up(&token)).await?;
+        let checked = self.run_hashing(move |core| core.check_pending_sign_up(found, &password)).await?;
+        let insert = move |core: &Core| core.confirm_sign_up(checked, &session, &policy, &client);
         self.run_with_deadline(&mut budget, insert).await
     }
 

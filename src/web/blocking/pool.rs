@@ -83,7 +83,7 @@ impl WorkerPool {
             .thread_name_fn(move || format!("{name}-{}", started.fetch_add(1, Ordering::Relaxed)))
             .on_thread_start(on_thread_start)
             .build()
-            .map_err(|cause| InternalError::Broken(format!("the {name} pool cannot be started: {cause}")))?;
+            .map_err(|cause| InternalError::broken_by(format!("the {name} pool cannot be started"), cause))?;
         let handle = runtime.handle().clone();
         // tokio starts a thread when there is work and none is idle, and panics if it cannot start the first one: that
         // must happen now and not in a request.
@@ -95,8 +95,8 @@ impl WorkerPool {
             free_places: Semaphore::new(limits.capacity),
             limits,
             estimator: estimator.map(Arc::new),
-            queue_length: metrics.queue_length.with_label_values(&[name]),
-            rejected: metrics.rejected.with_label_values(&[name]),
+            queue_length: metrics.pools.queue_length.with_label_values(&[name]),
+            rejected: metrics.pools.rejected.with_label_values(&[name]),
         })
     }
 
@@ -166,9 +166,9 @@ impl Drop for WorkerPool {
 
 fn job_failed(cause: &JoinError) -> InternalError {
     if cause.is_panic() {
-        InternalError::Broken("a job panicked".into())
+        InternalError::broken("a job panicked")
     } else {
-        InternalError::Unavailable("the service is stopping".into())
+        InternalError::unavailable("the service is stopping")
     }
 }
 

@@ -30,7 +30,7 @@ async fn readyz(service: Data<Doorward>) -> HttpResponse {
     let body = json!({
         "status": if ready { "ready" } else { "unavailable" },
         "database": if answers { "ok" } else { "unavailable" },
-        "revocationViewAgeMs": age,
+        "revocationCacheAgeMs": age,
         "stopping": stopping,
     });
     let mut answer = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };

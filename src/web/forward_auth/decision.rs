@@ -178,6 +178,8 @@ mod tests {
         let caller = Caller {
             account: AccountId(1),
             session: Id128(uuid::Uuid::nil()),
+            generation: 0,
+            expires_at: crate::clock::Timestamp::from_seconds(0),
             role: role.to_owned(),
             must_change_password: false,
         };

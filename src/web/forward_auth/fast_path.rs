@@ -27,7 +27,7 @@ pub fn try_fast_path(service: &Doorward, head: RequestHead<'_>, into: &mut Vec<u
         let allowed = decide_in_memory(service, head)?;
         write_response(service, head, &allowed, started, into)?;
         service.count_check(None);
-        service.core().metrics().fast_path_checks.inc();
+        service.core().metrics().checks.fast_path.inc();
         Some(())
     });
     // After a panic the handler gets the request, and answers 500 if it panics as well.
@@ -83,7 +83,7 @@ fn decide_in_memory(service: &Doorward, head: RequestHead<'_>) -> Option<Allowed
     let lines = head.headers.iter().map(|header| (header.name, header.value));
     let token = std::str::from_utf8(service.cookies().find_access(lines).ok()??).ok()?;
     let caller = service.core().resolve_session_cached(token)?;
-    let identity = service.core().identity_in_memory(caller.account)?;
+    let identity = service.core().cached_identity(caller.account)?;
     authorize(RuleMatch::SignedIn(query.requirement), Some((caller, identity))).ok()
 }
 

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use quick_cache::sync::Cache;
 
 use crate::core::account::identity_cache::Identity;
-use crate::core::bounded_map::BoundedMap;
 use crate::core::{AccountId, SessionId};
-use crate::settings::ForwardAuth;
+use crate::settings::ForwardAuthSettings;
 use crate::web::response::security_headers::header_line;
 
 /// The most accounts whose rendered headers are cached.
@@ -24,7 +24,7 @@ pub struct IdentityHeaders {
     of_account: [HeaderName; 6],
     session: HeaderName,
     assertion: HeaderName,
-    rendered: BoundedMap<AccountId, Arc<RenderedHeaders>>,
+    rendered: Cache<AccountId, Arc<RenderedHeaders>>,
 }
 
 /// The headers of one account, in the order of the names. Valid as long as the account has this very identity: core makes a
@@ -39,13 +39,13 @@ struct RenderedHeaders {
 
 impl IdentityHeaders {
     /// From the settings.
-    pub fn new(settings: &ForwardAuth) -> Self {
+    pub fn new(settings: &ForwardAuthSettings) -> Self {
         let [user, id, email, name, role, permissions, session, assertion] = settings.header_names().map(header_name);
         Self {
             of_account: [user, id, email, name, role, permissions],
             session,
             assertion,
-            rendered: BoundedMap::new(MAX_RENDERED),
+            rendered: Cache::new(MAX_RENDERED),
         }
     }
 

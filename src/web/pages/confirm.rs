@@ -12,6 +12,7 @@ use super::current_user::clear_dead_cookies;
 use super::layout::Layout;
 use super::{refusals, sign_in_fields};
 use crate::core::error::{Error, Refusal};
+use crate::core::registration::confirmed_sign_up::SignUpConfirmation;
 use crate::secret::Secret;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
@@ -53,8 +54,9 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
         let error = Layout::of(&context).t.form_expired.to_owned();
         return form(&context, &csrf, &confirmation, remember, StatusCode::FORBIDDEN, Some(error));
     }
-    let first_session = sign_in_fields::sign_in_request(&context, Vec::new(), password, remember)?;
-    match context.confirm_sign_up(Secret::new(confirmation.as_str()), first_session).await {
+    let first_session = sign_in_fields::new_session(&context, remember)?;
+    let request = SignUpConfirmation { token: Secret::new(confirmation.as_str()), password };
+    match context.confirm_sign_up(request, first_session).await {
         Ok(confirmed) => {
             // Checked again: the settings may have changed since the registration.
             let return_url = confirmed.return_to.and_then(|url| context.service.redirects().allowed(&url));

@@ -40,7 +40,7 @@ impl AnonymousCsrf {
     /// Whether a submitted form contains this browser's token.
     pub fn verify(&self, context: &RequestContext, fields: &mut Fields) -> bool {
         let presented = fields.text(TOKEN).unwrap_or_default();
-        !self.is_new && context.service.core().is_form_token(&self.binding(), &presented)
+        !self.is_new && context.service.core().verify_csrf_token(&self.binding(), &presented)
     }
 
     /// Sets the cookie, unless the browser has it already.
@@ -65,6 +65,6 @@ pub fn session_token(context: &RequestContext, session: SessionId) -> String {
 pub fn verify_session_token(context: &RequestContext, sessions: &[SessionId], fields: &mut Fields) -> bool {
     let presented = fields.text(TOKEN).unwrap_or_default();
     let is_valid =
-        |session: &SessionId| context.service.core().is_form_token(&format!("session {session}"), &presented);
+        |session: &SessionId| context.service.core().verify_csrf_token(&format!("session {session}"), &presented);
     sessions.iter().any(is_valid)
 }

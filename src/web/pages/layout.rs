@@ -40,9 +40,8 @@ impl<'a> Layout<'a> {
     /// Renders a page as a response. With the referrer policy `no-referrer` browsers would send `Origin: null` with the page's
     /// forms, and the origin check would reject them.
     pub fn answer(&self, status: StatusCode, page: &impl Template) -> HandlerResult {
-        let html = page
-            .render()
-            .map_err(|cause| Error::from(InternalError::Broken(format!("a page cannot be rendered: {cause}"))))?;
+        let html =
+            page.render().map_err(|why| Error::from(InternalError::broken_by("a page cannot be rendered", why)))?;
         Ok(HttpResponse::build(status)
             .insert_header((CONTENT_SECURITY_POLICY, self.theme.policy.as_str()))
             .insert_header((REFERRER_POLICY, "same-origin"))

@@ -84,7 +84,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
     }
     let non_empty = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let (email, username) = (non_empty(&input.email), non_empty(&input.username));
-    let registration = Registration { email, username, password: Some(password.clone()), ..Registration::default() };
+    let registration = Registration { email, username, password: Some(password), ..Registration::default() };
     if context.confirms_by_mail() {
         return match context.sign_up_with_confirmation(registration, input.return_url.clone()).await {
             Ok(()) => confirmation_sent(&context, input.return_url.as_deref()),
@@ -92,7 +92,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
             Err(error) => Err(error.into()),
         };
     }
-    let first_session = sign_in_fields::sign_in_request(&context, Vec::new(), password, input.remember)?;
+    let first_session = sign_in_fields::new_session(&context, input.remember)?;
     match context.sign_up(registration, first_session).await {
         Ok(signed_up) => {
             sign_in_fields::redirect_after_sign_in(&context, input.return_url.as_deref(), &signed_up.issued)

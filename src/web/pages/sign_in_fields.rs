@@ -3,7 +3,7 @@
 use super::layout::redirect;
 use crate::core::account::identifier::IdentifierKind;
 use crate::core::credential::password::GivenSecret;
-use crate::core::credential::sign_in::SignIn;
+use crate::core::credential::sign_in::{NewSession, SignIn};
 use crate::core::error::Error;
 use crate::core::session::{Device, Issued};
 use crate::secret::Secret;
@@ -17,10 +17,15 @@ pub fn sign_in_request(
     password: Secret,
     remember: bool,
 ) -> Result<SignIn, Error> {
-    Ok(SignIn {
+    let session = new_session(context, remember)?;
+    Ok(SignIn { identifiers, secret: GivenSecret::Password(password), session })
+}
+
+/// A session in this browser, which replaces the one whose cookies it presents.
+pub fn new_session(context: &RequestContext, remember: bool) -> Result<NewSession, Error> {
+    Ok(NewSession {
         device: Device { id: None, name: None, persistent: remember },
         replaces: context.service.core().sessions_of_tokens(&context.presented_cookies()?),
-        ..SignIn::new(identifiers, GivenSecret::Password(password))
     })
 }
 

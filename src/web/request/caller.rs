@@ -59,9 +59,9 @@ impl Doorward {
     pub(in crate::web) fn count_check(&self, error: Option<&Error>) {
         let metrics = self.core().metrics();
         match error {
-            None => metrics.checks_allowed.inc(),
-            Some(Error::Refusal(Refusal::Busy(_)) | Error::InternalError(_)) => metrics.checks_unavailable.inc(),
-            Some(Error::Refusal(_)) => metrics.checks_denied.inc(),
+            None => metrics.checks.allowed.inc(),
+            Some(Error::Refusal(Refusal::Busy(_)) | Error::InternalError(_)) => metrics.checks.unavailable.inc(),
+            Some(Error::Refusal(_)) => metrics.checks.denied.inc(),
         }
     }
 
@@ -69,8 +69,8 @@ impl Doorward {
         let answer = self.run_blocking(move |core| core.resolve_restricted_session_from_table(&claims)).await;
         let metrics = self.core().metrics();
         match &answer {
-            Err(Error::Refusal(Refusal::Busy(_)) | Error::InternalError(_)) => metrics.table_reads_failed.inc(),
-            _ => metrics.table_reads_answered.inc(),
+            Err(Error::Refusal(Refusal::Busy(_)) | Error::InternalError(_)) => metrics.checks.table_reads_failed.inc(),
+            _ => metrics.checks.table_reads_answered.inc(),
         }
         answer
     }
@@ -101,18 +101,22 @@ pub async fn require_session(
             request.extensions_mut().insert(caller);
             next.call(request).await.map(ServiceResponse::map_into_boxed_body)
         }
-        Err(error) => {
-            let id = request_id_of(&request);
-            if let Error::InternalError(fault) = &error {
-                log_error(fault, &id);
-            }
-            let answer = problem::of(&error).answer(Some(&id));
-            Ok(request.into_response(answer))
-        }
+        Err(error) => Ok(refusal_response(request, &error)),
     }
 }
 
-async fn admit(request: &ServiceRequest) -> Result<Caller, Error> {
+/// The answer of a guard: problem+json, since the routes behind it belong to no dialect.
+pub(in crate::web) fn refusal_response(request: ServiceRequest, error: &Error) -> ServiceResponse {
+    let id = request_id_of(&request);
+    if let Error::InternalError(fault) = error {
+        log_error(fault, &id);
+    }
+    let answer = problem::of(error).answer(Some(&id));
+    request.into_response(answer)
+}
+
+/// The caller of a request that has a live session and, if it changes state, comes from an allowed origin.
+pub(in crate::web) async fn admit(request: &ServiceRequest) -> Result<Caller, Error> {
     let service = request.app_data::<Data<Doorward>>().cloned().ok_or_else(missing_doorward)?;
     service.origins().check(request.request(), service.cookies().any(request.headers()))?;
     service.caller(request.request()).await

@@ -14,7 +14,7 @@ use super::credentials;
 use super::session_cookie::SessionCookies;
 use crate::core::account::Account;
 use crate::core::caller::{Caller, Client};
-use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::credential::sign_in::{NewSession, SignIn, SignedIn};
 use crate::core::error::{Error, Refusal};
 use crate::core::registration::sign_up::Registration;
 use crate::core::session::end::PresentedTokens;
@@ -102,9 +102,9 @@ impl RequestContext {
     }
 
     /// Signs up with the mount's policy and role.
-    pub async fn sign_up(&self, person: Registration, wish: SignIn) -> Result<SignedIn, Error> {
+    pub async fn sign_up(&self, person: Registration, session: NewSession) -> Result<SignedIn, Error> {
         let role = self.mounted.dialect.signup_role;
-        self.service.sign_up(person, role, wish, self.policy(), self.client()).await
+        self.service.sign_up(person, role, session, self.policy(), self.client()).await
     }
 
     /// Spends a refresh token under this policy.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::core::error::{InternalError, Refusal};
 use crate::core::session::Issued;
 use crate::secret::DeviceToken;
-use crate::settings::{Prefix, Settings};
+use crate::settings::{CookiePrefix, Settings};
 
 /// How long a device is known: as long as browsers keep a cookie at most (RFC 6265bis section 5.5).
 const DEVICE_LIVES: Duration = Duration::from_hours(400 * 24);
@@ -37,11 +37,11 @@ impl SessionCookies {
     pub fn new(settings: &Settings) -> Self {
         let (cookies, https) = (&settings.cookies, settings.is_https());
         let prefix = match cookies.cookie_prefix {
-            Prefix::Host => "__Host-",
-            Prefix::Secure => "__Secure-",
-            Prefix::Auto if https && cookies.cookie_domain.is_some() => "__Secure-",
-            Prefix::Auto if https => "__Host-",
-            Prefix::Auto | Prefix::Plain => "",
+            CookiePrefix::Host => "__Host-",
+            CookiePrefix::Secure => "__Secure-",
+            CookiePrefix::Auto if https && cookies.cookie_domain.is_some() => "__Secure-",
+            CookiePrefix::Auto if https => "__Host-",
+            CookiePrefix::Auto | CookiePrefix::Plain => "",
         };
         let domain = cookies.cookie_domain.as_ref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
         Self {
@@ -162,7 +162,7 @@ impl SessionCookies {
         let secure = if self.secure || https { "; Secure" } else { "" };
         let line = HeaderValue::from_str(&format!("{name}={value}{attributes}{secure}{age}"));
         let line =
-            line.map_err(|_control_octet| InternalError::Broken("a cookie holds an octet that no header may".into()))?;
+            line.map_err(|_control_octet| InternalError::broken("a cookie holds an octet that no header may"))?;
         response.headers_mut().append(SET_COOKIE, line);
         Ok(())
     }

@@ -72,7 +72,7 @@ async fn shaped(
         Ok(Ok(response)) => Ok(renderer.set_security_headers(renderer.reshape(response.map_into_boxed_body()))),
         Ok(Err(error)) => Err(as_error(renderer.shape(&error_in(&error)))),
         Err(_panic) => {
-            let fault = InternalError::Broken("a handler panicked".to_owned());
+            let fault = InternalError::broken("a handler panicked");
             Err(as_error(renderer.shape(&ErrorSource::Ours(&fault.into()))))
         }
     }
@@ -112,9 +112,7 @@ impl ErrorRenderer {
             ErrorSource::Frameworks(status) if status.is_client_error() => {
                 &Error::Refusal(Refusal::MalformedBody("the request cannot be read".to_owned()))
             }
-            ErrorSource::Frameworks(_) => {
-                &Error::InternalError(InternalError::Broken("the framework gave up".to_owned()))
-            }
+            ErrorSource::Frameworks(_) => &Error::InternalError(InternalError::broken("the framework gave up")),
         };
         if let Error::InternalError(fault) = error {
             log_error(fault, &self.id);
@@ -183,7 +181,7 @@ pub async fn security_headers(
             return Err(as_error(answer));
         }
         Err(_panic) => {
-            let fault = InternalError::Broken("a handler panicked".to_owned());
+            let fault = InternalError::broken("a handler panicked");
             log::error!(request = id.as_str(); "{fault}");
             let mut answer = problem::of(&fault.into()).answer(Some(&id));
             set_security_headers(answer.headers_mut(), &id, https);

@@ -174,6 +174,7 @@ fn listen(
         let app = App::new()
             .configure(routes.clone())
             .configure(service.configure())
+            .configure(|app| service.configure_fallback(app))
             .default_service(web::to(no_such_route))
             .wrap(service.cors())
             .wrap(from_fn(security_headers))

@@ -25,21 +25,22 @@ fn cors_answers_only_listed_origins() {
     });
     let account = json!({ "username": "emily", "password": PASSWORD });
     let browser = Chromium::start();
-    let ask = |path: &str, options: serde_json::Value| browser.run(FETCH, vec![json!(site.url(path)), options]);
+    let send_request =
+        |path: &str, options: serde_json::Value| browser.run(FETCH, vec![json!(site.url(path)), options]);
 
     browser.open(&site.at("spa.example.com", "/"));
-    assert_eq!(ask("/auth/me", json!({}))["status"], 401);
-    assert_eq!(ask("/auth/register", json_post(&account))["status"], 201, "after a preflight");
-    let me = ask("/auth/me", json!({}));
+    assert_eq!(send_request("/auth/me", json!({}))["status"], 401);
+    assert_eq!(send_request("/auth/register", json_post(&account))["status"], 201, "after a preflight");
+    let me = send_request("/auth/me", json!({}));
     assert_eq!(me["status"], 200, "{me}");
     assert!(me["body"].as_str().unwrap().contains("emily"), "with the cookies that were set: {me}");
-    assert_eq!(ask("/auth/refresh", json_post(&json!({})))["status"], 200);
+    assert_eq!(send_request("/auth/refresh", json_post(&json!({})))["status"], 200);
     assert_eq!(
-        ask("/auth/me", json!({ "headers": { "X-Own": "1" } }))["status"],
+        send_request("/auth/me", json!({ "headers": { "X-Own": "1" } }))["status"],
         "none",
         "no header but what is listed"
     );
-    assert_eq!(ask("/auth/me", json!({ "method": "PUT" }))["status"], "none", "nor a method");
+    assert_eq!(send_request("/auth/me", json!({ "method": "PUT" }))["status"], "none", "nor a method");
 
     // A sibling host, to which the browser sends the cookies, and a foreign site.
     for host in ["evil.example.com", "evil.test"] {
@@ -51,7 +52,7 @@ fn cors_answers_only_listed_origins() {
             ("/auth/logout", json!({ "method": "POST" })),
             ("/login", json!({})),
         ] {
-            assert_eq!(ask(path, options.clone())["status"], "none", "{host} {path} {options}");
+            assert_eq!(send_request(path, options.clone())["status"], "none", "{host} {path} {options}");
         }
         // In mode `no-cors` there is no preflight, so the service itself must refuse the request.
         for (path, body) in [("/auth/logout", ""), ("/logout", "token=x"), ("/account/sign-out-everywhere", "token=x")]
@@ -60,13 +61,13 @@ fn cors_answers_only_listed_origins() {
                 "method": "POST", "mode": "no-cors", "body": body,
                 "headers": { "Content-Type": "application/x-www-form-urlencoded" },
             });
-            assert_eq!(ask(path, options)["status"], "none", "{host} {path}");
+            assert_eq!(send_request(path, options)["status"], "none", "{host} {path}");
         }
     }
     browser.open(&site.at("spa.example.com", "/"));
-    assert_eq!(ask("/auth/me", json!({}))["status"], 200, "nobody was signed out");
-    assert_eq!(ask("/auth/logout", json_post(&json!({})))["status"], 200);
-    assert_eq!(ask("/auth/me", json!({}))["status"], 401);
+    assert_eq!(send_request("/auth/me", json!({}))["status"], 200, "nobody was signed out");
+    assert_eq!(send_request("/auth/logout", json_post(&json!({})))["status"], 200);
+    assert_eq!(send_request("/auth/me", json!({}))["status"], 401);
 }
 
 fn a_sign_in_redirects_back_to_another_listed_host() {

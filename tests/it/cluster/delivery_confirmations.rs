@@ -44,7 +44,7 @@ fn confirmations_of_every_node_are_flushed_in_batches_and_once() {
     for node in [&first, &second] {
         node.core().flush_confirmations().unwrap();
     }
-    let flushed = || [&first, &second].map(|node| metric(node, "doorward_receipts_written_total"));
+    let flushed = || [&first, &second].map(|node| metric(node, "doorward_confirmations_flushed_total"));
     until(SOON, "the counters", || (flushed().iter().sum::<f64>() >= 80.0).then_some(()));
     // A stop joins the background threads, so no flush is under way when the rows are counted.
     drop((second, first));

@@ -48,9 +48,9 @@ fn no_logout_is_missed_after_a_failover() {
     }
     for (number, session) in dies_later.iter().enumerate() {
         let nodes = [&first, &second];
-        let (asked, other) = (nodes[number % 2], nodes[(number + 1) % 2]);
+        let (origin, other) = (nodes[number % 2], nodes[(number + 1) % 2]);
         assert_eq!(who(other, &session.access).status, 200);
-        let delay = accepted_for(other, &session.access, logged_out(asked, session));
+        let delay = accepted_for(other, &session.access, logged_out(origin, session));
         print_figure(&format!("failover: a logout on the new primary was heard after {delay:?}"));
     }
     let given = standby.psql(&url, "SELECT max(id) FROM revocations").parse::<i64>().unwrap();

@@ -49,7 +49,7 @@ fn a_thousand_logouts_reach_the_other_nodes_by_notification() {
     assert!(!is_soak() || at(500) < NOTIFICATION_DELAY, "this is how fast a poll is");
     for other in &others {
         // A feed that reconnected has missed some notifications and read those rows from the table.
-        until_shown(other, "doorward_feed_notices_total", |notices| notices >= 900.0);
+        until_shown(other, "doorward_feed_notifications_total", |notices| notices >= 900.0);
     }
 }
 

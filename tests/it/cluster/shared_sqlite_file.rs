@@ -19,11 +19,11 @@ fn two_processes_on_one_sqlite_file_see_each_others_logouts() {
     assert_eq!(first.post("/auth/register", &body).status, 201);
     let mut delays = vec![];
     for round in 0..6 {
-        let (asked, other) = if round % 2 == 0 { (&first, &second) } else { (&second, &first) };
-        let (access, refresh) = asked.sign_in("emily", PASSWORD);
+        let (origin, other) = if round % 2 == 0 { (&first, &second) } else { (&second, &first) };
+        let (access, refresh) = origin.sign_in("emily", PASSWORD);
         assert!(other.accepts(&access));
-        assert_eq!(asked.post("/auth/logout", &json!({ "refreshToken": refresh })).status, 200);
-        assert!(!asked.accepts(&access));
+        assert_eq!(origin.post("/auth/logout", &json!({ "refreshToken": refresh })).status, 200);
+        assert!(!origin.accepts(&access));
         delays.push(believed(other, &access, Instant::now()));
     }
     let (access, _) = first.sign_in("emily", PASSWORD);

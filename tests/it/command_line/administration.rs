@@ -76,7 +76,7 @@ fn accounts_are_added_listed_shown_and_changed(backend: Backend) {
 fn an_invalid_account_command_says_why_and_changes_nothing(backend: Backend) {
     let place = with_emily(backend);
     let before = place.succeed(&["account", "list"], "");
-    for (arguments, input, told) in [
+    for (arguments, input, message) in [
         // Without a terminal there is no prompt.
         (&["account", "add", "--username", "bob"][..], "", "--password-stdin"),
         (&["account", "set-password", "emily"], "", "--password-stdin"),
@@ -85,7 +85,11 @@ fn an_invalid_account_command_says_why_and_changes_nothing(backend: Backend) {
         (&["account", "add", "--username", "bob", "--password-stdin"], "password123", "common"),
         (&["account", "add", "--username", "bob", "--password-stdin"], "", "password"),
         (&["account", "add", "--name", "bob", "--pin-stdin"], "12", "pin must be 4 to 12 digits"),
-        (&["account", "add", "--username", "EMILY", "--password-stdin"], PASSWORD, "another account has this username"),
+        (
+            &["account", "add", "--username", "EMILY", "--password-stdin"],
+            PASSWORD,
+            "an account with this username already exists",
+        ),
         (&["account", "add", "--username", "a b", "--password-stdin"], PASSWORD, "username"),
         (&["account", "add", "--email", "nobody", "--password-stdin"], PASSWORD, "email"),
         (&["account", "add", "--password-stdin"], PASSWORD, "email, username"),
@@ -98,7 +102,7 @@ fn an_invalid_account_command_says_why_and_changes_nothing(backend: Backend) {
     ] {
         let ran = place.run_with(arguments, input);
         assert!(!ran.status.success() && ran.stdout.is_empty(), "{arguments:?}: {ran:?}");
-        assert!(ran.stderr.starts_with("doorward: ") && ran.stderr.contains(told), "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.starts_with("doorward: ") && ran.stderr.contains(message), "{arguments:?}: {ran:?}");
         assert!(!ran.stderr.contains("canary"), "{arguments:?}: {ran:?}");
     }
     assert_eq!(place.succeed(&["account", "list"], ""), before);
@@ -189,7 +193,7 @@ fn a_required_password_change_is_shown_met_and_lifted(backend: Backend) {
         assert_eq!((me(&restricted).status, code(&me(&restricted)).as_str()), (403, "password_change_required"));
         if lifts {
             let said = place.succeed(&["account", "require-password-change", "emily", "--lift"], "");
-            assert_eq!(said, "account 1 need not change its password any more; its sessions have ended\n");
+            assert_eq!(said, "account 1 is no longer required to change its password; its sessions have ended\n");
             until(SOON, "the end of what is lifted", || (me(&restricted).status == 401).then_some(()));
         } else {
             let change = json!({ "currentPassword": PASSWORD, "newPassword": "silver-kettle-morning" }).to_string();

@@ -86,7 +86,7 @@ fn words(text: &str) -> String {
 #[test]
 fn a_misspelt_command_is_answered_with_a_suggestion() {
     let place = Place::new();
-    for (typed, told) in [
+    for (typed, hint) in [
         (&["serv"][..], "serve"),
         (&["account", "ad"], "add"),
         (&["account"], "add"),
@@ -101,7 +101,7 @@ fn a_misspelt_command_is_answered_with_a_suggestion() {
     ] {
         let ran = place.run(typed);
         let said = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(!ran.status.success() && said.contains(told), "{typed:?}: {ran:?}");
+        assert!(!ran.status.success() && said.contains(hint), "{typed:?}: {ran:?}");
     }
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "a slip makes no file");
 }

@@ -151,9 +151,9 @@ fn each_event_is_logged_once(backend: Backend) {
     let events: Vec<Value> = stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for (answer, kind) in answers {
         let of_request = |event: &&Value| event["request"].as_str() == answer.header("X-Request-Id");
-        let told: Vec<&str> =
+        let logged: Vec<&str> =
             events.iter().filter(of_request).map(|event| event["message"].as_str().unwrap()).collect();
-        assert_eq!(told, [kind], "{}", answer.text());
+        assert_eq!(logged, [kind], "{}", answer.text());
     }
     let account_named =
         events.iter().filter(|event| event["message"] == "sign_in").all(|event| event["account"] == "1");
@@ -168,9 +168,9 @@ fn duplicate_cookies_are_logged_with_the_request_and_without_their_values() {
     let answer = node.send(&Request::new("GET", "/auth/me").cookie_header("accessToken=planted; accessToken=own-one"));
     assert_eq!(answer.status, 400, "{}", answer.text());
     let (_, stderr) = stop(node);
-    let told: Vec<Value> = stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let logged: Vec<Value> = stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of_request = |event: &&Value| event["request"].as_str() == answer.header("X-Request-Id");
-    let told: Vec<&str> = told.iter().filter(of_request).map(|event| event["message"].as_str().unwrap()).collect();
-    assert_eq!(told, ["duplicate_cookie"]);
+    let logged: Vec<&str> = logged.iter().filter(of_request).map(|event| event["message"].as_str().unwrap()).collect();
+    assert_eq!(logged, ["duplicate_cookie"]);
     assert!(!stderr.contains("planted") && !stderr.contains("own-one"), "{stderr}");
 }

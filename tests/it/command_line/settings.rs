@@ -220,8 +220,8 @@ fn an_invalid_env_file_is_reported_without_its_contents() {
         let place = Place::new();
         std::fs::write(place.file(".env"), written).unwrap();
         let ran = place.run(&["serve"]);
-        let told = !ran.status.success() && ran.stderr.contains(named) && ran.stderr.lines().count() == 1;
-        if !told || ran.stderr.contains("hunter2") {
+        let is_reported = !ran.status.success() && ran.stderr.contains(named) && ran.stderr.lines().count() == 1;
+        if !is_reported || ran.stderr.contains("hunter2") {
             complaints.push(format!("{written:?}: {ran:?}"));
         }
     }

@@ -30,11 +30,11 @@ fn a_first_start_creates_private_files_and_prints_its_address() {
     for file in ["doorward.db", "doorward.keys", "doorward.db-wal", "doorward.db-shm"] {
         assert_eq!(mode(&place, file), 0o600, "{file}");
     }
-    let said = node.stdout_with("unsafe");
+    let said = node.stdout_with("warning   cookies are not Secure");
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[0], format!("doorward {}", env!("CARGO_PKG_VERSION")), "{said}");
     assert_eq!(lines[1], format!("listening on http://{}", node.address()), "{said}");
-    for part in ["SQLite doorward.db (3 migrations ran)", "doorward.keys (made now", "native at /"] {
+    for part in ["SQLite doorward.db (3 migrations applied)", "doorward.keys (created;", "native at /"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(node.get("/healthz").status, 200);
@@ -43,7 +43,7 @@ fn a_first_start_creates_private_files_and_prints_its_address() {
     drop(node);
     // Killed without a shutdown: acknowledged writes are on disk.
     let again = place.serve(&["serve"]);
-    assert!(!again.stdout().contains("ran)") && !again.stdout().contains("made now"), "{}", again.stdout());
+    assert!(!again.stdout().contains("applied)") && !again.stdout().contains("created;"), "{}", again.stdout());
     again.sign_in("emily", "quiet-harbour-lantern");
 }
 
@@ -109,10 +109,10 @@ fn demo_accounts_are_refused_under_an_https_url() {
 fn migrate_prints_what_it_ran_and_does_nothing_twice(backend: Backend) {
     let place = Place::on(backend).set("AUTO_MIGRATE", "false");
     let first = place.succeed(&["migrate"], "");
-    assert!(first.lines().count() >= 1 && first.contains(": ran "), "{first}");
+    assert!(first.lines().count() >= 1 && first.contains(": migrated to "), "{first}");
     for _ in 0..2 {
         let again = place.succeed(&["migrate"], "");
-        assert!(again.lines().count() == 1 && again.contains("nothing to do"), "{again}");
+        assert!(again.lines().count() == 1 && again.contains("no pending migrations"), "{again}");
     }
     assert!(!first.contains('@') && !first.contains("host="), "no URL with its password: {first}");
     assert_eq!(place.serve(&[]).get("/readyz").status, 200);
@@ -147,7 +147,7 @@ fn accounts_of_an_earlier_version_survive_the_migration(backend: Backend) {
         Backend::Postgres => drop(support::postgres::psql(&place.value("DATABASE_URL"), &back)),
     }
     let said = place.succeed(&["migrate"], "");
-    assert_eq!(said.matches(": ran ").count(), 1, "{said}");
+    assert_eq!(said.matches(": migrated to ").count(), 1, "{said}");
     assert_eq!(place.succeed(&["account", "show", "emilys"], ""), before);
     let node = place.serve(&[]);
     assert!(node.accepts(&access), "a token of before is one of an account that must do nothing");
@@ -158,7 +158,7 @@ fn nodes_started_together_on_an_empty_database_all_start(backend: Backend) {
     for round in 0..3 {
         let place = Place::on(backend).set("WORKERS", "1");
         let nodes = start_together(&place, &["serve"]);
-        let migrated = nodes.iter().filter(|node| node.stdout().contains(" ran)")).count();
+        let migrated = nodes.iter().filter(|node| node.stdout().contains(" applied)")).count();
         assert_eq!(migrated, 1, "round {round}: one of them makes the tables");
         place.succeed(&["account", "add", "--username", "emilys", "--password-stdin"], "quiet-harbour-lantern");
         let (access, refresh) = nodes[0].sign_in("emilys", "quiet-harbour-lantern");

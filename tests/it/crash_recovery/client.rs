@@ -51,7 +51,7 @@ impl Client {
             0..20 if sessions < SESSIONS => self.sign_in(wire, who),
             0..50 => self.refresh(wire, who, which),
             50..60 => self.refresh_in_two_tabs(wire, who, which),
-            60..72 => self.look(wire, who, which),
+            60..72 => self.check(wire, who, which),
             72..88 => self.sign_out(wire, who, which),
             88..92 => self.sign_out_everywhere(wire, who, which),
             _ => self.change_password(wire, who, which),
@@ -108,7 +108,7 @@ impl Client {
     }
 
     /// A check, which confirms the generation. It changes nothing that could be in doubt.
-    fn look(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
+    fn check(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
         let answer = wire.me(&self.ledger.people[who].sessions[which].now.access)?;
         assert_eq!(answer.status, 200, "a live session is refused: {}", answer.text());
         Ok(())

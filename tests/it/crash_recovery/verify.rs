@@ -31,8 +31,8 @@ impl Client {
 }
 
 /// The answer, retried while the service answers 503.
-fn ask(question: impl Fn() -> Result<Response, Unanswered>) -> Response {
-    until(PATIENCE, "an answer", || question().ok())
+fn retry_while_unavailable(request: impl Fn() -> Result<Response, Unanswered>) -> Response {
+    until(PATIENCE, "an answer", || request().ok())
 }
 
 /// Whether the answer is a success; anything but a success or a refusal fails.
@@ -42,11 +42,11 @@ fn is_success(answer: &Response) -> bool {
 }
 
 fn accepts(wire: Wire, access: &str) -> bool {
-    is_success(&ask(|| wire.me(access)))
+    is_success(&retry_while_unavailable(|| wire.me(access)))
 }
 
 fn signs_in(wire: Wire, name: &str, password: &str) -> Option<Held> {
-    let answer = ask(|| wire.sign_in(name, password));
+    let answer = retry_while_unavailable(|| wire.sign_in(name, password));
     is_success(&answer).then(|| Held::new(tokens_of(&answer, 200)))
 }
 
@@ -54,18 +54,18 @@ impl Held {
     pub fn assert_invalid(&self, wire: Wire) {
         for tokens in [Some(&self.now), self.before.as_ref()].into_iter().flatten() {
             assert!(!accepts(wire, &tokens.access), "an access token outlives its acknowledged end");
-            let answer = ask(|| wire.refresh(&tokens.refresh));
+            let answer = retry_while_unavailable(|| wire.refresh(&tokens.refresh));
             assert_eq!(answer.status, 401, "a refresh token outlives its acknowledged end: {}", answer.text());
         }
     }
 
     /// Fails unless both tokens work and the former refresh token still has the same successor.
     fn assert_valid(&mut self, wire: Wire, name: &str) {
-        let answer = ask(|| wire.me(&self.now.access));
+        let answer = retry_while_unavailable(|| wire.me(&self.now.access));
         assert_eq!(answer.status, 200, "an acknowledged session is lost: {}", answer.text());
         assert_eq!(answer.json()["username"], *name, "another account's session");
         if let Some(before) = self.repeatable() {
-            let again = tokens_of(&ask(|| wire.refresh(&before.refresh)), 200);
+            let again = tokens_of(&retry_while_unavailable(|| wire.refresh(&before.refresh)), 200);
             assert_eq!(again.refresh, self.now.refresh, "two successors of one token");
         }
         self.move_on(one_successor(wire, &self.now.refresh));
@@ -74,8 +74,8 @@ impl Held {
 
 /// The successor of a refresh token, which must be the same at every attempt.
 fn one_successor(wire: Wire, token: &str) -> Tokens {
-    let first = tokens_of(&ask(|| wire.refresh(token)), 200);
-    let second = tokens_of(&ask(|| wire.refresh(token)), 200);
+    let first = tokens_of(&retry_while_unavailable(|| wire.refresh(token)), 200);
+    let second = tokens_of(&retry_while_unavailable(|| wire.refresh(token)), 200);
     assert_eq!(first.refresh, second.refresh, "two successors of one token");
     first
 }
@@ -84,7 +84,7 @@ impl Person {
     fn assert_as_left(&mut self, wire: Wire) {
         let entered = signs_in(wire, &self.name, &self.password);
         let entered = entered.unwrap_or_else(|| panic!("{} or its password is lost", self.name));
-        assert_eq!(ask(|| wire.sign_out(&entered.now.refresh)).status, 200);
+        assert_eq!(retry_while_unavailable(|| wire.sign_out(&entered.now.refresh)).status, 200);
         if let Some(former) = &self.former {
             assert!(signs_in(wire, &self.name, former).is_none(), "{}: a former password lets in", self.name);
         }
@@ -95,15 +95,16 @@ impl Person {
 
     /// Whether each session is live, on which access and refresh token must agree; live ones are refreshed.
     fn verify_sessions(&mut self, wire: Wire) -> Vec<bool> {
-        let look = |session: &mut Held| {
-            let (access, refreshed) = (accepts(wire, &session.now.access), ask(|| wire.refresh(&session.now.refresh)));
+        let check = |session: &mut Held| {
+            let (access, refreshed) =
+                (accepts(wire, &session.now.access), retry_while_unavailable(|| wire.refresh(&session.now.refresh)));
             assert_eq!(access, is_success(&refreshed), "half a session: access {access}, refresh {}", refreshed.text());
             if access {
                 session.move_on(tokens_of(&refreshed, 200));
             }
             access
         };
-        self.sessions.iter_mut().map(look).collect()
+        self.sessions.iter_mut().map(check).collect()
     }
 }
 
@@ -141,7 +142,7 @@ impl Ledger {
     /// A sign-up in doubt: the name is free, or the account is complete.
     fn settle_sign_up(&mut self, wire: Wire, mut person: Person) {
         let entered = signs_in(wire, &person.name, &person.password);
-        let again = ask(|| wire.sign_up(&person));
+        let again = retry_while_unavailable(|| wire.sign_up(&person));
         person.sessions.push(match entered {
             Some(held) => {
                 assert_eq!(again.status, 409, "{}", again.text());

@@ -246,7 +246,7 @@ fn rules_and_assertions_go_to_the_handler() {
 /// The requests of a conversation, each with the status and the user that must be answered.
 fn requests(kept: &KeptConnection, access: &str) -> Vec<(Vec<u8>, u16, &'static str)> {
     let login = json!({ "username": "emily", "password": "not this one at all" }).to_string();
-    let asked = [
+    let cases = [
         (by_cookie("/auth/verify", access), 200, "emily"),
         (by_cookie("/auth/verify?role=ADMIN", access), 403, ""),
         (Request::new("GET", "/auth/verify"), 401, ""),
@@ -254,7 +254,7 @@ fn requests(kept: &KeptConnection, access: &str) -> Vec<(Vec<u8>, u16, &'static 
         (Request::new("GET", "/auth/me").bearer(access), 200, ""),
         (Request::new("POST", "/auth/login").json(&login), 401, ""),
     ];
-    asked.map(|(request, status, user)| (kept.bytes(request), status, user)).into()
+    cases.map(|(request, status, user)| (kept.bytes(request), status, user)).into()
 }
 
 /// One conversation: random requests, cut at random positions and sent in pieces. Up to `behind` of them may be

@@ -75,15 +75,15 @@ fn two_hundred_checks_at_expiry_end_no_session(backend: Backend) {
     let mut browser = register(&service, "emily");
     for _ in 0..3 {
         service.advance(Duration::from_mins(20));
-        let held = Tokens::in_jar_of(&browser);
-        let (to, refresh) = (service.address(), held.refresh.clone());
+        let session_tokens = Tokens::in_jar_of(&browser);
+        let (to, refresh) = (service.address(), session_tokens.refresh.clone());
         let answers = race(40, move |number| {
-            let ask = |_| {
-                let cookies = format!("accessToken={}; refreshToken={refresh}", held.access);
+            let send_request = |_| {
+                let cookies = format!("accessToken={}; refreshToken={refresh}", session_tokens.access);
                 let path = if number % 2 == 0 { "/auth/verify" } else { "/auth/forward" };
                 Request::new("GET", path).cookie_header(&cookies).send(to)
             };
-            (0..5).map(ask).collect::<Vec<_>>()
+            (0..5).map(send_request).collect::<Vec<_>>()
         });
         let tokens: Vec<String> = answers.iter().flatten().map(renewed).collect();
         assert_eq!(tokens.len(), 200);

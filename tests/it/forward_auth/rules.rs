@@ -25,7 +25,7 @@ fn with_rules(backend: Backend) -> (tempfile::TempDir, TestService) {
     (folder, builder.set("TRUSTED_PROXIES", "127.0.0.1").start())
 }
 
-fn ask(service: &TestService, path: &str, target: &str, access: Option<&str>) -> Response {
+fn send_request(service: &TestService, path: &str, target: &str, access: Option<&str>) -> Response {
     let request = forwarded(path, "GET", "app.example.com", target);
     let request = access.into_iter().fold(request, Request::bearer);
     request.send(service.address())
@@ -45,14 +45,14 @@ fn rules_apply_at_both_endpoints(backend: Backend) {
         ("/publicity", 401, 200, 200),
     ] {
         for path in ["/auth/verify", "/auth/forward"] {
-            assert_eq!(ask(&service, path, target, None).status, nobodys, "{path} {target}, signed out");
-            assert_eq!(ask(&service, path, target, Some(&boss)).status, bosss, "{path} {target}, boss");
-            assert_eq!(ask(&service, path, target, Some(&reader)).status, readers, "{path} {target}, reader");
+            assert_eq!(send_request(&service, path, target, None).status, nobodys, "{path} {target}, signed out");
+            assert_eq!(send_request(&service, path, target, Some(&boss)).status, bosss, "{path} {target}, boss");
+            assert_eq!(send_request(&service, path, target, Some(&reader)).status, readers, "{path} {target}, reader");
         }
     }
-    let public = ask(&service, "/auth/verify", "/public/", Some(&boss));
+    let public = send_request(&service, "/auth/verify", "/public/", Some(&boss));
     assert!(identity(&public).iter().all(String::is_empty), "a public path has no identity");
-    assert_eq!(ask(&service, "/auth/verify?role=BOSS", "/", Some(&boss)).status, 403, "both must hold");
+    assert_eq!(send_request(&service, "/auth/verify?role=BOSS", "/", Some(&boss)).status, 403, "both must hold");
 }
 
 /// Paths that a proxy or an app may normalise differently from us.
@@ -130,8 +130,8 @@ fn an_ambiguous_path_is_never_public(backend: Backend) {
     let user = Tokens::in_jar_of(&register(&service, "emily")).access;
     for odd in AMBIGUOUS_PATHS {
         for path in ["/auth/verify", "/auth/forward"] {
-            let statuses =
-                [None, Some(user.as_str()), Some(both.as_str())].map(|who| ask(&service, path, odd, who).status);
+            let statuses = [None, Some(user.as_str()), Some(both.as_str())]
+                .map(|who| send_request(&service, path, odd, who).status);
             // If it is not a path at all, the identity does not matter.
             let expected = if odd.starts_with('/') { [401, 403, 200] } else { [403, 403, 403] };
             assert_eq!(statuses, expected, "{path} {odd}");
@@ -153,7 +153,7 @@ fn rules_deny_everything_without_a_trusted_proxy(backend: Backend) {
     let stranger = TestService::builder().set("RULES_FILE", rules.clone()).set("TRUSTED_PROXIES", "10.0.0.1").start();
     let public = forwarded("/auth/verify", "GET", "app.example.com", "/public/");
     assert_eq!(public.send(stranger.address()).status, 403);
-    let refused = TestService::builder().set("RULES_FILE", rules).try_start().err().unwrap();
+    let refused = TestService::builder().set("RULES_FILE", rules).try_start().err().unwrap().to_string();
     assert!(refused.contains("set TRUSTED_PROXIES"), "{refused}");
 }
 
@@ -162,8 +162,8 @@ fn an_invalid_rule_stops_the_start_and_names_its_line(_: Backend) {
     let file = folder.path().join("rules");
     std::fs::write(&file, "* / public\n* /admin role:ADMIN\n").unwrap();
     let builder = |file: String| TestService::builder().set("TRUSTED_PROXIES", "127.0.0.1").set("RULES_FILE", file);
-    let refused = builder(file.display().to_string()).try_start().err().unwrap();
+    let refused = builder(file.display().to_string()).try_start().err().unwrap().to_string();
     assert!(refused.contains("line 2") && refused.contains("role:ADMIN"), "{refused}");
-    let missing = builder(folder.path().join("none").display().to_string()).try_start().err().unwrap();
+    let missing = builder(folder.path().join("none").display().to_string()).try_start().err().unwrap().to_string();
     assert!(missing.starts_with("RULES_FILE: ") && missing.contains("cannot be read"), "{missing}");
 }

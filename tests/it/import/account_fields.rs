@@ -109,7 +109,7 @@ fn standard_input_is_read_as_a_file(backend: Backend) {
     let workspace = Workspace::on(backend);
     let lines = format!("{}\n\n{}\n", someone("one"), someone("two"));
     let said = workspace.place.succeed(&["import", "-"], &lines);
-    assert_eq!(said, "2 accounts read: 2 added, 0 already there, 0 refused\n");
+    assert_eq!(said, "2 accounts read: 2 added, 0 already exist, 0 refused\n");
     let said = workspace.place.succeed(
         &["import", "-", "--format", "flat"],
         r#"{"users":[{"username":"three","password":"threepass"}],"total":1}"#,

@@ -45,7 +45,7 @@ fn login(node: &Node, username: &str, password: &str) -> Value {
 fn imported_users_sign_in_and_see_their_fields(backend: Backend) {
     let workspace = Workspace::on(backend);
     let said = import(&workspace, &serde_json::to_string_pretty(&users()).unwrap(), &["--role", "user"]);
-    assert!(said.starts_with("3 accounts read: 3 added, 0 already there, 0 refused\n"), "{said}");
+    assert!(said.starts_with("3 accounts read: 3 added, 0 already exist, 0 refused\n"), "{said}");
     assert_eq!(workspace.count("password LIKE 'hmac-bcrypt:%:$2b$04$%'"), 3);
     let node = workspace.place.serve(&[]);
     for user in users().as_array().unwrap() {
@@ -71,7 +71,7 @@ fn imported_users_sign_in_and_see_their_fields(backend: Backend) {
     let wrong = node.post("/flat/auth/login", &json!({ "username": "adab", "password": "adabpas" }));
     assert_eq!((wrong.status, wrong.json()["message"].as_str()), (400, Some("Invalid credentials")));
     let again = import(&workspace, &users().to_string(), &[]);
-    assert!(again.contains("3 accounts read: 0 added, 3 already there, 0 refused"), "{again}");
+    assert!(again.contains("3 accounts read: 0 added, 3 already exist, 0 refused"), "{again}");
 }
 
 fn payment_and_identity_data_are_not_imported(backend: Backend) {

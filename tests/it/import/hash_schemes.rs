@@ -23,7 +23,7 @@ fn every_scheme_signs_in_and_is_rehashed(backend: Backend) {
     let all = i64::try_from(KNOWN.len()).unwrap();
     assert_eq!(
         workspace.succeed(&[], &lines),
-        format!("{all} accounts read: {all} added, 0 already there, 0 refused\n")
+        format!("{all} accounts read: {all} added, 0 already exist, 0 refused\n")
     );
     assert_eq!((workspace.count(IMPORTED), workspace.count(OURS)), (all, 0));
     let node = workspace.place.serve(&[]);

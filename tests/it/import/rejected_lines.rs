@@ -44,7 +44,7 @@ const REFUSED: [(&str, &str); 26] = [
     (r#"{"username":"c5","password":"LONG"}"#, "(c5) password must have at most 1024 characters"),
     (
         r#"{"username":"c7","pinHash":"HASH","mustChangePassword":true}"#,
-        "(c7) mustChangePassword must be left out where there is no password",
+        "(c7) mustChangePassword must be omitted if there is no password",
     ),
     (
         r#"{"username":"c8","passwordHash":"HASH","mustChangePassword":"yes"}"#,
@@ -60,17 +60,17 @@ fn every_rejected_line_is_reported_with_its_reason_and_without_its_secret(backen
     lines.push(someone("fit").to_string());
     let ran = workspace.import_text(&["--plain-secrets"], &lines);
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
-    let mut told = ran.stdout.lines();
+    let mut report = ran.stdout.lines();
     for (number, (line, expected)) in (1..).zip(REFUSED) {
         let expected = match expected.strip_prefix('(').and_then(|rest| rest.split_once(") ")) {
             Some((name, why)) => format!("line {number} ({name}): refused: {why}"),
             None => format!("line {number}: refused: {expected}"),
         };
-        let said = told.next().unwrap_or_default();
+        let said = report.next().unwrap_or_default();
         assert!(said.starts_with(&expected), "{line}\n  {said}\n  {expected}");
     }
     let all = REFUSED.len();
-    assert_eq!(told.next(), Some(&*format!("{} accounts read: 1 added, 0 already there, {all} refused", all + 1)));
+    assert_eq!(report.next(), Some(&*format!("{} accounts read: 1 added, 0 already exist, {all} refused", all + 1)));
     assert_eq!(ran.stderr, format!("doorward: {all} of {} accounts were refused\n", all + 1));
     let said = format!("{}{}", ran.stdout, ran.stderr);
     assert!(!said.contains("canary") && !said.contains("seasalt") && !said.contains("xxxx"), "{said}");
@@ -127,7 +127,7 @@ fn a_binary_or_overlong_line_affects_no_other(backend: Backend) {
     );
     assert_eq!(said[2], "line 5: refused: it is longer than 64 KiB");
     assert!(said[3].starts_with("line 6: refused: it is no JSON"), "{said:?}");
-    assert_eq!(said[4], "6 accounts read: 2 added, 0 already there, 4 refused");
+    assert_eq!(said[4], "6 accounts read: 2 added, 0 already exist, 4 refused");
     assert_eq!(workspace.count("username IN ('first', 'last')"), 2);
 }
 
@@ -149,7 +149,7 @@ fn plain_text_secrets_are_imported_only_when_allowed(backend: Backend) {
     }
     assert_eq!(workspace.count("TRUE"), 0);
     let said = workspace.succeed(&["--plain-secrets"], &lines);
-    assert!(said.contains("the file holds plain secrets: remove it when you are done"), "{said}");
+    assert!(said.contains("the file contains plain secrets: delete it after the import"), "{said}");
     assert_eq!(workspace.count("password LIKE 'hmac-bcrypt:%' OR pin LIKE 'hmac-bcrypt:%'"), 3);
     let node = workspace.place.serve(&[]);
     assert_eq!(
@@ -168,8 +168,8 @@ fn an_unreadable_file_is_reported(backend: Backend) {
     );
     std::fs::write(workspace.place.file("users.json"), "[{\"username\":\"a\"},\n {\"password\":\"canary\"").unwrap();
     let cut = workspace.place.run(&["import", "--format", "flat", "users.json"]);
-    assert_eq!(cut.stderr, "doorward: users.json is no JSON list of users (line 2 column 21)\n", "{cut:?}");
+    assert_eq!(cut.stderr, "doorward: users.json is not a JSON list of users (line 2 column 21)\n", "{cut:?}");
     let role = workspace.place.run(&["import", "users.json", "--role", "two words"]);
-    assert!(!role.status.success() && role.stderr.contains("is no role"), "{role:?}");
+    assert!(!role.status.success() && role.stderr.contains("is not a valid role"), "{role:?}");
     assert_eq!(workspace.count("TRUE"), 0);
 }

@@ -34,14 +34,14 @@ fn a_dry_run_reports_the_same_and_changes_no_account(backend: Backend) {
     let wet = workspace.import(&["--plain-secrets"], &lines);
     assert_eq!((wet.status.code(), workspace.count("TRUE")), (Some(1), 3), "{wet:?}");
     assert_eq!(dry.stderr, wet.stderr);
-    let wet = wet.stdout.replace("the file holds plain secrets: remove it when you are done\n", "");
+    let wet = wet.stdout.replace("the file contains plain secrets: delete it after the import\n", "");
     assert_eq!(dry.stdout.replace("would be added", "added"), wet);
     for line in [
-        "line 2 (here): already there",
+        "line 2 (here): already exists",
         "line 4 (new): refused: line 1 has the same email, username, name or id",
-        "line 6 (same-number): refused: another account has this id or uuid; --new-ids gives new ones",
-        "6 accounts read: 2 would be added, 1 already there, 3 refused",
-        "1 without a secret: nobody signs in there until one is set",
+        "line 6 (same-number): refused: another account has this id or uuid; use --new-ids to assign new ones",
+        "6 accounts read: 2 would be added, 1 already exist, 3 refused",
+        "1 without password and PIN: a sign-in is not possible until one is set",
     ] {
         assert!(dry.stdout.lines().any(|said| said == line), "{line}: {dry:?}");
     }
@@ -62,9 +62,9 @@ fn a_second_import_skips_existing_accounts_and_changes_none(backend: Backend) {
     });
     let before = workspace.count("role = 'USER' AND username LIKE 'u%'");
     let said = workspace.succeed(&[], &lines);
-    assert_eq!(said.lines().filter(|line| line.ends_with(": already there")).count(), 10, "{said}");
+    assert_eq!(said.lines().filter(|line| line.ends_with(": already exists")).count(), 10, "{said}");
     assert!(
-        said.ends_with("and 20 more that are already there\n30 accounts read: 0 added, 30 already there, 0 refused\n"),
+        said.ends_with("and 20 more that already exist\n30 accounts read: 0 added, 30 already exist, 0 refused\n"),
         "{said}"
     );
     assert_eq!(
@@ -89,12 +89,12 @@ fn a_line_with_a_taken_name_is_rejected(backend: Backend) {
         ],
     );
     let expected = [
-        "line 1 (emily): refused: another account has this username",
-        "line 2 (emilia): refused: another account has this email",
-        "line 3 (bob): refused: another account has this username",
+        "line 1 (emily): refused: an account with this username already exists",
+        "line 2 (emilia): refused: an account with this email already exists",
+        "line 3 (bob): refused: an account with this username already exists",
         "line 4 (emily): refused: line 1 has the same email, username, name or id",
         "line 5 (emily): refused: line 1 has the same email, username, name or id",
-        "5 accounts read: 0 added, 0 already there, 5 refused",
+        "5 accounts read: 0 added, 0 already exist, 5 refused",
     ];
     assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), expected, "{ran:?}");
     assert_eq!(workspace.count("TRUE"), 2);
@@ -106,7 +106,7 @@ fn an_interrupted_import_resumes_where_it_stopped(backend: Backend) {
     // The state after a kill between two transactions: whole batches, from the front.
     workspace.succeed(&[], &lines[..200]);
     let said = workspace.succeed(&[], &lines);
-    assert!(said.ends_with("450 accounts read: 250 added, 200 already there, 0 refused\n"), "{said}");
+    assert!(said.ends_with("450 accounts read: 250 added, 200 already exist, 0 refused\n"), "{said}");
     assert_eq!(workspace.count("password LIKE 'imported:%'"), 450);
 }
 
@@ -167,7 +167,7 @@ fn two_thousand_lines_are_imported(backend: Backend) {
     let mut running = workspace.place.begin(&["import", file]);
     until(Duration::from_secs(180), "the end of the import", || (!running.is_running()).then_some(()));
     assert!(running.wait().success(), "{}", running.stderr());
-    assert_eq!(running.stdout(), "2000 accounts read: 2000 added, 0 already there, 0 refused\n");
+    assert_eq!(running.stdout(), "2000 accounts read: 2000 added, 0 already exist, 0 refused\n");
     assert_eq!(workspace.count("id BETWEEN 1 AND 2000 AND password LIKE 'imported:%'"), 2000);
     let node = workspace.place.serve(&[]);
     assert_eq!([status(&node, "user0", PASSWORD), status(&node, "user1999", PASSWORD)], [200, 200]);

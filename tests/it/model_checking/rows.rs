@@ -64,7 +64,7 @@ impl Row {
 
     /// The production's decision on a refresh token of this session.
     pub fn verdict(&self, now: Timestamp, presented: i64, epoch: i64, confirmed: Option<Timestamp>) -> Verdict {
-        ask_once(&VERDICTS, (*self, now, presented, epoch, confirmed), || {
+        memoized(&VERDICTS, (*self, now, presented, epoch, confirmed), || {
             let account =
                 AccountState { epoch, status: AccountStatus::Active, role: String::new(), must_change_password: false };
             let rules = RotationRules { rotates: true, grace: GRACE };
@@ -190,7 +190,7 @@ pub fn view_of(row: &RevocationRow) -> View {
 
 /// Whether a revocation cache with these entries revokes the token, by the production's own code.
 pub fn is_revoked(known: &[Dead], session: u8, generation: i64) -> bool {
-    ask_once(&REVOKED, (known.to_vec(), session, generation), || {
+    memoized(&REVOKED, (known.to_vec(), session, generation), || {
         let view = View::default();
         known.iter().for_each(|dead| view.apply(&dead.until(START)));
         view.is_revoked(&access_token(session, generation, 0))
@@ -199,7 +199,7 @@ pub fn is_revoked(known: &[Dead], session: u8, generation: i64) -> bool {
 
 /// When the current generation was confirmed, after this confirmation, by the production's own code.
 pub fn seen(mark: (i64, Timestamp), current: i64) -> Option<Timestamp> {
-    ask_once(&SEEN, (mark, current), || {
+    memoized(&SEEN, (mark, current), || {
         let confirmations = PendingConfirmations::default();
         confirmations.mark(session_id(0), mark.0, mark.1);
         confirmations.seen(session_id(0), current)
@@ -215,12 +215,12 @@ thread_local! {
 }
 
 /// Memoises the production's answers: the states of a model ask the same few questions repeatedly.
-fn ask_once<Q: Hash + Eq, A: Clone>(
-    asked: &'static std::thread::LocalKey<Asked<Q, A>>,
+fn memoized<Q: Hash + Eq, A: Clone>(
+    cache: &'static std::thread::LocalKey<Asked<Q, A>>,
     question: Q,
-    ask: impl FnOnce() -> A,
+    compute: impl FnOnce() -> A,
 ) -> A {
-    asked.with_borrow_mut(|asked| asked.entry(question).or_insert_with(ask).clone())
+    cache.with_borrow_mut(|cache| cache.entry(question).or_insert_with(compute).clone())
 }
 
 /// The claims of an access token that a revocation depends on.

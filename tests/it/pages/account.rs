@@ -82,12 +82,12 @@ fn another_device_is_signed_out_by_its_button(backend: Backend) {
 fn sign_out_everywhere_ends_every_session(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
-    let (held, mut other) = (Tokens::in_jar_of(&browser), sign_in(&service, "emily"));
+    let (session_tokens, mut other) = (Tokens::in_jar_of(&browser), sign_in(&service, "emily"));
     let done = open_and_send(&mut browser, "/account", "/account/sign-out-everywhere", &[]);
     assert_eq!(location(&done), "/logout");
     assert_eq!(done.set_cookies().iter().filter(|cookie| cookie.is_cleared()).count(), 2);
     assert!(!is_signed_in(&mut other) && !is_signed_in(&mut browser));
-    held.assert_invalid(&service);
+    session_tokens.assert_invalid(&service);
 }
 
 fn a_form_left_open_for_long_still_works(backend: Backend) {
@@ -128,13 +128,13 @@ fn without_a_session_the_sign_in_page_comes_first(backend: Backend) {
 fn signing_out_works_with_an_expired_access_token(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
-    let held = Tokens::in_jar_of(&browser);
+    let session_tokens = Tokens::in_jar_of(&browser);
     service.advance(Duration::from_hours(1));
     browser.set_cookie("accessToken", "");
-    let asked = browser.get("/logout?rd=%2Fbye");
-    assert_eq!(hidden(&asked, "rd").as_deref(), Some("/bye"));
-    assert!(asked.set_cookies().is_empty(), "asking changes nothing");
-    assert_eq!(location(&send(&mut browser, &asked, "/logout", &[])), "/bye");
-    held.assert_invalid(&service);
+    let form_page = browser.get("/logout?rd=%2Fbye");
+    assert_eq!(hidden(&form_page, "rd").as_deref(), Some("/bye"));
+    assert!(form_page.set_cookies().is_empty(), "asking changes nothing");
+    assert_eq!(location(&send(&mut browser, &form_page, "/logout", &[])), "/bye");
+    session_tokens.assert_invalid(&service);
     assert_eq!(browser.cookie("refreshToken"), None);
 }

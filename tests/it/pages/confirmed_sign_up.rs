@@ -33,8 +33,8 @@ fn register(setup: &SignUpService, page: &str, fields: &[(&str, &str)]) -> Respo
 
 /// Signs up by the page; the path of the mailed link.
 fn link_of(setup: &SignUpService, page: &str) -> String {
-    let told = register(setup, page, &[("email", EMAIL), ("password", PASSWORD)]);
-    assert_eq!(told.status, 202, "{}", told.text());
+    let response = register(setup, page, &[("email", EMAIL), ("password", PASSWORD)]);
+    assert_eq!(response.status, 202, "{}", response.text());
     let mail = setup.mails.wait_for_mail_to(EMAIL, 1);
     mail.token();
     let link = mail.link();
@@ -63,14 +63,14 @@ fn the_page_after_the_form_is_the_same_whatever_is_taken(backend: Backend) {
     add_account(&setup.service, "taken@mail.example", Some("taken"));
     // One browser, so that the parts of a page that depend on its cookie are the same too.
     let mut browser = Browser::new(setup.service.address());
-    let mut told = |email: &str, username: &str| {
+    let mut response = |email: &str, username: &str| {
         let fields = [("email", email), ("username", username), ("password", PASSWORD), ("remember", "yes")];
         let answer = open_and_send(&mut browser, "/register?rd=%2Fwelcome", "/register", &fields);
         assert_eq!((answer.status, answer.set_cookies().len()), (202, 0), "{}", answer.text());
         assert!(answer.device_cookie().is_none());
         exact_answer(&answer)
     };
-    let expected = told("free@mail.example", "");
+    let expected = response("free@mail.example", "");
     let (_, headers, page) = &expected;
     assert!(page.contains("mail") && !page.contains("role=\"alert\""), "{page}");
     assert!(!page.contains("free@mail.example"), "{page}");
@@ -82,7 +82,7 @@ fn the_page_after_the_form_is_the_same_whatever_is_taken(backend: Backend) {
         ("other@mail.example", "taken"),
         ("taken@mail.example", "taken"),
     ] {
-        assert_eq!(told(email, username), expected, "{email} {username}");
+        assert_eq!(response(email, username), expected, "{email} {username}");
     }
     assert_eq!((setup.count("accounts"), setup.count("sessions")), (1, 0));
 }
@@ -292,9 +292,13 @@ fn the_pages_and_the_mail_are_in_spanish_when_preferred(backend: Backend) {
     let mut browser = Browser::new(setup.service.address());
     let token = hidden(&browser.get("/register"), "token").unwrap();
     let fields = [("token", token.as_str()), ("email", EMAIL), ("password", PASSWORD)];
-    let told = browser.send(form("/register", &fields).header("Accept-Language", "es"));
-    assert_eq!((told.status, told.header("content-language")), (202, Some("es")), "{}", told.text());
-    assert!(told.text().contains("<html lang=\"es\">") && told.text().contains("correo"), "{}", told.text());
+    let response = browser.send(form("/register", &fields).header("Accept-Language", "es"));
+    assert_eq!((response.status, response.header("content-language")), (202, Some("es")), "{}", response.text());
+    assert!(
+        response.text().contains("<html lang=\"es\">") && response.text().contains("correo"),
+        "{}",
+        response.text()
+    );
     let mail = setup.mails.wait_for_mail_to(EMAIL, 1);
     assert!(mail.body.contains("contraseña"), "{}", mail.body);
     let path = format!("/register/confirm?token={}", mail.token());

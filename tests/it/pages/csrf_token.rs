@@ -146,11 +146,11 @@ fn only_form_media_types_are_read(backend: Backend) {
 fn a_link_does_not_sign_out(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
-    let asked = browser.get("/logout");
-    assert_eq!(asked.status, 200);
-    assert!(asked.text().contains("Do you want to sign out"));
+    let form_page = browser.get("/logout");
+    assert_eq!(form_page.status, 200);
+    assert!(form_page.text().contains("Do you want to sign out"));
     assert!(is_signed_in(&mut browser));
-    let done = send(&mut browser, &asked, "/logout", &[]);
+    let done = send(&mut browser, &form_page, "/logout", &[]);
     assert_eq!(location(&done), "/logout");
     assert_eq!(done.set_cookies().iter().filter(|cookie| cookie.is_cleared()).count(), 2);
     assert!(browser.get("/logout").text().contains("You are signed out"));

@@ -66,17 +66,17 @@ fn a_loop_is_stopped_at_the_third_redirect(backend: Backend) {
         for _ in 0..2 {
             assert_eq!(location(&browser.get(page)), "https://app.good.test/deep", "{round}");
         }
-        let told = browser.get(page);
-        assert_eq!(told.status, 409, "{}", told.text());
-        for words in ["Too many redirects", "app.good.test keeps redirecting you", "COOKIE_DOMAIN", "role=\"alert\""] {
-            assert!(told.text().contains(words), "{words}: {}", told.text());
+        let stopped = browser.get(page);
+        assert_eq!(stopped.status, 409, "{}", stopped.text());
+        for words in ["Too many redirects", "app.good.test keeps sending you back", "COOKIE_DOMAIN", "role=\"alert\""] {
+            assert!(stopped.text().contains(words), "{words}: {}", stopped.text());
         }
-        assert!(told.text().contains("href=\"https://app.good.test/deep\""), "and lets one try again");
+        assert!(stopped.text().contains("href=\"https://app.good.test/deep\""), "and lets one try again");
         assert!(is_signed_in(&mut browser));
     }
     let spanish = |browser: &mut Browser| browser.send(Request::new("GET", page).header("Accept-Language", "es"));
-    let told = [spanish(&mut browser), spanish(&mut browser), spanish(&mut browser)];
-    assert!(told[2].text().contains("Demasiadas redirecciones"));
+    let stopped = [spanish(&mut browser), spanish(&mut browser), spanish(&mut browser)];
+    assert!(stopped[2].text().contains("Demasiadas redirecciones"));
 }
 
 fn redirects_are_counted_by_target_for_a_minute(backend: Backend) {
@@ -92,8 +92,8 @@ fn redirects_are_counted_by_target_for_a_minute(backend: Backend) {
     // Both routes count together.
     browser.get("/auth/continue?rd=%2Fmixed");
     browser.get("/login?rd=%2Fmixed");
-    let told = browser.get("/auth/continue?rd=%2Fmixed");
-    assert_eq!((told.status, told.set_cookies().len()), (409, 2), "what was made on the way is kept");
+    let stopped = browser.get("/auth/continue?rd=%2Fmixed");
+    assert_eq!((stopped.status, stopped.set_cookies().len()), (409, 2), "what was made on the way is kept");
     assert!(is_signed_in(&mut browser));
 }
 

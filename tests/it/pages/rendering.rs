@@ -64,7 +64,7 @@ fn every_page_has_its_security_headers(backend: Backend) {
 fn user_input_is_escaped(backend: Backend) {
     let service = backend.service().start();
     let sharp = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&lt;";
-    let told = |page: &Response| {
+    let inspected = |page: &Response| {
         assert!(page.header("content-type").unwrap().starts_with("text/html"));
         let text = page.text();
         assert!(!text.contains("<script") && !text.contains("<img src=x") && !text.contains("\"'>"), "{text}");
@@ -78,7 +78,7 @@ fn user_input_is_escaped(backend: Backend) {
     let agent = Request::new("POST", "/auth/login").header("User-Agent", sharp);
     let entry = json!({ "username": "emily", "password": PASSWORD }).to_string();
     assert_eq!(agent.json(&entry).send(service.address()).status, 200);
-    let page = told(&browser.get("/account"));
+    let page = inspected(&browser.get("/account"));
     assert!(page.matches("&#60;script&#62;").count() >= 4, "all of it is there, as text: {page}");
 
     let mut guest = Browser::new(service.address());
@@ -88,44 +88,44 @@ fn user_input_is_escaped(backend: Backend) {
     ] {
         let answer = open_and_send(&mut guest, path, path, &fields);
         assert!((400..500).contains(&answer.status));
-        assert!(told(&answer).contains("value=\"&#34;&#39;&#62;"), "{}", answer.text());
+        assert!(inspected(&answer).contains("value=\"&#34;&#39;&#62;"), "{}", answer.text());
         let token = super::hidden(&guest.get(path), "token").unwrap();
         for back in [format!("/{sharp}"), format!("https://good.test/{sharp}"), sharp.to_owned()] {
-            told(&guest.send(super::form(path, &[("token", &token), ("rd", &back)])));
+            inspected(&guest.send(super::form(path, &[("token", &token), ("rd", &back)])));
             let query: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
-            told(&guest.get(&format!("{path}?rd={query}")));
-            told(&guest.get(&format!("{path}?error={query}&done={query}&{query}")));
+            inspected(&guest.get(&format!("{path}?rd={query}")));
+            inspected(&guest.get(&format!("{path}?error={query}&done={query}&{query}")));
         }
     }
-    told(&browser.get("/account?done=%3Cscript%3Ealert(1)%3C/script%3E"));
+    inspected(&browser.get("/account?done=%3Cscript%3Ealert(1)%3C/script%3E"));
     for _ in 0..2 {
         browser.get("/login?rd=%2F%3Cscript%3E%22");
     }
     let circle = browser.get("/login?rd=%2F%3Cscript%3E%22");
     assert_eq!(circle.status, 409);
-    told(&circle);
+    inspected(&circle);
 }
 
 fn pages_are_in_spanish_when_preferred(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
     let mut guest = Browser::new(service.address());
-    let ask = |browser: &mut Browser, page: &str, language: &str| {
+    let send_request = |browser: &mut Browser, page: &str, language: &str| {
         browser.send(Request::new("GET", page).header("Accept-Language", language))
     };
     for (who, page, words) in
         [(&mut browser, "/account", "Dispositivos con sesión iniciada"), (&mut guest, "/login", "Iniciar sesión")]
     {
-        let answer = ask(who, page, "es-MX,es;q=0.9,en;q=0.8");
+        let answer = send_request(who, page, "es-MX,es;q=0.9,en;q=0.8");
         assert!(answer.text().contains(words) && answer.text().contains("<html lang=\"es\">"), "{}", answer.text());
         assert_eq!(answer.header("content-language"), Some("es"));
     }
-    let asked = ask(&mut browser, "/logout", "es").text();
-    assert!(asked.contains("¿Quieres cerrar la sesión en este dispositivo?"), "{asked}");
-    assert!(ask(&mut guest, "/register", "es").text().contains("Crear una cuenta"));
+    let question = send_request(&mut browser, "/logout", "es").text();
+    assert!(question.contains("¿Quieres cerrar la sesión en este dispositivo?"), "{question}");
+    assert!(send_request(&mut guest, "/register", "es").text().contains("Crear una cuenta"));
     let refused = Request::new("POST", "/login").header("Origin", "https://evil.test").header("Accept-Language", "es");
     assert!(refused.send(service.address()).text().contains("página de otro sitio"), "refusals too");
-    assert!(ask(&mut guest, "/login", "de").text().contains("Sign in"), "who speaks neither gets English");
+    assert!(send_request(&mut guest, "/login", "de").text().contains("Sign in"), "who speaks neither gets English");
 }
 
 fn disabled_pages_are_not_served(backend: Backend) {
@@ -153,7 +153,7 @@ fn a_page_shows_the_configured_name_logo_and_colour(backend: Backend) {
     assert!(plain.style.contains("--accent: #3457d5; --on-accent: #fff;"));
     assert_eq!(named.logo, "<svg xmlns=\"http://www.w3.org/2000/svg\"/>");
     assert!(named.paths.iter().zip(&plain.paths).all(|(named, plain)| named != plain), "other files, other paths");
-    let missing = backend.service().set("PAGE_LOGO", "/nowhere/logo.svg").try_start().err().unwrap();
+    let missing = backend.service().set("PAGE_LOGO", "/nowhere/logo.svg").try_start().err().unwrap().to_string();
     assert!(missing.contains("PAGE_LOGO: /nowhere/logo.svg cannot be read"), "{missing}");
 }
 

@@ -155,13 +155,13 @@ fn every_other_page_redirects_to_the_form_and_none_loops(backend: Backend) {
 
 fn signing_out_instead_is_possible(backend: Backend) {
     let (service, mut browser) = restricted(backend.service());
-    let held = Tokens::in_jar_of(&browser);
+    let session_tokens = Tokens::in_jar_of(&browser);
     assert_eq!(location(&open_and_send(&mut browser, "/logout", "/logout", &[])), "/logout");
-    held.assert_invalid(&service);
+    session_tokens.assert_invalid(&service);
     assert_eq!(location(&sign_in_by_page(&mut browser, "/login", "emily")), "/account");
-    let held = Tokens::in_jar_of(&browser);
+    let session_tokens = Tokens::in_jar_of(&browser);
     assert_eq!(location(&open_and_send(&mut browser, "/account", "/account/sign-out-everywhere", &[])), "/logout");
-    held.assert_invalid(&service);
+    session_tokens.assert_invalid(&service);
     assert_eq!(browser.cookie("refreshToken"), None);
 }
 

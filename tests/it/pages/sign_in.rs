@@ -127,7 +127,7 @@ fn an_expired_access_token_is_renewed_before_the_redirect(backend: Backend) {
 fn viewing_a_page_begins_no_session(backend: Backend) {
     let service = backend.service().start();
     let mut browser = signed_in(&service);
-    let held = Tokens::in_jar_of(&browser);
+    let session_tokens = Tokens::in_jar_of(&browser);
     let pages = ["/login", "/register", "/account", "/logout", "/auth/continue"];
     for page in pages {
         for method in ["GET", "HEAD"] {
@@ -136,12 +136,12 @@ fn viewing_a_page_begins_no_session(backend: Backend) {
         }
     }
     service.advance(Duration::from_mins(16));
-    let cookies = format!("refreshToken={}", held.refresh);
+    let cookies = format!("refreshToken={}", session_tokens.refresh);
     for page in pages {
         let answer = Request::new("HEAD", page).cookie_header(&cookies).send(service.address());
         assert!(answer.set_cookies().is_empty(), "HEAD {page} changes nothing");
     }
-    assert!(!is_accepted(&service, &held.access));
+    assert!(!is_accepted(&service, &session_tokens.access));
     assert_eq!(location(&browser.get("/login")), "/account");
     assert!(is_signed_in(&mut browser), "the refresh token was not spent by a HEAD");
 }

@@ -29,9 +29,9 @@ fn only_signed_in_callers_reach_the_app(proxy: Proxy) {
         assert_eq!(said["body"], "what the app is to get");
         assert!(passed.headers_named("set-cookie").contains(&"of-the-app=1"));
     }
-    let (mut other, held) = (Browser::new(site.proxy.address()), browser.cookie("accessToken").unwrap());
+    let (mut other, access) = (Browser::new(site.proxy.address()), browser.cookie("accessToken").unwrap());
     assert_eq!(browser.send(Request::new("POST", "/auth/logout").header("Host", super::HOST)).status, 200);
-    other.set_cookie("accessToken", &held);
+    other.set_cookie("accessToken", &access);
     let before = site.app.reached();
     assert_eq!((get(&mut other, "/deep").status, site.app.reached()), (401, before), "signed out");
 }

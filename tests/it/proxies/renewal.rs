@@ -32,12 +32,12 @@ fn two_hundred_requests_at_expiry_end_no_session(proxy: Proxy, backend: Backend)
         site.service().advance(Duration::from_mins(15));
         let tab = browser.clone();
         let answers = race(40, move |_| {
-            let ask = |_| {
+            let send_request = |_| {
                 let mut tab = tab.clone();
                 let answer = tab.send(Request::new("GET", "/").header("Host", HOST));
                 (answer.status, tab.cookie("accessToken"))
             };
-            (0..5).map(ask).collect::<Vec<_>>()
+            (0..5).map(send_request).collect::<Vec<_>>()
         });
         let answers: Vec<_> = answers.into_iter().flatten().collect();
         assert_eq!(answers.len(), 200);

@@ -83,11 +83,11 @@ fn lives(answer: &Response) -> i64 {
 fn a_replay_states_the_remaining_lifetime(backend: Backend) {
     let service = backend.service().set("ACCESS_TTL", "15m").start();
     let first = Tokens::in_jar_of(&register(&service, "emily"));
-    let told = [0, 500, 499, 1, 2_000].map(|step| {
+    let lifetimes = [0, 500, 499, 1, 2_000].map(|step| {
         service.advance(Duration::from_millis(step));
         lives(&refresh_with(&service, &first.refresh))
     });
-    assert_eq!(told, [900, 900, 900, 899, 897]);
+    assert_eq!(lifetimes, [900, 900, 900, 899, 897]);
 }
 
 fn a_replay_returns_no_expired_token(backend: Backend) {

@@ -163,7 +163,7 @@ fn waiting(node: &Node, pool: &str) -> i64 {
 
 /// Passwords hashed so far.
 fn hashes(node: &Node) -> i64 {
-    metric(node, "doorward_hash_seconds_count")
+    metric(node, "doorward_password_hash_seconds_count")
 }
 
 fn metric(node: &Node, name: &str) -> i64 {
@@ -187,25 +187,25 @@ fn database_requests_beyond_the_queue_are_shed_and_the_rest_is_answered(backend:
     let (_, refresh) = node.sign_in("emily", PASSWORD);
     let address = node.address();
     let lock = Lock::take(&database);
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let asking: Vec<_> = (0..ALL)
         .map(|_| {
-            let (tell, cookie) = (tell.clone(), format!("refreshToken={refresh}"));
+            let (sender, cookie) = (sender.clone(), format!("refreshToken={refresh}"));
             std::thread::spawn(move || {
                 let began = Instant::now();
                 let answer = Request::new("POST", "/auth/refresh").cookie_header(&cookie).send(address);
-                tell.send((answer, began.elapsed())).unwrap();
+                sender.send((answer, began.elapsed())).unwrap();
             })
         })
         .collect();
     let mut times = vec![];
     for _ in 0..ALL - room {
-        let (answer, took) = told.recv_timeout(PATIENCE).unwrap();
+        let (answer, took) = receiver.recv_timeout(PATIENCE).unwrap();
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
         times.push(took);
     }
     lock.release();
-    let rest: Vec<u16> = (0..room).map(|_| told.recv_timeout(PATIENCE).unwrap().0.status).collect();
+    let rest: Vec<u16> = (0..room).map(|_| receiver.recv_timeout(PATIENCE).unwrap().0.status).collect();
     asking.into_iter().for_each(|thread| thread.join().unwrap());
     crate::support::print_figure(&format!(
         "{backend:?}: {} refused, the last after {:?}",

@@ -125,9 +125,9 @@ fn every_kind_of_slow_client_is_disconnected() {
         .map(|slow| std::thread::spawn(move || (slow.what, slow.status, slow.run(address))))
         .collect();
     for slow in running {
-        let (what, status, (took, told)) = slow.join().unwrap();
-        crate::support::print_figure(&format!("{what}: {told}, closed after {:.1} s", took.as_secs_f32()));
-        assert_eq!(told, status, "{what}");
+        let (what, status, (took, last_status)) = slow.join().unwrap();
+        crate::support::print_figure(&format!("{what}: {last_status}, closed after {:.1} s", took.as_secs_f32()));
+        assert_eq!(last_status, status, "{what}");
         assert!(took < NEVER, "{what}: still open");
     }
     let took = reader.join().unwrap();

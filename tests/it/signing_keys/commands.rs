@@ -30,7 +30,7 @@ fn listed(place: &Place) -> Vec<Vec<String>> {
     let list = place.succeed(&["keys", "list"], "");
     let mut rows: Vec<Vec<String>> =
         list.lines().map(|line| line.split_whitespace().map(ToOwned::to_owned).collect()).collect();
-    assert_eq!(rows.remove(0).join(" "), "KEY KIND MADE STATE NEEDED BY");
+    assert_eq!(rows.remove(0).join(" "), "KEY KIND CREATED STATE NEEDED BY");
     rows
 }
 
@@ -113,11 +113,12 @@ fn the_only_key_cannot_be_retired_and_a_dry_run_changes_nothing(backend: Backend
     let before = file();
     let id = key_id(&access);
     let pepper = listed(&place)[1][0].clone();
-    for (key, told) in [(id.as_str(), "keys rotate"), (pepper.as_str(), "keys rotate-pepper"), ("k-none", "keys list")]
+    for (key, message) in
+        [(id.as_str(), "keys rotate"), (pepper.as_str(), "keys rotate-pepper"), ("k-none", "keys list")]
     {
         for dry in [&[][..], &["--dry-run"]] {
             let ran = place.run(&[&["keys", "retire", key], dry].concat());
-            assert!(!ran.status.success() && ran.stdout.is_empty() && ran.stderr.contains(told), "{key}: {ran:?}");
+            assert!(!ran.status.success() && ran.stdout.is_empty() && ran.stderr.contains(message), "{key}: {ran:?}");
         }
     }
     assert_eq!(file(), before);
@@ -153,8 +154,8 @@ fn a_running_service_switches_to_key_pairs(backend: Backend) {
     drop(node);
     let place = place.set("TOKEN_ALGORITHM", "es256");
     let node = place.serve(&[]);
-    let told = "TOKEN_ALGORITHM=es256; make one: doorward keys rotate";
-    until(SOON, told, || node.stdout().contains(told).then_some(()));
+    let message = "TOKEN_ALGORITHM=es256; create one: doorward keys rotate";
+    until(SOON, message, || node.stdout().contains(message).then_some(()));
     assert!(node.accepts(&access));
     assert!(place.succeed(&["keys", "rotate"], "").contains("(es256)"), "as the setting says");
 }
@@ -195,12 +196,12 @@ fn a_pepper_rotates_under_a_running_service(backend: Backend) {
         node.sign_in("emily", PASSWORD);
         (row(&listed(&place), &new)[3..].join(" ") == "hashes 1 account").then_some(())
     });
-    assert_eq!(row(&listed(&place), &old)[3..].join(" "), "believed 1 account");
+    assert_eq!(row(&listed(&place), &old)[3..].join(" "), "accepted 1 account");
     let refused = place.run(&["keys", "retire", &old]);
     assert!(!refused.status.success() && refused.stderr.contains("1 accounts have a secret"), "{refused:?}");
     let by_pin = || node.post("/auth/login", &json!({ "name": "bob", "pin": "47110815" })).status;
     assert_eq!(by_pin(), 200);
-    assert_eq!(row(&listed(&place), &old)[3..].join(" "), "believed 0 accounts");
+    assert_eq!(row(&listed(&place), &old)[3..].join(" "), "accepted 0 accounts");
     let said = place.succeed(&["keys", "retire", &old], "");
     assert_eq!(said, format!("no account needs {old}\n{old} is retired\n"));
     assert!(listed(&place).iter().all(|row| row[0] != old));
@@ -217,14 +218,14 @@ fn keys_from_the_environment_are_not_rotated(backend: Backend) {
     let rows = listed(&place);
     assert!(rows.len() == 2 && rows.iter().all(|row| row[0].starts_with("env-")), "{rows:?}");
     let (key, pepper) = (rows[0][0].clone(), rows[1][0].clone());
-    for (command, told) in [
+    for (command, message) in [
         (vec!["keys", "rotate"], "JWT_SECRET"),
         (vec!["keys", "rotate-pepper"], "PEPPER"),
         (vec!["keys", "retire", key.as_str()], "JWT_SECRET"),
         (vec!["keys", "retire", pepper.as_str()], "PEPPER"),
     ] {
         let ran = place.run(&command);
-        assert!(!ran.status.success() && ran.stderr.contains(told), "{command:?}: {ran:?}");
+        assert!(!ran.status.success() && ran.stderr.contains(message), "{command:?}: {ran:?}");
     }
     assert!(!place.file("doorward.keys").exists());
 }

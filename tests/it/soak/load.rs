@@ -63,10 +63,10 @@ impl Walker {
         let Some(mut tokens) = self.enter(&mut line)? else { return Ok(()) };
         for _ in 0..REFRESHES {
             for _ in 0..LOOKS {
-                self.ask(&mut line, "me", Request::new("GET", "/auth/me").bearer(&tokens.access))?;
+                self.send_request(&mut line, "me", Request::new("GET", "/auth/me").bearer(&tokens.access))?;
             }
             let body = json!({ "refreshToken": tokens.refresh }).to_string();
-            let answer = self.ask(&mut line, "refresh", Request::new("POST", "/auth/refresh").json(&body))?;
+            let answer = self.send_request(&mut line, "refresh", Request::new("POST", "/auth/refresh").json(&body))?;
             let Some(successor) = tokens_in(&answer) else { return Ok(()) };
             tokens = successor;
             if stop.load(Ordering::Relaxed) {
@@ -75,8 +75,8 @@ impl Walker {
         }
         if self.rng.below(10) > 0 {
             let body = json!({ "refreshToken": tokens.refresh }).to_string();
-            self.ask(&mut line, "sign-out", Request::new("POST", "/auth/logout").json(&body))?;
-            self.ask(&mut line, "me after sign-out", Request::new("GET", "/auth/me").bearer(&tokens.access))?;
+            self.send_request(&mut line, "sign-out", Request::new("POST", "/auth/logout").json(&body))?;
+            self.send_request(&mut line, "me after sign-out", Request::new("GET", "/auth/me").bearer(&tokens.access))?;
         }
         Ok(())
     }
@@ -89,10 +89,15 @@ impl Walker {
         let body = json!({ "username": name, "password": PASSWORD, "tokens": "body" }).to_string();
         self.people = self.people.max(who + 1);
         let (what, path) = if is_new { ("sign-up", "/auth/register") } else { ("sign-in", "/auth/login") };
-        Ok(tokens_in(&self.ask(line, what, Request::new("POST", path).json(&body))?))
+        Ok(tokens_in(&self.send_request(line, what, Request::new("POST", path).json(&body))?))
     }
 
-    fn ask(&mut self, line: &mut KeptConnection, what: &'static str, request: Request) -> io::Result<Response> {
+    fn send_request(
+        &mut self,
+        line: &mut KeptConnection,
+        what: &'static str,
+        request: Request,
+    ) -> io::Result<Response> {
         std::thread::sleep(self.next.saturating_duration_since(Instant::now()));
         let began = Instant::now();
         // Requests that the machine delayed are not made up for: bursts are another test.

@@ -18,21 +18,21 @@ pub enum With {
     Neither,
 }
 
-/// `held`: the client's cookies are sent. `lost`: the answer does not arrive. `pick`: an index from the newest
+/// `with_cookies`: the client's cookies are sent. `lost`: the answer does not arrive. `pick`: an index from the newest
 /// backwards.
 #[derive(Debug, Clone, Copy)]
 pub enum Action {
     Register {
         client: usize,
         account: usize,
-        held: bool,
+        with_cookies: bool,
         lost: bool,
     },
     SignIn {
         client: usize,
         account: usize,
         right: bool,
-        held: bool,
+        with_cookies: bool,
         lost: bool,
     },
     /// `GET /auth/me` with the client's cookies.
@@ -116,9 +116,9 @@ fn by_clients() -> impl Strategy<Value = Action> {
     let (mostly, seldom) = (|| prop::bool::weighted(0.8), || prop::bool::weighted(0.25));
     prop_oneof![
         1 => (client(), account(), any::<bool>(), seldom())
-            .prop_map(|(client, account, held, lost)| Action::Register { client, account, held, lost }),
+            .prop_map(|(client, account, with_cookies, lost)| Action::Register { client, account, with_cookies, lost }),
         12 => (client(), account(), mostly(), any::<bool>(), seldom())
-            .prop_map(|(client, account, right, held, lost)| Action::SignIn { client, account, right, held, lost }),
+            .prop_map(|(client, account, right, with_cookies, lost)| Action::SignIn { client, account, right, with_cookies, lost }),
         10 => client().prop_map(|client| Action::Me { client }),
         20 => (client(), seldom(), seldom())
             .prop_map(|(client, in_body, lost)| Action::Refresh { client, in_body, lost }),

@@ -68,7 +68,7 @@ impl Machine {
         self.model = Model::new(Self::names(self.cases), self.now);
         self.set_clocks(self.now);
         let both_register =
-            [0, 1].map(|account| Action::Register { client: account, account, held: false, lost: false });
+            [0, 1].map(|account| Action::Register { client: account, account, with_cookies: false, lost: false });
         let begin = both_register.map(|action| Step { node: 0, action });
         for (number, step) in begin.iter().chain(steps).enumerate() {
             self.steps += 1;
@@ -132,7 +132,7 @@ impl Machine {
     }
 
     /// A request with these of our cookies.
-    pub fn ask(&self, node: usize, method: &str, path: &str, jar: Jar, body: Option<&Value>) -> Response {
+    pub fn send_request(&self, node: usize, method: &str, path: &str, jar: Jar, body: Option<&Value>) -> Response {
         let access = jar.access.map(|at| format!("accessToken={}", self.model.access[at].text));
         let refresh = jar.refresh.map(|at| format!("refreshToken={}", self.model.refresh[at].text));
         let cookies: Vec<String> = access.into_iter().chain(refresh).collect();

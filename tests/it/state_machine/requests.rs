@@ -26,9 +26,11 @@ impl Machine {
         let now = self.now_at(node);
         let turn = |client, lost| Turn { node, now, client, lost };
         match action {
-            Action::Register { client, account, held, lost } => self.register(turn(client, lost), account, held),
-            Action::SignIn { client, account, right, held, lost } => {
-                self.sign_in(turn(client, lost), account, right, held)
+            Action::Register { client, account, with_cookies, lost } => {
+                self.register(turn(client, lost), account, with_cookies)
+            }
+            Action::SignIn { client, account, right, with_cookies, lost } => {
+                self.sign_in(turn(client, lost), account, right, with_cookies)
             }
             Action::Me { client } => self.me(turn(client, false)),
             Action::Check { pick } => newest(self.model.access.len(), pick).map_or(Ok(()), |at| self.check(node, at)),
@@ -73,10 +75,10 @@ impl Machine {
         Ok(())
     }
 
-    fn register(&mut self, turn: Turn, account: usize, held: bool) -> Verdict {
+    fn register(&mut self, turn: Turn, account: usize, with_cookies: bool) -> Verdict {
         let body = json!({ "username": self.model.accounts[account].name, "password": PASSWORDS[0] });
-        let jar = if held { self.model.jars[turn.client] } else { Jar::default() };
-        let answer = self.ask(turn.node, "POST", "/auth/register", jar, Some(&body));
+        let jar = if with_cookies { self.model.jars[turn.client] } else { Jar::default() };
+        let answer = self.send_request(turn.node, "POST", "/auth/register", jar, Some(&body));
         if self.model.accounts[account].id.is_some() {
             return answered(&answer, 409, Cookies::Kept);
         }
@@ -85,13 +87,13 @@ impl Machine {
         self.enter(turn, account, jar, &answer)
     }
 
-    fn sign_in(&mut self, turn: Turn, account: usize, right: bool, held: bool) -> Verdict {
+    fn sign_in(&mut self, turn: Turn, account: usize, right: bool, with_cookies: bool) -> Verdict {
         let known = &self.model.accounts[account];
         let password = PASSWORDS[if right { known.password } else { (known.password + 1) % PASSWORDS.len() }];
         let body = json!({ "username": known.name, "password": password });
         let may = known.is_active;
-        let jar = if held { self.model.jars[turn.client] } else { Jar::default() };
-        let answer = self.ask(turn.node, "POST", "/auth/login", jar, Some(&body));
+        let jar = if with_cookies { self.model.jars[turn.client] } else { Jar::default() };
+        let answer = self.send_request(turn.node, "POST", "/auth/login", jar, Some(&body));
         match (right, may) {
             (false, _) => return answered(&answer, 401, Cookies::Kept),
             (true, false) => return answered(&answer, 403, Cookies::Kept),
@@ -118,7 +120,7 @@ impl Machine {
 
     fn me(&mut self, turn: Turn) -> Verdict {
         let jar = self.model.jars[turn.client];
-        let answer = self.ask(turn.node, "GET", "/auth/me", jar, None);
+        let answer = self.send_request(turn.node, "GET", "/auth/me", jar, None);
         self.check_identity(jar.access, turn.now, &answer)
     }
 
@@ -148,12 +150,12 @@ impl Machine {
     fn refresh(&mut self, turn: Turn, in_body: bool) -> Verdict {
         let jar = self.model.jars[turn.client];
         let Some(refresh) = jar.refresh else {
-            let answer = self.ask(turn.node, "POST", "/auth/refresh", jar, None);
+            let answer = self.send_request(turn.node, "POST", "/auth/refresh", jar, None);
             return answered(&answer, 401, Cookies::Kept);
         };
         let body = in_body.then(|| json!({ "refreshToken": self.model.refresh[refresh].text }));
         let cookies = if in_body { Jar::default() } else { jar };
-        let answer = self.ask(turn.node, "POST", "/auth/refresh", cookies, body.as_ref());
+        let answer = self.send_request(turn.node, "POST", "/auth/refresh", cookies, body.as_ref());
         let (done, jar) = self.spent(turn.now, refresh, in_body, &answer)?;
         // Tokens in the body are the client's as well; after a refusal it keeps what it had.
         let done = if in_body && answer.status == 200 { Cookies::Set } else { done };
@@ -164,7 +166,7 @@ impl Machine {
     /// Any refresh token by itself.
     pub fn respend(&mut self, node: usize, refresh: usize) -> Verdict {
         let alone = Jar { access: None, refresh: Some(refresh) };
-        let answer = self.ask(node, "POST", "/auth/refresh", alone, None);
+        let answer = self.send_request(node, "POST", "/auth/refresh", alone, None);
         self.spent(self.now_at(node), refresh, false, &answer).map(drop)
     }
 
@@ -225,7 +227,7 @@ impl Machine {
 
     fn sign_out(&mut self, turn: Turn, with: With) -> Verdict {
         let jar = part_of(self.model.jars[turn.client], with);
-        let answer = self.ask(turn.node, "POST", "/auth/logout", jar, None);
+        let answer = self.send_request(turn.node, "POST", "/auth/logout", jar, None);
         let named = self.model.resolve_refresh_token(jar, turn.now);
         let nothing = jar.access.is_none() && jar.refresh.is_none();
         if named.is_empty() && !nothing {
@@ -241,7 +243,7 @@ impl Machine {
 
     fn sign_out_everywhere(&mut self, turn: Turn, with: With) -> Verdict {
         let jar = part_of(self.model.jars[turn.client], with);
-        let answer = self.ask(turn.node, "POST", "/auth/logout-all", jar, None);
+        let answer = self.send_request(turn.node, "POST", "/auth/logout-all", jar, None);
         let verdict = self.model.everywhere(jar, turn.now);
         let ends = match verdict {
             Everywhere::Ends(session) => Some(session),
@@ -266,7 +268,7 @@ impl Machine {
         let known = self.model.accounts[account].password;
         let current = if right { PASSWORDS[known] } else { "not-this-harbour-lantern" };
         let body = json!({ "currentPassword": current, "newPassword": PASSWORDS[to] });
-        let answer = self.ask(turn.node, "POST", "/auth/change-password", jar, Some(&body));
+        let answer = self.send_request(turn.node, "POST", "/auth/change-password", jar, Some(&body));
         let (Some(access), Some(session)) = (live, session) else { return answered(&answer, 401, Cookies::Kept) };
         self.model.receive(access, turn.now);
         match (right, to == known) {
@@ -285,7 +287,7 @@ impl Machine {
 
     fn list(&mut self, turn: Turn) -> Verdict {
         let jar = self.model.jars[turn.client];
-        let answer = self.ask(turn.node, "GET", "/auth/sessions", jar, None);
+        let answer = self.send_request(turn.node, "GET", "/auth/sessions", jar, None);
         let Some(access) = jar.access.filter(|access| self.model.is_live(*access, turn.now)) else {
             return answered(&answer, 401, Cookies::Kept);
         };
@@ -304,7 +306,7 @@ impl Machine {
     fn end(&mut self, turn: Turn, target: usize) -> Verdict {
         let jar = self.model.jars[turn.client];
         let path = format!("/auth/sessions/{}", self.model.sessions[target].id);
-        let answer = self.ask(turn.node, "DELETE", &path, jar, None);
+        let answer = self.send_request(turn.node, "DELETE", &path, jar, None);
         let Some(access) = jar.access.filter(|access| self.model.is_live(*access, turn.now)) else {
             return answered(&answer, 401, Cookies::Kept);
         };

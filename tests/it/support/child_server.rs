@@ -50,11 +50,11 @@ impl Daemon {
         let folder = tempfile::tempdir().unwrap();
         // Most cannot report their port, so they are given one that was free just before.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let told = configure(folder.path(), address);
+        let configured = configure(folder.path(), address);
         let mut command = Command::new("sh");
         command.args(["-c", WATCHDOG, "doorward-watchdog"]).arg(folder.path().join("output.log"));
-        command.arg(told.get_program()).args(told.get_args());
-        command.envs(told.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.arg(configured.get_program()).args(configured.get_args());
+        command.envs(configured.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let watchdog = command.spawn().unwrap();
         let daemon = Self { folder, address, watchdog };

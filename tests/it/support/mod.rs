@@ -194,8 +194,8 @@ pub struct Tokens {
 impl Tokens {
     /// The tokens in a browser's cookie jar.
     pub fn in_jar_of(browser: &Browser) -> Self {
-        let held = |name: &str| browser.cookie(name).unwrap_or_else(|| panic!("the browser holds no {name}"));
-        Self { access: held("accessToken"), refresh: held("refreshToken") }
+        let cookie = |name: &str| browser.cookie(name).unwrap_or_else(|| panic!("the browser holds no {name}"));
+        Self { access: cookie("accessToken"), refresh: cookie("refreshToken") }
     }
 
     /// The tokens that an answer sets as cookies.

@@ -47,8 +47,8 @@ else
     "$1/pg_basebackup" -D "$2/data" -h "$4" -U doorward -R -X stream -c fast -N </dev/null >"$2/log" 2>&1
 fi
 begin "$@"
-while read -r wish; do
-    case $wish in
+while read -r order; do
+    case $order in
         stop) end; echo done ;;
         start) begin "$@" ;;
         freeze) all STOP; echo done ;;
@@ -101,14 +101,14 @@ pub fn rows_of_the_test() -> String {
 pub fn all_rows(url: &str) -> String {
     // Not by psql, which is slow to start: this runs at the end of every test.
     let mut db = PgConnection::establish(url).unwrap_or_else(|why| panic!("{url}: {why}"));
-    let mut ask = |query: &str| -> Vec<String> {
+    let mut command_and_wait = |query: &str| -> Vec<String> {
         let rows = sql_query(query).load::<Line>(&mut db).unwrap_or_else(|why| panic!("{query}: {why}"));
         rows.into_iter().filter_map(|row| row.line).collect()
     };
     let every_table = "SELECT string_agg(format('SELECT row_to_json(t)::text AS line FROM %I t', table_name), \
                        ' UNION ALL ') AS line FROM information_schema.tables WHERE table_schema = 'public'";
-    let queries = ask(every_table);
-    queries.iter().flat_map(|query| ask(query)).collect::<Vec<_>>().join("\n")
+    let queries = command_and_wait(every_table);
+    queries.iter().flat_map(|query| command_and_wait(query)).collect::<Vec<_>>().join("\n")
 }
 
 #[derive(QueryableByName)]
@@ -173,17 +173,17 @@ impl Cluster {
 
     /// Kills all its processes, like a crash.
     pub fn crash(&self) {
-        self.watchdog.ask("stop", "done");
+        self.watchdog.command_and_wait("stop", "done");
     }
 
     /// Restarts it after a crash.
     pub fn start_again(&self) {
-        self.watchdog.ask("start", "ready");
+        self.watchdog.command_and_wait("start", "ready");
     }
 
     /// Freezes all its processes (SIGSTOP) until the guard is dropped.
     pub fn freeze(&self) -> Frozen<'_> {
-        self.watchdog.ask("freeze", "done");
+        self.watchdog.command_and_wait("freeze", "done");
         Frozen(self)
     }
 }
@@ -193,7 +193,7 @@ pub struct Frozen<'a>(&'a Cluster);
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        self.0.watchdog.ask("thaw", "done");
+        self.0.watchdog.command_and_wait("thaw", "done");
     }
 }
 
@@ -227,10 +227,10 @@ fn launch(binaries: PathBuf, waits: &str, follows: Option<&Path>) -> io::Result<
 }
 
 impl Watchdog {
-    fn ask(&self, wish: &str, answer: &str) {
-        let told = self.shell.stdin.as_ref().map(|mut pipe| writeln!(pipe, "{wish}"));
-        assert!(matches!(told, Some(Ok(()))), "the watchdog of PostgreSQL is gone");
-        self.wait_for_reply(answer).unwrap_or_else(|said| panic!("PostgreSQL, asked to {wish}: {said}"));
+    fn command_and_wait(&self, order: &str, answer: &str) {
+        let written = self.shell.stdin.as_ref().map(|mut pipe| writeln!(pipe, "{order}"));
+        assert!(matches!(written, Some(Ok(()))), "the watchdog of PostgreSQL is gone");
+        self.wait_for_reply(answer).unwrap_or_else(|said| panic!("PostgreSQL, asked to {order}: {said}"));
     }
 
     fn wait_for_reply(&self, word: &str) -> io::Result<()> {

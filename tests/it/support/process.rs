@@ -208,8 +208,9 @@ impl Node {
     pub fn wait_until_it_listens(&mut self) {
         let outcome = until(PATIENCE, "listening on", || {
             let stdout = self.stdout();
-            let told = stdout.contains("\n  mounts ").then_some(&stdout);
-            let line = told.and_then(|said| said.lines().find_map(|line| line.strip_prefix("listening on http://")));
+            let announced = stdout.contains("\n  mounts ").then_some(&stdout);
+            let line =
+                announced.and_then(|said| said.lines().find_map(|line| line.strip_prefix("listening on http://")));
             let address = line.and_then(|line| line.trim().parse::<SocketAddr>().ok());
             (address.is_some() || !self.is_running()).then_some(address)
         });
@@ -311,10 +312,10 @@ impl Node {
 }
 
 /// Polls until there is a result; fails after `patience`.
-pub fn until<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(patience: Duration, what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
-        if let Some(answer) = ask() {
+        if let Some(answer) = poll() {
             return answer;
         }
         assert!(began.elapsed() < patience, "waited {patience:?} for {what}");

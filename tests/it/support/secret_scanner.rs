@@ -173,13 +173,13 @@ pub fn used(kind: &str, text: &str) {
 /// Fails if these lines contain a secret.
 pub fn assert_none_in_text(place: &str, text: &[u8]) {
     let found = KNOWN.read().unwrap_or_else(PoisonError::into_inner).find_in_text(text);
-    assert!(found.is_none(), "{place} holds a secret: {}", tell(found.as_ref(), text));
+    assert!(found.is_none(), "{place} holds a secret: {}", describe(found.as_ref(), text));
 }
 
 /// Fails if these rows contain a secret.
 pub fn assert_none_in_rows(place: &str, rows: &[u8]) {
     let found = KNOWN.read().unwrap_or_else(PoisonError::into_inner).find_in_rows(rows);
-    assert!(found.is_none(), "{place} holds a secret: {}", tell(found.as_ref(), rows));
+    assert!(found.is_none(), "{place} holds a secret: {}", describe(found.as_ref(), rows));
 }
 
 /// Rows as PostgreSQL prints them, with the bytes that are hexadecimal there appended in binary.
@@ -191,7 +191,7 @@ pub fn with_bytes(rows: &str) -> Vec<u8> {
 }
 
 /// The kind of the secret and its surroundings, without the secret.
-fn tell(found: Option<&Found>, all: &[u8]) -> String {
+fn describe(found: Option<&Found>, all: &[u8]) -> String {
     let Some(Found { kind, range }) = found else { return String::new() };
     let line = |byte: &u8| *byte == b'\n';
     let before = &all[..range.start];

@@ -9,7 +9,7 @@ mod mails;
 mod smtp_transport;
 
 use doorward::core::AccountStatus;
-use doorward::core::audit::Wanted;
+use doorward::core::audit::AuditFilter;
 use serde_json::json;
 
 use super::{bare, metric, sign_in_with};
@@ -100,10 +100,10 @@ fn the_request_does_the_same_work_whatever_is_taken(backend: Backend) {
         ("waiting@mail.example", json!({})),
         ("named@mail.example", json!({ "username": "taken" })),
     ] {
-        let before = metric(&setup.service, "doorward_hash_seconds_count");
+        let before = metric(&setup.service, "doorward_password_hash_seconds_count");
         let rows = setup.count("pending_sign_ups");
         setup.must_sign_up(email, &more);
-        let hashed = metric(&setup.service, "doorward_hash_seconds_count") - before;
+        let hashed = metric(&setup.service, "doorward_password_hash_seconds_count") - before;
         work.push((hashed, setup.count("pending_sign_ups") - rows));
     }
     assert_eq!(work, [(1, 1); 4], "hashes and rows of each");
@@ -190,8 +190,8 @@ fn the_other_dialects_offer_no_sign_up(backend: Backend) {
     for (path, json) in ELSEWHERE {
         for (email, login) in [("taken@mail.example", "taken"), ("free@mail.example", "free")] {
             let body = json.replace("EMAIL", email).replace("LOGIN", login);
-            let ask = |address| Request::new("POST", path).json(&body).send(address);
-            let (here, there) = (ask(setup.service.address()), ask(closed.address()));
+            let send_request = |address| Request::new("POST", path).json(&body).send(address);
+            let (here, there) = (send_request(setup.service.address()), send_request(closed.address()));
             assert!((400..500).contains(&here.status), "{path}: {}", here.text());
             assert_eq!(bare(&here), bare(&there), "{path} {email}");
         }
@@ -237,12 +237,12 @@ fn audit_events_name_no_account_before_the_confirmation(backend: Backend) {
     let answer = setup.confirm(&token, PASSWORD);
     assert_eq!(answer.status, 201, "{}", answer.text());
     let newcomer = setup.service.core().find_account_by("newcomer@mail.example").unwrap().id;
-    let mut events = setup.service.core().list_events(&Wanted::default(), 1000).unwrap();
+    let mut events = setup.service.core().list_events(&AuditFilter::default(), 1000).unwrap();
     events.reverse();
     let seen: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.account)).collect();
-    let asked = ("sign_up_asked", None);
+    let pending = ("sign_up_asked", None);
     // The first event is the operator's.
-    assert_eq!(seen, [("sign_up", Some(known)), asked, asked, ("sign_up", Some(newcomer))]);
+    assert_eq!(seen, [("sign_up", Some(known)), pending, pending, ("sign_up", Some(newcomer))]);
     for event in &events[1..] {
         assert_eq!(event.address.as_deref(), Some("127.0.0.1"), "{event:?}");
         assert!(event.request_id.is_some(), "{event:?}");

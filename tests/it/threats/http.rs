@@ -54,9 +54,9 @@ fn an_ambiguously_framed_request_is_refused(backend: Backend) {
                 .replace("HTTP/1.1\r\nHost: x\r\nContent-T", "HTTP/1.0\r\nHost: x\r\nContent-T"),
         ),
     ] {
-        let told = statuses(&exchange_raw(service.address(), bytes.as_bytes()));
-        assert!(told.len() <= 1, "{what}: the rest was read as a second request: {told:?}");
-        assert!(told.iter().all(|status| (400..500).contains(status)), "{what}: {told:?}");
+        let received = statuses(&exchange_raw(service.address(), bytes.as_bytes()));
+        assert!(received.len() <= 1, "{what}: the rest was read as a second request: {received:?}");
+        assert!(received.iter().all(|status| (400..500).contains(status)), "{what}: {received:?}");
     }
     assert_eq!(sign_in(&service, "emily").get("/auth/me").status, 200);
 }
@@ -174,14 +174,14 @@ fn metrics_require_the_bearer_token(backend: Backend) {
     }
     let token = "mT7kWv8RtYc2Lk6NfHs0Xb9GpDj3Ue7A";
     let open = backend.service().set("METRICS_TOKEN", token).start();
-    let ask = |request: Request| request.send(open.address()).status;
+    let send_request = |request: Request| request.send(open.address()).status;
     let metrics = || Request::new("GET", "/metrics");
-    assert_eq!(ask(metrics()), 401);
+    assert_eq!(send_request(metrics()), 401);
     for wrong in ["", "x", &token[1..], &format!("{token}x")] {
-        assert_eq!(ask(metrics().bearer(wrong)), 401, "{wrong:?}");
+        assert_eq!(send_request(metrics().bearer(wrong)), 401, "{wrong:?}");
     }
-    assert_eq!(ask(Request::new("GET", &format!("/metrics?token={token}"))), 401);
-    assert_eq!(ask(metrics().cookie_header(&format!("accessToken={token}"))), 401);
-    assert_eq!(ask(metrics().bearer(&register(&open, "emily").cookie("accessToken").unwrap())), 401);
-    assert_eq!(ask(metrics().bearer(token)), 200);
+    assert_eq!(send_request(Request::new("GET", &format!("/metrics?token={token}"))), 401);
+    assert_eq!(send_request(metrics().cookie_header(&format!("accessToken={token}"))), 401);
+    assert_eq!(send_request(metrics().bearer(&register(&open, "emily").cookie("accessToken").unwrap())), 401);
+    assert_eq!(send_request(metrics().bearer(token)), 200);
 }

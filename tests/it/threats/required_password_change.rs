@@ -74,7 +74,7 @@ fn with(access: &str, method: &str, path: &str) -> Request {
     Request::new(method, path).bearer(access).cookie_header(&format!("accessToken={access}"))
 }
 
-fn ask(service: &TestService, access: &str, path: &str) -> Response {
+fn send_request(service: &TestService, access: &str, path: &str) -> Response {
     with(access, "GET", path).send(service.address())
 }
 
@@ -92,7 +92,7 @@ fn only_the_change_and_a_sign_out_are_allowed(backend: Backend) {
         assert!(says_so(&access));
         let session = decode_jwt(&access).1["sid"].as_str().unwrap().to_owned();
         for path in ["/auth/me", "/auth/sessions", "/auth/verify", "/auth/forward", "/who", "/inner/open"] {
-            let refused = ask(&service, &access, path);
+            let refused = send_request(&service, &access, path);
             assert_refused(&refused, 403, "password_change_required");
             assert!(refused.headers_named("Remote-User").is_empty(), "{path}");
             assert_eq!(refused.header("www-authenticate"), None, "another token would not do");
@@ -123,20 +123,20 @@ fn the_change_lifts_the_restriction_and_leaves_no_restricted_token_alive(backend
     let second = Tokens::in_jar_of(&browser);
     let changed = change(&mut browser, OLD, NEW);
     assert_eq!(changed.status, 200, "{}", changed.text());
-    let held = Tokens::in_jar_of(&browser);
-    assert!(!says_so(&held.access));
+    let session_tokens = Tokens::in_jar_of(&browser);
+    assert!(!says_so(&session_tokens.access));
     for path in ["/auth/me", "/auth/verify", "/auth/forward"] {
-        assert_eq!(ask(&service, &held.access, path).status, 200, "{path}");
+        assert_eq!(send_request(&service, &session_tokens.access, path).status, 200, "{path}");
     }
     for old in [first, second, other] {
         old.assert_invalid(&service);
     }
-    let next = held.assert_valid(&service);
+    let next = session_tokens.assert_valid(&service);
     assert!(!says_so(&next.access));
     assert!(!service.core().find_account_by("emilys").unwrap().must_change_password);
     assert_eq!(post(&service, "/auth/login", &json!({ "username": "emilys", "password": OLD })).status, 401);
     let again = post(&service, "/auth/login", &json!({ "username": "emilys", "password": NEW, "tokens": "body" }));
-    assert_eq!(ask(&service, again.json()["accessToken"].as_str().unwrap(), "/auth/me").status, 200);
+    assert_eq!(send_request(&service, again.json()["accessToken"].as_str().unwrap(), "/auth/me").status, 200);
 }
 
 fn a_refused_change_lifts_nothing(backend: Backend) {
@@ -211,7 +211,7 @@ fn every_dialect_reports_it_in_its_own_shape(backend: Backend) {
         (pin, "/pin/users/me", json!({ "message": WORDS })),
     ] {
         assert!(says_so(&tokens.access), "{path}");
-        let refused = ask(&service, &tokens.access, path);
+        let refused = send_request(&service, &tokens.access, path);
         assert_eq!((refused.status, refused.header("content-type")), (403, Some("application/json")), "{path}");
         let mut body = refused.json();
         if body.get("timestamp").is_some() {
@@ -223,16 +223,16 @@ fn every_dialect_reports_it_in_its_own_shape(backend: Backend) {
     // A session of one contract is refused in all.
     let access = entered(&service, "/signin").access;
     for path in CHECKS {
-        assert_eq!(ask(&service, &access, path).status, 403, "{path}");
+        assert_eq!(send_request(&service, &access, path).status, 403, "{path}");
     }
 }
 
 fn every_dialect_still_signs_out(backend: Backend) {
     let service = restricted(backend.service());
     let sign_out = |tokens: &Tokens, path: &str| {
-        assert_eq!(ask(&service, &tokens.access, "/auth/me").status, 403, "{path}");
+        assert_eq!(send_request(&service, &tokens.access, "/auth/me").status, 403, "{path}");
         assert_eq!(with(&tokens.access, "POST", path).send(service.address()).status, 200, "{path}");
-        assert_eq!(ask(&service, &tokens.access, "/auth/me").status, 401, "{path}");
+        assert_eq!(send_request(&service, &tokens.access, "/auth/me").status, 401, "{path}");
     };
     sign_out(&entered_by_pin(&service), "/pin/auth/logout");
     for path in ["/auth/logout", "/auth/logout-all"] {
@@ -254,14 +254,14 @@ fn live_tokens_are_invalidated_on_every_node(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let first = builder.demo().start();
     let second = beside(&first, &tables).start();
-    let status = |node: &TestService, access: &str| ask(node, access, "/auth/verify").status;
+    let status = |node: &TestService, access: &str| send_request(node, access, "/auth/verify").status;
     let enter = |node: &TestService| Tokens::in_jar_of(&emily(node));
-    let held = [enter(&first), enter(&second)];
-    for tokens in &held {
+    let session_tokens = [enter(&first), enter(&second)];
+    for tokens in &session_tokens {
         assert_eq!([status(&first, &tokens.access), status(&second, &tokens.access)], [200; 2]);
     }
     require(&first, true);
-    for tokens in &held {
+    for tokens in &session_tokens {
         assert_eq!(status(&first, &tokens.access), 401, "immediately on the node where it was set");
         until(SOON, "the other node to hear of it", || (status(&second, &tokens.access) == 401).then_some(()));
         assert_eq!(refresh_with(&second, &tokens.refresh).status, 401);
@@ -349,6 +349,6 @@ fn an_account_without_a_password_is_not_restricted(backend: Backend) {
     let refused = core.require_password_change(&account, true);
     assert!(matches!(refused, Err(Error::Refusal(Refusal::InvalidFields(_)))), "{refused:?}");
     let tokens = Tokens::set_by(&enter(&service, "/pin/auth/login", r#"{"name":"cooluser1","pin":"0000"}"#));
-    assert_eq!(ask(&service, &tokens.access, "/pin/users/me").status, 200);
+    assert_eq!(send_request(&service, &tokens.access, "/pin/users/me").status, 200);
     core.require_password_change(&account, false).unwrap();
 }

@@ -39,9 +39,9 @@ fn reading_begins_no_session_and_changes_none(backend: Backend) {
 }
 
 /// Terminated connections are re-established in time.
-fn wait_until_it_answers(service: &TestService, held: &Tokens) {
+fn wait_until_it_answers(service: &TestService, session_tokens: &Tokens) {
     until(PATIENCE, "the database", || {
-        let answer = Request::new("GET", "/auth/me").bearer(&held.access).send(service.address());
+        let answer = Request::new("GET", "/auth/me").bearer(&session_tokens.access).send(service.address());
         let ready = Request::new("GET", "/readyz").send(service.address());
         (answer.status != 503 && ready.status == 200).then_some(())
     });
@@ -50,22 +50,25 @@ fn wait_until_it_answers(service: &TestService, held: &Tokens) {
 fn a_refresh_that_cannot_be_written_spends_no_token(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("DATABASE_TIMEOUT", "2s").demo().start();
-    let held = Tokens::in_jar_of(&emily(&service));
+    let session_tokens = Tokens::in_jar_of(&emily(&service));
     let away = Away::take(&tables, service.folder());
-    let refused = refresh_with(&service, &held.refresh);
+    let refused = refresh_with(&service, &session_tokens.refresh);
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{}", refused.text());
     assert!(refused.headers_named("Set-Cookie").is_empty());
     away.give_back();
-    wait_until_it_answers(&service, &held);
-    let renewed = held.assert_valid(&service);
-    assert_eq!(decode_jwt(&renewed.refresh).1["gen"], json!(decode_jwt(&held.refresh).1["gen"].as_i64().unwrap() + 1));
+    wait_until_it_answers(&service, &session_tokens);
+    let renewed = session_tokens.assert_valid(&service);
+    assert_eq!(
+        decode_jwt(&renewed.refresh).1["gen"],
+        json!(decode_jwt(&session_tokens.refresh).1["gen"].as_i64().unwrap() + 1)
+    );
 }
 
 fn a_sign_out_that_cannot_be_written_is_reported_and_keeps_the_cookies(backend: Backend) {
     let (builder, tables) = backend.service_and_tables();
     let service = builder.set("DATABASE_TIMEOUT", "2s").demo().start();
     let mut browser = emily(&service);
-    let held = Tokens::in_jar_of(&browser);
+    let session_tokens = Tokens::in_jar_of(&browser);
     let away = Away::take(&tables, service.folder());
     for path in ["/auth/logout", "/auth/logout-all"] {
         let refused = browser.post_empty(path);
@@ -73,16 +76,16 @@ fn a_sign_out_that_cannot_be_written_is_reported_and_keeps_the_cookies(backend: 
         assert!(refused.header("retry-after").is_some() && refused.headers_named("Set-Cookie").is_empty());
     }
     away.give_back();
-    wait_until_it_answers(&service, &held);
-    assert!(is_accepted(&service, &held.access), "what was not acknowledged has not happened");
+    wait_until_it_answers(&service, &session_tokens);
+    assert!(is_accepted(&service, &session_tokens.access), "what was not acknowledged has not happened");
     assert_eq!(browser.post_empty("/auth/logout").status, 200);
-    held.assert_invalid(&service);
+    session_tokens.assert_invalid(&service);
 }
 
 fn tokens_have_enough_entropy(backend: Backend) {
     let service = backend.service().demo().start();
-    let held = Tokens::in_jar_of(&emily(&service));
-    for token in [&held.access, &held.refresh] {
+    let session_tokens = Tokens::in_jar_of(&emily(&service));
+    for token in [&session_tokens.access, &session_tokens.refresh] {
         let signature = token.rsplit('.').next().unwrap();
         let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).unwrap();
         assert_eq!(bytes.len(), 32, "256 bits");

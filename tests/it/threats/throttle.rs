@@ -76,13 +76,13 @@ fn a_throttled_attempt_computes_no_hash(backend: Backend) {
     let service = backend.service().set("THROTTLE_FREE_FAILURES", "5").start();
     registered(&service, "emily");
     (0..6).for_each(|_| drop(sign_in_with(&service, "emily", "wrong-wrong")));
-    let hashed = metric(&service, "doorward_hash_seconds_count");
+    let hashed = metric(&service, "doorward_password_hash_seconds_count");
     for name in ["emily", "EMILY"] {
         for _ in 0..10 {
             wait_of(&sign_in_with(&service, name, PASSWORD));
         }
     }
-    assert_eq!(metric(&service, "doorward_hash_seconds_count"), hashed);
+    assert_eq!(metric(&service, "doorward_password_hash_seconds_count"), hashed);
 }
 
 fn a_forwarded_address_from_an_untrusted_client_opens_no_other_bucket(backend: Backend) {

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 const COMMON_PASSWORDS: &str = include_str!("../common_passwords.txt");
 
 /// Whether a password in lower case is in the list: a binary search over the text itself, since an index of its lines would
-/// have to be built for each password, or kept.
+/// have to be built for each password, or stay in memory.
 pub fn contains(password: &str) -> bool {
     let mut lines = COMMON_PASSWORDS.as_bytes();
     while !lines.is_empty() {
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_sorted_and_every_line_is_found() {
+    fn common_password_list_is_sorted_and_every_line_is_found() {
         let lines: Vec<&str> = COMMON_PASSWORDS.lines().collect();
         assert!(lines.is_sorted() && lines.len() > 8000);
         assert!(lines.iter().all(|line| contains(line)));

@@ -1,18 +1,18 @@
 //! Imported password hashes of other systems: parses them, bounds what a check may cost, and verifies a secret. That a hash
-//! is replaced by one of ours at the first sign-in is decided by `Hasher` and sign_in.rs.
+//! is replaced by a native one at the first sign-in is decided by `Hasher` and sign_in.rs.
 
 mod encoding;
 
 use std::num::NonZeroU32;
 
 use argon2::{Algorithm, Argon2, Version};
-use aws_lc_rs::{constant_time, pbkdf2};
+use aws_lc_rs::pbkdf2;
 use zeroize::Zeroizing;
 
 use self::encoding::{base64, canonical_bcrypt_base64, number, parameters, sized};
-use super::normalization::normal;
+use super::normalization::normalize;
 use crate::core::error::FieldRule;
-use crate::secret::Secret;
+use crate::secret::{Secret, constant_time_eq};
 
 /// Prefix of an imported hash in the table.
 const STORED_PREFIX: &str = "imported:";
@@ -20,13 +20,13 @@ const STORED_PREFIX: &str = "imported:";
 /// The longest text that is parsed.
 const TEXT_MAX: usize = 512;
 
-/// Memory of one check. 256 MiB is the most that common defaults use; HASH_THREADS checks run at a time.
+/// Memory of one verification. 256 MiB is the maximum of common defaults; `HASH_THREADS` verifications run at a time.
 const MEMORY_MAX: u64 = 256 << 20;
 
-/// Memory written in one check, over all passes: one to four seconds.
+/// Memory written in one verification, over all passes: one to four seconds.
 const MEMORY_TRAFFIC_MAX: u64 = 1 << 30;
 
-/// Rounds of PBKDF2: two to eight seconds, and four times what current defaults are.
+/// Rounds of PBKDF2: two to eight seconds, four times the current defaults.
 const PBKDF2_ROUNDS_MAX: u32 = 5_000_000;
 
 /// Costs of bcrypt: 16 takes four seconds.
@@ -43,11 +43,11 @@ const TOO_EXPENSIVE: FieldRule = FieldRule::Type(
      PBKDF2 with 5,000,000 rounds, bcrypt with cost 16",
 );
 
-/// A hash of another system whose parameters are within bounds.
+/// A password hash of another system, with parameters within the bounds above.
 #[derive(Clone)]
 pub struct ImportedHash {
     scheme: Scheme,
-    /// As the other system wrote it.
+    /// The original text.
     text: String,
 }
 
@@ -66,7 +66,7 @@ impl std::fmt::Debug for ImportedHash {
 }
 
 impl ImportedHash {
-    /// Parses a hash, and refuses one that is too expensive to check. Nothing is derived here.
+    /// Parses a hash, and refuses one that is too expensive to check. No key is derived here, so the cost is that of parsing.
     pub fn parse(text: &str) -> Result<Self, FieldRule> {
         if text.len() > TEXT_MAX || !text.is_ascii() {
             return Err(UNKNOWN_FORMAT);
@@ -94,10 +94,10 @@ impl ImportedHash {
         }
     }
 
-    /// Verifies a secret in NFC, as our own hashes have it, and as it was typed, since the other system may not have
-    /// normalised it.
+    /// Verifies a secret in NFC, as native hashes have it, and as entered, since the other system may not have normalised
+    /// it.
     pub(super) fn verify(&self, secret: &Secret) -> bool {
-        let composed = normal(secret);
+        let composed = normalize(secret);
         self.verify_text(composed.expose()) || (composed != *secret && self.verify_text(secret.expose()))
     }
 
@@ -147,7 +147,7 @@ fn bounded(is_within: bool, scheme: Scheme) -> Result<Scheme, FieldRule> {
 /// Compares a hash with a derived one in constant time.
 fn verify_derived(hash: &[u8], derive: impl FnOnce(&mut [u8]) -> bool) -> bool {
     let mut buffer = Zeroizing::new(vec![0; hash.len()]);
-    derive(&mut buffer) && constant_time::verify_slices_are_equal(&buffer, hash).is_ok()
+    derive(&mut buffer) && constant_time_eq(&buffer, hash)
 }
 
 /// Other implementations of bcrypt read 72 bytes, and most of them stop at NUL: a secret that signed in there must sign

@@ -4,7 +4,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::secret::Secret;
 
-/// NFC: keyboards differ in whether they compose characters, and the password must be the same.
-pub fn normal(secret: &Secret) -> Secret {
+/// Normalises to NFC: keyboards differ in whether they compose characters, and the password must match on all of them.
+pub fn normalize(secret: &Secret) -> Secret {
     Secret::new(secret.expose().nfc().collect::<String>())
 }

@@ -88,7 +88,7 @@ fn a_rebuilding_believes_no_dead_token_between_two_rows() {
             assert!(view.is_revoked(&token(1, 0, 7, 2)), "{rows:?} are still to come");
             match rows.next() {
                 Some(Some(row)) => Ok(vec![row]),
-                Some(None) => Err(store::Error::Unavailable("the server is gone".to_owned())),
+                Some(None) => Err(store::Error::unavailable(store::OutageCause::Connection, "the server is gone")),
                 None => Ok(vec![]),
             }
         });

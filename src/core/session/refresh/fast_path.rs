@@ -2,6 +2,7 @@
 //! that without a look at the row; on SQLite those that wait together share a transaction. What it does not rotate is
 //! refresh.rs's to decide.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::decide::Verdict;
@@ -49,10 +50,10 @@ impl RotationAttempt {
 }
 
 impl FastRotation {
-    fn failed(error: &store::Error, began: Instant) -> Self {
-        match error {
-            store::Error::Unavailable(cause) if began.elapsed() >= WAITED => {
-                Self::TimedOut(InternalError::Unavailable(cause.clone()))
+    fn failed(error: &Arc<store::Error>, began: Instant) -> Self {
+        match **error {
+            store::Error::Unavailable { .. } | store::Error::Conflict { .. } if began.elapsed() >= WAITED => {
+                Self::TimedOut(InternalError::unavailable(Arc::clone(error)))
             }
             // Sooner: over a connection from before a failover. What became of it stands in the row.
             _ => Self::Fallback,
@@ -97,7 +98,9 @@ impl Core {
         let began = Instant::now();
         match self.store.write_one_statement(|db| rotation_attempt.run(db)) {
             Ok(rotated) => Ok(rotated.into()),
-            Err(error @ store::Error::Unavailable(_)) => Ok(FastRotation::failed(&error, began)),
+            Err(error @ (store::Error::Unavailable { .. } | store::Error::Conflict { .. })) => {
+                Ok(FastRotation::failed(&Arc::new(error), began))
+            }
             Err(broken) => Err(broken.into()),
         }
     }
@@ -109,7 +112,10 @@ impl Core {
         let rotated = self.store.write(|db| all.iter().map(|one| one.run(db)).collect::<Result<Vec<_>, _>>());
         match rotated {
             Ok(rotated) => rotated.into_iter().map(FastRotation::from).collect(),
-            Err(error) => all.iter().map(|_| FastRotation::failed(&error, began)).collect(),
+            Err(error) => {
+                let error = Arc::new(error);
+                all.iter().map(|_| FastRotation::failed(&error, began)).collect()
+            }
         }
     }
 

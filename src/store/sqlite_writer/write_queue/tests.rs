@@ -10,7 +10,7 @@ use diesel::sql_types::{BigInt, Integer};
 
 use super::*;
 use crate::store::connection;
-use crate::store::connection::DatabaseUrl;
+use crate::store::database_url::DatabaseUrl;
 use crate::store::sqlite_writer::wal_checkpoint::{Checkpointer, checkpoint};
 use crate::store::sqlite_writer::wal_pressure::AUTOCHECKPOINT_PAGES;
 
@@ -293,7 +293,7 @@ fn a_change_that_is_not_granted_in_time_is_not_written() {
         });
         wait_until(|| test.queue.lock().busy);
         let late = test.queue.write(&mut |db| insert_note(db, 1));
-        assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
+        assert!(matches!(late, Err(Error::Unavailable { .. })), "{late:?}");
         timed_out.store(true, Ordering::SeqCst);
         holder.join().unwrap().unwrap();
     });

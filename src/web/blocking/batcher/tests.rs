@@ -26,7 +26,7 @@ fn outcome(generation: i64, batch: usize) -> String {
 
 fn text(outcome: Result<FastRotation, Error>) -> String {
     match outcome {
-        Ok(FastRotation::TimedOut(InternalError::Broken(text))) => text,
+        Ok(FastRotation::TimedOut(InternalError::Broken(text))) => text.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -46,7 +46,7 @@ impl HeldBatcher {
             released.recv().unwrap();
             let generations = all.iter().map(|rotation| rotation.named.generation);
             assert!(generations.clone().all(|generation| generation != PANICS), "on purpose");
-            generations.map(|one| FastRotation::TimedOut(InternalError::Broken(outcome(one, all.len())))).collect()
+            generations.map(|one| FastRotation::TimedOut(InternalError::broken(outcome(one, all.len())))).collect()
         };
         let batcher = Batcher::start(QueueLimits { capacity, max_wait }, &Metrics::new().unwrap(), write).unwrap();
         Self { batcher, started, release }

@@ -24,7 +24,7 @@ fn start(limits: QueueLimits, estimator: Option<WaitEstimator>) -> WorkerPool {
 
 /// Work that keeps its thread busy until something is sent.
 fn busy_until(released: mpsc::Receiver<()>) -> impl FnOnce() -> Result<(), Error> + Send + 'static {
-    move || released.recv().map_err(|cause| InternalError::Broken(cause.to_string()).into())
+    move || released.recv().map_err(|cause| InternalError::broken(cause).into())
 }
 
 fn is_rejected<T>(outcome: &Result<T, Error>) -> bool {

@@ -10,6 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};
 
 use crate::core::credential::password_change::PasswordChange;
+use crate::core::credential::sign_in::NewSession;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::end::PresentedTokens;
 use crate::web::mount::Dialect;
@@ -20,6 +21,7 @@ use crate::web::response::routing::resource;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
+    roots: &["/auth"],
     access_ttl: Some(Duration::from_hours(1)),
     refresh_ttl: Some(Duration::from_hours(7 * 24)),
     revokes_on_rotation: true,
@@ -41,8 +43,8 @@ fn routes(mount: &mut ServiceConfig) {
 }
 
 async fn register(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let (person, wish) = wire::register(Fields::optional(&context.request, &mut payload).await?)?;
-    let signed_up = context.sign_up(person, wish).await?;
+    let person = wire::register(Fields::optional(&context.request, &mut payload).await?)?;
+    let signed_up = context.sign_up(person, NewSession::default()).await?;
     Ok(wire::tokens(&context, StatusCode::CREATED, "User registered successfully", &signed_up.issued))
 }
 

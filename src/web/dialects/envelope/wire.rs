@@ -24,14 +24,12 @@ const PASSWORD_MIN: usize = 8;
 /// The roles that this wire knows; anybody else is a customer.
 const ROLES: [&str; 4] = ["CUSTOMER", "ADMIN", "SUPER_ADMIN", "VENDOR"];
 
-pub fn register(mut fields: Fields) -> Result<(Registration, SignIn), Refusal> {
+pub fn register(mut fields: Fields) -> Result<Registration, Refusal> {
     let mut faults = Vec::new();
     let email = email(&mut fields, &mut faults);
     let password = new_password(&mut fields, &mut faults, "password");
     none_of(faults)?;
-    let secret = Secret::new(password);
-    let person = Registration { email: Some(email.clone()), password: Some(secret.clone()), ..Registration::default() };
-    Ok((person, wish(email, secret, None)))
+    Ok(Registration { email: Some(email), password: Some(Secret::new(password)), ..Registration::default() })
 }
 
 /// A sign-in does not judge the password's length: a short one is a wrong one.
@@ -98,7 +96,7 @@ fn new_password(fields: &mut Fields, faults: &mut Vec<FieldError>, field: &str) 
 
 fn wish(email: String, secret: Secret, device: Option<String>) -> SignIn {
     let mut wish = SignIn::new(vec![(IdentifierKind::Email, email)], GivenSecret::Password(secret));
-    wish.device.id = device;
+    wish.session.device.id = device;
     wish
 }
 

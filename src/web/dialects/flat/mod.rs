@@ -20,6 +20,7 @@ use crate::web::response::routing::resource;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
+    roots: &["/auth", "/user", "/users"],
     access_ttl: Some(Duration::from_hours(1)),
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
     ..Dialect::new("flat", "/flat", routes, refusals::refuse)
@@ -40,7 +41,7 @@ async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let asked = wire::login(Fields::json_or_form(&context.request, &mut payload).await?)?;
     let policy = with_ttl(&context, asked.access_ttl);
     let mut wish = asked.wish;
-    wish.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
+    wish.session.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
     let signed_in = context.service.sign_in(wish, policy, context.client()).await?;
     wire::logged_in(&context, &signed_in)
 }

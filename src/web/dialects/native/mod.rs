@@ -21,7 +21,7 @@ use wire::Tokens;
 
 /// The dialect.
 pub const DIALECT: Dialect =
-    Dialect { issues_trusted_device: true, ..Dialect::new("native", "/", routes, refusals::refuse) };
+    Dialect { roots: &["/auth"], issues_trusted_device: true, ..Dialect::new("native", "/", routes, refusals::refuse) };
 
 fn routes(mount: &mut ServiceConfig) {
     mount
@@ -52,8 +52,8 @@ async fn register(context: RequestContext, mut payload: Payload) -> HandlerResul
         context.sign_up_with_confirmation(asked.person, None).await?;
         return Ok(wire::accepted("If this address can have an account, a mail is on its way to it"));
     }
-    asked.wish.replaces = held_sessions(&context)?;
-    let signed_up = context.sign_up(asked.person, asked.wish).await?;
+    asked.session.replaces = held_sessions(&context)?;
+    let signed_up = context.sign_up(asked.person, asked.session).await?;
     wire::entered(&context, StatusCode::CREATED, "Registration successful", &signed_up, asked.tokens)
 }
 
@@ -63,14 +63,14 @@ async fn confirm_registration(context: RequestContext, mut payload: Payload) -> 
         return Err(Refusal::RouteNotFound.into());
     }
     let mut asked = wire::confirmation(Fields::required(&context.request, &mut payload).await?)?;
-    asked.wish.replaces = held_sessions(&context)?;
-    let confirmed = context.confirm_sign_up(asked.token, asked.wish).await?;
+    asked.session.replaces = held_sessions(&context)?;
+    let confirmed = context.confirm_sign_up(asked.confirmation, asked.session).await?;
     wire::entered(&context, StatusCode::CREATED, "Registration successful", &confirmed.signed_in, asked.tokens)
 }
 
 async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut asked = wire::login(Fields::required(&context.request, &mut payload).await?)?;
-    asked.wish.replaces = held_sessions(&context)?;
+    asked.wish.session.replaces = held_sessions(&context)?;
     let signed_in = context.sign_in(asked.wish).await?;
     wire::entered(&context, StatusCode::OK, "Login successful", &signed_in, asked.tokens)
 }

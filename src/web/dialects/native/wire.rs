@@ -12,8 +12,9 @@ use crate::core::account::identifier::IdentifierKind;
 use crate::core::account::{Account, Profile};
 use crate::core::caller::DEVICE_TEXT_MAX;
 use crate::core::credential::password::GivenSecret;
-use crate::core::credential::sign_in::{SignIn, SignedIn};
+use crate::core::credential::sign_in::{NewSession, SignIn, SignedIn};
 use crate::core::error::{FieldRule, Refusal};
+use crate::core::registration::confirmed_sign_up::SignUpConfirmation;
 use crate::core::registration::sign_up::Registration;
 use crate::core::session::{Device, Issued, Session};
 use crate::secret::{RefreshToken, Secret};
@@ -39,14 +40,14 @@ pub struct Login {
 /// `POST /auth/register`
 pub struct Register {
     pub person: Registration,
-    pub wish: SignIn,
+    pub session: NewSession,
     pub tokens: Tokens,
 }
 
 /// `POST /auth/register/confirm`
 pub struct Confirmation {
-    pub token: Secret,
-    pub wish: SignIn,
+    pub confirmation: SignUpConfirmation,
+    pub session: NewSession,
     pub tokens: Tokens,
 }
 
@@ -84,7 +85,8 @@ pub fn login(mut fields: Fields) -> Result<Login, Refusal> {
     let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
     fields.end_strictly()?;
     let secret = secret.unwrap_or_else(|| GivenSecret::Password(Secret::new("")));
-    Ok(Login { wish: SignIn { identifiers, secret, device, replaces: Vec::new() }, tokens })
+    let session = NewSession { device, ..NewSession::default() };
+    Ok(Login { wish: SignIn { identifiers, secret, session }, tokens })
 }
 
 pub fn register(mut fields: Fields) -> Result<Register, Refusal> {
@@ -93,19 +95,17 @@ pub fn register(mut fields: Fields) -> Result<Register, Refusal> {
     let profile = profile_fields(&mut fields);
     let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
     fields.end_strictly()?;
-    let secret = GivenSecret::Password(password.clone());
     let name = profile.name.clone().flatten();
     let person = Registration { email, username, name, password: Some(password), pin: None, profile };
-    let wish = SignIn { identifiers: Vec::new(), secret, device, replaces: Vec::new() };
-    Ok(Register { person, wish, tokens })
+    Ok(Register { person, session: NewSession { device, ..NewSession::default() }, tokens })
 }
 
 pub fn confirmation(mut fields: Fields) -> Result<Confirmation, Refusal> {
     let (token, password) = (fields.required_secret("token"), fields.required_secret("password"));
     let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
     fields.end_strictly()?;
-    let secret = GivenSecret::Password(password);
-    Ok(Confirmation { token, wish: SignIn { identifiers: Vec::new(), secret, device, replaces: Vec::new() }, tokens })
+    let session = NewSession { device, ..NewSession::default() };
+    Ok(Confirmation { confirmation: SignUpConfirmation { token, password }, session, tokens })
 }
 
 pub fn refresh(mut fields: Fields) -> Result<Refresh, Refusal> {

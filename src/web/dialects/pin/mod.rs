@@ -17,6 +17,7 @@ use crate::web::response::routing::resource;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
+    roots: &["/auth", "/users"],
     access_ttl: Some(Duration::from_mins(1)),
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
     rotates: false,
@@ -35,7 +36,7 @@ fn routes(mount: &mut ServiceConfig) {
 
 async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut wish = wire::login(Fields::optional(&context.request, &mut payload).await?)?;
-    wish.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
+    wish.session.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
     let signed_in = context.sign_in(wish).await?;
     context.set_cookies(wire::logged_in(&signed_in.account), &signed_in.issued)
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};
 
+use crate::core::credential::sign_in::NewSession;
 use crate::core::session::end::PresentedTokens;
 use crate::web::mount::Dialect;
 use crate::web::request::body::Fields;
@@ -18,6 +19,7 @@ use crate::web::response::routing::resource;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
+    roots: &["/api"],
     access_ttl: Some(Duration::from_hours(24)),
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
     registers_into_session: true,
@@ -39,8 +41,8 @@ async fn sign_in(context: RequestContext, mut payload: Payload) -> HandlerResult
 }
 
 async fn sign_up(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let (person, wish) = wire::sign_up(Fields::optional(&context.request, &mut payload).await?)?;
-    let signed_up = context.sign_up(person, wish).await?;
+    let person = wire::sign_up(Fields::optional(&context.request, &mut payload).await?)?;
+    let signed_up = context.sign_up(person, NewSession::default()).await?;
     Ok(wire::entered(StatusCode::CREATED, &signed_up.account, &signed_up.issued, context.service.core().now()))
 }
 

@@ -29,10 +29,10 @@ pub fn sign_in(mut fields: Fields) -> Result<SignIn, Refusal> {
     }
     let secret = password(&mut fields);
     fields.end()?;
-    Ok(wish(identifiers, secret))
+    Ok(SignIn::new(identifiers, GivenSecret::Password(secret)))
 }
 
-pub fn sign_up(mut fields: Fields) -> Result<(Registration, SignIn), Refusal> {
+pub fn sign_up(mut fields: Fields) -> Result<Registration, Refusal> {
     let email = required(&mut fields, "email");
     let secret = password(&mut fields);
     let (first_name, last_name) = (required(&mut fields, "first_name"), required(&mut fields, "last_name"));
@@ -45,15 +45,7 @@ pub fn sign_up(mut fields: Fields) -> Result<(Registration, SignIn), Refusal> {
         phone: phone.map(Some),
         ..Profile::default()
     };
-    let identifiers = vec![(IdentifierKind::Email, email.clone())];
-    let person = Registration {
-        email: Some(email),
-        username,
-        password: Some(secret.clone()),
-        profile,
-        ..Registration::default()
-    };
-    Ok((person, wish(identifiers, secret)))
+    Ok(Registration { email: Some(email), username, password: Some(secret), profile, ..Registration::default() })
 }
 
 pub fn refresh(mut fields: Fields) -> Result<RefreshToken, Refusal> {
@@ -84,10 +76,6 @@ fn password(fields: &mut Fields) -> Secret {
         fields.fault::<()>("password", FieldRule::TooShort(PASSWORD_MIN));
     }
     Secret::new(password)
-}
-
-fn wish(identifiers: Vec<(IdentifierKind, String)>, secret: Secret) -> SignIn {
-    SignIn::new(identifiers, GivenSecret::Password(secret))
 }
 
 /// Tokens and the user. `rol` is the role under its Spanish key; what is unset is "".

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix_web::web::{self, Payload, Query, ServiceConfig};
 
+use crate::core::credential::sign_in::NewSession;
 use crate::core::error::Refusal;
 use crate::secret::RefreshToken;
 use crate::web::mount::Dialect;
@@ -18,6 +19,7 @@ use crate::web::response::routing::resource;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
+    roots: &["/auth", "/user"],
     access_ttl: Some(Duration::from_mins(20)),
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
     registers_into_session: true,
@@ -33,8 +35,8 @@ fn routes(mount: &mut ServiceConfig) {
 }
 
 async fn sign_up(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let (person, wish) = wire::sign_up(Fields::json_or_form(&context.request, &mut payload).await?)?;
-    Ok(wire::tokens(&context.sign_up(person, wish).await?.issued))
+    let person = wire::sign_up(Fields::json_or_form(&context.request, &mut payload).await?)?;
+    Ok(wire::tokens(&context.sign_up(person, NewSession::default()).await?.issued))
 }
 
 async fn sign_in(context: RequestContext, mut payload: Payload) -> HandlerResult {

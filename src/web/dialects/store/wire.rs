@@ -25,7 +25,7 @@ const NAME: Bounds = Bounds { least: 1, most: 20, not_empty: true };
 const LOGIN: Bounds = Bounds { least: 3, most: 24, not_empty: false };
 const PASSWORD: Bounds = Bounds { least: 8, most: 32, not_empty: false };
 
-pub fn sign_up(mut fields: Fields) -> Result<(Registration, SignIn), Refusal> {
+pub fn sign_up(mut fields: Fields) -> Result<Registration, Refusal> {
     let mut faults = Vec::new();
     let first_name = bounded(&mut fields, &mut faults, "firstName", &NAME);
     let last_name = bounded(&mut fields, &mut faults, "lastName", &NAME);
@@ -40,15 +40,13 @@ pub fn sign_up(mut fields: Fields) -> Result<(Registration, SignIn), Refusal> {
     }
     let profile =
         Profile { first_name: Some(Some(first_name)), last_name: Some(Some(last_name)), ..Profile::default() };
-    let secret = Secret::new(password);
-    let person = Registration {
+    Ok(Registration {
         email: Some(email),
-        username: Some(login.clone()),
-        password: Some(secret.clone()),
+        username: Some(login),
+        password: Some(Secret::new(password)),
         profile,
         ..Registration::default()
-    };
-    Ok((person, wish(login, secret)))
+    })
 }
 
 pub fn sign_in(mut fields: Fields) -> Result<SignIn, Refusal> {

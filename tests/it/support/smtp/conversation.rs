@@ -153,15 +153,15 @@ impl Shared {
 
     fn authenticate<W: Read + Write>(&self, wire: &mut BufReader<W>, argument: &str) -> io::Result<()> {
         let (mechanism, initial) = argument.split_once(' ').unwrap_or((argument, ""));
-        let mut ask = |prompt: &str| -> io::Result<Vec<u8>> {
+        let mut send_request = |prompt: &str| -> io::Result<Vec<u8>> {
             self.reply(wire, &format!("334 {prompt}"))?;
             Ok(decoded(&self.line(wire)?.unwrap_or_default()))
         };
         let (name, password) = match (mechanism.to_uppercase().as_str(), initial) {
-            ("LOGIN", "") => (ask("VXNlcm5hbWU6")?, ask("UGFzc3dvcmQ6")?),
-            ("LOGIN", name) => (decoded(name), ask("UGFzc3dvcmQ6")?),
+            ("LOGIN", "") => (send_request("VXNlcm5hbWU6")?, send_request("UGFzc3dvcmQ6")?),
+            ("LOGIN", name) => (decoded(name), send_request("UGFzc3dvcmQ6")?),
             (_, initial) => {
-                let whole = if initial.is_empty() { ask("")? } else { decoded(initial) };
+                let whole = if initial.is_empty() { send_request("")? } else { decoded(initial) };
                 let mut parts = whole.splitn(3, |byte| *byte == 0).skip(1).map(<[u8]>::to_vec);
                 (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
             }

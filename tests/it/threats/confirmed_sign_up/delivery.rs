@@ -87,14 +87,14 @@ fn a_mail_is_retried_for_a_day_and_no_longer(backend: Backend) {
     setup.mails.come_up();
     // A day and a second after the sign-up.
     setup.advance(3601);
-    let asked = setup.mails.connections();
+    let attempts = setup.mails.connections();
     for _ in 0..3 {
         setup.advance(600);
     }
     setup.service.core().purge().unwrap();
     setup.advance(600);
     assert_eq!((setup.mails.mails().len(), mails_with_outcome(&setup.service, "sent")), (0, 0));
-    assert_eq!(setup.mails.connections(), asked, "the server is not even asked");
+    assert_eq!(setup.mails.connections(), attempts, "the server is not even asked");
     setup.must_sign_up("early@mail.example", &json!({}));
     setup.mails.wait_for_mail_to("early@mail.example", 1);
 }
@@ -111,14 +111,14 @@ fn a_permanent_refusal_is_not_retried(backend: Backend) {
         setup.mails.refuse(command, reply);
         setup.must_sign_up("emily@mail.example", &json!({}));
         setup.wait_for_outcome("refused", 1);
-        let asked = setup.mails.commands().iter().filter(|said| said.starts_with("MAIL")).count();
-        assert_eq!(asked, 1);
+        let attempts = setup.mails.commands().iter().filter(|said| said.starts_with("MAIL")).count();
+        assert_eq!(attempts, 1);
         setup.mails.refuse_nothing();
         for seconds in [10, 600, 600, 3600] {
             setup.advance(seconds);
         }
-        let asked = setup.mails.commands().iter().filter(|said| said.starts_with("MAIL")).count();
-        assert_eq!((asked, setup.mails.mails().len()), (1, 0), "{command} {reply}");
+        let attempts = setup.mails.commands().iter().filter(|said| said.starts_with("MAIL")).count();
+        assert_eq!((attempts, setup.mails.mails().len()), (1, 0), "{command} {reply}");
         assert_eq!(
             (mails_with_outcome(&setup.service, "sent"), mails_with_outcome(&setup.service, "deferred")),
             (0, 0),

@@ -67,8 +67,8 @@ fn a_server_with_an_untrusted_certificate_gets_neither_mail_nor_password(backend
         let setup = SignUpService::over(backend, mails, url, |builder| builder);
         setup.must_sign_up("emily@mail.example", &json!({}));
         assert_received_nothing(&setup, scheme);
-        let asked = setup.mails.commands().iter().any(|said| said == "STARTTLS");
-        assert_eq!(asked, scheme == "smtp", "{scheme}: {:?}", setup.mails.commands());
+        let sign_up = setup.mails.commands().iter().any(|said| said == "STARTTLS");
+        assert_eq!(sign_up, scheme == "smtp", "{scheme}: {:?}", setup.mails.commands());
     }
     // TLS that the URL requires is required on loopback, too.
     let mails = MailServer::offering(Offer { auth, tls, ..Offer::default() });
@@ -147,7 +147,7 @@ fn missing_settings_are_named_and_stop_the_start(backend: Backend) {
         (&[app], "MAIL_FROM", "MAIL_FROM"),
     ] {
         let why = set(backend.service(), more, without).try_start().err();
-        let why = why.unwrap_or_else(|| panic!("{more:?} without {without:?} was taken"));
+        let why = why.unwrap_or_else(|| panic!("{more:?} without {without:?} was taken")).to_string();
         assert!(why.contains(named), "{more:?} without {without:?}: {why}");
         assert!(!why.contains("hunter2"), "{why}");
         for other in ["SMTP_URL", "MAIL_FROM"].iter().filter(|other| **other != named) {
@@ -168,36 +168,36 @@ fn no_log_contains_an_address_a_token_or_the_password(backend: Backend) {
         .fold(Place::on(backend), |place, (name, value)| place.set(name, *value));
     let place = place.set("SMTP_URL", format!("smtp://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port()));
     let mut node = place.serve(&["serve"]);
-    let (asked, confirm) = ("/auth/register", "/auth/register/confirm");
+    let (sign_up, confirm) = ("/auth/register", "/auth/register/confirm");
     // Addresses that not every server accepts.
     for odd in ["ünder-logged@mail.example", "\"a b-logged\"@mail.example", "a!#$%&'*+/=?^_`{|}~-logged@mail.example"]
     {
-        let status = node.post(asked, &json!({ "email": odd, "password": PASSWORD })).status;
+        let status = node.post(sign_up, &json!({ "email": odd, "password": PASSWORD })).status;
         assert!([202, 422].contains(&status), "{odd}: {status}");
     }
     let free = json!({ "email": "free-logged@mail.example", "username": "logged-name", "password": PASSWORD });
-    assert_eq!(node.post(asked, &free).status, 202);
+    assert_eq!(node.post(sign_up, &free).status, 202);
     let token = mails.wait_for_mail_to("free-logged@mail.example", 1).token();
     assert_eq!(node.get(&format!("/register/confirm?token={token}")).status, 200);
     assert_eq!(node.post(confirm, &json!({ "token": token, "password": OTHER })).status, 401);
     assert_eq!(node.post(confirm, &json!({ "token": token, "password": PASSWORD })).status, 201);
     // A taken address, a permanent and a transient refusal, and a server that goes down.
-    assert_eq!(node.post(asked, &free).status, 202);
+    assert_eq!(node.post(sign_up, &free).status, 202);
     mails.wait_for_mail_to("free-logged@mail.example", 2);
     mails.refuse("RCPT TO:<refused", "550 no mailbox refused-logged@mail.example here");
     mails.refuse("RCPT TO:<deferred", "451 deferred-logged@mail.example is not now");
     for name in ["refused", "deferred"] {
         let body = json!({ "email": format!("{name}-logged@mail.example"), "password": PASSWORD });
-        assert_eq!(node.post(asked, &body).status, 202);
+        assert_eq!(node.post(sign_up, &body).status, 202);
         mails.wait_for_command(&format!("RCPT TO:<{name}-logged@mail.example>"));
     }
     mails.refuse("AUTH", &format!("535 {MAIL_PASSWORD} is wrong for door-logged@mail.example"));
     let connections = mails.connections();
-    assert_eq!(node.post(asked, &json!({ "email": "away-logged@mail.example", "password": PASSWORD })).status, 202);
+    assert_eq!(node.post(sign_up, &json!({ "email": "away-logged@mail.example", "password": PASSWORD })).status, 202);
     mails.wait_for_connections(connections + 1);
     mails.go_down();
     let connections = mails.connections();
-    assert_eq!(node.post(asked, &json!({ "email": "gone-logged@mail.example", "password": PASSWORD })).status, 202);
+    assert_eq!(node.post(sign_up, &json!({ "email": "gone-logged@mail.example", "password": PASSWORD })).status, 202);
     mails.wait_for_connections(connections + 1);
     node.signal("TERM");
     assert!(node.wait().success(), "it stops in time");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{NEW, OLD, ask, entered, restricted, says_so};
+use super::{NEW, OLD, entered, restricted, says_so, send_request};
 use crate::support::http::{Request, Response};
 use crate::support::{Backend, Tokens, decode_jwt, on_both_backends, race};
 
@@ -33,19 +33,23 @@ fn data(answer: &Response) -> Tokens {
 
 fn a_contract_without_tokens_in_the_answer_gets_them_by_a_refresh(backend: Backend) {
     let service = restricted(backend.service());
-    let held = entered(&service, "/envelope");
-    let changed = change(service.address(), &held.access);
+    let session_tokens = entered(&service, "/envelope");
+    let changed = change(service.address(), &session_tokens.access);
     assert_eq!(changed.status, 200, "{}", changed.text());
-    assert_eq!(ask(&service, &held.access, "/envelope/auth/me").status, 401, "as an expired one: time to refresh");
+    assert_eq!(
+        send_request(&service, &session_tokens.access, "/envelope/auth/me").status,
+        401,
+        "as an expired one: time to refresh"
+    );
     // Long after as well, since the token was not used otherwise.
     service.advance(Duration::from_hours(2));
-    let next = data(&refresh(service.address(), &held.refresh));
+    let next = data(&refresh(service.address(), &session_tokens.refresh));
     assert!(!says_so(&next.access));
-    assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 200);
+    assert_eq!(send_request(&service, &next.access, "/envelope/auth/me").status, 200);
     // The kept token is then spent, as by any refresh.
     service.advance(Duration::from_secs(11));
-    assert_eq!(refresh(service.address(), &held.refresh).status, 401);
-    assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 401);
+    assert_eq!(refresh(service.address(), &session_tokens.refresh).status, 401);
+    assert_eq!(send_request(&service, &next.access, "/envelope/auth/me").status, 401);
 }
 
 fn a_change_concurrent_with_refreshes_leaves_no_restricted_token_alive(backend: Backend) {
@@ -55,8 +59,8 @@ fn a_change_concurrent_with_refreshes_leaves_no_restricted_token_alive(backend: 
             break;
         }
         let service = restricted(backend.service());
-        let (held, to) = (entered(&service, "/envelope"), service.address());
-        let shared = held.clone();
+        let (session_tokens, to) = (entered(&service, "/envelope"), service.address());
+        let shared = session_tokens.clone();
         let answers = race(4, move |number| match number {
             0 => change(to, &shared.access),
             _ => refresh(to, &shared.refresh),
@@ -69,12 +73,16 @@ fn a_change_concurrent_with_refreshes_leaves_no_restricted_token_alive(backend: 
         compared += 1;
         let refreshed: Vec<Tokens> = answers[1..].iter().filter(|answer| answer.status == 200).map(data).collect();
         for tokens in &refreshed {
-            assert_ne!(ask(&service, &tokens.access, "/envelope/auth/me").status, 403, "only a dead one may say so");
+            assert_ne!(
+                send_request(&service, &tokens.access, "/envelope/auth/me").status,
+                403,
+                "only a dead one may say so"
+            );
         }
         let generation = |tokens: &&Tokens| decode_jwt(&tokens.access).1["gen"].as_i64();
-        let last = refreshed.iter().max_by_key(generation).unwrap_or(&held);
+        let last = refreshed.iter().max_by_key(generation).unwrap_or(&session_tokens);
         let next = data(&refresh(to, &last.refresh));
-        assert_eq!(ask(&service, &next.access, "/envelope/auth/me").status, 200);
+        assert_eq!(send_request(&service, &next.access, "/envelope/auth/me").status, 200);
     }
     assert!(compared > 0, "the change never came first");
 }

@@ -6,7 +6,7 @@ use crate::core::credential::password::{Hasher, Pepper, SecretCheck};
 use crate::secret::MacKey;
 use std::time::{Duration, Instant};
 
-const PASSWORD: &str = "correct horse";
+const KNOWN_PASSWORD: &str = "correct horse";
 
 const KNOWN: [(&str, &str); 19] = [
     ("bcrypt, 2b", "$2b$04$mFHPM7IeXN4lhvu/tHkFH.5YRKmSkf54XuCJE7s2AZulxxk0uHBD2"),
@@ -47,9 +47,9 @@ fn verifies(hash: &str, password: &str) -> bool {
 }
 
 #[test]
-fn every_scheme_verifies_its_password_and_no_other() {
+fn imported_hash_of_every_scheme_verifies_its_password_alone() {
     for (name, hash) in KNOWN {
-        assert!(verifies(hash, PASSWORD), "{name}");
+        assert!(verifies(hash, KNOWN_PASSWORD), "{name}");
         for wrong in ["correct hors", "Correct horse", "correct horse ", ""] {
             assert!(!verifies(hash, wrong), "{name}: {wrong:?}");
         }
@@ -57,7 +57,7 @@ fn every_scheme_verifies_its_password_and_no_other() {
 }
 
 #[test]
-fn test_vectors_of_the_specifications_verify() {
+fn imported_hash_verifies_test_vectors_of_the_specifications() {
     // RFC 7914 sections 12 and 11, RFC 6070's second, crypt_blowfish's first.
     for (hash, password) in [
         (
@@ -92,11 +92,11 @@ fn imported_bcrypt_reads_72_bytes_and_stops_at_nul() {
 }
 
 #[test]
-fn stray_bits_at_the_end_of_a_bcrypt_salt_are_ignored() {
+fn imported_bcrypt_ignores_stray_bits_of_the_salt() {
     let (_, hash) = KNOWN[0];
     let at = 7 + 21;
     let stray: String = hash.chars().enumerate().map(|(i, c)| if i == at { next(c) } else { c }).collect();
-    assert!(stray != hash && verifies(&stray, PASSWORD) && !verifies(&stray, "another"));
+    assert!(stray != hash && verifies(&stray, KNOWN_PASSWORD) && !verifies(&stray, "another"));
 }
 
 /// The next character of bcrypt's alphabet: it differs only in the lowest bits, which are zero in a canonical salt.
@@ -111,7 +111,7 @@ fn next(c: char) -> char {
 }
 
 #[test]
-fn a_password_is_verified_in_nfc_and_as_typed() {
+fn imported_hash_verifies_a_password_in_nfc_and_as_entered() {
     let decomposed = "$pbkdf2-sha256$i=1000$MDEyMzQ1Njc4OWFiY2RlZg$YSdJA43qKl+MO2jsxUO9Yd7hMLPE1OHkYpP6mNhG/Ik";
     let composed = "$pbkdf2-sha256$i=1000$MDEyMzQ1Njc4OWFiY2RlZg$xdYiNU+f1xgi9hZ9+kpin0wH5LgyBdYoe728dl6Zf6Q";
     assert!(verifies(composed, "caf\u{e9} noir") && verifies(composed, "cafe\u{301} noir"));
@@ -119,7 +119,7 @@ fn a_password_is_verified_in_nfc_and_as_typed() {
 }
 
 #[test]
-fn too_expensive_hashes_are_refused_before_anything_is_derived() {
+fn imported_hash_of_too_high_cost_is_refused_before_derivation() {
     let began = Instant::now();
     for hash in [
         "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHRzYWx0$ZYYzdXh79iJ8hhQqe654Q5M4G+AzwYWF",
@@ -142,7 +142,7 @@ fn too_expensive_hashes_are_refused_before_anything_is_derived() {
 }
 
 #[test]
-fn unknown_formats_are_refused() {
+fn imported_hash_of_unknown_format_is_refused() {
     let long = format!("pbkdf2_sha256$1000${}$mQnueSakb748zqBAC1tmWVZsZbi2zPGZarEzTGdfmso=", "s".repeat(500));
     for text in [
         "",
@@ -187,9 +187,9 @@ fn an_imported_hash_is_stored_verbatim_and_outdated_when_it_verifies() {
     for (name, hash) in KNOWN {
         let stored = ImportedHash::parse(hash).unwrap().stored();
         assert_eq!(stored, format!("imported:{hash}"));
-        assert_eq!(hasher.check(&Secret::new(PASSWORD), Some(&stored)), SecretCheck::RightButOutdated, "{name}");
-        assert_eq!(hasher.check(&Secret::new("another"), Some(&stored)), SecretCheck::Wrong, "{name}");
-        assert_eq!(hasher.check(&Secret::new(PASSWORD), Some(hash)), SecretCheck::Wrong, "without the prefix");
+        assert_eq!(hasher.check(&Secret::new(KNOWN_PASSWORD), Some(&stored)), SecretCheck::MatchOutdated, "{name}");
+        assert_eq!(hasher.check(&Secret::new("another"), Some(&stored)), SecretCheck::Mismatch, "{name}");
+        assert_eq!(hasher.check(&Secret::new(KNOWN_PASSWORD), Some(hash)), SecretCheck::Mismatch, "without the prefix");
     }
 }
 
@@ -211,12 +211,12 @@ const MOST_EXPENSIVE: [[&str; 2]; 3] = [
 
 #[test]
 #[expect(clippy::print_stderr, reason = "the duration is the result")]
-fn the_most_expensive_allowed_hashes_finish() {
+fn imported_hashes_of_the_highest_allowed_cost_finish() {
     #[expect(clippy::disallowed_methods, reason = "the test suite's own setting")]
     let soak = std::env::var("DOORWARD_SOAK").is_ok();
     for [part, whole] in MOST_EXPENSIVE {
         let (began, hash) = (Instant::now(), if soak { whole } else { part });
-        assert!(!verifies(hash, PASSWORD) && ImportedHash::parse(whole).is_ok());
+        assert!(!verifies(hash, KNOWN_PASSWORD) && ImportedHash::parse(whole).is_ok());
         let took = began.elapsed();
         eprintln!("{hash}: {took:?}");
         assert!(took < Duration::from_secs(60), "{hash}: {took:?}");

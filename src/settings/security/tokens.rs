@@ -1,14 +1,14 @@
-//! How long tokens and sessions live, and how strictly they are read.
+//! Token and session settings: lifetimes, clock skew, issuer and audience.
 
 use std::time::Duration;
 
-use super::values::{duration, lifetime};
+use crate::settings::values::{duration, lifetime};
 
 /// Settings of tokens and sessions.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Tokens and sessions")]
-pub struct Tokens {
-    /// Life of an access token. <DIALECT>_ACCESS_TTL sets it for one mount: NATIVE_ACCESS_TTL=5m.
+pub struct TokenSettings {
+    /// Lifetime of an access token. <DIALECT>_ACCESS_TTL sets it for one mount: NATIVE_ACCESS_TTL=5m.
     #[arg(long, default_value = "15m", value_parser = lifetime)]
     pub access_ttl: Duration,
 
@@ -16,27 +16,28 @@ pub struct Tokens {
     #[arg(long, default_value = "30d", value_parser = lifetime)]
     pub refresh_ttl: Duration,
 
-    /// How long a session lives at most, however often it is refreshed.
+    /// The maximum lifetime of a session, however often it is refreshed.
     #[arg(long, default_value = "90d", value_parser = lifetime)]
     pub session_max_age: Duration,
 
-    /// How long after its successor has been used a refresh token still gets that same successor; later it counts as stolen.
+    /// How long a refresh token that has been replaced still returns the same successor, counted from the first use of that
+    /// successor. Later its use counts as theft and ends the session. At most 60s.
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub refresh_grace: Duration,
 
-    /// How far ahead another node's clock may be: slack for `iat` and `nbf`, never for `exp`.
+    /// How far the clock of another node may be ahead: tolerance for `iat` and `nbf`, never for `exp`. At most 60s.
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub clock_skew: Duration,
 
-    /// How old a node's memory of revocations may be before it asks the table instead.
+    /// The maximum age of a node's revocation cache. When it is older, requests read the table instead. At most 60s.
     #[arg(long, default_value = "2s", value_parser = lifetime)]
     pub revocation_max_stale: Duration,
 
-    /// The `iss` of tokens. Default: PUBLIC_URL, or `doorward` without one.
+    /// The `iss` claim of tokens. Default: PUBLIC_URL, or `doorward` without one.
     #[arg(long)]
     pub issuer: Option<String>,
 
-    /// The `aud` of access tokens. Default: the issuer.
+    /// The `aud` claim of access tokens. Default: the issuer.
     #[arg(long)]
     pub audience: Option<String>,
 }
