@@ -5,6 +5,7 @@ use crate::core::keys::rotation::KeyAdminError;
 use crate::core::startup::OpenError;
 use crate::settings::Faults;
 use crate::web::ServeError;
+use crate::web::response::field_error::sentence;
 
 /// Why a command failed, in words for the person who typed it.
 #[derive(Debug, thiserror::Error)]
@@ -26,10 +27,7 @@ pub enum CommandError {
 /// Refusals in an operator's words.
 pub fn explain(error: &Error) -> String {
     match error {
-        Error::Refusal(Refusal::InvalidFields(faults)) => {
-            let told = faults.iter().map(|fault| format!("{} {}", fault.field, fault.rule.message()));
-            told.collect::<Vec<_>>().join("\n")
-        }
+        Error::Refusal(Refusal::InvalidFields(faults)) => faults.iter().map(sentence).collect::<Vec<_>>().join("\n"),
         Error::Refusal(Refusal::IdentifierTaken(taken)) => {
             let names = [(taken.email, "email"), (taken.username, "username"), (taken.name, "name")];
             let names: Vec<_> = names.into_iter().filter_map(|(taken, name)| taken.then_some(name)).collect();

@@ -10,7 +10,7 @@ use super::Core;
 use super::audit::{Event, Kind};
 use super::caller::Client;
 use super::credential::password::{GivenSecret, NewSecret, new_password, new_pin};
-use super::error::{Error, FieldError, FieldRule, Refusal, Taken};
+use super::error::{Error, Field, FieldError, FieldRule, Refusal, Taken};
 use crate::core::session::end_reason::EndReason;
 use identifier::{IdentifierKind, canonical};
 use std::sync::Arc;
@@ -131,7 +131,7 @@ impl Core {
     pub fn change_profile(&self, id: AccountId, profile: &Profile, client: &Client) -> Result<Account, Error> {
         let mut faults = profile_faults(profile);
         let name = profile.name.clone().map(|name| name.map(|name| identifier::name(&name)).transpose());
-        let name = name.transpose().map_err(|rule| faults.push(FieldError::new("name", rule))).unwrap_or_default();
+        let name = name.transpose().map_err(|rule| faults.push(FieldError::new(Field::Name, rule))).unwrap_or_default();
         if !faults.is_empty() {
             return Err(Refusal::InvalidFields(faults).into());
         }
@@ -190,8 +190,7 @@ impl Core {
     /// session ends either way, so that a token says what its account must do for as long as it lives.
     pub fn require_password_change(&self, account: &Account, required: bool) -> Result<(), Error> {
         if required && !account.has_password {
-            let rule = FieldRule::Type("set before its change can be required; this account has none");
-            return Err(Refusal::InvalidFields(vec![FieldError::new("password", rule)]).into());
+            return Err(Refusal::InvalidFields(vec![FieldError::new(Field::Password, FieldRule::NoPassword)]).into());
         }
         let (id, now) = (account.id, self.now());
         let event = Event::new(Kind::PasswordChangeRequired, &Client::operator()).account(id);
@@ -205,14 +204,16 @@ impl Core {
     /// that an operator chose is known to two, and whether it comes before the requirement or after must not matter.
     pub fn set_secret(&self, account: &Account, secret: &GivenSecret) -> Result<(), Error> {
         let names = [&account.email, &account.username, &account.name].map(|name| name.as_deref().unwrap_or_default());
-        let (column, field, judged) = match secret {
-            GivenSecret::Password(secret) => (SecretColumn::Password, "password", self.judge_password(secret, &names)),
-            GivenSecret::Pin(secret) => (SecretColumn::Pin, "pin", new_pin(secret)),
+        let (column, kind, field, judged) = match secret {
+            GivenSecret::Password(secret) => {
+                (SecretColumn::Password, "password", Field::Password, self.judge_password(secret, &names))
+            }
+            GivenSecret::Pin(secret) => (SecretColumn::Pin, "pin", Field::Pin, new_pin(secret)),
         };
         let judged = judged.map_err(|rule| Refusal::InvalidFields(vec![FieldError::new(field, rule)]))?;
         let stored = self.hasher.hash(&judged)?;
         let now = self.now();
-        let event = Event::new(Kind::SecretChange, &Client::operator()).account(account.id).detail(field);
+        let event = Event::new(Kind::SecretChange, &Client::operator()).account(account.id).detail(kind);
         let id = account.id;
         self.end_all_sessions(id, EndReason::SecretChange, &event, |db| {
             accounts::set_secret(db, id, column, &stored, now)?;
@@ -243,17 +244,17 @@ fn refuse_name(db: &mut Db, id: AccountId, change: &ProfileChange) -> Result<Opt
         Some(None) => {
             let account = accounts::find(db, id)?;
             let nameless = account.is_some_and(|account| account.email.is_none() && account.username.is_none());
-            Ok(nameless.then(|| Refusal::InvalidFields(vec![FieldError::new("name", FieldRule::Missing)])))
+            Ok(nameless.then(|| Refusal::InvalidFields(vec![FieldError::new(Field::Name, FieldRule::Missing)])))
         }
     }
 }
 
 pub(super) fn profile_faults(profile: &Profile) -> Vec<FieldError> {
     let texts = [
-        ("firstName", &profile.first_name),
-        ("lastName", &profile.last_name),
-        ("gender", &profile.gender),
-        ("phone", &profile.phone),
+        (Field::FirstName, &profile.first_name),
+        (Field::LastName, &profile.last_name),
+        (Field::Gender, &profile.gender),
+        (Field::Phone, &profile.phone),
     ];
     let mut faults = Vec::new();
     for (field, text) in texts {
@@ -261,14 +262,14 @@ pub(super) fn profile_faults(profile: &Profile) -> Vec<FieldError> {
             if text.chars().count() > PROFILE_TEXT_MAX {
                 faults.push(FieldError::new(field, FieldRule::TooLong(PROFILE_TEXT_MAX)));
             } else if text.chars().any(char::is_control) {
-                faults.push(FieldError::new(field, FieldRule::Type("text without control characters")));
+                faults.push(FieldError::new(field, FieldRule::ControlCharacter));
             }
         }
     }
     if let Some(Some(image)) = &profile.image
         && !is_web_address(image)
     {
-        faults.push(FieldError::new("image", FieldRule::NotAUrl));
+        faults.push(FieldError::new(Field::Image, FieldRule::NotAUrl));
     }
     faults
 }

@@ -28,7 +28,7 @@ use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::web::request::credentials::access_token;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, WebError};
 use crate::web::response::routing::resource;
 use crate::web::service::Doorward;
 use forwarded_request::{ForwardedRequest, InvalidForwardedHeaders};
@@ -86,7 +86,7 @@ fn allow(service: &Doorward, request: &HttpRequest, allowed: Allowed) -> HttpRes
         Some((caller, identity)) => headers.write(&mut answer, identity, caller.session, allowed.assertion.as_deref()),
         None => headers.write_empty(&mut answer),
     }
-    let https = service.proxies().says_https(request);
+    let https = service.proxies().is_https(request);
     match allowed.renewal.map(|issued| service.cookies().set_access(&mut answer, &issued, https)) {
         Some(Err(fault)) => Denied::ErrorContext(fault.into()).answer(request),
         None | Some(Ok(())) => answer,
@@ -96,7 +96,8 @@ fn allow(service: &Doorward, request: &HttpRequest, allowed: Allowed) -> HttpRes
 async fn check(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Denied> {
     let decided = decide(service, request).await;
     match &decided {
-        Err(Denied::ErrorContext(error)) => service.count_check(Some(error)),
+        Err(Denied::ErrorContext(WebError::Core(error))) => service.count_check(Some(error)),
+        Err(Denied::ErrorContext(WebError::Request(_))) => service.core().metrics().checks_denied.inc(),
         Err(Denied::InvalidForwardedHeaders(_)) => service.core().metrics().checks_denied.inc(),
         Ok(_) => service.count_check(None),
     }
@@ -179,12 +180,12 @@ fn is_navigation(request: &HttpRequest, original: Option<&Option<ForwardedReques
 }
 
 /// Whether there is a page on which a person can do something about it.
-fn is_mended_by_a_page(error: &Error) -> bool {
+fn is_mended_by_a_page(error: &WebError) -> bool {
     Denied::status(error) == StatusCode::UNAUTHORIZED || must_change_password(error)
 }
 
-fn must_change_password(error: &Error) -> bool {
-    matches!(error, Error::Refusal(Refusal::PasswordChangeRequired))
+fn must_change_password(error: &WebError) -> bool {
+    matches!(error.refusal(), Some(Refusal::PasswordChangeRequired))
 }
 
 /// To the page that gets new tokens by itself if the browser has what it takes, else to the one that asks for a secret; or to
@@ -193,7 +194,7 @@ fn lead_to_page(
     service: &Doorward,
     request: &HttpRequest,
     original: Result<Option<ForwardedRequest>, InvalidForwardedHeaders>,
-    error: &Error,
+    error: &WebError,
 ) -> HttpResponse {
     let original = match original {
         Ok(original) => original,

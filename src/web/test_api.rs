@@ -8,11 +8,12 @@ use ipnet::IpNet;
 
 use super::dialects::{envelope, flat, native, pin, signin, store};
 use super::forward_auth::try_fast_path;
+use super::request::bearer::strict_bearer;
 use super::request::body::Fields;
 use super::request::client_address::{FORWARDED_FOR, TrustedProxies};
 use super::request::session_cookie;
+use super::response::error::{RequestError, WebError};
 use super::response::redirect::Redirects;
-use crate::core::error::Refusal;
 use crate::settings::RedirectHost;
 use crate::web::server::request_framing::{ReadAction, look};
 use crate::web::service::Doorward;
@@ -29,18 +30,19 @@ fn headers(name: &HeaderName, lines: &[&[u8]]) -> HeaderMap {
 }
 
 /// The value of a cookie of this name in these header lines.
-pub fn cookie(lines: &[&[u8]], name: &str) -> Result<Option<String>, Refusal> {
+pub fn cookie(lines: &[&[u8]], name: &str) -> Result<Option<String>, RequestError> {
     session_cookie::read_lines(lines.iter().copied().filter(|line| HeaderValue::from_bytes(line).is_ok()), name)
 }
 
-/// The token in these `Authorization` lines.
-pub fn bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
-    crate::web::request::credentials::bearer(&headers(&AUTHORIZATION, lines))
+/// The token in these `Authorization` lines, or the code of the error.
+pub fn bearer(lines: &[&[u8]]) -> Result<Option<String>, &'static str> {
+    let token = strict_bearer(&headers(&AUTHORIZATION, lines)).map_err(|error| error.reason())?;
+    Ok(token.map(|token| token.expose().to_owned()))
 }
 
 /// The client behind these `X-Forwarded-For` lines, that such a peer sent.
 pub fn client_address(peer: IpAddr, trusted: &[IpNet], lines: &[&[u8]]) -> IpAddr {
-    TrustedProxies(trusted.to_vec()).look_through(peer, &headers(&FORWARDED_FOR, lines))
+    TrustedProxies(trusted.to_vec()).resolve(peer, &headers(&FORWARDED_FOR, lines))
 }
 
 /// Method, target and header lines of octets that are one request without a body, to the last of them.
@@ -68,7 +70,7 @@ pub fn redirect(back: &str) -> String {
 
 /// Gives a JSON body to every reader of every dialect; the names of those that took it. `Err`: it was no JSON object, or
 /// an ambiguous one.
-pub fn bodies(body: &[u8]) -> Result<Vec<&'static str>, Refusal> {
+pub fn bodies(body: &[u8]) -> Result<Vec<&'static str>, WebError> {
     Fields::parse(body)?;
     let read = |name, take: &dyn Fn(Fields) -> bool| Fields::parse(body).is_ok_and(take).then_some(name);
     let readers = [

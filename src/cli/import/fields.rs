@@ -12,12 +12,13 @@ use crate::core::account::Profile;
 use crate::core::account::identifier;
 use crate::core::account::identifier::Identifier;
 use crate::core::account::import::ImportRecord;
-use crate::core::error::{FieldError, FieldRule, Refusal};
+use crate::core::error::{Error, FieldError, FieldRule, Refusal};
 use crate::core::registration::sign_up::{Privileges, Registration};
 use crate::core::{AccountId, AccountStatus, Id128};
 use crate::secret::Secret;
 use crate::settings::values;
 use crate::web::request::body::Fields;
+use crate::web::response::error::{RequestError, WebError};
 
 /// Fields of flat's users that are nobody's profile, since `/auth/me` would show them: what pays, what proves who one is,
 /// and what came from one computer.
@@ -44,7 +45,7 @@ impl Reading {
                 let read = self.newcomer(number, fields, person);
                 Line { number, label, read: read.map_err(|faults| told(&faults)) }
             }
-            Err(refusal) => Line { number, label: None, read: Err(unreadable(&refusal)) },
+            Err(error) => Line { number, label: None, read: Err(unreadable(&error)) },
         }
     }
 
@@ -72,7 +73,7 @@ impl Reading {
         if self.plain_secrets {
             Some(secret)
         } else {
-            fields.fault(field, FieldRule::Type("left out without --plain-secrets"))
+            fields.add_error(field, FieldRule::Type("left out without --plain-secrets"))
         }
     }
 
@@ -100,13 +101,13 @@ impl Reading {
             updated_at: None,
         };
         if self.flat {
-            person.profile.further = Some(Value::Object(kept(fields.others())).to_string());
+            person.profile.further = Some(Value::Object(kept(fields.take_rest())).to_string());
         } else {
             self.further(&mut fields, &mut newcomer);
             person.profile.further = fields.object("profile");
         }
         newcomer.person = person;
-        match fields.end_strictly() {
+        match fields.deny_unknown_fields() {
             Ok(()) => Ok(newcomer),
             Err(Refusal::InvalidFields(faults)) => Err(faults),
             Err(_other) => Err(Vec::new()),
@@ -119,10 +120,10 @@ impl Reading {
         newcomer.password_hash = hash(fields, "passwordHash");
         newcomer.pin_hash = hash(fields, "pinHash");
         newcomer.privileges.permissions = permissions(fields);
-        newcomer.privileges.email_verified = fields.switch("emailVerified").unwrap_or(false);
+        newcomer.privileges.email_verified = fields.bool("emailVerified").unwrap_or(false);
         newcomer.stats = fields.object("stats");
         newcomer.status = status(fields);
-        newcomer.must_change_password = fields.switch("mustChangePassword").unwrap_or(false);
+        newcomer.must_change_password = fields.bool("mustChangePassword").unwrap_or(false);
         newcomer.created_at = time(fields, "createdAt");
         newcomer.updated_at = time(fields, "updatedAt");
         newcomer.last_sign_in_at = time(fields, "lastSignIn");
@@ -137,11 +138,13 @@ fn label(person: &Registration) -> Option<String> {
 }
 
 /// The reader speaks of a body and of its only line.
-fn unreadable(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::MalformedBody(why) => why.replace("the body", "it").replace("line 1 column", "column"),
-        Refusal::InvalidFields(faults) => told(faults),
-        other => other.code().to_owned(),
+fn unreadable(error: &WebError) -> String {
+    match error {
+        WebError::Request(RequestError::MalformedBody(why)) => {
+            why.replace("the body", "it").replace("line 1 column", "column")
+        }
+        WebError::Core(Error::Refusal(Refusal::InvalidFields(faults))) => told(faults),
+        other => other.reason().to_owned(),
     }
 }
 
@@ -154,31 +157,32 @@ fn id(fields: &mut Fields) -> Option<AccountId> {
     match fields.value("id")? {
         Value::Null => None,
         Value::Number(number) if number.is_i64() => number.as_i64().map(AccountId),
-        _ => fields.fault("id", FieldRule::Type("a whole number")),
+        _ => fields.add_error("id", FieldRule::Type("a whole number")),
     }
 }
 
 fn uuid(fields: &mut Fields) -> Option<Id128> {
     let text = fields.text("uuid")?;
-    text.parse::<Uuid>().map(Id128).ok().or_else(|| fields.fault("uuid", FieldRule::Type("a uuid")))
+    text.parse::<Uuid>().map(Id128).ok().or_else(|| fields.add_error("uuid", FieldRule::Type("a uuid")))
 }
 
 fn role(fields: &mut Fields) -> Option<String> {
     let text = fields.text("role").filter(|text| !text.is_empty())?;
     let rule = FieldRule::Type("up to 64 letters, digits, _ and -");
-    values::role(&text).ok().or_else(|| fields.fault("role", rule))
+    values::role(&text).ok().or_else(|| fields.add_error("role", rule))
 }
 
 fn status(fields: &mut Fields) -> AccountStatus {
     let Some(text) = fields.text("status") else { return AccountStatus::Active };
     let rule = FieldRule::Type("active, inactive, locked or suspended");
-    let read = text.to_ascii_lowercase().parse().ok().or_else(|| fields.fault("status", rule));
+    let read = text.to_ascii_lowercase().parse().ok().or_else(|| fields.add_error("status", rule));
     read.unwrap_or(AccountStatus::Inactive)
 }
 
 fn time(fields: &mut Fields, field: &str) -> Option<Timestamp> {
     let text = fields.text(field)?;
-    Timestamp::parse_rfc3339(&text).or_else(|| fields.fault(field, FieldRule::Type("a time like 2026-11-21T09:34:00Z")))
+    Timestamp::parse_rfc3339(&text)
+        .or_else(|| fields.add_error(field, FieldRule::Type("a time like 2026-11-21T09:34:00Z")))
 }
 
 fn permissions(fields: &mut Fields) -> Vec<String> {
@@ -189,7 +193,7 @@ fn permissions(fields: &mut Fields) -> Vec<String> {
         Some(Value::Array(list)) => words(list),
         Some(_) => None,
     };
-    read.or_else(|| fields.fault("permissions", rule)).unwrap_or_default()
+    read.or_else(|| fields.add_error("permissions", rule)).unwrap_or_default()
 }
 
 /// A hash, unless there is none: empty, or behind the `!` with which Unix and Django shut an account's password.

@@ -2,6 +2,7 @@
 
 use crate::core::account::import::ImportRecord;
 use crate::core::error::{FieldError, FieldRule};
+use crate::web::response::field_error::{message, wire_name};
 
 /// A line that was read, fit or not, and what names its account.
 pub struct Line {
@@ -12,10 +13,10 @@ pub struct Line {
 
 /// Faults in words that follow each field's name.
 pub fn told(faults: &[FieldError]) -> String {
-    let says = |fault: &FieldError| match (fault.field.as_str(), fault.rule) {
+    let says = |fault: &FieldError| match (wire_name(&fault.field), fault.rule) {
         (field, FieldRule::Unknown) => format!("{field} is not a field of an account"),
-        ("body", rule) => format!("it {}", rule.message()),
-        (field, rule) => format!("{field} {}", rule.message()),
+        ("body", rule) => format!("it {}", message(rule)),
+        (field, rule) => format!("{field} {}", message(rule)),
     };
     faults.iter().map(says).collect::<Vec<_>>().join("; ")
 }

@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
 use crate::core::credential::password::{Hasher, ImportedHash};
-use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
+use crate::core::error::{Error, Field, FieldError, FieldRule, InternalError, Refusal, Taken};
 use crate::core::registration::sign_up::{Hashed, Privileges, Registration, Validated, holders};
 use crate::secret::Secret;
 use crate::store::tables::accounts;
@@ -120,11 +120,12 @@ impl<'a> Import<'a> {
     /// What can be said without the database.
     fn judge(&mut self, newcomer: ImportRecord) -> Result<Result<Fitting, Outcome>, Error> {
         let mut faults = faults(&newcomer, self.core.now());
-        let mut read = |field: &str, hash: &Option<Secret>| {
+        let mut read = |field: Field, hash: &Option<Secret>| {
             let read = hash.as_ref().map(|hash| ImportedHash::parse(hash.expose())).transpose();
             read.map_err(|rule| faults.push(FieldError::new(field, rule))).ok().flatten()
         };
-        let (password, pin) = (read("passwordHash", &newcomer.password_hash), read("pinHash", &newcomer.pin_hash));
+        let (password, pin) =
+            (read(Field::PasswordHash, &newcomer.password_hash), read(Field::PinHash, &newcomer.pin_hash));
         let privileges = Privileges { any_secret: true, ..newcomer.privileges.clone() };
         let validated = match self.core.validate(newcomer.person.clone(), privileges) {
             Ok(validated) if faults.is_empty() => validated,
@@ -242,32 +243,31 @@ fn take_next<'a>(fitting: &[&'a Fitting], next: &AtomicUsize) -> Option<(usize, 
 /// Rules that only an import has.
 fn faults(newcomer: &ImportRecord, now: Timestamp) -> Vec<FieldError> {
     let mut faults = Vec::new();
-    let mut refuse = |broken: bool, field: &str, rule: FieldRule| {
+    let mut refuse = |broken: bool, field: Field, rule: FieldRule| {
         if broken {
             faults.push(FieldError::new(field, rule));
         }
     };
     let outside = newcomer.id.is_some_and(|AccountId(id)| !(1..=ID_MAX).contains(&id));
-    refuse(outside, "id", FieldRule::Type("a number from 1 to 4503599627370496"));
+    refuse(outside, Field::Id, FieldRule::IdOutOfRange(ID_MAX));
     let times = [
-        ("createdAt", newcomer.created_at),
-        ("updatedAt", newcomer.updated_at),
-        ("lastSignIn", newcomer.last_sign_in_at),
+        (Field::CreatedAt, newcomer.created_at),
+        (Field::UpdatedAt, newcomer.updated_at),
+        (Field::LastSignIn, newcomer.last_sign_in_at),
     ];
     for (field, at) in times {
         let ahead = at.is_some_and(|at| at > now.plus(MAX_CLOCK_SKEW) || at < Timestamp::from_seconds(0));
-        refuse(ahead, field, FieldRule::Type("a time between 1970 and now"));
+        refuse(ahead, field, FieldRule::TimeOutOfRange);
     }
     let password = newcomer.person.password.as_ref().map(|secret| secret.expose().len());
-    refuse(password == Some(0), "password", FieldRule::TooShort(1));
-    refuse(password > Some(SECRET_MAX), "password", FieldRule::TooLong(SECRET_MAX));
+    refuse(password == Some(0), Field::Password, FieldRule::TooShort(1));
+    refuse(password > Some(SECRET_MAX), Field::Password, FieldRule::TooLong(SECRET_MAX));
     let nothing = newcomer.person.password.is_none() && newcomer.password_hash.is_none();
-    let rule = FieldRule::Type("left out where there is no password");
-    refuse(newcomer.must_change_password && nothing, "mustChangePassword", rule);
+    refuse(newcomer.must_change_password && nothing, Field::MustChangePassword, FieldRule::WithoutPassword);
     let both = |plain: &Option<Secret>, hash: &Option<Secret>| plain.is_some() && hash.is_some();
-    let one = FieldRule::Type("left out where the plain secret stands");
-    refuse(both(&newcomer.person.password, &newcomer.password_hash), "passwordHash", one);
-    refuse(both(&newcomer.person.pin, &newcomer.pin_hash), "pinHash", one);
+    let one = FieldRule::BesidePlainSecret;
+    refuse(both(&newcomer.person.password, &newcomer.password_hash), Field::PasswordHash, one);
+    refuse(both(&newcomer.person.pin, &newcomer.pin_hash), Field::PinHash, one);
     faults
 }
 

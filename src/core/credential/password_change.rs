@@ -9,7 +9,7 @@ use crate::core::audit::{Event, Kind};
 use crate::core::caller::{Caller, Client};
 use crate::core::credential::password::{NewSecret, SecretCheck};
 use crate::core::defence::throttle_policy::{Target, ThrottleKeys};
-use crate::core::error::{Error, FieldError, Refusal};
+use crate::core::error::{Error, Field, FieldError, Refusal};
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
 use crate::core::session::refresh::ROUNDS;
@@ -68,7 +68,7 @@ impl Core {
         blocked.map_or(Ok(()), Err)?;
         let names = [&account.email, &account.username, &account.name].map(|name| name.as_deref().unwrap_or_default());
         let judged = self.judge_password(&wish.new, &names);
-        let new = judged.map_err(|rule| Refusal::InvalidFields(vec![FieldError::new("newPassword", rule)]))?;
+        let new = judged.map_err(|rule| Refusal::InvalidFields(vec![FieldError::new(Field::NewPassword, rule)]))?;
         Ok(PreparedChange { wish, account, new, tried })
     }
 

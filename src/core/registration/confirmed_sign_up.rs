@@ -15,7 +15,7 @@ use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
 use crate::core::credential::password::SecretCheck;
 use crate::core::credential::sign_in::{SignIn, SignedIn};
-use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal};
+use crate::core::error::{Error, Field, FieldError, FieldRule, InternalError, Refusal};
 use crate::core::session::TokenPolicy;
 use crate::secret::{Secret, base64url, from_base64url};
 use crate::store::tables::pending_sign_ups;
@@ -74,7 +74,7 @@ impl Core {
         let validated = self.validate(Registration { email: Some(email), ..person }, Privileges::default())?;
         // Accounts take `ı` for `i`, mailboxes do not: whoever owns the one must not hear of, or prove, the other.
         if validated.canonical().first() != Some(&Some(given.as_str())) {
-            return Err(Refusal::InvalidFields(vec![FieldError::new("email", FieldRule::NotAnEmail)]).into());
+            return Err(Refusal::InvalidFields(vec![FieldError::new(Field::Email, FieldRule::NotAnEmail)]).into());
         }
         Ok(validated)
     }

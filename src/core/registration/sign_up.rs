@@ -10,7 +10,7 @@ use crate::core::audit::{Event, Kind};
 use crate::core::caller::Client;
 use crate::core::credential::password::{Hasher, NewSecret, new_pin, unjudged};
 use crate::core::credential::sign_in::{SignIn, SignedIn};
-use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
+use crate::core::error::{Error, Field, FieldError, FieldRule, InternalError, Refusal, Taken};
 use crate::core::session::TokenPolicy;
 use crate::secret::Secret;
 use crate::store::tables::accounts;
@@ -104,22 +104,22 @@ impl Core {
     /// Every rule but uniqueness.
     pub(in crate::core) fn validate(&self, person: Registration, privileges: Privileges) -> Result<Validated, Error> {
         let mut faults = Vec::new();
-        let mut read = |field: &str, text: Option<&str>, rule: fn(&str) -> Result<Identifier, FieldRule>| {
+        let mut read = |field: Field, text: Option<&str>, rule: fn(&str) -> Result<Identifier, FieldRule>| {
             let read = text.map(rule).transpose();
             read.map_err(|rule| faults.push(FieldError::new(field, rule))).ok().flatten()
         };
-        let email = read("email", person.email.as_deref(), identifier::email);
-        let username = read("username", person.username.as_deref(), identifier::username);
+        let email = read(Field::Email, person.email.as_deref(), identifier::email);
+        let username = read(Field::Username, person.username.as_deref(), identifier::username);
         let name = person.name.clone().or_else(|| person.profile.name.clone().flatten());
-        let name = read("name", name.as_deref(), identifier::name);
+        let name = read(Field::Name, name.as_deref(), identifier::name);
         if person.email.is_none() && person.username.is_none() && name.is_none() {
-            faults.push(FieldError::new("email", FieldRule::OneOf("email, username")));
+            faults.push(FieldError::new(Field::Email, FieldRule::OneOf("email, username")));
         }
         let names = [&person.email, &person.username, &person.name].map(|name| name.as_deref().unwrap_or_default());
-        let password = judge(&mut faults, "password", person.password.as_ref(), |secret| {
+        let password = judge(&mut faults, Field::Password, person.password.as_ref(), |secret| {
             if privileges.any_secret { Ok(unjudged(secret)) } else { self.judge_password(secret, &names) }
         });
-        let pin = judge(&mut faults, "pin", person.pin.as_ref(), new_pin);
+        let pin = judge(&mut faults, Field::Pin, person.pin.as_ref(), new_pin);
         faults.extend(profile_faults(&person.profile));
         if !faults.is_empty() {
             return Err(Refusal::InvalidFields(faults).into());
@@ -247,7 +247,7 @@ impl Core {
 
 fn judge(
     faults: &mut Vec<FieldError>,
-    field: &str,
+    field: Field,
     secret: Option<&Secret>,
     rule: impl Fn(&Secret) -> Result<NewSecret, FieldRule>,
 ) -> Option<NewSecret> {

@@ -14,7 +14,7 @@ use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::web::request::credentials::request_id;
-use crate::web::response::error::log_error;
+use crate::web::response::error::{WebError, log_error};
 use crate::web::response::problem;
 use crate::web::response::problem::Problem;
 
@@ -29,20 +29,14 @@ pub(super) struct Allowed {
 /// A no.
 pub(super) enum Denied {
     /// To the caller.
-    ErrorContext(Error),
+    ErrorContext(WebError),
     /// To what the proxy, or somebody in its name, said.
     InvalidForwardedHeaders(InvalidForwardedHeaders),
 }
 
-impl From<Refusal> for Denied {
-    fn from(refusal: Refusal) -> Self {
-        Self::ErrorContext(refusal.into())
-    }
-}
-
-impl From<Error> for Denied {
-    fn from(error: Error) -> Self {
-        Self::ErrorContext(error)
+impl<E: Into<WebError>> From<E> for Denied {
+    fn from(error: E) -> Self {
+        Self::ErrorContext(error.into())
     }
 }
 
@@ -54,9 +48,9 @@ impl From<InvalidForwardedHeaders> for Denied {
 
 impl Denied {
     /// What cannot be decided is 503; a request that is wrong in itself is one without a usable credential.
-    pub(super) fn status(error: &Error) -> StatusCode {
+    pub(super) fn status(error: &WebError) -> StatusCode {
         match (error, problem::of(error).status) {
-            (Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_)), _) => {
+            (WebError::Core(Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_))), _) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             (_, StatusCode::FORBIDDEN) => StatusCode::FORBIDDEN,
@@ -68,8 +62,8 @@ impl Denied {
         let id = request_id(request);
         match self {
             Self::ErrorContext(error) => {
-                if let Error::InternalError(fault) = error {
-                    log_error(fault, &id);
+                if let Some(internal) = error.internal() {
+                    log_error(internal, &id);
                 }
                 let status = Self::status(error);
                 let headers = problem::headers_of(status, error);

@@ -11,7 +11,7 @@ use log::{Level, log_enabled};
 use super::forwarded_request;
 use crate::web::forward_auth::decision::{Allowed, CheckQuery};
 use crate::web::request::limits::{COOKIES_MAX, URI_MAX};
-use crate::web::request::session_cookie::is_of_cookies;
+use crate::web::request::session_cookie::is_cookie_header;
 use crate::web::response::access_log::{REQUESTS, log_answer};
 use crate::web::server::request_framing::Head;
 use crate::web::service::Doorward;
@@ -97,7 +97,7 @@ fn is_plain(service: &Doorward, head: Head<'_>) -> bool {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         match header.name.len() {
             4 if is("host") => hosts += 1,
-            6 if is_of_cookies(header.name) => bytes += header.value.len(),
+            6 if is_cookie_header(header.name) => bytes += header.value.len(),
             6 if is("origin") => return false,
             10 if is("connection") && !header.value.eq_ignore_ascii_case(b"keep-alive") => return false,
             13 if is("authorization") => return false,

@@ -17,7 +17,7 @@ use crate::core::{Core, Id128};
 use crate::web::pages::texts::catalog::count;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, WebError};
 use crate::web::response::redirect::BACK;
 
 /// The page itself.
@@ -83,10 +83,13 @@ pub async fn change_password(context: RequestContext, mut payload: Payload) -> H
     let t = Layout::of(&context).t;
     let fault = match &error {
         Error::Refusal(Refusal::SessionEnded) => return sign_in_first(&context),
-        Error::Refusal(Refusal::InvalidFields(faults)) => faults.first().map(|fault| refusals::of_field(fault.rule, t)),
+        Error::Refusal(Refusal::InvalidFields(faults)) => {
+            faults.first().map(|fault| refusals::field_text(fault.rule, t))
+        }
         _ => None,
     };
-    let trouble = Trouble { status: refusals::status(&error), error: Some(refusals::said(&error, t)), fault };
+    let error = WebError::from(error);
+    let trouble = Trouble { status: refusals::status(&error), error: Some(refusals::error_text(&error, t)), fault };
     refusals::with_headers(page(&context, &visitor, back, trouble).await, &error)
 }
 

@@ -10,11 +10,11 @@ use super::csrf_form::Guest;
 use super::current_user::without_dead_cookies;
 use super::layout::Layout;
 use super::{refusals, sign_in_fields};
-use crate::core::error::{Error, Refusal};
+use crate::core::error::Error;
 use crate::secret::Secret;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, RequestError, WebError};
 
 /// What the link carries in its query.
 const TOKEN: &str = "token";
@@ -59,7 +59,8 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
             sign_in_fields::go_on(&context, back.as_deref(), &confirmed.signed_in.issued)
         }
         Err(error @ Error::Refusal(_)) => {
-            let said = refusals::said(&error, Layout::of(&context).t);
+            let error = WebError::from(error);
+            let said = refusals::error_text(&error, Layout::of(&context).t);
             let page = form(&context, &guest, &confirmation, remember, refusals::status(&error), Some(said));
             refusals::with_headers(page, &error)
         }
@@ -68,8 +69,8 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
 }
 
 /// Where answers tell how a sign-up ended, there is nothing to confirm.
-fn refuse_without_mail(context: &RequestContext) -> Result<(), Refusal> {
-    if context.confirms_by_mail() { Ok(()) } else { Err(Refusal::RouteNotFound) }
+fn refuse_without_mail(context: &RequestContext) -> Result<(), RequestError> {
+    if context.confirms_by_mail() { Ok(()) } else { Err(RequestError::RouteNotFound) }
 }
 
 fn form(

@@ -9,7 +9,7 @@ use crate::core::error::{Error, Refusal};
 use crate::core::session::Issued;
 use crate::core::session::end::PresentedTokens;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, RequestError, WebError};
 
 /// Somebody who is signed in.
 #[derive(Debug)]
@@ -21,18 +21,18 @@ pub struct CurrentUser {
 
 impl CurrentUser {
     /// The visitor, if one is signed in and need not change the password first.
-    pub async fn of(context: &RequestContext) -> Result<Option<Self>, Error> {
+    pub async fn of(context: &RequestContext) -> Result<Option<Self>, WebError> {
         let Some(visitor) = Self::restricted(context).await? else { return Ok(None) };
         let caller = visitor.caller.require_full_access()?;
         Ok(Some(Self { caller, ..visitor }))
     }
 
     /// As `of`, whatever they must do first. `Err` is a doubt: the service is busy, or the cookies contradict each other.
-    pub async fn restricted(context: &RequestContext) -> Result<Option<Self>, Error> {
+    pub async fn restricted(context: &RequestContext) -> Result<Option<Self>, WebError> {
         if let Some(access) = context.access_cookie()? {
             match context.resolve_restricted(Some(access)).await {
                 Ok(caller) => return Ok(Some(Self { caller, renewed: None })),
-                Err(error) if is_doubt(&error) => return Err(error),
+                Err(error) if is_doubt(&error) => return Err(error.into()),
                 Err(_no) => {}
             }
         }
@@ -47,7 +47,7 @@ impl CurrentUser {
     }
 
     /// The tokens that the browser holds once it has the answer.
-    pub fn tokens(&self, context: &RequestContext) -> Result<PresentedTokens, Error> {
+    pub fn tokens(&self, context: &RequestContext) -> Result<PresentedTokens, RequestError> {
         Ok(match &self.renewed {
             Some(issued) => {
                 PresentedTokens { access: Some(issued.access.clone()), refresh: Some(issued.refresh.clone()) }
@@ -66,13 +66,13 @@ impl CurrentUser {
 }
 
 /// Spends the refresh cookie. `None`: there is none that is worth anything.
-pub async fn renewed(context: &RequestContext) -> Result<Option<Issued>, Error> {
+pub async fn renewed(context: &RequestContext) -> Result<Option<Issued>, WebError> {
     let Some(token) = context.refresh_cookie()?.filter(|_| context.request.method() != Method::HEAD) else {
         return Ok(None);
     };
     match context.refresh_by_cookie(token, context.policy()).await {
         Ok(issued) => Ok(Some(issued)),
-        Err(error) if is_doubt(&error) => Err(error),
+        Err(error) if is_doubt(&error) => Err(error.into()),
         Err(_no) => Ok(None),
     }
 }
@@ -83,8 +83,5 @@ pub fn without_dead_cookies(context: &RequestContext, answer: HttpResponse) -> H
 }
 
 fn is_doubt(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_) | Refusal::DuplicateCookie)
-    )
+    matches!(error, Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_)))
 }

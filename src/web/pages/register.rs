@@ -13,7 +13,8 @@ use crate::core::registration::sign_up::Registration;
 use crate::web::pages::texts::catalog::count;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, WebError};
+use crate::web::response::field_error::wire_name;
 use crate::web::response::redirect::BACK;
 
 #[derive(Template)]
@@ -85,36 +86,37 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
     if context.confirms_by_mail() {
         return match context.sign_up_with_confirmation(person, filled.back.clone()).await {
             Ok(()) => look_for_mail(&context, filled.back.as_deref()),
-            Err(error @ Error::Refusal(_)) => refused(&context, &guest, &filled, &error),
+            Err(error @ Error::Refusal(_)) => refused(&context, &guest, &filled, error),
             Err(fault) => Err(fault.into()),
         };
     }
     let wish = sign_in_fields::wish(&context, Vec::new(), password, filled.remember)?;
     match context.sign_up(person, wish).await {
         Ok(signed_up) => sign_in_fields::go_on(&context, filled.back.as_deref(), &signed_up.issued),
-        Err(error @ Error::Refusal(_)) => refused(&context, &guest, &filled, &error),
+        Err(error @ Error::Refusal(_)) => refused(&context, &guest, &filled, error),
         Err(fault) => Err(fault.into()),
     }
 }
 
-fn refused(context: &RequestContext, guest: &Guest, filled: &Filled, error: &Error) -> HandlerResult {
+fn refused(context: &RequestContext, guest: &Guest, filled: &Filled, error: Error) -> HandlerResult {
     if let Error::Refusal(Refusal::SignUpClosed) = error {
         return closed(context, filled.back.as_deref());
     }
     let t = Layout::of(context).t;
     let mut faults = Faults::default();
-    if let Error::Refusal(Refusal::InvalidFields(of_fields)) = error {
+    if let Error::Refusal(Refusal::InvalidFields(of_fields)) = &error {
         for fault in of_fields {
-            let said = Some(refusals::of_field(fault.rule, t));
-            match fault.field.as_str() {
+            let said = Some(refusals::field_text(fault.rule, t));
+            match wire_name(&fault.field) {
                 "email" => faults.email = said,
                 "username" => faults.username = said,
                 _ => faults.password = said,
             }
         }
     }
-    let page = form(context, guest, filled, refusals::status(error), Some(refusals::said(error, t)), faults);
-    refusals::with_headers(page, error)
+    let error = WebError::from(error);
+    let page = form(context, guest, filled, refusals::status(&error), Some(refusals::error_text(&error, t)), faults);
+    refusals::with_headers(page, &error)
 }
 
 fn look_for_mail(context: &RequestContext, back: Option<&str>) -> HandlerResult {

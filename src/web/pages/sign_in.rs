@@ -1,6 +1,5 @@
 //! `/login`: the form, and what becomes of it. Who may sign in is core's to decide.
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use askama::Template;
@@ -13,7 +12,7 @@ use crate::core::account::identifier::IdentifierKind;
 use crate::core::error::Error;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, WebError};
 use crate::web::response::redirect::BACK;
 
 #[derive(Template)]
@@ -65,7 +64,8 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
     match context.sign_in(sign_in_fields::wish(&context, identifiers, password, filled.remember)?).await {
         Ok(signed_in) => sign_in_fields::go_on(&context, filled.back.as_deref(), &signed_in.issued),
         Err(error @ Error::Refusal(_)) => {
-            let said = refusals::said(&error, Layout::of(&context).t);
+            let error = WebError::from(error);
+            let said = refusals::error_text(&error, Layout::of(&context).t);
             let page = form(&context, &guest, &filled, refusals::status(&error), Some(said));
             refusals::with_headers(page, &error)
         }
@@ -79,7 +79,7 @@ fn form(
     filled: &Filled,
     status: StatusCode,
     error: Option<String>,
-) -> Result<HttpResponse, crate::web::response::error::WebError> {
+) -> HandlerResult {
     let layout = Layout::of(context);
     let back = filled.back.as_deref();
     let page = Page {

@@ -4,11 +4,10 @@ use super::layout::redirect;
 use crate::core::account::identifier::IdentifierKind;
 use crate::core::credential::password::GivenSecret;
 use crate::core::credential::sign_in::SignIn;
-use crate::core::error::Error;
 use crate::core::session::{Device, Issued};
 use crate::secret::Secret;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, RequestError};
 
 /// A session in this browser, in the place of the one whose cookies it brings.
 pub fn wish(
@@ -16,7 +15,7 @@ pub fn wish(
     identifiers: Vec<(IdentifierKind, String)>,
     password: Secret,
     remember: bool,
-) -> Result<SignIn, Error> {
+) -> Result<SignIn, RequestError> {
     Ok(SignIn {
         device: Device { id: None, name: None, persistent: remember },
         replaces: context.service.core().sessions_of_tokens(&context.presented_cookies()?),

@@ -10,7 +10,7 @@ use crate::core::SessionId;
 use crate::core::error::Error;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, RequestError};
 use crate::web::response::redirect::BACK;
 
 #[derive(Template)]
@@ -48,7 +48,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
 }
 
 /// The sessions that the cookies name.
-fn held(context: &RequestContext) -> Result<Vec<SessionId>, Error> {
+fn held(context: &RequestContext) -> Result<Vec<SessionId>, RequestError> {
     Ok(context.service.core().sessions_of_tokens(&context.presented_cookies()?))
 }
 

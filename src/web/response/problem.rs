@@ -1,25 +1,29 @@
-//! problem+json (RFC 9457): the shape of native's errors, and of every error outside a mount. Status, title and headers
-//! of each refusal stand in one table, dialects/native/refusals.rs.
+//! Problem documents (RFC 9457): native's error format, and the format of every error outside a mount. The table of status,
+//! title and detail for each reason is here; another dialect takes from it what its contract leaves open.
 
-use crate::core::error::{InternalError, Taken};
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
-use crate::core::error::{Error, FieldError, Refusal};
+use super::error::{RequestError, WebError};
+use super::field_error::{sentence, wire_name};
+use crate::core::error::{Error, FieldError, InternalError, Refusal, Taken};
+use crate::web::request::bearer::BearerChallenge;
 use crate::web::request::request_id::RequestId;
 
-/// One problem, not yet an answer.
+/// A problem, before it is rendered.
 #[derive(Debug)]
 pub struct Problem {
     /// The HTTP status.
     pub status: StatusCode,
     /// The stable code.
     pub code: &'static str,
-    /// What it is, always the same words for one code.
+    /// The kind of problem: one text per code.
     pub title: &'static str,
-    /// What it is this time, and what to do.
+    /// This occurrence, and what the client can do.
     pub detail: String,
     /// Fields that break a rule.
     pub errors: Vec<FieldError>,
@@ -29,7 +33,7 @@ pub struct Problem {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct ProblemBody<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
@@ -48,9 +52,9 @@ struct FieldErrorBody<'a> {
 }
 
 impl Problem {
-    /// The answer.
+    /// The response.
     pub fn answer(&self, id: Option<&RequestId>) -> HttpResponse {
-        let body = Body {
+        let body = ProblemBody {
             r#type: format!("urn:doorward:problem:{}", self.code),
             title: self.title,
             status: self.status.as_u16(),
@@ -59,95 +63,114 @@ impl Problem {
             request_id: id.map(RequestId::as_str),
             errors: self.errors.iter().map(FieldErrorBody::from).collect(),
         };
-        let mut answer = HttpResponse::build(self.status).json(body);
-        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        for (name, value) in &self.headers {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                answer.headers_mut().insert(name.clone(), value);
-            }
+        let mut response = HttpResponse::build(self.status).json(body);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        insert_headers(&mut response, &self.headers);
+        response
+    }
+}
+
+fn insert_headers(response: &mut HttpResponse, headers: &[(HeaderName, String)]) {
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name.clone(), value);
         }
-        answer
     }
 }
 
 impl<'a> From<&'a FieldError> for FieldErrorBody<'a> {
-    fn from(fault: &'a FieldError) -> Self {
-        Self { field: &fault.field, message: format!("{} {}", fault.field, fault.rule.message()) }
+    fn from(error: &'a FieldError) -> Self {
+        Self { field: wire_name(&error.field), message: sentence(error) }
     }
 }
 
-/// Status and words for what a dialect's contract leaves open: native's.
-pub fn usual(error: &Error) -> (StatusCode, String) {
+/// Status and text where a dialect's contract leaves them open: native's.
+pub fn usual(error: &WebError) -> (StatusCode, String) {
     let problem = of(error);
     (problem.status, problem.detail)
 }
 
-/// An error in a dialect's shape, with the headers that its status calls for.
-pub fn shaped(status: StatusCode, body: impl Serialize, error: &Error) -> HttpResponse {
-    let mut answer = HttpResponse::build(status).json(body);
-    for (name, value) in headers_of(status, error) {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            answer.headers_mut().insert(name, value);
-        }
-    }
-    answer
+/// Status and message by a dialect's table. A malformed `Authorization` header is an invalid token in every dialect but
+/// native; other errors of HTTP itself, and what the table leaves open, are native's.
+pub fn by_table(error: &WebError, table: fn(&Refusal) -> Option<(StatusCode, String)>) -> (StatusCode, String) {
+    let refusal = match error {
+        WebError::Request(RequestError::AuthorizationMalformed) => Some(&Refusal::TokenInvalid),
+        _ => error.refusal(),
+    };
+    refusal.and_then(table).unwrap_or_else(|| usual(error))
 }
 
-/// The headers that an error's status calls for, whatever its dialect: `WWW-Authenticate` (RFC 6750 section 3),
-/// `Retry-After` and `Allow` (RFC 9110 sections 10.2.3 and 10.2.1).
-pub fn headers_of(status: StatusCode, error: &Error) -> Vec<(HeaderName, String)> {
-    let challenge = |error: &str| (WWW_AUTHENTICATE, format!("Bearer realm=\"doorward\"{error}"));
-    let mut headers = Vec::new();
-    match error {
-        Error::Refusal(refusal) if matches!(refusal.code(), "token_invalid" | "token_expired" | "session_ended") => {
-            headers.push(challenge(", error=\"invalid_token\""));
-        }
-        Error::Refusal(Refusal::PermissionDenied) => headers.push(challenge(", error=\"insufficient_scope\"")),
-        Error::Refusal(Refusal::AuthorizationMalformed) => headers.push(challenge(", error=\"invalid_request\"")),
-        _ if status == StatusCode::UNAUTHORIZED => headers.push(challenge("")),
-        _ => {}
-    }
-    match error {
-        Error::Refusal(Refusal::Throttled(wait) | Refusal::Busy(wait)) => {
-            headers.push((RETRY_AFTER, wait.as_secs().max(1).to_string()));
-        }
-        Error::Refusal(Refusal::UnsupportedMediaType) => {
-            headers.push((HeaderName::from_static("accept-post"), "application/json".to_owned()));
-        }
-        Error::Refusal(Refusal::MethodNotAllowed(allow)) => headers.push((ALLOW, (*allow).to_owned())),
-        _ if status == StatusCode::SERVICE_UNAVAILABLE => headers.push((RETRY_AFTER, "1".to_owned())),
-        _ => {}
-    }
-    headers
+/// An error in a dialect's format, with the headers that its status requires.
+pub fn shaped(status: StatusCode, body: impl Serialize, error: &WebError) -> HttpResponse {
+    let mut response = HttpResponse::build(status).json(body);
+    insert_headers(&mut response, &headers_of(status, error));
+    response
 }
 
-/// The problem that an error is.
-pub fn of(error: &Error) -> Problem {
+/// The headers that an error's status requires in every dialect: `WWW-Authenticate` (RFC 6750 section 3), `Retry-After` and
+/// `Allow` (RFC 9110 sections 10.2.3 and 10.2.1).
+pub fn headers_of(status: StatusCode, error: &WebError) -> Vec<(HeaderName, String)> {
+    let challenge = challenge(status, error).map(|challenge| (WWW_AUTHENTICATE, challenge.to_string()));
+    let other = match error {
+        WebError::Core(Error::Refusal(Refusal::Throttled(wait) | Refusal::Busy(wait))) => {
+            Some((RETRY_AFTER, wait.as_secs().max(1).to_string()))
+        }
+        WebError::Request(RequestError::UnsupportedMediaType) => {
+            Some((HeaderName::from_static("accept-post"), "application/json".to_owned()))
+        }
+        WebError::Request(RequestError::MethodNotAllowed(allow)) => Some((ALLOW, (*allow).to_owned())),
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, "1".to_owned())),
+        _ => None,
+    };
+    challenge.into_iter().chain(other).collect()
+}
+
+fn challenge(status: StatusCode, error: &WebError) -> Option<BearerChallenge> {
+    match error {
+        _ if matches!(error.reason(), "token_invalid" | "token_expired" | "session_ended") => {
+            Some(BearerChallenge::invalid_token())
+        }
+        WebError::Core(Error::Refusal(Refusal::PermissionDenied)) => Some(BearerChallenge::insufficient_scope()),
+        WebError::Request(RequestError::AuthorizationMalformed) => Some(BearerChallenge::invalid_request()),
+        _ if status == StatusCode::UNAUTHORIZED => Some(BearerChallenge::without_error()),
+        _ => None,
+    }
+}
+
+/// The problem of an error.
+pub fn of(error: &WebError) -> Problem {
     let (status, title, detail) = match error {
-        Error::Refusal(refusal) => said(refusal),
-        Error::InternalError(InternalError::Unavailable(_)) => (
+        WebError::Core(Error::Refusal(refusal)) => describe_refusal(refusal),
+        WebError::Core(Error::InternalError(error)) => describe_internal(error),
+        WebError::Request(error) => describe_request_error(error),
+    };
+    let errors = match error {
+        WebError::Core(Error::Refusal(Refusal::InvalidFields(errors))) => errors.clone(),
+        _ => Vec::new(),
+    };
+    Problem { status, code: error.reason(), title, detail, errors, headers: headers_of(status, error) }
+}
+
+/// Status, title and detail.
+type Description = (StatusCode, &'static str, String);
+
+fn describe_internal(error: &InternalError) -> Description {
+    match error {
+        InternalError::Unavailable(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "Not available now",
             "Something this service needs does not answer; try again.".into(),
         ),
-        Error::InternalError(InternalError::Broken(_)) => (
+        InternalError::Broken(_) => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "Something broke",
             "This is our fault; the log has the request's id.".into(),
         ),
-    };
-    let (code, errors) = match error {
-        Error::Refusal(refusal @ Refusal::InvalidFields(faults)) => (refusal.code(), faults.clone()),
-        Error::Refusal(refusal) => (refusal.code(), Vec::new()),
-        Error::InternalError(InternalError::Unavailable(_)) => ("unavailable", Vec::new()),
-        Error::InternalError(InternalError::Broken(_)) => ("internal_error", Vec::new()),
-    };
-    Problem { status, code, title, detail, errors, headers: headers_of(status, error) }
+    }
 }
 
-type Description = (StatusCode, &'static str, String);
-
-fn said(refusal: &Refusal) -> Description {
+/// A new reason does not compile until it is assigned here.
+fn describe_refusal(refusal: &Refusal) -> Description {
     match refusal {
         Refusal::InvalidCredentials
         | Refusal::AccountNotActive(_)
@@ -155,7 +178,7 @@ fn said(refusal: &Refusal) -> Description {
         | Refusal::PasswordUnchanged
         | Refusal::SignUpClosed
         | Refusal::IdentifierTaken(_)
-        | Refusal::ConfirmationInvalid => of_account(refusal),
+        | Refusal::ConfirmationInvalid => describe_account_refusal(refusal),
         Refusal::TokenMissing
         | Refusal::TokenInvalid
         | Refusal::TokenExpired
@@ -164,30 +187,21 @@ fn said(refusal: &Refusal) -> Description {
         | Refusal::RefreshTokenExpired
         | Refusal::RefreshSessionEnded
         | Refusal::RefreshTokenMissing
-        | Refusal::RefreshTokenReused => of_token(refusal),
+        | Refusal::RefreshTokenReused => describe_token_refusal(refusal),
         Refusal::PermissionDenied
         | Refusal::PasswordChangeRequired
-        | Refusal::OriginNotAllowed
-        | Refusal::DuplicateCookie
-        | Refusal::AuthorizationMalformed
         | Refusal::AccountNotFound
         | Refusal::SessionNotFound
         | Refusal::Throttled(_)
-        | Refusal::Busy(_) => of_access(refusal),
-        Refusal::InvalidFields(_)
-        | Refusal::MalformedBody(_)
-        | Refusal::UnsupportedMediaType
-        | Refusal::BodyTooLarge
-        | Refusal::BodyTooSlow
-        | Refusal::UriTooLong
-        | Refusal::HeadersTooLarge
-        | Refusal::CookiesTooLarge
-        | Refusal::RouteNotFound
-        | Refusal::MethodNotAllowed(_) => of_request(refusal),
+        | Refusal::Busy(_) => describe_access_refusal(refusal),
+        Refusal::InvalidFields(errors) => {
+            let first = errors.first().map(|error| format!("{}.", sentence(error)));
+            (StatusCode::UNPROCESSABLE_ENTITY, "Invalid fields", first.unwrap_or_default())
+        }
     }
 }
 
-fn of_account(refusal: &Refusal) -> Description {
+fn describe_account_refusal(refusal: &Refusal) -> Description {
     match refusal {
         Refusal::AccountNotActive(status) => (
             StatusCode::FORBIDDEN,
@@ -210,12 +224,12 @@ fn of_account(refusal: &Refusal) -> Description {
             "Not confirmed",
             "The link is spent or past its time, or the password is not the one that was chosen; sign up again.".into(),
         ),
-        Refusal::IdentifierTaken(taken) => (StatusCode::CONFLICT, "Already registered", taken_words(*taken)),
+        Refusal::IdentifierTaken(taken) => (StatusCode::CONFLICT, "Already registered", describe_taken(*taken)),
         _ => (StatusCode::UNAUTHORIZED, "Invalid credentials", "No account has this identifier and secret.".into()),
     }
 }
 
-fn taken_words(taken: Taken) -> String {
+fn describe_taken(taken: Taken) -> String {
     let names = [(taken.email, "email"), (taken.username, "username"), (taken.name, "name")];
     let names: Vec<&str> = names.into_iter().filter_map(|(taken, name)| taken.then_some(name)).collect();
     match names.as_slice() {
@@ -224,7 +238,7 @@ fn taken_words(taken: Taken) -> String {
     }
 }
 
-fn of_token(refusal: &Refusal) -> Description {
+fn describe_token_refusal(refusal: &Refusal) -> Description {
     let detail = match refusal {
         Refusal::TokenMissing => "Sign in first, and send the access token as a cookie or a bearer token.",
         Refusal::TokenExpired | Refusal::RefreshTokenExpired => "The token's time is over; refresh, or sign in again.",
@@ -244,75 +258,60 @@ fn of_token(refusal: &Refusal) -> Description {
     (StatusCode::UNAUTHORIZED, title, detail.to_owned())
 }
 
-fn of_access(refusal: &Refusal) -> Description {
+fn describe_access_refusal(refusal: &Refusal) -> Description {
+    let retry = |wait: &Duration| format!("Try again in {} seconds.", wait.as_secs().max(1));
     match refusal {
-        Refusal::OriginNotAllowed => (
-            StatusCode::FORBIDDEN,
-            "Origin not allowed",
-            "A page of another origin may not do this; its origin belongs into CORS_ORIGINS.".into(),
-        ),
         Refusal::PasswordChangeRequired => (
             StatusCode::FORBIDDEN,
             "Password change required",
             "The password must be changed before anything else; change it, or sign out.".into(),
         ),
-        Refusal::DuplicateCookie => (
-            StatusCode::BAD_REQUEST,
-            "Duplicate cookie",
-            "Two cookies of the same name differ, and there is no telling which is ours; clear the site's cookies."
-                .into(),
-        ),
-        Refusal::AuthorizationMalformed => {
-            (StatusCode::BAD_REQUEST, "Authorization malformed", "Send one header: Authorization: Bearer TOKEN.".into())
-        }
         Refusal::AccountNotFound => (StatusCode::NOT_FOUND, "No such account", "There is no such account.".into()),
         Refusal::SessionNotFound => (StatusCode::NOT_FOUND, "No such session", "You have no such session.".into()),
-        Refusal::Throttled(wait) => (
-            StatusCode::TOO_MANY_REQUESTS,
-            "Too many tries",
-            format!("Try again in {} seconds.", wait.as_secs().max(1)),
-        ),
-        Refusal::Busy(wait) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "Busy", format!("Try again in {} seconds.", wait.as_secs().max(1)))
-        }
+        Refusal::Throttled(wait) => (StatusCode::TOO_MANY_REQUESTS, "Too many tries", retry(wait)),
+        Refusal::Busy(wait) => (StatusCode::SERVICE_UNAVAILABLE, "Busy", retry(wait)),
         _ => (StatusCode::FORBIDDEN, "Permission denied", "The session is live and has not this right.".into()),
     }
 }
 
-fn of_request(refusal: &Refusal) -> Description {
-    match refusal {
-        Refusal::InvalidFields(faults) => {
-            let first = faults.first().map(|fault| format!("{} {}.", fault.field, fault.rule.message()));
-            (StatusCode::UNPROCESSABLE_ENTITY, "Invalid fields", first.unwrap_or_default())
+fn describe_request_error(error: &RequestError) -> Description {
+    let (status, title, detail) = match error {
+        RequestError::MalformedBody(place) => {
+            return (StatusCode::BAD_REQUEST, "Malformed body", format!("Cannot be read: {place}."));
         }
-        Refusal::MalformedBody(place) => {
-            (StatusCode::BAD_REQUEST, "Malformed body", format!("Cannot be read: {place}."))
+        RequestError::MethodNotAllowed(allow) => {
+            return (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", format!("This path takes: {allow}."));
         }
-        Refusal::UnsupportedMediaType => (
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Unsupported media type",
-            "Send Content-Type: application/json.".into(),
-        ),
-        Refusal::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "At most 16 KiB are read.".into()),
-        Refusal::BodyTooSlow => {
-            (StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body did not arrive in time.".into())
+        RequestError::UnsupportedMediaType => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", "Send Content-Type: application/json.")
         }
-        Refusal::UriTooLong => {
-            (StatusCode::URI_TOO_LONG, "URI too long", "At most 8 KiB of path and query are read.".into())
+        RequestError::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "At most 16 KiB are read."),
+        RequestError::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body did not arrive in time."),
+        RequestError::UriTooLong => {
+            (StatusCode::URI_TOO_LONG, "URI too long", "At most 8 KiB of path and query are read.")
         }
-        Refusal::HeadersTooLarge => (
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "Headers too large",
-            "At most 32 KiB of headers are read.".into(),
-        ),
-        Refusal::CookiesTooLarge => (
+        RequestError::HeadersTooLarge => {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large", "At most 32 KiB of headers are read.")
+        }
+        RequestError::CookiesTooLarge => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "Cookies too large",
-            "At most 8 KiB of cookies are read; clear the site's cookies.".into(),
+            "At most 8 KiB of cookies are read; clear the site's cookies.",
         ),
-        Refusal::MethodNotAllowed(allow) => {
-            (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", format!("This path takes: {allow}."))
+        RequestError::RouteNotFound => (StatusCode::NOT_FOUND, "No such path", "There is nothing here."),
+        RequestError::OriginNotAllowed => (
+            StatusCode::FORBIDDEN,
+            "Origin not allowed",
+            "A page of another origin may not do this; its origin belongs into CORS_ORIGINS.",
+        ),
+        RequestError::DuplicateCookie => (
+            StatusCode::BAD_REQUEST,
+            "Duplicate cookie",
+            "Two cookies of the same name differ, and there is no telling which is ours; clear the site's cookies.",
+        ),
+        RequestError::AuthorizationMalformed => {
+            (StatusCode::BAD_REQUEST, "Authorization malformed", "Send one header: Authorization: Bearer TOKEN.")
         }
-        _ => (StatusCode::NOT_FOUND, "No such path", "There is nothing here.".into()),
-    }
+    };
+    (status, title, detail.to_owned())
 }

@@ -12,10 +12,10 @@ use crate::core::error::{Error, Refusal};
 use crate::core::session::TokenPolicy;
 use crate::secret::AccessToken;
 use crate::web::mount::Dialect;
+use crate::web::request::bearer::AuthorizationHeader;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::request::credentials::Authorization;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, WebError};
 use crate::web::response::routing::resource;
 
 /// The dialect.
@@ -52,8 +52,8 @@ async fn me(context: RequestContext) -> HandlerResult {
 
 async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let fields = match Fields::optional(&context.request, &mut payload).await {
-        // A body that is no object says nothing, as an absent one.
-        Err(Error::Refusal(Refusal::InvalidFields(_))) => Fields::default(),
+        // A body that is no JSON object counts as absent.
+        Err(WebError::Core(Error::Refusal(Refusal::InvalidFields(_)))) => Fields::default(),
         other => other?,
     };
     let asked = wire::refresh(fields);
@@ -82,11 +82,13 @@ fn with_ttl(context: &RequestContext, access_ttl: Option<Duration>) -> TokenPoli
     TokenPolicy { access_ttl: access_ttl.unwrap_or(policy.access_ttl), ..policy }
 }
 
-/// The header first, with `Bearer ` before the token or without; a bad one is not rescued by a good cookie.
-fn access_token(context: &RequestContext) -> Result<Option<AccessToken>, Refusal> {
+/// The header, with or without `Bearer ` before the token, and only without a header the cookie: a wrong header is not rescued
+/// by a cookie.
+fn access_token(context: &RequestContext) -> Result<Option<AccessToken>, WebError> {
     match context.authorization() {
-        Authorization::Absent => context.access_cookie(),
-        Authorization::Bearer(token) | Authorization::Other(token) => Ok(Some(AccessToken::new(token))),
-        Authorization::BearerAlone | Authorization::Malformed => Err(Refusal::TokenInvalid),
+        AuthorizationHeader::Absent => Ok(context.access_cookie()?),
+        AuthorizationHeader::Bearer(token) => Ok(Some(token.into_access_token())),
+        AuthorizationHeader::OtherScheme(token) => Ok(Some(AccessToken::new(token))),
+        AuthorizationHeader::MissingToken | AuthorizationHeader::Malformed => Err(Refusal::TokenInvalid.into()),
     }
 }

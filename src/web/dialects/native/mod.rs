@@ -15,7 +15,7 @@ use crate::core::{Id128, SessionId};
 use crate::web::mount::Dialect;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, RequestError};
 use crate::web::response::routing::resource;
 use wire::Tokens;
 
@@ -60,7 +60,7 @@ async fn register(context: RequestContext, mut payload: Payload) -> HandlerResul
 /// With a link that a mail brought; where no mails go, there is no such route.
 async fn confirm_registration(context: RequestContext, mut payload: Payload) -> HandlerResult {
     if !context.confirms_by_mail() {
-        return Err(Refusal::RouteNotFound.into());
+        return Err(RequestError::RouteNotFound.into());
     }
     let mut asked = wire::confirmation(Fields::required(&context.request, &mut payload).await?)?;
     asked.wish.replaces = held_sessions(&context)?;
@@ -76,7 +76,7 @@ async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
 }
 
 /// The sessions whose cookies this browser holds: a sign-in takes their place (ASVS 7.2.4).
-fn held_sessions(context: &RequestContext) -> Result<Vec<SessionId>, Refusal> {
+fn held_sessions(context: &RequestContext) -> Result<Vec<SessionId>, RequestError> {
     Ok(context.service.core().sessions_of_tokens(&context.presented_cookies()?))
 }
 
@@ -115,7 +115,7 @@ async fn logout_all(context: RequestContext, mut payload: Payload) -> HandlerRes
 /// Clears the cookies, but for a client that has none and used a bearer token.
 fn signed_out(context: &RequestContext, message: &str) -> HandlerResult {
     let answer = wire::message(message);
-    if context.uses_bearer() && !context.brings_cookies() { Ok(answer) } else { context.clear_cookies(answer) }
+    if context.uses_bearer() && !context.has_session_cookies() { Ok(answer) } else { context.clear_cookies(answer) }
 }
 
 async fn me(context: RequestContext, caller: Caller) -> HandlerResult {

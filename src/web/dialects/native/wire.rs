@@ -73,16 +73,16 @@ pub fn login(mut fields: Fields) -> Result<Login, Refusal> {
     let given = kinds.into_iter().filter_map(|(field, kind)| Some((kind, fields.text(field)?)));
     let identifiers: Vec<_> = given.filter(|(_, text)| !text.is_empty()).collect();
     if identifiers.is_empty() {
-        fields.fault::<()>("identifier", FieldRule::OneOf("identifier, email, username, name"));
+        fields.add_error::<()>("identifier", FieldRule::OneOf("identifier, email, username, name"));
     }
     let secret = match (fields.secret("password"), fields.secret("pin")) {
         (Some(password), None) => Some(GivenSecret::Password(password)),
         (None, Some(pin)) => Some(GivenSecret::Pin(pin)),
-        (Some(_), Some(_)) => fields.fault("pin", FieldRule::Unknown),
-        (None, None) => fields.fault("password", FieldRule::OneOf("password, pin")),
+        (Some(_), Some(_)) => fields.add_error("pin", FieldRule::Unknown),
+        (None, None) => fields.add_error("password", FieldRule::OneOf("password, pin")),
     };
     let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
-    fields.end_strictly()?;
+    fields.deny_unknown_fields()?;
     let secret = secret.unwrap_or_else(|| GivenSecret::Password(Secret::new("")));
     Ok(Login { wish: SignIn { identifiers, secret, device, replaces: Vec::new() }, tokens })
 }
@@ -92,7 +92,7 @@ pub fn register(mut fields: Fields) -> Result<Register, Refusal> {
     let password = fields.required_secret("password");
     let profile = profile_fields(&mut fields);
     let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
-    fields.end_strictly()?;
+    fields.deny_unknown_fields()?;
     let secret = GivenSecret::Password(password.clone());
     let name = profile.name.clone().flatten();
     let person = Registration { email, username, name, password: Some(password), pin: None, profile };
@@ -103,7 +103,7 @@ pub fn register(mut fields: Fields) -> Result<Register, Refusal> {
 pub fn confirmation(mut fields: Fields) -> Result<Confirmation, Refusal> {
     let (token, password) = (fields.required_secret("token"), fields.required_secret("password"));
     let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
-    fields.end_strictly()?;
+    fields.deny_unknown_fields()?;
     let secret = GivenSecret::Password(password);
     Ok(Confirmation { token, wish: SignIn { identifiers: Vec::new(), secret, device, replaces: Vec::new() }, tokens })
 }
@@ -111,20 +111,20 @@ pub fn confirmation(mut fields: Fields) -> Result<Confirmation, Refusal> {
 pub fn refresh(mut fields: Fields) -> Result<Refresh, Refusal> {
     let token = fields.text("refreshToken").filter(|token| !token.is_empty()).map(RefreshToken::new);
     let tokens = tokens(&mut fields);
-    fields.end_strictly()?;
+    fields.deny_unknown_fields()?;
     Ok(Refresh { token, tokens })
 }
 
 pub fn change_password(mut fields: Fields) -> Result<ChangePassword, Refusal> {
     let (current, new) = (fields.required_secret("currentPassword"), fields.required_secret("newPassword"));
     let tokens = tokens(&mut fields);
-    fields.end_strictly()?;
+    fields.deny_unknown_fields()?;
     Ok(ChangePassword { current, new, tokens })
 }
 
 pub fn profile(mut fields: Fields) -> Result<Profile, Refusal> {
     let profile = profile_fields(&mut fields);
-    fields.end_strictly()?;
+    fields.deny_unknown_fields()?;
     Ok(profile)
 }
 
@@ -144,7 +144,7 @@ fn device(fields: &mut Fields) -> Device {
     Device {
         id: fields.short_text("deviceId", DEVICE_TEXT_MAX),
         name: fields.short_text("deviceName", DEVICE_TEXT_MAX),
-        persistent: fields.switch("remember").unwrap_or(true),
+        persistent: fields.bool("remember").unwrap_or(true),
     }
 }
 
@@ -152,7 +152,7 @@ fn tokens(fields: &mut Fields) -> Option<Tokens> {
     match fields.text("tokens")?.as_str() {
         "body" => Some(Tokens::Body),
         "cookies" => Some(Tokens::Cookies),
-        _ => fields.fault("tokens", FieldRule::Type("\"cookies\" or \"body\"")),
+        _ => fields.add_error("tokens", FieldRule::Type("\"cookies\" or \"body\"")),
     }
 }
 

@@ -24,11 +24,11 @@ pub fn sign_in(mut fields: Fields) -> Result<SignIn, Refusal> {
     let given = [("email", IdentifierKind::Email), ("username", IdentifierKind::Username)];
     let given = given.map(|(field, kind)| (kind, fields.text(field).filter(|text| !text.is_empty())));
     let identifiers: Vec<_> = given.into_iter().filter_map(|(kind, text)| Some((kind, text?))).collect();
-    if identifiers.is_empty() && !fields.has_faults() {
-        fields.fault::<()>("email", FieldRule::OneOf("email, username"));
+    if identifiers.is_empty() && !fields.has_errors() {
+        fields.add_error::<()>("email", FieldRule::OneOf("email, username"));
     }
     let secret = password(&mut fields);
-    fields.end()?;
+    fields.finish()?;
     Ok(wish(identifiers, secret))
 }
 
@@ -38,7 +38,7 @@ pub fn sign_up(mut fields: Fields) -> Result<(Registration, SignIn), Refusal> {
     let (first_name, last_name) = (required(&mut fields, "first_name"), required(&mut fields, "last_name"));
     let username = fields.text("username").filter(|text| !text.is_empty());
     let phone = fields.text("phone").filter(|text| !text.is_empty());
-    fields.end()?;
+    fields.finish()?;
     let profile = Profile {
         first_name: Some(Some(first_name)),
         last_name: Some(Some(last_name)),
@@ -58,7 +58,7 @@ pub fn sign_up(mut fields: Fields) -> Result<(Registration, SignIn), Refusal> {
 
 pub fn refresh(mut fields: Fields) -> Result<RefreshToken, Refusal> {
     let token = fields.text("refreshToken").filter(|token| !token.is_empty());
-    fields.end()?;
+    fields.finish()?;
     token.map(RefreshToken::new).ok_or(Refusal::RefreshTokenMissing)
 }
 
@@ -70,10 +70,10 @@ pub fn sign_out(mut fields: Fields) -> Option<RefreshToken> {
 }
 
 fn required(fields: &mut Fields, field: &str) -> String {
-    let faults = fields.has_faults();
+    let faults = fields.has_errors();
     let text = fields.text(field).filter(|text| !text.is_empty());
-    if text.is_none() && faults == fields.has_faults() {
-        fields.fault::<()>(field, FieldRule::Missing);
+    if text.is_none() && faults == fields.has_errors() {
+        fields.add_error::<()>(field, FieldRule::Missing);
     }
     text.unwrap_or_default()
 }
@@ -81,7 +81,7 @@ fn required(fields: &mut Fields, field: &str) -> String {
 fn password(fields: &mut Fields) -> Secret {
     let password = fields.text("password").unwrap_or_default();
     if password.chars().count() < PASSWORD_MIN {
-        fields.fault::<()>("password", FieldRule::TooShort(PASSWORD_MIN));
+        fields.add_error::<()>("password", FieldRule::TooShort(PASSWORD_MIN));
     }
     Secret::new(password)
 }
