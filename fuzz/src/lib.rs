@@ -18,7 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use doorward::clock::Timestamp;
 use doorward::core::account::identifier;
 use doorward::core::account::identifier::Identifier;
-use doorward::core::error::{FieldRule, Refusal};
+use doorward::core::error::FieldRule;
 use doorward::core::keys::signing_key::{KeyRing, SigningKey};
 use doorward::core::token::claims::AccessClaims;
 use doorward::core::token::{TokenAuthority, TokenRules};

@@ -12,14 +12,14 @@ use super::forwarded_request;
 use crate::web::forward_auth::decision::{Allowed, CheckQuery};
 use crate::web::request::limits::{COOKIES_MAX, URI_MAX};
 use crate::web::request::session_cookie::is_cookie_header;
-use crate::web::response::access_log::{REQUESTS, log_answer};
+use crate::web::response::access_log::{REQUEST_LOG, log_response};
 use crate::web::server::request_framing::Head;
 use crate::web::service::Doorward;
 
 /// Answers a check, if the answer is yes and all that it takes is in memory; otherwise writes nothing, and says so.
 pub fn try_fast_path(service: &Doorward, head: Head<'_>, into: &mut Vec<u8>) -> bool {
     // The clock is a part of what a check costs; it is looked at for the log's sake alone.
-    let began = log_enabled!(target: REQUESTS, Level::Debug).then(Instant::now);
+    let began = log_enabled!(target: REQUEST_LOG, Level::Debug).then(Instant::now);
     let answer = AssertUnwindSafe(|| {
         let allowed = decide_in_memory(service, head)?;
         write(service, head, &allowed, began, into)?;
@@ -56,7 +56,7 @@ fn write(
     into.extend_from_slice(b"\r\n");
     if let Some(began) = began {
         let path = head.target.split('?').next().unwrap_or_default();
-        log_answer(&Method::GET, path, StatusCode::OK, &id, began);
+        log_response(&Method::GET, path, StatusCode::OK, &id, began);
     }
     Some(())
 }

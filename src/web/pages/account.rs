@@ -18,7 +18,7 @@ use crate::web::pages::texts::catalog::count;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::{HandlerResult, WebError};
-use crate::web::response::redirect::BACK;
+use crate::web::response::redirect::RETURN_PARAMETER;
 
 /// The page itself.
 const HERE: &str = "/account";
@@ -69,7 +69,7 @@ pub async fn show(context: RequestContext) -> HandlerResult {
 pub async fn change_password(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut fields = Fields::form(&context.request, &mut payload).await?;
     let Some(visitor) = CurrentUser::restricted(&context).await? else { return sign_in_first(&context) };
-    let back = fields.text(BACK).and_then(|back| context.service.redirects().allowed(&back));
+    let back = fields.text(RETURN_PARAMETER).and_then(|back| context.service.redirects().allowed(&back));
     if !sent_by(&context, &[visitor.caller.session], &mut fields) {
         return expired(&context, &visitor, back).await;
     }

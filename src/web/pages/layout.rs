@@ -14,7 +14,7 @@ use crate::core::error::{Error, InternalError};
 use crate::web::pages::texts::catalog::Texts;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
-use crate::web::response::redirect::{BACK, back_in};
+use crate::web::response::redirect::{RETURN_PARAMETER, back_in};
 
 /// What every page is rendered with.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +80,7 @@ pub fn way_back(context: &RequestContext) -> Option<String> {
 /// A page of ours, with a way back that was allowed.
 pub fn with_back(page: &str, back: Option<&str>) -> String {
     match back {
-        Some(back) => format!("{page}?{BACK}={}", byte_serialize(back.as_bytes()).collect::<String>()),
+        Some(back) => format!("{page}?{RETURN_PARAMETER}={}", byte_serialize(back.as_bytes()).collect::<String>()),
         None => page.to_owned(),
     }
 }

@@ -15,7 +15,7 @@ use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::{HandlerResult, WebError};
 use crate::web::response::field_error::wire_name;
-use crate::web::response::redirect::BACK;
+use crate::web::response::redirect::RETURN_PARAMETER;
 
 #[derive(Template)]
 #[template(path = "register.html")]
@@ -74,7 +74,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
     let password = fields.required_secret("password");
     let mut text = |field: &str| fields.text(field).unwrap_or_default();
     let (email, username, remember) = (text("email"), text("username"), !text("remember").is_empty());
-    let back = context.service.redirects().allowed(&text(BACK));
+    let back = context.service.redirects().allowed(&text(RETURN_PARAMETER));
     let filled = Filled { back, email, username, remember };
     if !is_ours {
         let error = Layout::of(&context).t.form_expired.to_owned();

@@ -13,7 +13,7 @@ use crate::core::error::Error;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::{HandlerResult, WebError};
-use crate::web::response::redirect::BACK;
+use crate::web::response::redirect::RETURN_PARAMETER;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -53,7 +53,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
     let guest = Guest::of(&context)?;
     let is_ours = guest.sent(&context, &mut fields);
     let password = fields.required_secret("password");
-    let back = fields.text(BACK).and_then(|back| context.service.redirects().allowed(&back));
+    let back = fields.text(RETURN_PARAMETER).and_then(|back| context.service.redirects().allowed(&back));
     let remember = fields.text("remember").is_some();
     let filled = Filled { back, remember, identifier: fields.text("identifier").unwrap_or_default() };
     if !is_ours {

@@ -11,7 +11,7 @@ use crate::core::error::Error;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::{HandlerResult, RequestError};
-use crate::web::response::redirect::BACK;
+use crate::web::response::redirect::RETURN_PARAMETER;
 
 #[derive(Template)]
 #[template(path = "sign_out.html")]
@@ -35,7 +35,7 @@ pub async fn show(context: RequestContext) -> HandlerResult {
 pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut fields = Fields::form(&context.request, &mut payload).await?;
     let sessions = held(&context)?;
-    let back = fields.text(BACK).and_then(|back| context.service.redirects().allowed(&back));
+    let back = fields.text(RETURN_PARAMETER).and_then(|back| context.service.redirects().allowed(&back));
     if let Some(session) = sessions.first().filter(|_| !sent_by(&context, &sessions, &mut fields)) {
         let error = Layout::of(&context).t.form_expired;
         return question(&context, *session, back.as_deref(), StatusCode::FORBIDDEN, Some(error));

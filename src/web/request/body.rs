@@ -66,7 +66,7 @@ impl Fields {
         let mut entries = Map::new();
         for (name, value) in url::form_urlencoded::parse(&body) {
             if entries.insert(name.into_owned(), Value::String(value.into_owned())).is_some() {
-                return Err(RequestError::MalformedBody("a field of the form stands twice".to_owned()).into());
+                return Err(RequestError::MalformedBody("a field of the form appears twice".to_owned()).into());
             }
         }
         Ok(Self { entries, errors: Vec::new() })
@@ -210,7 +210,7 @@ async fn collect(request: &HttpRequest, payload: &mut Payload) -> Result<Vec<u8>
         let mut body = Vec::new();
         while let Some(chunk) = payload.next().await {
             let chunk =
-                chunk.map_err(|_connection_error| RequestError::MalformedBody("the body broke off".to_owned()))?;
+                chunk.map_err(|_connection_error| RequestError::MalformedBody("the body is incomplete".to_owned()))?;
             if body.len() + chunk.len() > BODY_MAX {
                 return Err(RequestError::BodyTooLarge);
             }
@@ -230,7 +230,11 @@ fn describe_syntax_error(error: &serde_json::Error, member: Option<&str>) -> Str
         Some(member) => format!("in {member:?}, line {} column {}", error.line(), error.column()),
         None => format!("line {} column {}", error.line(), error.column()),
     };
-    if error.is_data() { format!("a member stands twice ({place})") } else { format!("the body is no JSON ({place})") }
+    if error.is_data() {
+        format!("a member appears twice ({place})")
+    } else {
+        format!("the body is not valid JSON ({place})")
+    }
 }
 
 /// Deserializes a `Value` and refuses an object that has a member twice, at any depth: RFC 8259 leaves open which of them
@@ -331,8 +335,8 @@ mod tests {
         for (body, place) in [
             (&b"{\"password\": hunter2}"[..], "in \"password\", line 1 column 14"),
             (b"", "line 1 column 0"),
-            (b"{\"a\":1,\"a\":2}", "a member stands twice (in \"a\", line 1"),
-            (b"{\"a\":{\"b\":1,\"b\":2}}", "a member stands twice (in \"a\""),
+            (b"{\"a\":1,\"a\":2}", "a member appears twice (in \"a\", line 1"),
+            (b"{\"a\":{\"b\":1,\"b\":2}}", "a member appears twice (in \"a\""),
             (b"{} {}", "line 1 column 4"),
             (b"{\"a\":\"\xff\"}", "in \"a\""),
         ] {

@@ -2,11 +2,10 @@
 //! `WebError`, which a handler returns. The domain's reasons are core's `Refusal`; status and body of either are decided by
 //! the mount's dialect, and outside every mount by problem.rs.
 
+use actix_web::HttpResponse;
+use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
-use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpResponse, ResponseError};
 
-use super::problem;
 use super::redirect::Redirects;
 use crate::clock::Timestamp;
 use crate::core::error::{Error, InternalError, Refusal};
@@ -114,16 +113,6 @@ impl From<Refusal> for WebError {
 impl From<InternalError> for WebError {
     fn from(error: InternalError) -> Self {
         Self::Core(error.into())
-    }
-}
-
-impl ResponseError for WebError {
-    fn status_code(&self) -> StatusCode {
-        problem::of(self).status
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        problem::of(self).answer(None)
     }
 }
 

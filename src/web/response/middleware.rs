@@ -171,7 +171,7 @@ pub async fn security_headers(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let (id, began) = (request_id_of(&request), Instant::now());
+    let (id, started) = (request_id_of(&request), Instant::now());
     let in_flight = request.conn_data::<InFlight>().cloned();
     let guard = in_flight.as_ref().map(InFlight::begin);
     // actix reads a chunked body to its end even after an error response, however long that takes; the connection is closed
@@ -204,7 +204,7 @@ pub async fn security_headers(
     if draining || close {
         response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
-    log_request(&response, &id, began);
+    log_request(&response, &id, started);
     Ok(response.map_body(|_, body| InFlightBody::new(body, guard)))
 }
 

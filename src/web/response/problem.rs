@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
 use super::error::{RequestError, WebError};
@@ -90,6 +90,20 @@ pub fn usual(error: &WebError) -> (StatusCode, String) {
     (problem.status, problem.detail)
 }
 
+/// The pattern of the reasons that belong to features of doorward's own, for which no other contract has a text. A new reason
+/// stands here or in the table of every dialect; without either, their matches are not exhaustive.
+macro_rules! native_only {
+    () => {
+        $crate::core::error::Refusal::PermissionDenied
+            | $crate::core::error::Refusal::PasswordChangeRequired
+            | $crate::core::error::Refusal::ConfirmationInvalid
+            | $crate::core::error::Refusal::SignUpClosed
+            | $crate::core::error::Refusal::SessionNotFound
+            | $crate::core::error::Refusal::Busy(_)
+    };
+}
+pub(in crate::web) use native_only;
+
 /// Status and message by a dialect's table. A malformed `Authorization` header is an invalid token in every dialect but
 /// native; other errors of HTTP itself, and what the table leaves open, are native's.
 pub fn by_table(error: &WebError, table: fn(&Refusal) -> Option<(StatusCode, String)>) -> (StatusCode, String) {
@@ -151,26 +165,36 @@ pub fn of(error: &WebError) -> Problem {
     Problem { status, code: error.reason(), title, detail, errors, headers: headers_of(status, error) }
 }
 
-/// Status, title and detail.
-type Description = (StatusCode, &'static str, String);
+impl ResponseError for WebError {
+    fn status_code(&self) -> StatusCode {
+        of(self).status
+    }
 
-fn describe_internal(error: &InternalError) -> Description {
+    fn error_response(&self) -> HttpResponse {
+        of(self).answer(None)
+    }
+}
+
+/// Status, title and detail.
+type ProblemDescription = (StatusCode, &'static str, String);
+
+fn describe_internal(error: &InternalError) -> ProblemDescription {
     match error {
         InternalError::Unavailable(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "Not available now",
-            "Something this service needs does not answer; try again.".into(),
+            "Service unavailable",
+            "A dependency of the service does not respond; try again.".into(),
         ),
         InternalError::Broken(_) => (
             StatusCode::INTERNAL_SERVER_ERROR,
-            "Something broke",
-            "This is our fault; the log has the request's id.".into(),
+            "Internal error",
+            "The service failed; its log has the details under this request id.".into(),
         ),
     }
 }
 
 /// A new reason does not compile until it is assigned here.
-fn describe_refusal(refusal: &Refusal) -> Description {
+fn describe_refusal(refusal: &Refusal) -> ProblemDescription {
     match refusal {
         Refusal::InvalidCredentials
         | Refusal::AccountNotActive(_)
@@ -201,7 +225,7 @@ fn describe_refusal(refusal: &Refusal) -> Description {
     }
 }
 
-fn describe_account_refusal(refusal: &Refusal) -> Description {
+fn describe_account_refusal(refusal: &Refusal) -> ProblemDescription {
     match refusal {
         Refusal::AccountNotActive(status) => (
             StatusCode::FORBIDDEN,
@@ -209,20 +233,20 @@ fn describe_account_refusal(refusal: &Refusal) -> Description {
             format!("The account is {}. Ask its operator.", status.as_str()),
         ),
         Refusal::CurrentPasswordWrong => {
-            (StatusCode::FORBIDDEN, "Current password wrong", "The current password is not the one given.".into())
+            (StatusCode::FORBIDDEN, "Current password wrong", "The given current password is wrong.".into())
         }
         Refusal::PasswordUnchanged => (
             StatusCode::UNPROCESSABLE_ENTITY,
             "Password unchanged",
-            "The new password is the old one; choose another.".into(),
+            "The new password equals the current one; choose another.".into(),
         ),
         Refusal::SignUpClosed => {
-            (StatusCode::FORBIDDEN, "Registration closed", "Accounts are added by an operator here.".into())
+            (StatusCode::FORBIDDEN, "Registration closed", "Accounts are created by an operator.".into())
         }
         Refusal::ConfirmationInvalid => (
             StatusCode::UNAUTHORIZED,
             "Not confirmed",
-            "The link is spent or past its time, or the password is not the one that was chosen; sign up again.".into(),
+            "The link was used or has expired, or the password differs from the chosen one; register again.".into(),
         ),
         Refusal::IdentifierTaken(taken) => (StatusCode::CONFLICT, "Already registered", describe_taken(*taken)),
         _ => (StatusCode::UNAUTHORIZED, "Invalid credentials", "No account has this identifier and secret.".into()),
@@ -233,19 +257,19 @@ fn describe_taken(taken: Taken) -> String {
     let names = [(taken.email, "email"), (taken.username, "username"), (taken.name, "name")];
     let names: Vec<&str> = names.into_iter().filter_map(|(taken, name)| taken.then_some(name)).collect();
     match names.as_slice() {
-        [] => "The identifier is taken.".to_owned(),
-        names => format!("Taken: {}.", names.join(", ")),
+        [] => "An account with this identifier already exists.".to_owned(),
+        names => format!("An account with this {} already exists.", names.join(" and this ")),
     }
 }
 
-fn describe_token_refusal(refusal: &Refusal) -> Description {
+fn describe_token_refusal(refusal: &Refusal) -> ProblemDescription {
     let detail = match refusal {
-        Refusal::TokenMissing => "Sign in first, and send the access token as a cookie or a bearer token.",
-        Refusal::TokenExpired | Refusal::RefreshTokenExpired => "The token's time is over; refresh, or sign in again.",
+        Refusal::TokenMissing => "Sign in, and send the access token as a cookie or a bearer token.",
+        Refusal::TokenExpired | Refusal::RefreshTokenExpired => "The token has expired; refresh it, or sign in again.",
         Refusal::SessionEnded | Refusal::RefreshSessionEnded => "The session has ended; sign in again.",
         Refusal::RefreshTokenMissing => "Send the refresh token as a cookie, or as refreshToken in the body.",
-        Refusal::RefreshTokenReused => "This token was used before, so the session has been ended; sign in again.",
-        _ => "The token is not one of ours, or not for this use.",
+        Refusal::RefreshTokenReused => "This refresh token was already used, so the session was ended; sign in again.",
+        _ => "The token is not valid, or not for this use.",
     };
     let title = match refusal {
         Refusal::TokenMissing => "Not signed in",
@@ -258,56 +282,62 @@ fn describe_token_refusal(refusal: &Refusal) -> Description {
     (StatusCode::UNAUTHORIZED, title, detail.to_owned())
 }
 
-fn describe_access_refusal(refusal: &Refusal) -> Description {
+fn describe_access_refusal(refusal: &Refusal) -> ProblemDescription {
     let retry = |wait: &Duration| format!("Try again in {} seconds.", wait.as_secs().max(1));
     match refusal {
         Refusal::PasswordChangeRequired => (
             StatusCode::FORBIDDEN,
             "Password change required",
-            "The password must be changed before anything else; change it, or sign out.".into(),
+            "Change the password before any other operation, or sign out.".into(),
         ),
         Refusal::AccountNotFound => (StatusCode::NOT_FOUND, "No such account", "There is no such account.".into()),
         Refusal::SessionNotFound => (StatusCode::NOT_FOUND, "No such session", "You have no such session.".into()),
-        Refusal::Throttled(wait) => (StatusCode::TOO_MANY_REQUESTS, "Too many tries", retry(wait)),
+        Refusal::Throttled(wait) => (StatusCode::TOO_MANY_REQUESTS, "Too many attempts", retry(wait)),
         Refusal::Busy(wait) => (StatusCode::SERVICE_UNAVAILABLE, "Busy", retry(wait)),
-        _ => (StatusCode::FORBIDDEN, "Permission denied", "The session is live and has not this right.".into()),
+        _ => (
+            StatusCode::FORBIDDEN,
+            "Permission denied",
+            "You are signed in, but your account lacks the required role or permission.".into(),
+        ),
     }
 }
 
-fn describe_request_error(error: &RequestError) -> Description {
+fn describe_request_error(error: &RequestError) -> ProblemDescription {
     let (status, title, detail) = match error {
         RequestError::MalformedBody(place) => {
-            return (StatusCode::BAD_REQUEST, "Malformed body", format!("Cannot be read: {place}."));
+            return (StatusCode::BAD_REQUEST, "Malformed body", format!("The request body cannot be parsed: {place}."));
         }
         RequestError::MethodNotAllowed(allow) => {
-            return (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", format!("This path takes: {allow}."));
+            return (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", format!("This path supports: {allow}."));
         }
         RequestError::UnsupportedMediaType => {
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", "Send Content-Type: application/json.")
         }
-        RequestError::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "At most 16 KiB are read."),
+        RequestError::BodyTooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "A body may have at most 16 KiB.")
+        }
         RequestError::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body did not arrive in time."),
         RequestError::UriTooLong => {
-            (StatusCode::URI_TOO_LONG, "URI too long", "At most 8 KiB of path and query are read.")
+            (StatusCode::URI_TOO_LONG, "URI too long", "Path and query may have at most 8 KiB.")
         }
         RequestError::HeadersTooLarge => {
-            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large", "At most 32 KiB of headers are read.")
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large", "Headers may have at most 32 KiB.")
         }
         RequestError::CookiesTooLarge => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "Cookies too large",
-            "At most 8 KiB of cookies are read; clear the site's cookies.",
+            "Cookies may have at most 8 KiB; clear the site's cookies.",
         ),
-        RequestError::RouteNotFound => (StatusCode::NOT_FOUND, "No such path", "There is nothing here."),
+        RequestError::RouteNotFound => (StatusCode::NOT_FOUND, "No such path", "There is no such path."),
         RequestError::OriginNotAllowed => (
             StatusCode::FORBIDDEN,
             "Origin not allowed",
-            "A page of another origin may not do this; its origin belongs into CORS_ORIGINS.",
+            "Cross-origin request refused. Add the origin to CORS_ORIGINS.",
         ),
         RequestError::DuplicateCookie => (
             StatusCode::BAD_REQUEST,
             "Duplicate cookie",
-            "Two cookies of the same name differ, and there is no telling which is ours; clear the site's cookies.",
+            "Two cookies of the same name have different values; clear the site's cookies.",
         ),
         RequestError::AuthorizationMalformed => {
             (StatusCode::BAD_REQUEST, "Authorization malformed", "Send one header: Authorization: Bearer TOKEN.")

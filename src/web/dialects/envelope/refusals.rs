@@ -10,6 +10,7 @@ use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::web::response::error::{ErrorContext, RequestError, WebError};
 use crate::web::response::field_error::{message, wire_name};
 use crate::web::response::problem;
+use crate::web::response::problem::native_only;
 
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let error = refused.error;
@@ -43,12 +44,7 @@ fn table(refusal: &Refusal) -> Option<(Status, String)> {
         | Refusal::AccountNotFound => (Status::UNAUTHORIZED, "Unauthorized"),
         Refusal::CurrentPasswordWrong => (Status::UNAUTHORIZED, "Old password is incorrect"),
         Refusal::PasswordUnchanged => (Status::BAD_REQUEST, "New password must be different from old password"),
-        Refusal::PermissionDenied
-        | Refusal::PasswordChangeRequired
-        | Refusal::ConfirmationInvalid
-        | Refusal::SignUpClosed
-        | Refusal::SessionNotFound
-        | Refusal::Busy(_) => return None,
+        native_only!() => return None,
     };
     Some((status, message.to_owned()))
 }

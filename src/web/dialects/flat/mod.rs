@@ -1,5 +1,5 @@
 //! flat: username and password, a flat user, tokens in the body and in cookies, a lifetime that the client chooses.
-//! Shapes stand in wire.rs, refusals in refusals.rs.
+//! The wire format is in wire.rs, errors are in refusals.rs.
 
 mod refusals;
 pub(in crate::web) mod wire;
@@ -37,11 +37,11 @@ fn routes(mount: &mut ServiceConfig) {
 }
 
 async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let asked = wire::login(Fields::json_or_form(&context.request, &mut payload).await?)?;
-    let policy = with_ttl(&context, asked.access_ttl);
-    let mut wish = asked.wish;
-    wish.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
-    let signed_in = context.service.sign_in(wish, policy, context.client()).await?;
+    let parsed = wire::login(Fields::json_or_form(&context.request, &mut payload).await?)?;
+    let policy = with_ttl(&context, parsed.access_ttl);
+    let mut request = parsed.sign_in;
+    request.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
+    let signed_in = context.service.sign_in(request, policy, context.client()).await?;
     wire::logged_in(&context, &signed_in)
 }
 
@@ -56,13 +56,13 @@ async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult
         Err(WebError::Core(Error::Refusal(Refusal::InvalidFields(_)))) => Fields::default(),
         other => other?,
     };
-    let asked = wire::refresh(fields);
-    let cookie = if asked.token.is_none() { context.refresh_cookie()? } else { None };
-    if asked.token.is_none() && cookie.is_none() {
+    let parsed = wire::refresh(fields);
+    let cookie = if parsed.token.is_none() { context.refresh_cookie()? } else { None };
+    if parsed.token.is_none() && cookie.is_none() {
         return Err(Refusal::RefreshTokenMissing.into());
     }
-    let policy = with_ttl(&context, asked.access_ttl?);
-    let issued = match (asked.token, cookie) {
+    let policy = with_ttl(&context, parsed.access_ttl?);
+    let issued = match (parsed.token, cookie) {
         (Some(token), _) => context.refresh(token, policy).await?,
         (None, Some(token)) => context.refresh_by_cookie(token, policy).await?,
         (None, None) => return Err(Refusal::RefreshTokenMissing.into()),

@@ -10,6 +10,7 @@ use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::web::response::error::ErrorContext;
 use crate::web::response::field_error::wire_name;
 use crate::web::response::problem;
+use crate::web::response::problem::native_only;
 
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let (status, message) = problem::by_table(refused.error, table);
@@ -31,15 +32,9 @@ fn table(refusal: &Refusal) -> Option<(Status, String)> {
         | Refusal::RefreshSessionEnded
         | Refusal::RefreshTokenReused => (Status::FORBIDDEN, "Invalid refresh token"),
         Refusal::Throttled(_) => (Status::TOO_MANY_REQUESTS, "request limit exceeded, please wait a few seconds"),
-        Refusal::PermissionDenied
-        | Refusal::PasswordChangeRequired
-        | Refusal::ConfirmationInvalid
-        | Refusal::CurrentPasswordWrong
-        | Refusal::PasswordUnchanged
-        | Refusal::SignUpClosed
-        | Refusal::IdentifierTaken(_)
-        | Refusal::SessionNotFound
-        | Refusal::Busy(_) => return None,
+        native_only!() | Refusal::CurrentPasswordWrong | Refusal::PasswordUnchanged | Refusal::IdentifierTaken(_) => {
+            return None;
+        }
     };
     Some((status, message.to_owned()))
 }

@@ -1,4 +1,4 @@
-//! The shapes of native's requests and answers. Requests are closed: a field that is not listed here is refused, so that
+//! Wire format of native: parsers of its requests and serialisers of its responses. Requests are closed: a field that is not listed here is refused, so that
 //! no key of a request can set a role, a status or an id.
 
 use actix_web::HttpResponse;
@@ -21,9 +21,9 @@ use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
 
-/// Where the client wants its tokens.
+/// How the client receives its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tokens {
+pub enum TokenDelivery {
     /// In HttpOnly cookies.
     Cookies,
     /// In the body: for clients that are not browsers.
@@ -32,35 +32,35 @@ pub enum Tokens {
 
 /// `POST /auth/login`
 pub struct Login {
-    pub wish: SignIn,
-    pub tokens: Tokens,
+    pub sign_in: SignIn,
+    pub tokens: TokenDelivery,
 }
 
 /// `POST /auth/register`
 pub struct Register {
-    pub person: Registration,
-    pub wish: SignIn,
-    pub tokens: Tokens,
+    pub registration: Registration,
+    pub sign_in: SignIn,
+    pub tokens: TokenDelivery,
 }
 
 /// `POST /auth/register/confirm`
 pub struct Confirmation {
     pub token: Secret,
-    pub wish: SignIn,
-    pub tokens: Tokens,
+    pub sign_in: SignIn,
+    pub tokens: TokenDelivery,
 }
 
 /// `POST /auth/refresh`, `POST /auth/logout`: all optional.
 pub struct Refresh {
     pub token: Option<RefreshToken>,
-    pub tokens: Option<Tokens>,
+    pub tokens: Option<TokenDelivery>,
 }
 
 /// `POST /auth/change-password`
 pub struct ChangePassword {
     pub current: Secret,
     pub new: Secret,
-    pub tokens: Option<Tokens>,
+    pub tokens: Option<TokenDelivery>,
 }
 
 pub fn login(mut fields: Fields) -> Result<Login, Refusal> {
@@ -81,31 +81,35 @@ pub fn login(mut fields: Fields) -> Result<Login, Refusal> {
         (Some(_), Some(_)) => fields.add_error("pin", FieldRule::Unknown),
         (None, None) => fields.add_error("password", FieldRule::OneOf("password, pin")),
     };
-    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
+    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(TokenDelivery::Cookies));
     fields.deny_unknown_fields()?;
     let secret = secret.unwrap_or_else(|| GivenSecret::Password(Secret::new("")));
-    Ok(Login { wish: SignIn { identifiers, secret, device, replaces: Vec::new() }, tokens })
+    Ok(Login { sign_in: SignIn { identifiers, secret, device, replaces: Vec::new() }, tokens })
 }
 
 pub fn register(mut fields: Fields) -> Result<Register, Refusal> {
     let (email, username) = (fields.text("email"), fields.text("username"));
     let password = fields.required_secret("password");
     let profile = profile_fields(&mut fields);
-    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
+    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(TokenDelivery::Cookies));
     fields.deny_unknown_fields()?;
     let secret = GivenSecret::Password(password.clone());
     let name = profile.name.clone().flatten();
-    let person = Registration { email, username, name, password: Some(password), pin: None, profile };
-    let wish = SignIn { identifiers: Vec::new(), secret, device, replaces: Vec::new() };
-    Ok(Register { person, wish, tokens })
+    let registration = Registration { email, username, name, password: Some(password), pin: None, profile };
+    let sign_in = SignIn { identifiers: Vec::new(), secret, device, replaces: Vec::new() };
+    Ok(Register { registration, sign_in, tokens })
 }
 
 pub fn confirmation(mut fields: Fields) -> Result<Confirmation, Refusal> {
     let (token, password) = (fields.required_secret("token"), fields.required_secret("password"));
-    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
+    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(TokenDelivery::Cookies));
     fields.deny_unknown_fields()?;
     let secret = GivenSecret::Password(password);
-    Ok(Confirmation { token, wish: SignIn { identifiers: Vec::new(), secret, device, replaces: Vec::new() }, tokens })
+    Ok(Confirmation {
+        token,
+        sign_in: SignIn { identifiers: Vec::new(), secret, device, replaces: Vec::new() },
+        tokens,
+    })
 }
 
 pub fn refresh(mut fields: Fields) -> Result<Refresh, Refusal> {
@@ -148,15 +152,15 @@ fn device(fields: &mut Fields) -> Device {
     }
 }
 
-fn tokens(fields: &mut Fields) -> Option<Tokens> {
+fn tokens(fields: &mut Fields) -> Option<TokenDelivery> {
     match fields.text("tokens")?.as_str() {
-        "body" => Some(Tokens::Body),
-        "cookies" => Some(Tokens::Cookies),
+        "body" => Some(TokenDelivery::Body),
+        "cookies" => Some(TokenDelivery::Cookies),
         _ => fields.add_error("tokens", FieldRule::Type("\"cookies\" or \"body\"")),
     }
 }
 
-/// The account as it is shown to its owner: every key always there, never a secret.
+/// The account as shown to its owner: every key is always present, and none is a secret.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct User<'a> {
@@ -207,14 +211,14 @@ impl<'a> From<&'a Account> for User<'a> {
     }
 }
 
-/// The stored text as it stands; it was an object when it was written.
+/// The stored JSON text, unchanged.
 fn object(text: &str) -> &RawValue {
     serde_json::from_str(text).unwrap_or(RawValue::NULL)
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entered<'a> {
+struct TokenResponse<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<User<'a>>,
@@ -227,40 +231,44 @@ struct Entered<'a> {
     token_type: Option<&'a str>,
 }
 
-/// A session that began: cookies, or tokens in the body and no cookie.
-pub fn entered(
+/// A new session: cookies, or tokens in the body and no cookie.
+pub fn signed_in(
     context: &RequestContext,
     status: StatusCode,
     message: &str,
     signed_in: &SignedIn,
-    tokens: Tokens,
+    tokens: TokenDelivery,
 ) -> HandlerResult {
     let user = Some(User::from(&signed_in.account));
     issued(context, status, message, user, &signed_in.issued, tokens)
 }
 
-/// New tokens for a session that goes on. Over cookies the access token is in the body too, for clients that read it there.
-pub fn refreshed(context: &RequestContext, tokens_made: &Issued, tokens: Tokens) -> HandlerResult {
+/// New tokens of a refreshed session. With cookies the access token is also in the body, for clients that read it there.
+pub fn refreshed(context: &RequestContext, issued_tokens: &Issued, tokens: TokenDelivery) -> HandlerResult {
     let message = "Access token refreshed successfully";
     match tokens {
-        Tokens::Body => issued(context, StatusCode::OK, message, None, tokens_made, tokens),
-        Tokens::Cookies => {
-            let body = Entered {
+        TokenDelivery::Body => issued(context, StatusCode::OK, message, None, issued_tokens, tokens),
+        TokenDelivery::Cookies => {
+            let body = TokenResponse {
                 message,
                 user: None,
-                expires_in: tokens_made.access_lives.as_secs(),
-                access_token: Some(tokens_made.access.expose()),
+                expires_in: issued_tokens.access_lives.as_secs(),
+                access_token: Some(issued_tokens.access.expose()),
                 refresh_token: None,
                 token_type: None,
             };
-            context.set_cookies(HttpResponse::Ok().json(body), tokens_made)
+            context.set_cookies(HttpResponse::Ok().json(body), issued_tokens)
         }
     }
 }
 
 /// New tokens after a change of password.
-pub fn password_changed(context: &RequestContext, tokens_made: Option<&Issued>, tokens: Tokens) -> HandlerResult {
-    match tokens_made {
+pub fn password_changed(
+    context: &RequestContext,
+    issued_tokens: Option<&Issued>,
+    tokens: TokenDelivery,
+) -> HandlerResult {
+    match issued_tokens {
         Some(made) => issued(context, StatusCode::OK, "Password changed", None, made, tokens),
         None => Ok(message("Password changed")),
     }
@@ -271,20 +279,20 @@ fn issued(
     status: StatusCode,
     message: &str,
     user: Option<User<'_>>,
-    tokens_made: &Issued,
-    tokens: Tokens,
+    issued_tokens: &Issued,
+    tokens: TokenDelivery,
 ) -> HandlerResult {
-    let in_body = tokens == Tokens::Body;
-    let body = Entered {
+    let in_body = tokens == TokenDelivery::Body;
+    let body = TokenResponse {
         message,
         user,
-        expires_in: tokens_made.access_lives.as_secs(),
-        access_token: in_body.then(|| tokens_made.access.expose()),
-        refresh_token: in_body.then(|| tokens_made.refresh.expose()),
+        expires_in: issued_tokens.access_lives.as_secs(),
+        access_token: in_body.then(|| issued_tokens.access.expose()),
+        refresh_token: in_body.then(|| issued_tokens.refresh.expose()),
         token_type: in_body.then_some("Bearer"),
     };
     let answer = HttpResponse::build(status).json(body);
-    if in_body { Ok(answer) } else { context.set_cookies(answer, tokens_made) }
+    if in_body { Ok(answer) } else { context.set_cookies(answer, issued_tokens) }
 }
 
 /// A plain `{"message": …}`.
@@ -292,7 +300,7 @@ pub fn message(text: &str) -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "message": text }))
 }
 
-/// The same, for what is done later.
+/// As `message`, for an operation that completes later.
 pub fn accepted(text: &str) -> HttpResponse {
     HttpResponse::Accepted().json(serde_json::json!({ "message": text }))
 }
@@ -300,7 +308,7 @@ pub fn accepted(text: &str) -> HttpResponse {
 /// One device of the list.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SessionShown<'a> {
+struct SessionEntry<'a> {
     id: String,
     current: bool,
     dialect: &'a str,
@@ -313,9 +321,9 @@ struct SessionShown<'a> {
     expires_at: String,
 }
 
-/// The list of devices; `current` marks the one that asks.
+/// The list of devices; `current` marks the session of the request.
 pub fn sessions(list: &[Session], current: SessionId) -> HttpResponse {
-    let shown = list.iter().map(|session| SessionShown {
+    let shown = list.iter().map(|session| SessionEntry {
         id: session.id.to_string(),
         current: session.id == current,
         dialect: &session.dialect,

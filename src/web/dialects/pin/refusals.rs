@@ -9,6 +9,7 @@ use crate::core::error::{FieldError, Refusal};
 use crate::web::response::error::ErrorContext;
 use crate::web::response::field_error::sentence;
 use crate::web::response::problem;
+use crate::web::response::problem::native_only;
 
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let error = refused.error;
@@ -34,16 +35,11 @@ fn table(refusal: &Refusal) -> Option<(Status, String)> {
         | Refusal::TokenExpired
         | Refusal::SessionEnded
         | Refusal::AccountNotFound => (Status::UNAUTHORIZED, "Unauthorized API access"),
-        Refusal::PermissionDenied
-        | Refusal::PasswordChangeRequired
-        | Refusal::ConfirmationInvalid
+        native_only!()
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
-        | Refusal::SignUpClosed
         | Refusal::IdentifierTaken(_)
-        | Refusal::SessionNotFound
-        | Refusal::Throttled(_)
-        | Refusal::Busy(_) => return None,
+        | Refusal::Throttled(_) => return None,
     };
     Some((status, message.to_owned()))
 }

@@ -9,6 +9,7 @@ use crate::core::error::{Field, FieldError, FieldRule, Refusal};
 use crate::web::response::error::{ErrorContext, WebError};
 use crate::web::response::field_error::{message, wire_name};
 use crate::web::response::problem;
+use crate::web::response::problem::native_only;
 
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let error = refused.error;
@@ -35,17 +36,12 @@ fn table(refusal: &Refusal) -> Option<(Status, String)> {
         | Refusal::RefreshSessionEnded
         | Refusal::RefreshTokenReused
         | Refusal::AccountNotFound => (Status::UNAUTHORIZED, "Invalid refresh token"),
-        Refusal::RefreshTokenMissing
+        native_only!()
+        | Refusal::RefreshTokenMissing
         | Refusal::InvalidFields(_)
-        | Refusal::PermissionDenied
-        | Refusal::PasswordChangeRequired
-        | Refusal::ConfirmationInvalid
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
-        | Refusal::SignUpClosed
-        | Refusal::SessionNotFound
-        | Refusal::Throttled(_)
-        | Refusal::Busy(_) => return None,
+        | Refusal::Throttled(_) => return None,
     };
     Some((status, message.to_owned()))
 }

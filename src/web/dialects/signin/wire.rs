@@ -1,4 +1,4 @@
-//! The shapes of signin's requests and answers.
+//! Wire format of signin: parsers of its requests and serialisers of its responses.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -17,7 +17,7 @@ use crate::core::session::Issued;
 use crate::secret::{RefreshToken, Secret};
 use crate::web::request::body::Fields;
 
-/// The fewest characters of a password that this wire looks at.
+/// The minimum length of a password in this contract.
 const PASSWORD_MIN: usize = 6;
 
 pub fn sign_in(mut fields: Fields) -> Result<SignIn, Refusal> {
@@ -29,7 +29,7 @@ pub fn sign_in(mut fields: Fields) -> Result<SignIn, Refusal> {
     }
     let secret = password(&mut fields);
     fields.finish()?;
-    Ok(wish(identifiers, secret))
+    Ok(sign_in_request(identifiers, secret))
 }
 
 pub fn sign_up(mut fields: Fields) -> Result<(Registration, SignIn), Refusal> {
@@ -46,14 +46,14 @@ pub fn sign_up(mut fields: Fields) -> Result<(Registration, SignIn), Refusal> {
         ..Profile::default()
     };
     let identifiers = vec![(IdentifierKind::Email, email.clone())];
-    let person = Registration {
+    let registration = Registration {
         email: Some(email),
         username,
         password: Some(secret.clone()),
         profile,
         ..Registration::default()
     };
-    Ok((person, wish(identifiers, secret)))
+    Ok((registration, sign_in_request(identifiers, secret)))
 }
 
 pub fn refresh(mut fields: Fields) -> Result<RefreshToken, Refusal> {
@@ -70,9 +70,9 @@ pub fn sign_out(mut fields: Fields) -> Option<RefreshToken> {
 }
 
 fn required(fields: &mut Fields, field: &str) -> String {
-    let faults = fields.has_errors();
+    let has_errors = fields.has_errors();
     let text = fields.text(field).filter(|text| !text.is_empty());
-    if text.is_none() && faults == fields.has_errors() {
+    if text.is_none() && has_errors == fields.has_errors() {
         fields.add_error::<()>(field, FieldRule::Missing);
     }
     text.unwrap_or_default()
@@ -86,12 +86,12 @@ fn password(fields: &mut Fields) -> Secret {
     Secret::new(password)
 }
 
-fn wish(identifiers: Vec<(IdentifierKind, String)>, secret: Secret) -> SignIn {
+fn sign_in_request(identifiers: Vec<(IdentifierKind, String)>, secret: Secret) -> SignIn {
     SignIn::new(identifiers, GivenSecret::Password(secret))
 }
 
-/// Tokens and the user. `rol` is the role under its Spanish key; what is unset is "".
-pub fn entered(status: StatusCode, account: &Account, issued: &Issued, now: Timestamp) -> HttpResponse {
+/// Tokens and the user. `rol` is the role under its Spanish key; an unset field is "".
+pub fn signed_in(status: StatusCode, account: &Account, issued: &Issued, now: Timestamp) -> HttpResponse {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let figures: &RawValue = serde_json::from_str(&account.stats).unwrap_or(RawValue::NULL);
     HttpResponse::build(status).json(json!({
@@ -105,7 +105,7 @@ pub fn entered(status: StatusCode, account: &Account, issued: &Issued, now: Time
             "lastName": text(&account.last_name),
             "rol": account.role,
             "avatar": text(&account.image),
-            "status": shown_status(account.status),
+            "status": status_name(account.status),
             "lastLogin": account.last_sign_in_at.unwrap_or(now).rfc3339(),
             "createdAt": account.created_at.rfc3339(),
             "permissions": account.permissions,
@@ -114,8 +114,8 @@ pub fn entered(status: StatusCode, account: &Account, issued: &Issued, now: Time
     }))
 }
 
-/// This wire knows three.
-const fn shown_status(status: AccountStatus) -> &'static str {
+/// The three statuses of this contract.
+const fn status_name(status: AccountStatus) -> &'static str {
     match status {
         AccountStatus::Active => "active",
         AccountStatus::Inactive => "inactive",

@@ -10,6 +10,7 @@ use crate::core::error::{Field, FieldError, FieldRule, Refusal, Taken};
 use crate::web::response::error::{ErrorContext, RequestError, WebError};
 use crate::web::response::field_error::{message, wire_name};
 use crate::web::response::problem;
+use crate::web::response::problem::native_only;
 
 /// The order of a sign-up's field errors.
 const ORDER: [&str; 5] = ["firstName", "lastName", "login", "email", "password"];
@@ -52,16 +53,11 @@ fn table(refusal: &Refusal) -> Option<(Status, String)> {
         Refusal::SessionEnded | Refusal::RefreshSessionEnded | Refusal::AccountNotFound => {
             (Status::UNAUTHORIZED, "Token verification failed")
         }
-        Refusal::InvalidFields(_)
-        | Refusal::PermissionDenied
-        | Refusal::PasswordChangeRequired
-        | Refusal::ConfirmationInvalid
+        native_only!()
+        | Refusal::InvalidFields(_)
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
-        | Refusal::SignUpClosed
-        | Refusal::SessionNotFound
-        | Refusal::Throttled(_)
-        | Refusal::Busy(_) => return None,
+        | Refusal::Throttled(_) => return None,
     };
     Some((status, message.to_owned()))
 }
