@@ -18,11 +18,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use doorward::clock::Timestamp;
 use doorward::core::account::identifier;
 use doorward::core::account::identifier::Identifier;
-use doorward::core::error::{FieldRule, Refusal};
+use doorward::core::error::FieldRule;
 use doorward::core::keys::signing_key::{KeyRing, SigningKey};
 use doorward::core::token::claims::AccessClaims;
 use doorward::core::token::{TokenAuthority, TokenRules};
 use doorward::core::{AccountId, SessionId};
+use doorward::web::response::error::RequestError;
 use doorward::web::test_api;
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -73,32 +74,32 @@ pub fn cookie(bytes: &[u8]) {
         reference_cookie(&lines).map(|value| value.map(|value| String::from_utf8_lossy(&value).into_owned()));
     match expected {
         Ok(value) => assert_eq!(read, Ok(value)),
-        Err(()) => assert_eq!(read, Err(Refusal::DuplicateCookie)),
+        Err(()) => assert_eq!(read, Err(RequestError::DuplicateCookie)),
     }
 }
 
 /// Reference parser of `Bearer TOKEN`: one space, one token of the characters of RFC 6750 section 2.1.
-fn reference_bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
+fn reference_bearer(lines: &[&[u8]]) -> Result<Option<String>, &'static str> {
     let line = match lines {
         [] => return Ok(None),
         [line] => *line,
-        _ => return Err(Refusal::AuthorizationMalformed),
+        _ => return Err("authorization_malformed"),
     };
     if line.iter().any(|byte| *byte >= 0x7f) {
-        return Err(Refusal::AuthorizationMalformed);
+        return Err("authorization_malformed");
     }
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
     if line.len() < 7 || !line[..6].eq_ignore_ascii_case(b"bearer") || line[6] != b' ' || line.len() == 7 {
-        return Err(Refusal::TokenInvalid);
+        return Err("token_invalid");
     }
     let letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=";
     let token = String::from_utf8_lossy(&line[7..]).into_owned();
     if token.chars().all(|letter| letters.contains(letter)) {
         return Ok(Some(token));
     }
-    Err(Refusal::AuthorizationMalformed)
+    Err("authorization_malformed")
 }
 
 /// The bearer parser agrees with the reference.

@@ -5,6 +5,7 @@ use crate::core::keys::rotation::KeyAdminError;
 use crate::core::startup::OpenError;
 use crate::settings::ConfigErrors;
 use crate::web::ServeError;
+use crate::web::response::field_error::sentence;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,10 +27,7 @@ pub enum CommandError {
 /// The message of an error for an operator.
 pub fn explain(error: &Error) -> String {
     match error {
-        Error::Refusal(Refusal::InvalidFields(errors)) => {
-            let messages = errors.iter().map(|error| format!("{} {}", error.field, error.rule.message()));
-            messages.collect::<Vec<_>>().join("\n")
-        }
+        Error::Refusal(Refusal::InvalidFields(errors)) => errors.iter().map(sentence).collect::<Vec<_>>().join("\n"),
         Error::Refusal(Refusal::IdentifierTaken(taken)) => {
             let names = [(taken.email, "email"), (taken.username, "username"), (taken.name, "name")];
             let names: Vec<_> = names.into_iter().filter_map(|(taken, name)| taken.then_some(name)).collect();

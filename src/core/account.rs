@@ -10,7 +10,7 @@ use super::Core;
 use super::audit::{AuditEvent, EventKind};
 use super::caller::Client;
 use super::credential::password::{GivenSecret, NewSecret, new_password, new_pin};
-use super::error::{Error, FieldError, FieldRule, Refusal, Taken};
+use super::error::{Error, Field, FieldError, FieldRule, Refusal, Taken};
 use crate::core::session::end_reason::EndReason;
 use identifier::{IdentifierKind, canonical};
 use std::sync::Arc;
@@ -190,8 +190,7 @@ impl Core {
     /// Every session ends either way, so that a token's claim about it is right for the token's lifetime.
     pub fn require_password_change(&self, account: &Account, required: bool) -> Result<(), Error> {
         if required && !account.has_password {
-            let rule = FieldRule::Type("set before its change can be required; this account has none");
-            return Err(Refusal::InvalidFields(vec![FieldError::new("password", rule)]).into());
+            return Err(Refusal::InvalidFields(vec![FieldError::new(Field::Password, FieldRule::NoPassword)]).into());
         }
         let (id, now) = (account.id, self.now());
         let event = AuditEvent::new(EventKind::PasswordChangeRequired, &Client::operator()).account(id);
@@ -252,10 +251,10 @@ fn check_name_change(db: &mut Db, id: AccountId, change: &ProfileChange) -> Resu
 
 pub(super) fn profile_errors(profile: &Profile) -> Vec<FieldError> {
     let texts = [
-        ("firstName", &profile.first_name),
-        ("lastName", &profile.last_name),
-        ("gender", &profile.gender),
-        ("phone", &profile.phone),
+        (Field::FirstName, &profile.first_name),
+        (Field::LastName, &profile.last_name),
+        (Field::Gender, &profile.gender),
+        (Field::Phone, &profile.phone),
     ];
     let mut errors = Vec::new();
     for (field, text) in texts {

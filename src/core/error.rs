@@ -1,5 +1,6 @@
-//! Every reason for a no, in one closed list, and `InternalError` for what broke. How a reason is said (status, body, words)
-//! is each dialect's to decide, and each must decide it for every reason.
+//! Errors of the domain: `Refusal`, the closed list of reasons for which an operation is refused, and `InternalError` for
+//! what failed on the server. Status, body and words of each reason are decided by each dialect (src/web/dialects), which
+//! must decide them for every reason; errors of HTTP itself are web's (src/web/response/error.rs).
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,82 +8,59 @@ use std::time::Duration;
 use crate::secret::NoRandomness;
 use crate::store::{self, AccountStatus, BoxedError};
 
-/// Why a request is refused. `code` is stable: clients and logs compare it.
+/// Why an operation is refused. `code` is stable: clients and logs compare it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// Unknown identifier, wrong secret, or an account without such a secret: one answer for all.
+    /// Unknown identifier, wrong secret, or an account without such a secret. One reason for all three, so that a response
+    /// does not disclose which accounts exist.
     InvalidCredentials,
     /// The secret was right and the account may not sign in.
     AccountNotActive(AccountStatus),
-    /// No access token where one is needed.
+    /// The operation requires an access token, and none was presented.
     TokenMissing,
-    /// A token that this service did not make, or not for this use, or that a later act replaced.
+    /// A token that this service did not issue, or not for this use, or that a later change of the account replaced.
     TokenInvalid,
     /// A genuine token past its `exp`, or of a session past its end.
     TokenExpired,
     /// A genuine token of a session that was ended.
     SessionEnded,
-    /// No refresh token where one is needed.
+    /// The operation requires a refresh token, and none was presented.
     RefreshTokenMissing,
-    /// As `TokenInvalid`, of a refresh token that was to be spent.
+    /// As `TokenInvalid`, for a presented refresh token.
     RefreshTokenInvalid,
-    /// As `TokenExpired`, of a refresh token that was to be spent.
+    /// As `TokenExpired`, for a presented refresh token.
     RefreshTokenExpired,
-    /// As `SessionEnded`, of a refresh token that was to be spent.
+    /// As `SessionEnded`, for a presented refresh token.
     RefreshSessionEnded,
-    /// A spent refresh token after its successor was used: it has leaked, and the session is dead.
+    /// A rotated refresh token after its successor was used: the token has leaked, and the session was ended.
     RefreshTokenReused,
-    /// A bearer header that is none: several, or of an impossible shape.
-    AuthorizationMalformed,
-    /// Two cookies of ours that differ.
-    DuplicateCookie,
-    /// A request that changes state and comes from a page of another origin.
-    OriginNotAllowed,
-    /// A live session without the right.
+    /// A live session without the required role or permission.
     PermissionDenied,
-    /// A live session of an account that must change its password before it does anything else.
+    /// A live session of an account that must change its password before any other operation.
     PasswordChangeRequired,
-    /// The current password that a change needs is wrong.
+    /// The current password that a password change requires is wrong.
     CurrentPasswordWrong,
-    /// The new password is the old one.
+    /// The new password equals the current one.
     PasswordUnchanged,
     /// Registration is switched off.
     SignUpClosed,
     /// Another account has the identifier.
     IdentifierTaken(Taken),
-    /// The confirmation of a sign-up whose link is unknown, spent or over, or whose password is another: one answer for all.
+    /// The confirmation link of a registration is unknown, used or expired, or the password differs. One reason for all.
     ConfirmationInvalid,
     /// Fields that break a rule, each with its rule.
     InvalidFields(Vec<FieldError>),
-    /// A body that cannot be read at all; says where.
-    MalformedBody(String),
-    /// A body in another format than the route takes.
-    UnsupportedMediaType,
-    /// A body over the limit.
-    BodyTooLarge,
-    /// A body that did not arrive in time.
-    BodyTooSlow,
-    /// A path and query over the limit.
-    UriTooLong,
-    /// Headers over the limit, all together.
-    HeadersTooLarge,
-    /// Cookies over the limit, all together.
-    CookiesTooLarge,
-    /// No such path.
-    RouteNotFound,
-    /// The path exists and the method is none of these.
-    MethodNotAllowed(&'static str),
-    /// No such account: for operators only.
+    /// No such account; only operators receive this reason.
     AccountNotFound,
-    /// No such session, or not theirs.
+    /// No such session of this account.
     SessionNotFound,
-    /// Too many tries; come back after this long.
+    /// The rate limiter or the throttle rejected the attempt; retry after this time.
     Throttled(Duration),
-    /// Too much to do right now; come back after this long.
+    /// Load shedding rejected the operation; retry after this time.
     Busy(Duration),
 }
 
-/// Which identifiers of a sign-up are taken.
+/// Which identifiers of a registration are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Taken {
     /// The email.
@@ -94,41 +72,98 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Whether any is.
+    /// Whether any of them is taken.
     pub fn any(self) -> bool {
         self.email || self.username || self.name
+    }
+}
+
+/// A field of a request or of an import. The name on the wire is decided by the caller's format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Field {
+    /// The account's number.
+    Id,
+    /// The email.
+    Email,
+    /// The username.
+    Username,
+    /// The display name, which also identifies the account.
+    Name,
+    /// The password.
+    Password,
+    /// The new password of a password change.
+    NewPassword,
+    /// The PIN.
+    Pin,
+    /// The first name.
+    FirstName,
+    /// The last name.
+    LastName,
+    /// The gender.
+    Gender,
+    /// The URL of an image.
+    Image,
+    /// The phone number.
+    Phone,
+    /// The imported hash of the password.
+    PasswordHash,
+    /// The imported hash of the PIN.
+    PinHash,
+    /// Whether the password must be changed.
+    MustChangePassword,
+    /// When the account was created.
+    CreatedAt,
+    /// When the account was last changed.
+    UpdatedAt,
+    /// When the account last signed in.
+    LastSignIn,
+    /// A field by the name under which the request's own format carries it.
+    Named(String),
+}
+
+impl From<&str> for Field {
+    fn from(name: &str) -> Self {
+        Self::Named(name.to_owned())
+    }
+}
+
+impl From<String> for Field {
+    fn from(name: String) -> Self {
+        Self::Named(name)
     }
 }
 
 /// A field and the rule it breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// The field's name on the wire.
-    pub field: String,
-    /// What is wrong with it.
+    /// The field.
+    pub field: Field,
+    /// The rule that its value breaks.
     pub rule: FieldRule,
 }
 
 impl FieldError {
-    /// A fault of this field.
-    pub fn new(field: impl Into<String>, rule: FieldRule) -> Self {
+    /// An error of this field.
+    pub fn new(field: impl Into<Field>, rule: FieldRule) -> Self {
         Self { field: field.into(), rule }
     }
 }
 
-/// The rules a field can break.
+/// The rules that a field can break. Their texts are written by web and cli.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldRule {
-    /// It must be there.
+    /// The field is required.
     Missing,
-    /// One of several must be there.
+    /// One of several fields is required.
     OneOf(&'static str),
-    /// Another type is expected.
+    /// The value must be of this type or one of these values.
     Type(&'static str),
     /// Fewer characters than this.
     TooShort(usize),
     /// More characters than this.
     TooLong(usize),
+    /// A control character in a text.
+    ControlCharacter,
     /// Not the shape of an email address.
     NotAnEmail,
     /// Letters, digits and a few signs only, of one script.
@@ -141,29 +176,22 @@ pub enum FieldRule {
     TooCommon,
     /// The identifier, or the service's name, as a password.
     LikeIdentifier,
-    /// No such field.
+    /// The account has no password whose change could be required.
+    NoPassword,
+    /// An imported account without a password must not require its change.
+    WithoutPassword,
+    /// An imported account must not have a hash beside the plain secret.
+    BesidePlainSecret,
+    /// An imported account's number is outside 1 to this.
+    IdOutOfRange(i64),
+    /// An imported time before 1970 or in the future.
+    TimeOutOfRange,
+    /// An imported hash of an unsupported scheme.
+    UnknownHashFormat,
+    /// An imported hash whose cost parameters exceed what one sign-in may spend.
+    HashTooExpensive,
+    /// The request has no such field.
     Unknown,
-}
-
-impl FieldRule {
-    /// The rule in words that follow the field's name.
-    pub fn message(self) -> String {
-        match self {
-            Self::Missing => "is required".to_owned(),
-            Self::OneOf(which) => format!("or another of {which} is required"),
-            Self::Type(expected) => format!("must be {expected}"),
-            Self::TooShort(1) => "must not be empty".to_owned(),
-            Self::TooShort(least) => format!("must have at least {least} characters"),
-            Self::TooLong(most) => format!("must have at most {most} characters"),
-            Self::NotAnEmail => "must be an email address".to_owned(),
-            Self::NotAName => "may hold letters of one script, digits and . _ - only".to_owned(),
-            Self::NotAUrl => "must be an http or https URL".to_owned(),
-            Self::NotAPin => "must be 4 to 12 digits".to_owned(),
-            Self::TooCommon => "is on the list of common passwords; choose another".to_owned(),
-            Self::LikeIdentifier => "must not be like the name it protects".to_owned(),
-            Self::Unknown => "is not a field of this request".to_owned(),
-        }
-    }
 }
 
 impl Refusal {
@@ -178,9 +206,6 @@ impl Refusal {
             Self::SessionEnded | Self::RefreshSessionEnded => "session_ended",
             Self::RefreshTokenMissing => "refresh_token_missing",
             Self::RefreshTokenReused => "refresh_token_reused",
-            Self::AuthorizationMalformed => "authorization_malformed",
-            Self::DuplicateCookie => "duplicate_cookie",
-            Self::OriginNotAllowed => "origin_not_allowed",
             Self::PermissionDenied => "permission_denied",
             Self::PasswordChangeRequired => "password_change_required",
             Self::CurrentPasswordWrong => "current_password_wrong",
@@ -189,15 +214,6 @@ impl Refusal {
             Self::IdentifierTaken(_) => "identifier_taken",
             Self::ConfirmationInvalid => "confirmation_invalid",
             Self::InvalidFields(_) => "invalid_fields",
-            Self::MalformedBody(_) => "malformed_body",
-            Self::UnsupportedMediaType => "unsupported_media_type",
-            Self::BodyTooLarge => "body_too_large",
-            Self::BodyTooSlow => "body_too_slow",
-            Self::UriTooLong => "uri_too_long",
-            Self::HeadersTooLarge => "headers_too_large",
-            Self::CookiesTooLarge => "cookies_too_large",
-            Self::RouteNotFound => "route_not_found",
-            Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::AccountNotFound => "account_not_found",
             Self::SessionNotFound => "session_not_found",
             Self::Throttled(_) => "throttled",
@@ -205,12 +221,12 @@ impl Refusal {
         }
     }
 
-    /// Whether it says that the session behind a refresh token is over for good, so that its cookies are of no more use.
+    /// Whether the session behind a refresh token has ended for good, so that its cookies are useless and can be cleared.
     pub const fn ends_session(&self) -> bool {
         matches!(self, Self::RefreshSessionEnded | Self::RefreshTokenReused | Self::RefreshTokenExpired)
     }
 
-    /// The same reason, said of a refresh token that was to be spent: some wires say it in other words.
+    /// The same reason for a presented refresh token: some dialects word it differently.
     #[must_use]
     pub fn of_refresh(self) -> Self {
         match self {
@@ -272,7 +288,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same error, said of a refresh token.
+    /// The same error for a presented refresh token.
     #[must_use]
     pub fn of_refresh(self) -> Self {
         match self {

@@ -1,5 +1,5 @@
-//! Which dialects exist and under which prefix each stands by default. A dialect is a folder of three files: mod.rs
-//! (routes and handlers), wire.rs (shapes), refusals.rs (every refusal to this wire's status and body).
+//! List of the dialects. A dialect is a folder of three files: mod.rs (routes and handlers), wire.rs (formats of requests and
+//! responses), refusals.rs (status and body of every error).
 
 pub mod envelope;
 pub mod flat;
@@ -11,11 +11,11 @@ pub mod store;
 use super::mount::Dialect;
 use crate::settings::KnownDialect;
 
-/// Every dialect there is.
+/// Every dialect of the service.
 pub const ALL: &[Dialect] =
     &[native::DIALECT, flat::DIALECT, store::DIALECT, signin::DIALECT, pin::DIALECT, envelope::DIALECT];
 
-/// Names and default prefixes, for the settings to check against.
+/// Names and default prefixes, against which the settings are checked.
 pub fn known() -> Vec<KnownDialect> {
     ALL.iter().map(|dialect| KnownDialect { name: dialect.name, prefix: dialect.prefix }).collect()
 }

@@ -11,7 +11,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 
 use super::dialects;
-use super::request::caller::{admit, refusal_response};
+use super::request::caller::{authenticate, rejection};
 use super::response::error::WebError;
 use super::service::Doorward;
 use crate::core::account::identity_cache::Identity;
@@ -90,7 +90,7 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let (role, service) = (Rc::clone(&self.role), Rc::clone(&self.service));
         Box::pin(async move {
-            let admitted = admit(&request).await.and_then(|caller| {
+            let admitted = authenticate(&request).await.and_then(|caller| {
                 if caller.role == *role { Ok(caller) } else { Err(Refusal::PermissionDenied.into()) }
             });
             match admitted {
@@ -98,7 +98,7 @@ where
                     request.extensions_mut().insert(caller);
                     service.call(request).await.map(ServiceResponse::map_into_boxed_body)
                 }
-                Err(error) => Ok(refusal_response(request, &error)),
+                Err(error) => Ok(rejection(request, &error)),
             }
         })
     }

@@ -1,4 +1,4 @@
-//! Endpoints that stand outside every mount: health, metrics and public keys.
+//! Endpoints outside every mount: health, metrics and public keys.
 
 pub(crate) mod health;
 pub(crate) mod jwks;

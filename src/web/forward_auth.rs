@@ -29,7 +29,7 @@ use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Issued;
 use crate::web::request::credentials::access_token;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, WebError};
 use crate::web::response::routing::resource;
 use crate::web::service::Doorward;
 use config::paths;
@@ -92,7 +92,7 @@ fn allow(service: &Doorward, request: &HttpRequest, allowed: &Allowed) -> HttpRe
         Some((caller, identity)) => headers.write(&mut response, identity, caller.session, allowed.assertion()),
         None => headers.write_empty(&mut response),
     }
-    let https = service.proxies().says_https(request);
+    let https = service.proxies().is_https(request);
     match allowed.renewal().map(|issued| service.cookies().set_access(&mut response, issued, https)) {
         Some(Err(error)) => Denied::Error(error.into()).response(request),
         None | Some(Ok(())) => response,
@@ -103,7 +103,8 @@ fn allow(service: &Doorward, request: &HttpRequest, allowed: &Allowed) -> HttpRe
 async fn check(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Denied> {
     let decided = decide(service, request).await;
     match &decided {
-        Err(Denied::Error(error)) => service.count_check(Some(error)),
+        Err(Denied::Error(WebError::Core(error))) => service.count_check(Some(error)),
+        Err(Denied::Error(WebError::Request(_))) => service.core().metrics().checks.denied.inc(),
         Err(Denied::InvalidForwardedHeaders(_)) => service.core().metrics().checks.denied.inc(),
         Ok(_) => service.count_check(None),
     }
@@ -190,12 +191,12 @@ fn is_navigation(request: &HttpRequest, forwarded: Option<&Option<ForwardedReque
 }
 
 /// Whether there is a page on which the user can resolve the error: by signing in, or by changing the password.
-fn has_remedy_page(error: &Error) -> bool {
+fn has_remedy_page(error: &WebError) -> bool {
     Denied::status(error) == StatusCode::UNAUTHORIZED || must_change_password(error)
 }
 
-fn must_change_password(error: &Error) -> bool {
-    matches!(error, Error::Refusal(Refusal::PasswordChangeRequired))
+fn must_change_password(error: &WebError) -> bool {
+    matches!(error.refusal(), Some(Refusal::PasswordChangeRequired))
 }
 
 /// Redirects to `/account` if the password must be changed, to `/auth/continue`, which refreshes the tokens, if the refresh
@@ -205,7 +206,7 @@ fn redirect_to_page(
     service: &Doorward,
     request: &HttpRequest,
     forwarded: Result<Option<ForwardedRequest>, InvalidForwardedHeaders>,
-    error: &Error,
+    error: &WebError,
 ) -> HttpResponse {
     let forwarded = match forwarded {
         Ok(forwarded) => forwarded,

@@ -1,4 +1,4 @@
-//! Mount: a dialect under a path prefix, with its token policy. Which dialects exist is dialects.rs's list.
+//! Mount: a dialect under a path prefix, with its token policy. Which dialects exist is decided by dialects.rs.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use super::response::error::ErrorContext;
 use crate::core::session::TokenPolicy;
 use crate::settings::{Mount, Settings};
 
-/// One wire contract over the core.
+/// A dialect: one wire contract over the core.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a clause of the contract by itself")]
 pub struct Dialect {
     /// Its name in DIALECTS.
     pub name: &'static str,
-    /// Where it is mounted by default.
+    /// The default path prefix.
     pub prefix: &'static str,
     /// Adds its routes to a scope.
     pub routes: fn(&mut ServiceConfig),
@@ -24,21 +24,21 @@ pub struct Dialect {
     pub roots: &'static [&'static str],
     /// Says a refusal or a fault in its own shape.
     pub refuse: fn(&ErrorContext<'_>) -> HttpResponse,
-    /// Its access token's life, unless settings say otherwise; `None`: ACCESS_TTL.
+    /// The access token's lifetime, unless settings override it; `None`: ACCESS_TTL.
     pub access_ttl: Option<Duration>,
-    /// Its session's idle life, unless settings say otherwise; `None`: REFRESH_TTL.
+    /// The session's idle lifetime, unless settings override it; `None`: REFRESH_TTL.
     pub refresh_ttl: Option<Duration>,
-    /// Whether a refresh makes a new refresh token.
+    /// Whether a refresh rotates the refresh token.
     pub rotates: bool,
-    /// Whether a rotation kills the access tokens made before it.
+    /// Whether a rotation revokes the access tokens issued before it.
     pub revokes_on_rotation: bool,
     /// Whether its refresh tokens have the shape of a UUID.
     pub opaque_refresh: bool,
-    /// Whether registering here is answered with a session and with nothing else.
+    /// Whether the contract answers a registration with a session and with nothing else.
     pub registers_into_session: bool,
-    /// The role of those who register here; `None`: SIGNUP_ROLE.
+    /// The role of accounts that register here; `None`: SIGNUP_ROLE.
     pub signup_role: Option<&'static str>,
-    /// Whether a sign-in also sets the cookie of a known device. Where a contract names every cookie there is, it does not.
+    /// Whether a sign-in also sets the trusted-device cookie. A contract that lists every cookie does not allow it.
     pub issues_trusted_device: bool,
 }
 
@@ -68,19 +68,19 @@ impl Dialect {
     }
 }
 
-/// A dialect under a prefix, with its policy settled.
+/// A dialect under a prefix, with its resolved policy.
 #[derive(Debug, Clone)]
 pub struct Mounted {
     /// The dialect.
     pub dialect: Dialect,
     /// `/`, or a path without its last slash.
     pub prefix: String,
-    /// What it decides about tokens.
+    /// The token policy.
     pub policy: TokenPolicy,
 }
 
 impl Mounted {
-    /// The mount as settings and dialect make it; `None` for a name that is no dialect's.
+    /// The mount by its settings and its dialect; `None` if no dialect has the name.
     pub fn new(mount: &Mount, dialects: &[Dialect], settings: &Settings) -> Option<Self> {
         let dialect = *dialects.iter().find(|dialect| dialect.name == mount.dialect)?;
         let policy = TokenPolicy {

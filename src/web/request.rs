@@ -1,5 +1,6 @@
-//! What a request brings: context, credentials, cookies, body, client address, origin, and the limits on each.
+//! Request extractors: context, credentials, cookies, body, client address, origin, and the limits on each.
 
+pub mod bearer;
 pub mod body;
 pub mod caller;
 pub(crate) mod client_address;

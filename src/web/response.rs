@@ -1,7 +1,8 @@
-//! What a response carries: the error middleware, problem documents, security headers, redirects and the access log.
+//! Responses: the error middleware, problem documents, security headers, redirects and the access log.
 
 pub mod access_log;
 pub mod error;
+pub mod field_error;
 pub mod middleware;
 pub mod problem;
 pub mod redirect;

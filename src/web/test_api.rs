@@ -9,11 +9,12 @@ use ipnet::IpNet;
 
 use super::dialects::{envelope, flat, native, pin, signin, store};
 use super::forward_auth::try_fast_path;
+use super::request::bearer::strict_bearer;
 use super::request::body::Fields;
 use super::request::client_address::{FORWARDED_FOR, TrustedProxies};
 use super::request::session_cookie;
+use super::response::error::{RequestError, WebError};
 use super::response::redirect::Redirects;
-use crate::core::error::Refusal;
 use crate::settings::RedirectHost;
 use crate::web::server::request_framing::{ReadAction, parse_single_request};
 use crate::web::service::Doorward;
@@ -30,18 +31,19 @@ fn headers(name: &HeaderName, lines: &[&[u8]]) -> HeaderMap {
 }
 
 /// The value of the cookie of this name in these header lines.
-pub fn cookie(lines: &[&[u8]], name: &str) -> Result<Option<String>, Refusal> {
+pub fn cookie(lines: &[&[u8]], name: &str) -> Result<Option<String>, RequestError> {
     session_cookie::read_lines(lines.iter().copied().filter(|line| HeaderValue::from_bytes(line).is_ok()), name)
 }
 
-/// The token in these `Authorization` lines.
-pub fn bearer(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
-    crate::web::request::credentials::bearer(&headers(&AUTHORIZATION, lines))
+/// The token in these `Authorization` lines, or the code of the error.
+pub fn bearer(lines: &[&[u8]]) -> Result<Option<String>, &'static str> {
+    let token = strict_bearer(&headers(&AUTHORIZATION, lines)).map_err(|error| error.reason())?;
+    Ok(token.map(|token| token.expose().to_owned()))
 }
 
 /// The client's address according to the `X-Forwarded-For` lines that a peer sent.
 pub fn client_address(peer: IpAddr, trusted: &[IpNet], lines: &[&[u8]]) -> IpAddr {
-    TrustedProxies(trusted.to_vec()).look_through(peer, &headers(&FORWARDED_FOR, lines))
+    TrustedProxies(trusted.to_vec()).resolve(peer, &headers(&FORWARDED_FOR, lines))
 }
 
 /// The head of bytes that are exactly one request without a body.
@@ -70,7 +72,7 @@ pub fn redirect(return_url: &str) -> String {
 
 /// Parses a JSON body with every parser of every dialect. Returns the names of those that accepted it, or an error if it is no
 /// JSON object or has duplicate members.
-pub fn bodies(body: &[u8]) -> Result<Vec<&'static str>, Refusal> {
+pub fn bodies(body: &[u8]) -> Result<Vec<&'static str>, WebError> {
     Fields::parse(body)?;
     let parse = |name, parser: &dyn Fn(Fields) -> bool| Fields::parse(body).is_ok_and(parser).then_some(name);
     let accepted = [

@@ -5,10 +5,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::http::{Browser, Request};
-use crate::support::{Backend, PASSWORD, on_both_backends};
+use actix_web::web::{self, ServiceConfig};
+use actix_web_httpauth::middleware::HttpAuthentication;
+use doorward::Caller;
+use doorward::web::request::caller::bearer_validator;
 
-on_both_backends!(the_example_serves_notes_to_signed_in_users_only);
+use crate::support::http::{Browser, Request};
+use crate::support::{Backend, PASSWORD, on_both_backends, register};
+
+on_both_backends!(the_example_serves_notes_to_signed_in_users_only, bearer_validator_guards_a_route_by_httpauth,);
 
 struct Example {
     process: Child,
@@ -112,4 +117,30 @@ fn the_example_serves_notes_to_signed_in_users_only(backend: Backend) {
     let mut thief = emily.clone();
     assert_eq!(emily.post_empty("/auth/logout").status, 200);
     assert_eq!(thief.get("/notes").status, 401, "a logout counts for the app's own routes too");
+}
+
+fn routes_by_httpauth(app: &mut ServiceConfig) {
+    let guarded = web::scope("/guarded").wrap(HttpAuthentication::with_fn(bearer_validator));
+    app.service(guarded.route("/role", web::get().to(|caller: Caller| async move { caller.role })));
+}
+
+fn bearer_validator_guards_a_route_by_httpauth(backend: Backend) {
+    let service = backend.service().routes(routes_by_httpauth).start();
+    let token = register(&service, "emily").cookie("accessToken").unwrap();
+    let role = || Request::new("GET", "/guarded/role");
+    assert_eq!(role().bearer(&token).send(service.address()).text(), "USER");
+    let refused = [
+        ("no header", role(), 401, "token_missing"),
+        ("a cookie", role().cookie_header(&format!("accessToken={token}")), 401, "token_missing"),
+        ("another token", role().bearer("a.b.c"), 401, "token_invalid"),
+        ("two headers", role().bearer(&token).bearer(&token), 400, "authorization_malformed"),
+    ];
+    for (case, request, status, code) in refused {
+        let response = request.send(service.address());
+        assert_eq!((response.status, response.json()["code"].as_str()), (status, Some(code)), "{case}");
+        assert!(response.header("www-authenticate").unwrap().starts_with("Bearer realm="), "{case}");
+    }
+    assert_eq!(Request::new("POST", "/auth/logout").bearer(&token).send(service.address()).status, 200);
+    let ended = role().bearer(&token).send(service.address());
+    assert_eq!((ended.status, ended.json()["code"].as_str()), (401, Some("session_ended")));
 }

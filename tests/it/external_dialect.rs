@@ -41,10 +41,10 @@ async fn sign_in(context: RequestContext, mut payload: Payload) -> HandlerResult
     let mut fields = Fields::optional(&context.request, &mut payload).await?;
     let who = fields.text("who").unwrap_or_default();
     if who.is_empty() {
-        fields.fault::<()>("who", FieldRule::Missing);
+        fields.add_error::<()>("who", FieldRule::Missing);
     }
     let word = GivenSecret::Password(fields.required_secret("word"));
-    fields.end()?;
+    fields.finish()?;
     let entered = context.sign_in(SignIn::new(vec![(IdentifierKind::Any, who)], word)).await?.issued;
     Ok(HttpResponse::Ok().body(format!("{} {}", entered.access.expose(), entered.refresh.expose())))
 }

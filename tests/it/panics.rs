@@ -61,7 +61,7 @@ async fn panics_in_the_pool(context: RequestContext) -> HandlerResult {
 async fn read(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut fields = Fields::required(&context.request, &mut payload).await?;
     let text = fields.text("text");
-    fields.end_strictly()?;
+    fields.deny_unknown_fields()?;
     Ok(HttpResponse::Ok().json(json!({ "text": text })))
 }
 

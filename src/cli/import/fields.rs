@@ -12,12 +12,13 @@ use crate::core::account::Profile;
 use crate::core::account::identifier;
 use crate::core::account::identifier::Identifier;
 use crate::core::account::import::ImportRecord;
-use crate::core::error::{FieldError, FieldRule, Refusal};
+use crate::core::error::{Error, FieldError, FieldRule, Refusal};
 use crate::core::registration::sign_up::{Privileges, Registration};
 use crate::core::{AccountId, AccountStatus, AccountUuid};
 use crate::secret::Secret;
 use crate::settings::values;
 use crate::web::request::body::Fields;
+use crate::web::response::error::{RequestError, WebError};
 
 /// Fields of the flat format that are dropped, because `/auth/me` would show them as part of the profile: payment data,
 /// identity numbers, and data of one device.
@@ -49,7 +50,7 @@ impl RecordParser {
                 let result = self.account(number, fields, person);
                 ImportLine { number, label, result: result.map_err(|errors| describe_errors(&errors)) }
             }
-            Err(refusal) => ImportLine { number, label: None, result: Err(parse_error(&refusal)) },
+            Err(error) => ImportLine { number, label: None, result: Err(parse_error(&error)) },
         }
     }
 
@@ -78,7 +79,7 @@ impl RecordParser {
         if self.plain_secrets {
             Some(secret)
         } else {
-            fields.fault(field, FieldRule::Type("left out without --plain-secrets"))
+            fields.add_error(field, FieldRule::Type("left out without --plain-secrets"))
         }
     }
 
@@ -107,13 +108,13 @@ impl RecordParser {
             updated_at: None,
         };
         if self.flat {
-            person.profile.further = Some(Value::Object(without_dropped_fields(fields.others())).to_string());
+            person.profile.further = Some(Value::Object(without_dropped_fields(fields.take_rest())).to_string());
         } else {
             self.own_format_fields(&mut fields, &mut account);
             person.profile.further = fields.object("profile");
         }
         account.registration = person;
-        match fields.end_strictly() {
+        match fields.deny_unknown_fields() {
             Ok(()) => Ok(account),
             Err(Refusal::InvalidFields(errors)) => Err(errors),
             Err(_other) => Err(Vec::new()),
@@ -126,10 +127,10 @@ impl RecordParser {
         account.password_hash = hash(fields, "passwordHash");
         account.pin_hash = hash(fields, "pinHash");
         account.privileges.permissions = permissions(fields);
-        account.privileges.email_verified = fields.switch("emailVerified").unwrap_or(false);
+        account.privileges.email_verified = fields.bool("emailVerified").unwrap_or(false);
         account.stats = fields.object("stats");
         account.status = status(fields);
-        account.must_change_password = fields.switch("mustChangePassword").unwrap_or(false);
+        account.must_change_password = fields.bool("mustChangePassword").unwrap_or(false);
         account.created_at = time(fields, "createdAt");
         account.updated_at = time(fields, "updatedAt");
         account.last_sign_in_at = time(fields, "lastSignIn");
@@ -144,11 +145,13 @@ fn label(person: &Registration) -> Option<String> {
 }
 
 /// The message of a JSON error. It comes from the parser of request bodies, so its words are adapted to a file.
-fn parse_error(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::MalformedBody(message) => message.replace("the body", "it").replace("line 1 column", "column"),
-        Refusal::InvalidFields(errors) => describe_errors(errors),
-        other => other.code().to_owned(),
+fn parse_error(error: &WebError) -> String {
+    match error {
+        WebError::Request(RequestError::MalformedBody(message)) => {
+            message.replace("the body", "it").replace("line 1 column", "column")
+        }
+        WebError::Core(Error::Refusal(Refusal::InvalidFields(errors))) => describe_errors(errors),
+        other => other.reason().to_owned(),
     }
 }
 
@@ -161,32 +164,33 @@ fn id(fields: &mut Fields) -> Option<AccountId> {
     match fields.value("id")? {
         Value::Null => None,
         Value::Number(number) if number.is_i64() => number.as_i64().map(AccountId),
-        _ => fields.fault("id", FieldRule::Type("a whole number")),
+        _ => fields.add_error("id", FieldRule::Type("a whole number")),
     }
 }
 
 fn uuid(fields: &mut Fields) -> Option<AccountUuid> {
     let text = fields.text("uuid")?;
-    text.parse::<Uuid>().map(AccountUuid).ok().or_else(|| fields.fault("uuid", FieldRule::Type("a uuid")))
+    text.parse::<Uuid>().map(AccountUuid).ok().or_else(|| fields.add_error("uuid", FieldRule::Type("a uuid")))
 }
 
 fn role(fields: &mut Fields) -> Option<String> {
     let text = fields.text("role").filter(|text| !text.is_empty())?;
     let rule = FieldRule::Type("up to 64 letters, digits, _ and -");
-    values::role(&text).ok().or_else(|| fields.fault("role", rule))
+    values::role(&text).ok().or_else(|| fields.add_error("role", rule))
 }
 
 /// The status. After an error the value does not matter: the line is refused.
 fn status(fields: &mut Fields) -> AccountStatus {
     let Some(text) = fields.text("status") else { return AccountStatus::Active };
     let rule = FieldRule::Type("active, inactive, locked or suspended");
-    let parsed = text.to_ascii_lowercase().parse().ok().or_else(|| fields.fault("status", rule));
+    let parsed = text.to_ascii_lowercase().parse().ok().or_else(|| fields.add_error("status", rule));
     parsed.unwrap_or(AccountStatus::Inactive)
 }
 
 fn time(fields: &mut Fields, field: &str) -> Option<Timestamp> {
     let text = fields.text(field)?;
-    Timestamp::parse_rfc3339(&text).or_else(|| fields.fault(field, FieldRule::Type("a time like 2026-11-21T09:34:00Z")))
+    Timestamp::parse_rfc3339(&text)
+        .or_else(|| fields.add_error(field, FieldRule::Type("a time like 2026-11-21T09:34:00Z")))
 }
 
 fn permissions(fields: &mut Fields) -> Vec<String> {
@@ -197,7 +201,7 @@ fn permissions(fields: &mut Fields) -> Vec<String> {
         Some(Value::Array(list)) => words(list),
         Some(_) => None,
     };
-    parsed.or_else(|| fields.fault("permissions", rule)).unwrap_or_default()
+    parsed.or_else(|| fields.add_error("permissions", rule)).unwrap_or_default()
 }
 
 /// A hash. Empty means none, and so does the prefix `!`, with which Unix and Django lock a password.

@@ -2,6 +2,7 @@
 
 use crate::core::account::import::ImportRecord;
 use crate::core::error::{FieldError, FieldRule};
+use crate::web::response::field_error::{message, wire_name};
 
 /// A line of the file, valid or not.
 pub struct ImportLine {
@@ -15,10 +16,10 @@ pub struct ImportLine {
 
 /// The message of field errors: each field's name and its error.
 pub fn describe_errors(errors: &[FieldError]) -> String {
-    let message = |error: &FieldError| match (error.field.as_str(), error.rule) {
+    let describe = |error: &FieldError| match (wire_name(&error.field), error.rule) {
         (field, FieldRule::Unknown) => format!("{field} is not a field of an account"),
-        ("body", rule) => format!("it {}", rule.message()),
-        (field, rule) => format!("{field} {}", rule.message()),
+        ("body", rule) => format!("it {}", message(rule)),
+        (field, rule) => format!("{field} {}", message(rule)),
     };
-    errors.iter().map(message).collect::<Vec<_>>().join("; ")
+    errors.iter().map(describe).collect::<Vec<_>>().join("; ")
 }

@@ -1,4 +1,5 @@
-//! `/healthz`: the process lives. `/readyz`: it can do its work, and is not about to stop.
+//! Health checks. `/healthz` (liveness): the process responds. `/readyz` (readiness): the database responds and the server is
+//! not shutting down; a load balancer takes a node out of rotation by it.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -25,17 +26,17 @@ async fn healthz() -> HttpResponse {
 async fn readyz(service: Data<Doorward>) -> HttpResponse {
     let database = service.run_blocking(|core| Ok(core.is_ready())).await;
     let age = u64::try_from(service.core().revocation_cache_age().as_millis()).unwrap_or(u64::MAX);
-    let (stopping, answers) = (service.is_draining(), database.unwrap_or(false));
-    let ready = answers && !stopping;
+    let (stopping, database_ok) = (service.is_draining(), database.unwrap_or(false));
+    let ready = database_ok && !stopping;
     let body = json!({
         "status": if ready { "ready" } else { "unavailable" },
-        "database": if answers { "ok" } else { "unavailable" },
-        "revocationCacheAgeMs": age,
+        "database": if database_ok { "ok" } else { "unavailable" },
+        "revocationViewAgeMs": age,
         "stopping": stopping,
     });
-    let mut answer = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     if !ready {
-        answer.insert_header((RETRY_AFTER, "1"));
+        response.insert_header((RETRY_AFTER, "1"));
     }
-    answer.insert_header((CONTENT_TYPE, "application/json")).json(body)
+    response.insert_header((CONTENT_TYPE, "application/json")).json(body)
 }

@@ -1,5 +1,5 @@
-//! `/.well-known/jwks.json`: the public keys by which other services check access tokens themselves (RFC 7517). Which keys
-//! there are is core/signing_key.rs's; a shared secret is none of them, so with HS256 alone the set is empty.
+//! JWK set (RFC 7517) at `/.well-known/jwks.json`: the public keys with which other services verify access tokens. Which keys
+//! exist is decided by core/keys/signing_key.rs; a shared secret is not public, so that with HS256 alone the set is empty.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
@@ -10,7 +10,7 @@ use crate::core::keys::signing_key::{PUBLIC_KEYS_MAX_AGE, PublicKey};
 use crate::web::response::routing::resource;
 use crate::web::service::Doorward;
 
-/// Adds the route, once, whatever is mounted where.
+/// Adds the route, once for all mounts.
 pub fn routes(app: &mut ServiceConfig) {
     let keys = resource("/.well-known/jwks.json", "GET, HEAD");
     app.service(keys.route(web::get().to(jwks)).route(web::head().to(jwks)));
@@ -20,7 +20,7 @@ async fn jwks(service: Data<Doorward>) -> HttpResponse {
     answer(&service.core().public_keys())
 }
 
-/// Keys as a set that others may keep for a minute.
+/// The keys as a JWK set that clients may cache for a minute.
 pub(in crate::web) fn answer(keys: &[(String, PublicKey)]) -> HttpResponse {
     let keys: Vec<Value> = keys.iter().map(|(id, key)| jwk(id, key)).collect();
     HttpResponse::Ok()
@@ -29,7 +29,7 @@ pub(in crate::web) fn answer(keys: &[(String, PublicKey)]) -> HttpResponse {
         .body(json!({ "keys": keys }).to_string())
 }
 
-/// With `alg` and `use`, so that nobody takes the key for anything else (RFC 8725 section 3.1).
+/// With `alg` and `use`, so that a verifier cannot use the key for another algorithm or purpose (RFC 8725 section 3.1).
 fn jwk(id: &str, key: &PublicKey) -> Value {
     match key {
         PublicKey::Ed25519 { x } => {

@@ -1,19 +1,30 @@
-//! `/metrics`: to whoever has the token, or on an address of its own. What is counted is metrics.rs's.
+//! `/metrics`: for requests with the bearer token METRICS_TOKEN, or without a token on an address of its own (METRICS_BIND).
+//! What is measured is decided by metrics.rs.
 
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use std::future::ready;
+
+use actix_web::HttpResponse;
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web_httpauth::middleware::HttpAuthentication;
 
 use crate::core::error::Refusal;
 use crate::secret::Secret;
+use crate::web::request::bearer::BearerToken;
 use crate::web::response::error::{HandlerResult, WebError};
 use crate::web::response::routing::resource;
 use crate::web::service::Doorward;
 
-/// The route that asks for a token.
+/// The route that requires the token.
 pub fn guarded(token: Secret) -> impl FnOnce(&mut ServiceConfig) {
+    let check = move |request: ServiceRequest, presented: BearerToken| {
+        let rejection = || WebError::from(Refusal::TokenInvalid).into();
+        ready(if token.is(presented.expose()) { Ok(request) } else { Err((rejection(), request)) })
+    };
+    // The route is wrapped, not the resource: another method is 405 with or without a token.
     move |app| {
-        app.service(resource("/metrics", "GET").app_data(Data::new(token)).route(web::get().to(show_to_bearer)));
+        app.service(resource("/metrics", "GET").route(web::get().to(show).wrap(HttpAuthentication::with_fn(check))));
     }
 }
 
@@ -22,18 +33,7 @@ pub fn open(app: &mut ServiceConfig) {
     app.service(resource("/metrics", "GET").route(web::get().to(show)));
 }
 
-async fn show_to_bearer(request: HttpRequest, token: Data<Secret>, service: Data<Doorward>) -> HandlerResult {
-    let presented = request.headers().get(AUTHORIZATION).ok_or(Refusal::TokenMissing)?;
-    let presented = presented.to_str().ok().and_then(|line| line.split_once(' '));
-    match presented {
-        Some((scheme, presented)) if scheme.eq_ignore_ascii_case("bearer") && token.is(presented) => {
-            show(service).await
-        }
-        _ => Err(Refusal::TokenInvalid.into()),
-    }
-}
-
 async fn show(service: Data<Doorward>) -> HandlerResult {
-    let text = service.core().metrics_text().map_err(|fault| WebError::from(crate::core::error::Error::from(fault)))?;
+    let text = service.core().metrics_text()?;
     Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(text))
 }

@@ -15,7 +15,7 @@ use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Issued;
 use crate::web::request::credentials::request_id;
-use crate::web::response::error::log_error;
+use crate::web::response::error::{RequestError, WebError, log_error};
 use crate::web::response::problem;
 use crate::web::response::problem::Problem;
 
@@ -71,7 +71,7 @@ impl Allowed {
 /// Why a check is denied.
 pub(super) enum Denied {
     /// The caller is not allowed, or it cannot be decided.
-    Error(Error),
+    Error(WebError),
     /// The proxy is misconfigured, or a client imitates it.
     InvalidForwardedHeaders(InvalidForwardedHeaders),
 }
@@ -84,7 +84,19 @@ impl From<Refusal> for Denied {
 
 impl From<Error> for Denied {
     fn from(error: Error) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl From<WebError> for Denied {
+    fn from(error: WebError) -> Self {
         Self::Error(error)
+    }
+}
+
+impl From<RequestError> for Denied {
+    fn from(error: RequestError) -> Self {
+        Self::Error(error.into())
     }
 }
 
@@ -97,9 +109,9 @@ impl From<InvalidForwardedHeaders> for Denied {
 impl Denied {
     /// 503 if the check cannot be decided now, 403 if the caller lacks a permission, and 401 for everything else: a malformed
     /// request has no usable credential.
-    pub(super) fn status(error: &Error) -> StatusCode {
+    pub(super) fn status(error: &WebError) -> StatusCode {
         match (error, problem::of(error).status) {
-            (Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_)), _) => {
+            (WebError::Core(Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_))), _) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             (_, StatusCode::FORBIDDEN) => StatusCode::FORBIDDEN,
@@ -111,8 +123,8 @@ impl Denied {
         let id = request_id(request);
         match self {
             Self::Error(error) => {
-                if let Error::InternalError(error) = error {
-                    log_error(error, &id);
+                if let Some(internal) = error.internal() {
+                    log_error(internal, &id);
                 }
                 let status = Self::status(error);
                 let headers = problem::headers_of(status, error);

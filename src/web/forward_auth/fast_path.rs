@@ -14,15 +14,15 @@ use super::forwarded_request;
 use super::rules::RuleMatch;
 use crate::web::request::limits::{COOKIES_MAX, URI_MAX};
 use crate::web::request::request_id::REQUEST_ID;
-use crate::web::request::session_cookie::is_of_cookies;
-use crate::web::response::access_log::{REQUESTS, log_answer};
+use crate::web::request::session_cookie::is_cookie_header;
+use crate::web::response::access_log::{REQUEST_LOG, log_response};
 use crate::web::server::request_framing::RequestHead;
 use crate::web::service::Doorward;
 
 /// Appends the response to an allowed check and returns true, or leaves the buffer empty and returns false.
 pub fn try_fast_path(service: &Doorward, head: RequestHead<'_>, into: &mut Vec<u8>) -> bool {
     // Reading the clock is a noticeable part of a check's cost; only the access log needs it.
-    let started = log_enabled!(target: REQUESTS, Level::Debug).then(Instant::now);
+    let started = log_enabled!(target: REQUEST_LOG, Level::Debug).then(Instant::now);
     let answer = AssertUnwindSafe(|| {
         let allowed = decide_in_memory(service, head)?;
         write_response(service, head, &allowed, started, into)?;
@@ -60,7 +60,7 @@ fn write_response(
     into.extend_from_slice(b"\r\n");
     if let Some(started) = started {
         let path = head.target.split('?').next().unwrap_or_default();
-        log_answer(&Method::GET, path, StatusCode::OK, &id, started);
+        log_response(&Method::GET, path, StatusCode::OK, &id, started);
     }
     Some(())
 }
@@ -102,7 +102,7 @@ fn has_plain_headers(service: &Doorward, head: RequestHead<'_>) -> bool {
         // By length first: most headers differ from all of these names in that, and are not compared.
         match header.name.len() {
             4 if is("host") => hosts += 1,
-            6 if is_of_cookies(header.name) => cookie_bytes += header.value.len(),
+            6 if is_cookie_header(header.name) => cookie_bytes += header.value.len(),
             6 if is("origin") => return false,
             10 if is("connection") && !header.value.eq_ignore_ascii_case(b"keep-alive") => return false,
             13 if is("authorization") => return false,

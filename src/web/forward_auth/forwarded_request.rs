@@ -49,7 +49,7 @@ impl ForwardedRequest {
         family: ForwardedHeaders,
         proxies: &TrustedProxies,
     ) -> Result<Option<Self>, InvalidForwardedHeaders> {
-        if !proxies.trust_the_peer_of(request) {
+        if !proxies.trusts_peer_of(request) {
             return Ok(None);
         }
         let headers = request.headers();

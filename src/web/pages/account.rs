@@ -18,8 +18,8 @@ use crate::core::{Core, SessionId};
 use crate::web::pages::texts::catalog::count;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
-use crate::web::response::redirect::BACK;
+use crate::web::response::error::{HandlerResult, WebError};
+use crate::web::response::redirect::RETURN_PARAMETER;
 
 const PATH: &str = "/account";
 
@@ -70,7 +70,7 @@ pub async fn show(context: RequestContext) -> HandlerResult {
 pub async fn change_password(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut fields = Fields::form(&context.request, &mut payload).await?;
     let Some(user) = CurrentUser::find_restricted(&context).await? else { return redirect_to_sign_in(&context) };
-    let return_url = fields.text(BACK).and_then(|url| context.service.redirects().allowed(&url));
+    let return_url = fields.text(RETURN_PARAMETER).and_then(|url| context.service.redirects().allowed(&url));
     if !verify_session_token(&context, &[user.caller.session], &mut fields) {
         return form_expired(&context, &user, return_url).await;
     }
@@ -86,10 +86,14 @@ pub async fn change_password(context: RequestContext, mut payload: Payload) -> H
     let t = Layout::of(&context).t;
     let password_error = match &error {
         Error::Refusal(Refusal::SessionEnded) => return redirect_to_sign_in(&context),
-        Error::Refusal(Refusal::InvalidFields(errors)) => errors.first().map(|error| refusals::of_field(error.rule, t)),
+        Error::Refusal(Refusal::InvalidFields(errors)) => {
+            errors.first().map(|error| refusals::field_text(error.rule, t))
+        }
         _ => None,
     };
-    let outcome = Outcome { status: refusals::status(&error), error: Some(refusals::said(&error, t)), password_error };
+    let error = WebError::from(error);
+    let outcome =
+        Outcome { status: refusals::status(&error), error: Some(refusals::error_text(&error, t)), password_error };
     refusals::with_headers(page(&context, &user, return_url, outcome).await, &error)
 }
 

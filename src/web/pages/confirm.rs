@@ -11,12 +11,12 @@ use super::csrf_form::AnonymousCsrf;
 use super::current_user::clear_dead_cookies;
 use super::layout::Layout;
 use super::{refusals, sign_in_fields};
-use crate::core::error::{Error, Refusal};
+use crate::core::error::Error;
 use crate::core::registration::confirmed_sign_up::SignUpConfirmation;
 use crate::secret::Secret;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, RequestError, WebError};
 
 /// The parameter of the link's query with the confirmation token.
 const TOKEN: &str = "token";
@@ -63,7 +63,8 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
             sign_in_fields::redirect_after_sign_in(&context, return_url.as_deref(), &confirmed.signed_in.issued)
         }
         Err(error @ Error::Refusal(_)) => {
-            let message = refusals::said(&error, Layout::of(&context).t);
+            let error = WebError::from(error);
+            let message = refusals::error_text(&error, Layout::of(&context).t);
             let page = form(&context, &csrf, &confirmation, remember, refusals::status(&error), Some(message));
             refusals::with_headers(page, &error)
         }
@@ -72,8 +73,8 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
 }
 
 /// Without confirmation by email this page does not exist.
-fn require_confirmation_by_mail(context: &RequestContext) -> Result<(), Refusal> {
-    if context.confirms_by_mail() { Ok(()) } else { Err(Refusal::RouteNotFound) }
+fn require_confirmation_by_mail(context: &RequestContext) -> Result<(), RequestError> {
+    if context.confirms_by_mail() { Ok(()) } else { Err(RequestError::RouteNotFound) }
 }
 
 fn form(

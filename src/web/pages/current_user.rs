@@ -9,7 +9,7 @@ use crate::core::error::{Error, Refusal};
 use crate::core::session::Issued;
 use crate::core::session::end::PresentedTokens;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, RequestError, WebError};
 
 /// A signed-in user.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct CurrentUser {
 
 impl CurrentUser {
     /// The current user, if there is one. An error if the password must be changed first.
-    pub async fn find(context: &RequestContext) -> Result<Option<Self>, Error> {
+    pub async fn find(context: &RequestContext) -> Result<Option<Self>, WebError> {
         let Some(user) = Self::find_restricted(context).await? else { return Ok(None) };
         let caller = user.caller.require_full_access()?;
         Ok(Some(Self { caller, ..user }))
@@ -29,11 +29,11 @@ impl CurrentUser {
 
     /// As `find`, also if the password must be changed first. An error means that it cannot be decided who the user is: the
     /// service is busy, or the cookies contradict each other.
-    pub async fn find_restricted(context: &RequestContext) -> Result<Option<Self>, Error> {
+    pub async fn find_restricted(context: &RequestContext) -> Result<Option<Self>, WebError> {
         if let Some(access) = context.access_cookie()? {
             match context.resolve_restricted(Some(access)).await {
                 Ok(caller) => return Ok(Some(Self { caller, refreshed: None })),
-                Err(error) if is_undecided(&error) => return Err(error),
+                Err(error) if is_undecided(&error) => return Err(error.into()),
                 Err(_not_signed_in) => {}
             }
         }
@@ -48,7 +48,7 @@ impl CurrentUser {
     }
 
     /// The tokens that the browser holds once it has the response.
-    pub fn tokens(&self, context: &RequestContext) -> Result<PresentedTokens, Error> {
+    pub fn tokens(&self, context: &RequestContext) -> Result<PresentedTokens, RequestError> {
         Ok(match &self.refreshed {
             Some(issued) => {
                 PresentedTokens { access: Some(issued.access.clone()), refresh: Some(issued.refresh.clone()) }
@@ -68,13 +68,13 @@ impl CurrentUser {
 
 /// Refreshes by the refresh cookie; `None` if there is no valid one. HEAD requests, which link
 /// checkers send, do not refresh, so that opening a page does not rotate the token.
-pub async fn refresh(context: &RequestContext) -> Result<Option<Issued>, Error> {
+pub async fn refresh(context: &RequestContext) -> Result<Option<Issued>, WebError> {
     let Some(token) = context.refresh_cookie()?.filter(|_| context.request.method() != Method::HEAD) else {
         return Ok(None);
     };
     match context.refresh_by_cookie(token, context.policy()).await {
         Ok(issued) => Ok(Some(issued)),
-        Err(error) if is_undecided(&error) => Err(error),
+        Err(error) if is_undecided(&error) => Err(error.into()),
         Err(_not_signed_in) => Ok(None),
     }
 }
@@ -86,8 +86,5 @@ pub fn clear_dead_cookies(context: &RequestContext, response: HttpResponse) -> H
 
 /// Whether the error leaves open who the user is, so that the page must not treat the browser as signed out.
 fn is_undecided(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_) | Refusal::DuplicateCookie)
-    )
+    matches!(error, Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_)))
 }

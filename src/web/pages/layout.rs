@@ -15,7 +15,7 @@ use crate::core::error::{Error, InternalError};
 use crate::web::pages::texts::catalog::Texts;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
-use crate::web::response::redirect::{BACK, back_in};
+use crate::web::response::redirect::{RETURN_PARAMETER, back_in};
 
 /// What every page's template gets.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +83,7 @@ pub fn return_url(context: &RequestContext) -> Option<String> {
 /// A page's path with a return URL that has been found to be allowed.
 pub fn with_return_url(page: &str, return_url: Option<&str>) -> String {
     match return_url {
-        Some(url) => format!("{page}?{BACK}={}", byte_serialize(url.as_bytes()).collect::<String>()),
+        Some(url) => format!("{page}?{RETURN_PARAMETER}={}", byte_serialize(url.as_bytes()).collect::<String>()),
         None => page.to_owned(),
     }
 }

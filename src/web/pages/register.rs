@@ -15,8 +15,9 @@ use crate::core::registration::sign_up::Registration;
 use crate::web::pages::texts::catalog::count;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
-use crate::web::response::redirect::BACK;
+use crate::web::response::error::{HandlerResult, WebError};
+use crate::web::response::field_error::wire_name;
+use crate::web::response::redirect::RETURN_PARAMETER;
 
 #[derive(Template)]
 #[template(path = "register.html")]
@@ -76,7 +77,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
     let password = fields.required_secret("password");
     let mut text = |field: &str| fields.text(field).unwrap_or_default();
     let (email, username, remember) = (text("email"), text("username"), !text("remember").is_empty());
-    let return_url = context.service.redirects().allowed(&text(BACK));
+    let return_url = context.service.redirects().allowed(&text(RETURN_PARAMETER));
     let input = RegisterInput { return_url, email, username, remember };
     if !is_csrf_valid {
         let error = Layout::of(&context).t.form_expired.to_owned();
@@ -88,7 +89,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
     if context.confirms_by_mail() {
         return match context.sign_up_with_confirmation(registration, input.return_url.clone()).await {
             Ok(()) => confirmation_sent(&context, input.return_url.as_deref()),
-            Err(error @ Error::Refusal(_)) => refused(&context, &csrf, &input, &error),
+            Err(error @ Error::Refusal(_)) => refused(&context, &csrf, &input, error),
             Err(error) => Err(error.into()),
         };
     }
@@ -97,29 +98,31 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
         Ok(signed_up) => {
             sign_in_fields::redirect_after_sign_in(&context, input.return_url.as_deref(), &signed_up.issued)
         }
-        Err(error @ Error::Refusal(_)) => refused(&context, &csrf, &input, &error),
+        Err(error @ Error::Refusal(_)) => refused(&context, &csrf, &input, error),
         Err(error) => Err(error.into()),
     }
 }
 
-fn refused(context: &RequestContext, csrf: &AnonymousCsrf, input: &RegisterInput, error: &Error) -> HandlerResult {
+fn refused(context: &RequestContext, csrf: &AnonymousCsrf, input: &RegisterInput, error: Error) -> HandlerResult {
     if let Error::Refusal(Refusal::SignUpClosed) = error {
         return sign_up_closed(context, input.return_url.as_deref());
     }
     let t = Layout::of(context).t;
     let mut field_errors = FieldErrors::default();
-    if let Error::Refusal(Refusal::InvalidFields(errors)) = error {
+    if let Error::Refusal(Refusal::InvalidFields(errors)) = &error {
         for error in errors {
-            let message = Some(refusals::of_field(error.rule, t));
-            match error.field.as_str() {
+            let message = Some(refusals::field_text(error.rule, t));
+            match wire_name(&error.field) {
                 "email" => field_errors.email = message,
                 "username" => field_errors.username = message,
                 _ => field_errors.password = message,
             }
         }
     }
-    let page = form(context, csrf, input, refusals::status(error), Some(refusals::said(error, t)), field_errors);
-    refusals::with_headers(page, error)
+    let error = WebError::from(error);
+    let page =
+        form(context, csrf, input, refusals::status(&error), Some(refusals::error_text(&error, t)), field_errors);
+    refusals::with_headers(page, &error)
 }
 
 fn confirmation_sent(context: &RequestContext, return_url: Option<&str>) -> HandlerResult {

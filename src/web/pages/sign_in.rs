@@ -13,8 +13,8 @@ use crate::core::account::identifier::IdentifierKind;
 use crate::core::error::Error;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
-use crate::web::response::redirect::BACK;
+use crate::web::response::error::{HandlerResult, WebError};
+use crate::web::response::redirect::RETURN_PARAMETER;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -54,7 +54,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
     let csrf = AnonymousCsrf::of(&context)?;
     let is_csrf_valid = csrf.verify(&context, &mut fields);
     let password = fields.required_secret("password");
-    let return_url = fields.text(BACK).and_then(|url| context.service.redirects().allowed(&url));
+    let return_url = fields.text(RETURN_PARAMETER).and_then(|url| context.service.redirects().allowed(&url));
     let remember = fields.text("remember").is_some();
     let input = SignInInput { return_url, remember, identifier: fields.text("identifier").unwrap_or_default() };
     if !is_csrf_valid {
@@ -68,7 +68,8 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
             sign_in_fields::redirect_after_sign_in(&context, input.return_url.as_deref(), &signed_in.issued)
         }
         Err(error @ Error::Refusal(_)) => {
-            let message = refusals::said(&error, Layout::of(&context).t);
+            let error = WebError::from(error);
+            let message = refusals::error_text(&error, Layout::of(&context).t);
             let page = form(&context, &csrf, &input, refusals::status(&error), Some(message));
             refusals::with_headers(page, &error)
         }

@@ -4,11 +4,10 @@ use super::layout::redirect;
 use crate::core::account::identifier::IdentifierKind;
 use crate::core::credential::password::GivenSecret;
 use crate::core::credential::sign_in::{NewSession, SignIn};
-use crate::core::error::Error;
 use crate::core::session::{Device, Issued};
 use crate::secret::Secret;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, RequestError};
 
 /// A request for a session that replaces the one whose cookies the browser sends.
 pub fn sign_in_request(
@@ -16,13 +15,13 @@ pub fn sign_in_request(
     identifiers: Vec<(IdentifierKind, String)>,
     password: Secret,
     remember: bool,
-) -> Result<SignIn, Error> {
+) -> Result<SignIn, RequestError> {
     let session = new_session(context, remember)?;
     Ok(SignIn { identifiers, secret: GivenSecret::Password(password), session })
 }
 
 /// A session in this browser, which replaces the one whose cookies it presents.
-pub fn new_session(context: &RequestContext, remember: bool) -> Result<NewSession, Error> {
+pub fn new_session(context: &RequestContext, remember: bool) -> Result<NewSession, RequestError> {
     Ok(NewSession {
         device: Device { id: None, name: None, persistent: remember },
         replaces: context.service.core().sessions_of_tokens(&context.presented_cookies()?),

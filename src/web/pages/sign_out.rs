@@ -11,8 +11,8 @@ use crate::core::SessionId;
 use crate::core::error::Error;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
-use crate::web::response::redirect::BACK;
+use crate::web::response::error::{HandlerResult, RequestError};
+use crate::web::response::redirect::RETURN_PARAMETER;
 
 #[derive(Template)]
 #[template(path = "sign_out.html")]
@@ -36,7 +36,7 @@ pub async fn show(context: RequestContext) -> HandlerResult {
 pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut fields = Fields::form(&context.request, &mut payload).await?;
     let sessions = presented_sessions(&context)?;
-    let return_url = fields.text(BACK).and_then(|url| context.service.redirects().allowed(&url));
+    let return_url = fields.text(RETURN_PARAMETER).and_then(|url| context.service.redirects().allowed(&url));
     if let Some(session) = sessions.first().filter(|_| !verify_session_token(&context, &sessions, &mut fields)) {
         let error = Layout::of(&context).t.form_expired;
         return form(&context, *session, return_url.as_deref(), StatusCode::FORBIDDEN, Some(error));
@@ -49,7 +49,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
 }
 
 /// The sessions of the cookies that the browser sent.
-fn presented_sessions(context: &RequestContext) -> Result<Vec<SessionId>, Error> {
+fn presented_sessions(context: &RequestContext) -> Result<Vec<SessionId>, RequestError> {
     Ok(context.service.core().sessions_of_tokens(&context.presented_cookies()?))
 }
 

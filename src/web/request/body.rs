@@ -1,5 +1,5 @@
-//! Reading a request's body: how much, how fast, in which format, and a strict reader of its fields. What the fields
-//! mean, and whether one that is unknown matters, is for each dialect's wire.rs.
+//! Form and JSON body extractor: size limit, deadline, content type, and a strict parser whose fields are taken one by one.
+//! What the fields mean, and whether unknown ones are errors, is decided by each dialect's wire.rs.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -12,184 +12,187 @@ use futures_util::StreamExt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::core::error::{Error, FieldError, FieldRule, Refusal};
+use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::secret::Secret;
+use crate::web::response::error::{RequestError, WebError};
 
 /// The largest body that is read.
 pub const BODY_MAX: usize = 16 * 1024;
 
-/// How long a body may take to arrive.
+/// The deadline for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The fields of a JSON object, taken one by one; what is wrong with each is collected and told at once.
+/// The fields of a JSON object or a form, taken one by one. Their errors are collected, so that one response lists them all.
 #[derive(Debug, Default)]
 pub struct Fields {
     entries: Map<String, Value>,
-    faults: Vec<FieldError>,
+    errors: Vec<FieldError>,
 }
 
 impl Fields {
-    /// Reads a body that must be there.
-    pub async fn required(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
+    /// Reads a required JSON body.
+    pub async fn required(request: &HttpRequest, payload: &mut Payload) -> Result<Self, WebError> {
         let body = collect(request, payload).await?;
         if !is_json(request) {
-            return Err(Refusal::UnsupportedMediaType.into());
+            return Err(RequestError::UnsupportedMediaType.into());
         }
-        Ok(Self::parse(&body)?)
+        Self::parse(&body)
     }
 
-    /// Reads a body that may be absent, whatever its content type then.
-    pub async fn optional(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
+    /// Reads an optional JSON body; an empty one may have any content type.
+    pub async fn optional(request: &HttpRequest, payload: &mut Payload) -> Result<Self, WebError> {
         let body = collect(request, payload).await?;
         match (body.is_empty(), is_json(request)) {
             (true, _) => Ok(Self::default()),
-            (false, false) => Err(Refusal::UnsupportedMediaType.into()),
-            (false, true) => Ok(Self::parse(&body)?),
+            (false, false) => Err(RequestError::UnsupportedMediaType.into()),
+            (false, true) => Self::parse(&body),
         }
     }
 
-    /// Reads a body that may be absent, as JSON or as a form.
-    pub async fn json_or_form(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
-        if !is_of(request, "application/x-www-form-urlencoded") {
+    /// Reads an optional body, as JSON or as a form.
+    pub async fn json_or_form(request: &HttpRequest, payload: &mut Payload) -> Result<Self, WebError> {
+        if !has_content_type(request, "application/x-www-form-urlencoded") {
             return Self::optional(request, payload).await;
         }
         Self::form(request, payload).await
     }
 
-    /// Reads a form, and nothing but a form.
-    pub async fn form(request: &HttpRequest, payload: &mut Payload) -> Result<Self, Error> {
+    /// Reads a form and no other format.
+    pub async fn form(request: &HttpRequest, payload: &mut Payload) -> Result<Self, WebError> {
         let body = collect(request, payload).await?;
-        if !is_of(request, "application/x-www-form-urlencoded") {
-            return Err(Refusal::UnsupportedMediaType.into());
+        if !has_content_type(request, "application/x-www-form-urlencoded") {
+            return Err(RequestError::UnsupportedMediaType.into());
         }
         let mut entries = Map::new();
         for (name, value) in url::form_urlencoded::parse(&body) {
             if entries.insert(name.into_owned(), Value::String(value.into_owned())).is_some() {
-                return Err(Refusal::MalformedBody("a field of the form stands twice".to_owned()).into());
+                return Err(RequestError::MalformedBody("a field of the form appears twice".to_owned()).into());
             }
         }
-        Ok(Self { entries, faults: Vec::new() })
+        Ok(Self { entries, errors: Vec::new() })
     }
 
     /// Reads a JSON object, strictly: nothing after it, no member twice.
-    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
+    pub fn parse(body: &[u8]) -> Result<Self, WebError> {
         let member = RefCell::new(None);
         let mut deserializer = serde_json::Deserializer::from_slice(body);
-        let read = Strict { member: Some(&member) }.deserialize(&mut deserializer);
+        let read = UniqueMembers { member: Some(&member) }.deserialize(&mut deserializer);
         let value = read.and_then(|value| deserializer.end().map(|()| value));
-        let value = value.map_err(|why| Refusal::MalformedBody(explain(&why, member.borrow().as_deref())))?;
+        let describe = |error: &serde_json::Error| describe_syntax_error(error, member.borrow().as_deref());
+        let value = value.map_err(|error| RequestError::MalformedBody(describe(&error)))?;
         match value {
-            Value::Object(entries) => Ok(Self { entries, faults: Vec::new() }),
-            _ => Err(Refusal::InvalidFields(vec![FieldError::new("body", FieldRule::Type("an object"))])),
+            Value::Object(entries) => Ok(Self { entries, errors: Vec::new() }),
+            _ => Err(Refusal::InvalidFields(vec![FieldError::new("body", FieldRule::Type("an object"))]).into()),
         }
     }
 
-    /// A text, if there; `null` counts as absent.
+    /// An optional text; `null` counts as absent.
     pub fn text(&mut self, field: &str) -> Option<String> {
         match self.entries.shift_remove(field)? {
             Value::Null => None,
             Value::String(text) => Some(text),
-            _ => self.fault(field, FieldRule::Type("text")),
+            _ => self.add_error(field, FieldRule::Type("text")),
         }
     }
 
-    /// A text of at most so many characters, if there and not empty.
-    pub fn short_text(&mut self, field: &str, most: usize) -> Option<String> {
+    /// An optional text of at most this many characters; an empty one counts as absent.
+    pub fn short_text(&mut self, field: &str, max: usize) -> Option<String> {
         let text = self.text(field).filter(|text| !text.is_empty())?;
-        if text.chars().count() > most {
-            return self.fault(field, FieldRule::TooLong(most));
+        if text.chars().count() > max {
+            return self.add_error(field, FieldRule::TooLong(max));
         }
         if text.chars().any(char::is_control) {
-            return self.fault(field, FieldRule::Type("text without control characters"));
+            return self.add_error(field, FieldRule::ControlCharacter);
         }
         Some(text)
     }
 
-    /// A text or `null`: `None` when the field is absent, `Some(None)` when it is to be emptied.
+    /// A text or `null`: `None` when the field is absent, `Some(None)` when it is to be cleared.
     pub fn text_or_null(&mut self, field: &str) -> Option<Option<String>> {
         match self.entries.shift_remove(field)? {
             Value::Null => Some(None),
             Value::String(text) => Some(Some(text).filter(|text| !text.is_empty())),
-            _ => self.fault(field, FieldRule::Type("text or null")),
+            _ => self.add_error(field, FieldRule::Type("text or null")),
         }
     }
 
-    /// A secret, if there.
+    /// An optional secret.
     pub fn secret(&mut self, field: &str) -> Option<Secret> {
         self.text(field).map(Secret::new)
     }
 
-    /// A secret that must be there.
+    /// A required secret. An absent one is an error of the field and yields an empty secret here, so that the other fields are
+    /// checked too; `finish` or `deny_unknown_fields` then refuse the request.
     pub fn required_secret(&mut self, field: &str) -> Secret {
-        let faults = self.faults.len();
+        let errors_before = self.errors.len();
         let secret = self.secret(field);
-        if secret.is_none() && faults == self.faults.len() {
-            self.faults.push(FieldError::new(field, FieldRule::Missing));
+        if secret.is_none() && errors_before == self.errors.len() {
+            self.errors.push(FieldError::new(field, FieldRule::Missing));
         }
         secret.unwrap_or_else(|| Secret::new(""))
     }
 
-    /// A switch, if there.
-    pub fn switch(&mut self, field: &str) -> Option<bool> {
+    /// An optional boolean.
+    pub fn bool(&mut self, field: &str) -> Option<bool> {
         match self.entries.shift_remove(field)? {
             Value::Null => None,
             Value::Bool(on) => Some(on),
-            _ => self.fault(field, FieldRule::Type("true or false")),
+            _ => self.add_error(field, FieldRule::Type("true or false")),
         }
     }
 
-    /// An object, if there, as JSON text.
+    /// An optional object, as JSON text.
     pub fn object(&mut self, field: &str) -> Option<String> {
         match self.entries.shift_remove(field)? {
             Value::Null => None,
             Value::Object(object) => Some(Value::Object(object).to_string()),
-            _ => self.fault(field, FieldRule::Type("an object")),
+            _ => self.add_error(field, FieldRule::Type("an object")),
         }
     }
 
-    /// Every field that was not taken yet, in the order in which they stand.
-    pub fn others(&mut self) -> Map<String, Value> {
+    /// Takes every remaining field, in the order of the body.
+    pub fn take_rest(&mut self) -> Map<String, Value> {
         std::mem::take(&mut self.entries)
     }
 
-    /// Whether a field has broken a rule so far.
-    pub fn has_faults(&self) -> bool {
-        !self.faults.is_empty()
+    /// Whether a field taken so far breaks a rule.
+    pub fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
     }
 
-    /// Notes that a field breaks a rule.
-    pub fn fault<T>(&mut self, field: &str, rule: FieldRule) -> Option<T> {
-        self.faults.push(FieldError::new(field, rule));
+    /// Records that a field breaks a rule.
+    pub fn add_error<T>(&mut self, field: &str, rule: FieldRule) -> Option<T> {
+        self.errors.push(FieldError::new(field, rule));
         None
     }
 
-    /// A value as it was sent.
+    /// A value of any type.
     pub fn value(&mut self, field: &str) -> Option<Value> {
         self.entries.shift_remove(field)
     }
 
-    /// Ends the reading where unknown fields are nobody's business.
-    pub fn end(self) -> Result<(), Refusal> {
-        if self.faults.is_empty() { Ok(()) } else { Err(Refusal::InvalidFields(self.faults)) }
+    /// Finishes reading and ignores the remaining fields.
+    pub fn finish(self) -> Result<(), Refusal> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Refusal::InvalidFields(self.errors)) }
     }
 
-    /// Ends the reading: what was not taken is a field that this request does not have.
-    pub fn end_strictly(mut self) -> Result<(), Refusal> {
+    /// Finishes reading; each remaining field is an error, since the request does not have it.
+    pub fn deny_unknown_fields(mut self) -> Result<(), Refusal> {
         for field in self.entries.keys() {
             let shown: String = field.chars().filter(|c| !c.is_control()).take(64).collect();
-            self.faults.push(FieldError::new(shown, FieldRule::Unknown));
+            self.errors.push(FieldError::new(shown, FieldRule::Unknown));
         }
-        self.end()
+        self.finish()
     }
 }
 
-/// Exactly `application/json`, with a charset at most: a form of another site can send neither (a text/plain form can
-/// carry JSON), and `+json` types are other formats.
+/// Exactly `application/json`, optionally with a charset. A form of another site cannot send it without a CORS preflight,
+/// whereas a text/plain form can carry JSON; `+json` types are other formats.
 fn is_json(request: &HttpRequest) -> bool {
-    is_of(request, "application/json")
+    has_content_type(request, "application/json")
 }
 
-fn is_of(request: &HttpRequest, expected: &str) -> bool {
+fn has_content_type(request: &HttpRequest, expected: &str) -> bool {
     let mut types = request.headers().get_all(CONTENT_TYPE);
     let (Some(content_type), None) = (types.next(), types.next()) else { return false };
     let Ok(text) = content_type.to_str() else { return false };
@@ -198,45 +201,50 @@ fn is_of(request: &HttpRequest, expected: &str) -> bool {
     essence && parts.all(|parameter| parameter.eq_ignore_ascii_case("charset=utf-8") || parameter.is_empty())
 }
 
-async fn collect(request: &HttpRequest, payload: &mut Payload) -> Result<Vec<u8>, Error> {
+async fn collect(request: &HttpRequest, payload: &mut Payload) -> Result<Vec<u8>, RequestError> {
     let declared = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > BODY_MAX as u64) {
-        return Err(Refusal::BodyTooLarge.into());
+        return Err(RequestError::BodyTooLarge);
     }
     let read = async {
         let mut body = Vec::new();
         while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|_torn| Refusal::MalformedBody("the body broke off".to_owned()))?;
+            let chunk =
+                chunk.map_err(|_connection_error| RequestError::MalformedBody("the body is incomplete".to_owned()))?;
             if body.len() + chunk.len() > BODY_MAX {
-                return Err(Refusal::BodyTooLarge);
+                return Err(RequestError::BodyTooLarge);
             }
             body.extend_from_slice(&chunk);
         }
         Ok(body)
     };
     match tokio::time::timeout(BODY_TIMEOUT, read).await {
-        Ok(body) => Ok(body?),
-        Err(_elapsed) => Err(Refusal::BodyTooSlow.into()),
+        Ok(read) => read,
+        Err(_elapsed) => Err(RequestError::BodyTooSlow),
     }
 }
 
-/// Where the body cannot be read, without a word of what stands there: it may be a password.
-fn explain(why: &serde_json::Error, member: Option<&str>) -> String {
+/// The place at which the body cannot be parsed, without its content: that may be a password.
+fn describe_syntax_error(error: &serde_json::Error, member: Option<&str>) -> String {
     let place = match member {
-        Some(member) => format!("in {member:?}, line {} column {}", why.line(), why.column()),
-        None => format!("line {} column {}", why.line(), why.column()),
+        Some(member) => format!("in {member:?}, line {} column {}", error.line(), error.column()),
+        None => format!("line {} column {}", error.line(), error.column()),
     };
-    if why.is_data() { format!("a member stands twice ({place})") } else { format!("the body is no JSON ({place})") }
+    if error.is_data() {
+        format!("a member appears twice ({place})")
+    } else {
+        format!("the body is not valid JSON ({place})")
+    }
 }
 
-/// Builds a `Value` and refuses an object that has a member twice, at any depth: two readers would believe two things.
-/// Remembers the outermost member that it was in.
+/// Deserializes a `Value` and refuses an object that has a member twice, at any depth: RFC 8259 leaves open which of them
+/// counts, so that a proxy could check one and this service use the other. Records the outermost member that it is in.
 #[derive(Clone, Copy)]
-struct Strict<'a> {
+struct UniqueMembers<'a> {
     member: Option<&'a RefCell<Option<String>>>,
 }
 
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
+impl<'de> DeserializeSeed<'de> for UniqueMembers<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -244,7 +252,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Strict<'_> {
+impl<'de> Visitor<'de> for UniqueMembers<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -277,7 +285,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(Strict { member: None })? {
+        while let Some(item) = items.next_element_seed(UniqueMembers { member: None })? {
             array.push(item);
         }
         Ok(Value::Array(array))
@@ -292,7 +300,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
             if object.contains_key(&key) {
                 return Err(A::Error::custom("twice"));
             }
-            object.insert(key, members.next_value_seed(Strict { member: None })?);
+            object.insert(key, members.next_value_seed(UniqueMembers { member: None })?);
         }
         if let Some(member) = self.member {
             *member.borrow_mut() = None;
@@ -304,37 +312,43 @@ impl<'de> Visitor<'de> for Strict<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::error::Error;
 
     #[test]
-    fn fields_are_taken_by_type_and_the_rest_is_unknown() {
+    fn body_fields_are_taken_by_type_and_the_rest_is_unknown() {
         let mut fields = Fields::parse(br#"{"a":"x","b":true,"c":null,"d":1,"role":"ADMIN","e":{"k":[1]}}"#).unwrap();
         assert_eq!(fields.text("a").as_deref(), Some("x"));
-        assert_eq!(fields.switch("b"), Some(true));
+        assert_eq!(fields.bool("b"), Some(true));
         assert_eq!(fields.text_or_null("c"), Some(None));
         assert_eq!(fields.text("d"), None);
         assert_eq!(fields.object("e").as_deref(), Some(r#"{"k":[1]}"#));
         assert_eq!(fields.text("absent"), None);
-        let Err(Refusal::InvalidFields(faults)) = fields.end_strictly() else { panic!("faults expected") };
+        let Err(Refusal::InvalidFields(errors)) = fields.deny_unknown_fields() else { panic!("errors expected") };
         assert_eq!(
-            faults,
+            errors,
             [FieldError::new("d", FieldRule::Type("text")), FieldError::new("role", FieldRule::Unknown)]
         );
     }
 
     #[test]
-    fn what_is_no_json_says_where_and_not_what() {
+    fn json_syntax_error_names_the_place_and_not_the_content() {
         for (body, place) in [
             (&b"{\"password\": hunter2}"[..], "in \"password\", line 1 column 14"),
             (b"", "line 1 column 0"),
-            (b"{\"a\":1,\"a\":2}", "a member stands twice (in \"a\", line 1"),
-            (b"{\"a\":{\"b\":1,\"b\":2}}", "a member stands twice (in \"a\""),
+            (b"{\"a\":1,\"a\":2}", "a member appears twice (in \"a\", line 1"),
+            (b"{\"a\":{\"b\":1,\"b\":2}}", "a member appears twice (in \"a\""),
             (b"{} {}", "line 1 column 4"),
             (b"{\"a\":\"\xff\"}", "in \"a\""),
         ] {
-            let Err(Refusal::MalformedBody(told)) = Fields::parse(body) else { panic!("{body:?} was read") };
-            assert!(told.contains(place) && !told.contains("hunter2"), "{told}");
+            let Err(WebError::Request(RequestError::MalformedBody(message))) = Fields::parse(body) else {
+                panic!("{body:?} was read")
+            };
+            assert!(message.contains(place) && !message.contains("hunter2"), "{message}");
         }
-        assert!(matches!(Fields::parse(b"[\"a\",\"b\"]"), Err(Refusal::InvalidFields(_))));
+        assert!(matches!(
+            Fields::parse(b"[\"a\",\"b\"]"),
+            Err(WebError::Core(Error::Refusal(Refusal::InvalidFields(_))))
+        ));
         assert!(Fields::parse("[".repeat(10_000).as_bytes()).is_err());
     }
 }

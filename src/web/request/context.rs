@@ -1,7 +1,6 @@
-//! One request as handlers see it: which mount it came to, who its client is, what it presents. Nothing is believed here;
-//! tokens are judged by core, cookies are read by session_cookie.rs.
+//! Request context: the mount, the client and the credentials of a request, and the operations that a dialect's handlers run
+//! with them. Nothing is verified here: tokens are verified by core, cookies are parsed by session_cookie.rs.
 
-use super::credentials::{Authorization, access_token, bearer, client_of};
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,9 @@ use actix_web::dev::Payload;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
 
+use super::bearer::{AuthorizationHeader, BearerToken, strict_bearer};
 use super::credentials;
+use super::credentials::{access_token, client_of};
 use super::session_cookie::SessionCookies;
 use crate::core::account::Account;
 use crate::core::caller::{Caller, Client};
@@ -21,7 +22,7 @@ use crate::core::session::end::PresentedTokens;
 use crate::core::session::{Issued, TokenPolicy};
 use crate::secret::{AccessToken, RefreshToken};
 use crate::web::mount::Mounted;
-use crate::web::response::error::{ClearCookies, HandlerResult, WebError};
+use crate::web::response::error::{ClearCookies, HandlerResult, RequestError, WebError};
 use crate::web::service::{Doorward, missing_doorward};
 
 /// One request to a mount.
@@ -46,39 +47,39 @@ impl FromRequest for RequestContext {
             (Some(service), Some(mounted)) => {
                 Ok(Self { service: service.get_ref().clone(), mounted: Arc::clone(mounted), request: request.clone() })
             }
-            _ => Err(Error::from(missing_doorward()).into()),
+            _ => Err(missing_doorward().into()),
         })
     }
 }
 
 impl RequestContext {
-    /// What the mount decides about tokens.
+    /// The mount's token policy.
     pub fn policy(&self) -> TokenPolicy {
         self.mounted.policy.clone()
     }
 
-    /// Who asks, for sessions and audit.
+    /// The client, for sessions and audit.
     pub fn client(&self) -> Client {
         client_of(&self.service, &self.request)
     }
 
-    /// Whether the client came over https, as far as a trusted proxy says.
+    /// Whether a trusted proxy reports that the client came over https.
     pub fn is_https(&self) -> bool {
-        self.service.proxies().says_https(&self.request)
+        self.service.proxies().is_https(&self.request)
     }
 
     /// The refresh token in the cookie.
-    pub fn refresh_cookie(&self) -> Result<Option<RefreshToken>, Refusal> {
+    pub fn refresh_cookie(&self) -> Result<Option<RefreshToken>, RequestError> {
         credentials::refresh_cookie(&self.service, &self.request)
     }
 
-    /// The access token, from the header if there is one, good or bad, else from the cookie.
-    pub fn access_token(&self) -> Result<Option<AccessToken>, Refusal> {
+    /// The access token of the header, valid or not, or without a header of the cookie.
+    pub fn access_token(&self) -> Result<Option<AccessToken>, WebError> {
         access_token(&self.service, &self.request)
     }
 
-    /// Both, for a sign-out; a refresh token in the body comes before the cookie's.
-    pub fn presented(&self, in_body: Option<RefreshToken>) -> Result<PresentedTokens, Refusal> {
+    /// Both tokens, for a sign-out; a refresh token in the body has precedence over the cookie.
+    pub fn presented(&self, in_body: Option<RefreshToken>) -> Result<PresentedTokens, WebError> {
         let refresh = match in_body {
             Some(refresh) => Some(refresh),
             None => self.refresh_cookie()?,
@@ -86,33 +87,33 @@ impl RequestContext {
         Ok(PresentedTokens { access: self.access_token()?, refresh })
     }
 
-    /// Both as this browser's cookies hold them, for a sign-in that takes their place.
-    pub fn presented_cookies(&self) -> Result<PresentedTokens, Refusal> {
+    /// Both tokens of the cookies, for a sign-in that replaces their session.
+    pub fn presented_cookies(&self) -> Result<PresentedTokens, RequestError> {
         Ok(PresentedTokens { access: self.access_cookie()?, refresh: self.refresh_cookie()? })
     }
 
-    /// Whether the request names its caller in the Authorization header.
+    /// Whether the request authenticates with a bearer token.
     pub fn uses_bearer(&self) -> bool {
-        matches!(bearer(self.request.headers()), Ok(Some(_)))
+        matches!(strict_bearer(self.request.headers()), Ok(Some(_)))
     }
 
     /// Signs in with the mount's policy.
-    pub async fn sign_in(&self, wish: SignIn) -> Result<SignedIn, Error> {
-        self.service.sign_in(wish, self.policy(), self.client()).await
+    pub async fn sign_in(&self, request: SignIn) -> Result<SignedIn, Error> {
+        self.service.sign_in(request, self.policy(), self.client()).await
     }
 
     /// Signs up with the mount's policy and role.
-    pub async fn sign_up(&self, person: Registration, session: NewSession) -> Result<SignedIn, Error> {
+    pub async fn sign_up(&self, registration: Registration, session: NewSession) -> Result<SignedIn, Error> {
         let role = self.mounted.dialect.signup_role;
-        self.service.sign_up(person, role, session, self.policy(), self.client()).await
+        self.service.sign_up(registration, role, session, self.policy(), self.client()).await
     }
 
-    /// Spends a refresh token under this policy.
+    /// Exchanges a refresh token for new tokens, by this policy.
     pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy) -> Result<Issued, Error> {
         self.service.refresh(token, policy, self.client()).await
     }
 
-    /// As `refresh`, with the token of the cookie: when its session is over for good, the answer clears both cookies.
+    /// As `refresh`, with the token of the cookie: if its session has ended for good, the response clears both cookies.
     pub async fn refresh_by_cookie(&self, token: RefreshToken, policy: TokenPolicy) -> Result<Issued, Error> {
         let issued = self.refresh(token, policy).await;
         if let Err(Error::Refusal(refusal)) = &issued
@@ -123,27 +124,27 @@ impl RequestContext {
         issued
     }
 
-    /// Ends the sessions behind what is presented.
+    /// Ends the sessions of the presented tokens.
     pub async fn sign_out(&self, presented: PresentedTokens) -> Result<(), Error> {
         let client = self.client();
         self.service.run_blocking(move |core| core.sign_out(&presented, &client)).await
     }
 
-    /// As `sign_out`, for wires where only a live access token ends a session by itself.
+    /// As `sign_out`, for dialects in which an access token alone ends a session only while it is valid.
     pub async fn sign_out_live(&self, mut presented: PresentedTokens) -> Result<(), Error> {
         if presented.access.is_some()
-            && let Err(refusal) = self.resolve_restricted(presented.access.clone()).await
+            && let Err(error) = self.resolve_restricted(presented.access.clone()).await
         {
             if presented.refresh.is_none() {
-                return Err(refusal);
+                return Err(error);
             }
             presented.access = None;
         }
         self.sign_out(presented).await
     }
 
-    /// Whether a cookie of ours came with the request.
-    pub fn brings_cookies(&self) -> bool {
+    /// Whether the request has a session cookie.
+    pub fn has_session_cookies(&self) -> bool {
         self.cookies().any(self.request.headers())
     }
 
@@ -153,85 +154,85 @@ impl RequestContext {
         self.service.run_blocking(move |core| core.find_account(id)).await
     }
 
-    /// What the Authorization header holds.
-    pub fn authorization(&self) -> Authorization {
-        Authorization::read(self.request.headers())
+    /// The content of the Authorization header.
+    pub fn authorization(&self) -> AuthorizationHeader {
+        AuthorizationHeader::read(self.request.headers())
     }
 
-    /// The token of a bearer header, for wires that read no cookie: another scheme is none, junk is a bad one.
+    /// The bearer token, for dialects that read no cookie: another scheme counts as none, a malformed header as an invalid token.
     pub fn bearer_only(&self) -> Result<Option<AccessToken>, Refusal> {
         match self.authorization() {
-            Authorization::Absent | Authorization::Other(_) => Ok(None),
-            Authorization::Bearer(token) => Ok(Some(AccessToken::new(token))),
-            Authorization::BearerAlone | Authorization::Malformed => Err(Refusal::TokenInvalid),
+            AuthorizationHeader::Absent | AuthorizationHeader::OtherScheme(_) => Ok(None),
+            AuthorizationHeader::Bearer(token) => Ok(Some(BearerToken::into_access_token(token))),
+            AuthorizationHeader::MissingToken | AuthorizationHeader::Malformed => Err(Refusal::TokenInvalid),
         }
     }
 
-    /// The token of the access cookie, for wires that read no header.
-    pub fn access_cookie(&self) -> Result<Option<AccessToken>, Refusal> {
+    /// The token of the access cookie, for dialects that read no header.
+    pub fn access_cookie(&self) -> Result<Option<AccessToken>, RequestError> {
         credentials::access_cookie(&self.service, &self.request)
     }
 
-    /// Who a token speaks for.
+    /// The caller of a token.
     pub async fn resolve(&self, token: Option<AccessToken>) -> Result<Caller, Error> {
         self.service.resolve(token.ok_or(Refusal::TokenMissing)?.expose()).await
     }
 
-    /// As `resolve`, also for one who must change the password first.
+    /// As `resolve`, but accepts an account that must change its password.
     pub async fn resolve_restricted(&self, token: Option<AccessToken>) -> Result<Caller, Error> {
         self.service.resolve_restricted(token.ok_or(Refusal::TokenMissing)?.expose()).await
     }
 
-    /// Sets the access cookie only, on an answer.
-    pub fn set_access_cookie(&self, mut answer: HttpResponse, issued: &Issued) -> HandlerResult {
-        self.cookies().set_access(&mut answer, issued, self.is_https()).map_err(Error::from)?;
-        Ok(answer)
+    /// Sets only the access cookie on a response.
+    pub fn set_access_cookie(&self, mut response: HttpResponse, issued: &Issued) -> HandlerResult {
+        self.cookies().set_access(&mut response, issued, self.is_https()).map_err(Error::from)?;
+        Ok(response)
     }
 
-    /// Sets both cookies on an answer, after a sign-in the device's too.
-    pub fn set_cookies(&self, mut answer: HttpResponse, issued: &Issued) -> HandlerResult {
+    /// Sets both cookies on a response; after a sign-in also the trusted device's, if the dialect issues it.
+    pub fn set_cookies(&self, mut response: HttpResponse, issued: &Issued) -> HandlerResult {
         let https = self.is_https();
-        self.cookies().set(&mut answer, issued, https).map_err(Error::from)?;
+        self.cookies().set(&mut response, issued, https).map_err(Error::from)?;
         if let Some(device) = issued.device.as_ref().filter(|_| self.mounted.dialect.issues_trusted_device) {
-            self.cookies().set_device(&mut answer, device, https).map_err(Error::from)?;
+            self.cookies().set_device(&mut response, device, https).map_err(Error::from)?;
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Clears both cookies on an answer.
-    pub fn clear_cookies(&self, mut answer: HttpResponse) -> HandlerResult {
-        self.cookies().clear(&mut answer, self.is_https()).map_err(Error::from)?;
-        Ok(answer)
+    /// Clears both cookies on a response.
+    pub fn clear_cookies(&self, mut response: HttpResponse) -> HandlerResult {
+        self.cookies().clear(&mut response, self.is_https()).map_err(Error::from)?;
+        Ok(response)
     }
 
-    /// Whether a refresh has found that the session behind the cookies is over for good.
+    /// Whether a refresh by cookie found that its session has ended for good.
     pub(in crate::web) fn should_clear_cookies(&self) -> bool {
         self.request.extensions().get::<ClearCookies>().is_some()
     }
 
-    /// What forms before a sign-in are bound to in this browser.
+    /// The value that this browser's CSRF tokens before a sign-in are bound to.
     pub(in crate::web) fn csrf_cookie(&self) -> Option<String> {
         self.cookies().read_csrf(self.request.headers())
     }
 
-    /// Binds the forms before a sign-in to this value.
-    pub(in crate::web) fn set_csrf_cookie(&self, answer: &mut HttpResponse, value: &str) -> Result<(), Error> {
-        Ok(self.cookies().set_csrf(answer, value, self.is_https())?)
+    /// Binds this browser's CSRF tokens before a sign-in to a value.
+    pub(in crate::web) fn set_csrf_cookie(&self, response: &mut HttpResponse, value: &str) -> Result<(), Error> {
+        Ok(self.cookies().set_csrf(response, value, self.is_https())?)
     }
 
-    /// What this browser notes of redirects.
+    /// The redirect-loop guard's record in this browser.
     pub(in crate::web) fn redirect_loop_cookie(&self) -> Option<String> {
         self.cookies().read_redirect_loop(self.request.headers())
     }
 
-    /// Notes redirects in this browser.
+    /// Sets the redirect-loop guard's record in this browser.
     pub(in crate::web) fn set_redirect_loop_cookie(
         &self,
-        answer: &mut HttpResponse,
+        response: &mut HttpResponse,
         value: &str,
-        lives: Duration,
+        max_age: Duration,
     ) -> Result<(), Error> {
-        Ok(self.cookies().set_redirect_loop(answer, value, lives, self.is_https())?)
+        Ok(self.cookies().set_redirect_loop(response, value, max_age, self.is_https())?)
     }
 
     fn cookies(&self) -> &SessionCookies {

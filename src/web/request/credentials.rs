@@ -1,18 +1,20 @@
-//! Credentials extraction: the bearer header and the session's cookies of a request, and which of them counts. Two cookies
-//! that differ are refused by session_cookie.rs, and reported from here once a request; tokens are judged by core.
+//! Credentials extraction: which of a request's bearer header and session cookies counts, and who its client is. Headers are
+//! parsed by bearer.rs, cookies by session_cookie.rs; two cookies that differ are refused there and reported from here, once
+//! per request. Tokens are verified by core.
 
 use actix_web::dev::ServiceRequest;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, USER_AGENT};
+use actix_web::http::header::USER_AGENT;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest};
 
+use super::bearer::{BearerToken, strict_bearer};
 use super::request_id::{RequestId, RequestIds};
 use crate::core::caller::Client;
-use crate::core::error::Refusal;
 use crate::secret::{AccessToken, RefreshToken};
+use crate::web::response::error::{RequestError, WebError};
 use crate::web::service::Doorward;
 
-/// Who asks, for sessions and audit.
+/// The client of a request, for sessions and audit.
 pub fn client_of(service: &Doorward, request: &HttpRequest) -> Client {
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     Client {
@@ -23,7 +25,7 @@ pub fn client_of(service: &Doorward, request: &HttpRequest) -> Client {
     }
 }
 
-/// The id of a request, made when it has none yet.
+/// The id of a request, generated on first use.
 pub fn request_id(request: &HttpRequest) -> RequestId {
     if let Some(id) = request.extensions().get::<RequestId>() {
         return *id;
@@ -34,117 +36,45 @@ pub fn request_id(request: &HttpRequest) -> RequestId {
     id
 }
 
-/// The id of a request that no handler has seen yet.
+/// As `request_id`, in a middleware.
 pub fn request_id_of(request: &ServiceRequest) -> RequestId {
     request_id(request.request())
 }
 
-/// The one rule of precedence: a header, good or bad, and only without one the cookie (RFC 6750 section 2).
-pub fn access_token(service: &Doorward, request: &HttpRequest) -> Result<Option<AccessToken>, Refusal> {
-    match bearer(request.headers())? {
-        Some(token) => Ok(Some(AccessToken::new(token))),
-        None => access_cookie(service, request),
+/// The one rule of precedence: the header, valid or not, and only without a header the cookie (RFC 6750 section 2). A wrong
+/// header must not be rescued by a cookie: the client would act as another account than the one it named.
+pub fn access_token(service: &Doorward, request: &HttpRequest) -> Result<Option<AccessToken>, WebError> {
+    match strict_bearer(request.headers())?.map(BearerToken::into_access_token) {
+        Some(token) => Ok(Some(token)),
+        None => Ok(access_cookie(service, request)?),
     }
 }
 
-/// What an Authorization header holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Authorization {
-    /// No header, or an empty one, which counts as none.
-    Absent,
-    /// `Bearer TOKEN`: the scheme in any case, one space, one token (RFC 6750 section 2.1, RFC 9110 section 11.1).
-    Bearer(String),
-    /// The scheme without a token.
-    BearerAlone,
-    /// Another scheme, or a text without one.
-    Other(String),
-    /// Several headers, or octets that no token has.
-    Malformed,
-}
-
-impl Authorization {
-    pub(in crate::web) fn read(headers: &HeaderMap) -> Self {
-        let mut lines = headers.get_all(AUTHORIZATION);
-        let line = match (lines.next(), lines.next()) {
-            (None, _) => return Self::Absent,
-            (Some(line), None) => line.to_str().unwrap_or("\0"),
-            (Some(_), Some(_)) => return Self::Malformed,
-        };
-        if line.trim().is_empty() {
-            return Self::Absent;
-        }
-        let (scheme, token) = line.split_once(' ').unwrap_or((line, ""));
-        let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        match (scheme.eq_ignore_ascii_case("bearer"), token) {
-            (true, "") => Self::BearerAlone,
-            (true, token) if token.bytes().all(in_token) => Self::Bearer(token.to_owned()),
-            (true, _) => Self::Malformed,
-            (false, _) if line.contains('\0') => Self::Malformed,
-            (false, _) => Self::Other(line.to_owned()),
-        }
-    }
-}
-
-/// native's reading: only a bearer token is one, and junk is an error of the request.
-pub(in crate::web) fn bearer(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    match Authorization::read(headers) {
-        Authorization::Absent => Ok(None),
-        Authorization::Bearer(token) => Ok(Some(token)),
-        Authorization::BearerAlone | Authorization::Other(_) => Err(Refusal::TokenInvalid),
-        Authorization::Malformed => Err(Refusal::AuthorizationMalformed),
-    }
-}
-
-/// Marks a request whose cookies are told already.
-struct IsTold;
+/// Request extension: the request's duplicate cookies have been recorded.
+struct DuplicateRecorded;
 
 /// The access token in the cookie.
-pub fn access_cookie(service: &Doorward, request: &HttpRequest) -> Result<Option<AccessToken>, Refusal> {
+pub fn access_cookie(service: &Doorward, request: &HttpRequest) -> Result<Option<AccessToken>, RequestError> {
     let read = service.cookies().read_access(request.headers());
-    Ok(told(service, request, read)?.map(AccessToken::new))
+    Ok(record_duplicate(service, request, read)?.map(AccessToken::new))
 }
 
 /// The refresh token in the cookie.
-pub fn refresh_cookie(service: &Doorward, request: &HttpRequest) -> Result<Option<RefreshToken>, Refusal> {
+pub fn refresh_cookie(service: &Doorward, request: &HttpRequest) -> Result<Option<RefreshToken>, RequestError> {
     let read = service.cookies().read_refresh(request.headers());
-    Ok(told(service, request, read)?.map(RefreshToken::new))
+    Ok(record_duplicate(service, request, read)?.map(RefreshToken::new))
 }
 
-fn told<T>(service: &Doorward, request: &HttpRequest, read: Result<T, Refusal>) -> Result<T, Refusal> {
-    if matches!(read, Err(Refusal::DuplicateCookie)) && request.extensions_mut().insert(IsTold).is_none() {
+/// A handler may read both cookies, and each several times; the audit counts requests.
+fn record_duplicate<T>(
+    service: &Doorward,
+    request: &HttpRequest,
+    read: Result<T, RequestError>,
+) -> Result<T, RequestError> {
+    if matches!(read, Err(RequestError::DuplicateCookie))
+        && request.extensions_mut().insert(DuplicateRecorded).is_none()
+    {
         service.core().record_duplicate_cookie(client_of(service, request));
     }
     read
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use actix_web::http::header::HeaderValue;
-
-    fn read(lines: &[&str]) -> Result<Option<String>, Refusal> {
-        let mut headers = HeaderMap::new();
-        lines.iter().for_each(|line| headers.append(AUTHORIZATION, HeaderValue::from_str(line).unwrap()));
-        bearer(&headers)
-    }
-
-    #[test]
-    fn the_scheme_has_any_case_and_the_token_one_space() {
-        for line in ["Bearer a.b-c_d", "bearer a.b-c_d", "BEARER a.b-c_d"] {
-            assert_eq!(read(&[line]), Ok(Some("a.b-c_d".to_owned())), "{line}");
-        }
-        for line in ["Bearer  a", "Bearer a b", "Bearer a,b", "Bearer a\tb"] {
-            assert_eq!(read(&[line]), Err(Refusal::AuthorizationMalformed), "{line}");
-        }
-        for line in ["Bearer", "Bearer ", "Basic eDp5", "Token a", "a.b.c"] {
-            assert_eq!(read(&[line]), Err(Refusal::TokenInvalid), "{line}");
-        }
-    }
-
-    #[test]
-    fn none_is_none_and_two_are_too_many() {
-        assert_eq!(read(&[]), Ok(None));
-        assert_eq!(read(&[""]), Ok(None));
-        assert_eq!(read(&["Bearer a", "Bearer a"]), Err(Refusal::AuthorizationMalformed));
-    }
 }

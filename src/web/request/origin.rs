@@ -1,5 +1,6 @@
-//! Which pages may make a browser change state here (CSRF): requests that name another origin are refused before any
-//! handler, whatever they carry. CORS, which lets listed origins read the answers, is configured from the same list.
+//! Origin check (CSRF protection) and CORS: a state-changing request from a page of another origin is refused before any
+//! handler, whatever credentials it has. CORS, which lets the allowed origins read responses, is configured from the same
+//! list. The pages' CSRF tokens are a second, independent check (pages/csrf_form.rs).
 
 use actix_cors::Cors;
 use actix_web::HttpRequest;
@@ -8,16 +9,16 @@ use actix_web::http::header::{
     AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 
-use crate::core::error::Refusal;
 use crate::settings::Settings;
 use crate::web::request::request_id::REQUEST_ID;
+use crate::web::response::error::RequestError;
 
-/// What `cors` writes into `Vary`, on every answer.
+/// The value of `Vary` that `cors` writes on every response.
 pub const VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The origins that may ask.
+/// The origins that may send state-changing requests.
 #[derive(Debug, Clone)]
 pub struct Origins {
     own: Option<String>,
@@ -35,10 +36,10 @@ impl Origins {
         }
     }
 
-    /// Refuses a request that changes state and comes from a page of an origin that is neither ours nor listed. A browser
-    /// says where a request comes from in `Origin`, or else in `Sec-Fetch-Theme`; what says neither is no browser.
-    /// `brings_cookies` matters only when CSRF_STRICT wants a browser's word.
-    pub fn check(&self, request: &HttpRequest, brings_cookies: bool) -> Result<(), Refusal> {
+    /// Refuses a state-changing request from a page whose origin is neither the service's own nor listed. A browser names the
+    /// origin in `Origin`, or else its relation in `Sec-Fetch-Site`; a request with neither header comes from no browser and
+    /// is refused only with CSRF_STRICT, if it has cookies.
+    pub fn check(&self, request: &HttpRequest, has_cookies: bool) -> Result<(), RequestError> {
         if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
             return Ok(());
         }
@@ -48,11 +49,11 @@ impl Origins {
             (Some(_), Some(_)) => false,
             (Some(origin), None) => self.allows(origin, headers),
             (None, _) => match headers.get(FETCH_SITE) {
-                Some(theme) => matches!(theme.as_bytes(), b"same-origin" | b"none"),
-                None => !(self.strict && brings_cookies),
+                Some(site) => matches!(site.as_bytes(), b"same-origin" | b"none"),
+                None => !(self.strict && has_cookies),
             },
         };
-        if allowed { Ok(()) } else { Err(Refusal::OriginNotAllowed) }
+        if allowed { Ok(()) } else { Err(RequestError::OriginNotAllowed) }
     }
 
     fn allows(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
@@ -62,14 +63,14 @@ impl Origins {
         }
         match &self.own {
             Some(own) => own == origin,
-            // Without a public URL (a development start) our own origin is whatever the browser called us.
+            // Without a public URL (in development) the own origin is the one of the `Host` header.
             None => headers.get(HOST).and_then(|host| host.to_str().ok()).is_some_and(|host| {
                 origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) == Some(host)
             }),
         }
     }
 
-    /// CORS for the listed origins, exactly and with credentials; no other origin gets a header.
+    /// CORS for the listed origins, exactly and with credentials; other origins get no CORS header.
     pub fn cors(&self) -> Cors {
         let cors = self.listed.iter().fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
         cors.allowed_methods(["GET", "POST", "PATCH", "DELETE"])
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_matrix_of_origin_and_fetch_site() {
+    fn origin_check_by_origin_and_fetch_site() {
         let origins = origins(&[("PUBLIC_URL", "https://auth.example"), ("CORS_ORIGINS", "https://app.example")]);
         for (headers, expected) in [
             (vec![], true),
@@ -125,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_public_url_the_host_is_our_origin() {
+    fn without_a_public_url_the_host_is_the_own_origin() {
         let origins = origins(&[]);
         assert!(allowed(&origins, Method::POST, &[("origin", "http://auth.example")]));
         assert!(!allowed(&origins, Method::POST, &[("origin", "http://evil.example")]));
     }
 
     #[test]
-    fn strict_wants_a_browsers_word() {
+    fn strict_mode_requires_origin_or_fetch_site() {
         assert!(!allowed(&origins(&[("CSRF_STRICT", "true")]), Method::POST, &[]));
     }
 }

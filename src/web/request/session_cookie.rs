@@ -1,39 +1,41 @@
-//! The only place that reads, writes or clears a cookie, of the session or of a form. What goes into one is for the caller.
+//! Cookies: the only place that reads, sets or clears one, of a session, a trusted device or the pages. Values are decided by
+//! the caller.
 //!
-//! Reading is our own: actix-web decodes and trims names, so that a sibling subdomain can pass `%5F%5FHost-x` off as
-//! `__Host-x`, and loses every cookie over one octet that is not UTF-8. Here names are octets, compared as they are.
+//! The parser is our own: actix-web decodes and trims names, so that a sibling subdomain can pass off `%5F%5FHost-x` as
+//! `__Host-x`, and it drops every cookie if one has a byte that is not UTF-8. Here names are bytes, compared exactly.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use memchr::memchr;
 use std::time::Duration;
 
-use crate::core::error::{InternalError, Refusal};
+use crate::core::error::InternalError;
 use crate::core::session::Issued;
 use crate::secret::DeviceToken;
 use crate::settings::{CookiePrefix, Settings};
+use crate::web::response::error::RequestError;
 
-/// How long a device is known: as long as browsers keep a cookie at most (RFC 6265bis section 5.5).
-const DEVICE_LIVES: Duration = Duration::from_hours(400 * 24);
+/// The life of a trusted device's cookie: the longest that browsers keep one (RFC 6265bis section 5.5).
+const DEVICE_TTL: Duration = Duration::from_hours(400 * 24);
 
-/// How far the cookies of our own pages reach: this host, whatever the session's do. Lax, so that a page that a link of
-/// another site opens knows the forms that are open already.
-const OF_PAGES: &str = "; Path=/; HttpOnly; SameSite=Lax";
+/// Attributes of the pages' own cookies: this host only, whatever the session's are. Lax, so that a page opened by a link of
+/// another site receives the cookie that forms in other tabs are bound to.
+const PAGE_ATTRIBUTES: &str = "; Path=/; HttpOnly; SameSite=Lax";
 
-/// The cookies, named and fenced as the settings say.
+/// Names and attributes of the cookies, by the settings.
 #[derive(Debug, Clone)]
 pub struct SessionCookies {
     access: String,
     refresh: String,
     device: String,
-    form: String,
-    bounces: String,
+    csrf: String,
+    redirect_loop: String,
     attributes: String,
     secure: bool,
 }
 
 impl SessionCookies {
-    /// By the settings: over https the names get `__Host-`, or `__Secure-` with a domain, unless told otherwise.
+    /// By the settings: over https the names get `__Host-`, or `__Secure-` with a domain, unless configured otherwise.
     pub fn new(settings: &Settings) -> Self {
         let (cookies, https) = (&settings.cookies, settings.is_https());
         let prefix = match cookies.cookie_prefix {
@@ -48,97 +50,109 @@ impl SessionCookies {
             access: format!("{prefix}{}", cookies.cookie_access_name),
             refresh: format!("{prefix}{}", cookies.cookie_refresh_name),
             device: format!("{prefix}{}", cookies.cookie_device_name),
-            form: format!("{}formToken", if https { "__Host-" } else { "" }),
-            bounces: format!("{}bounces", if https { "__Host-" } else { "" }),
+            csrf: format!("{}formToken", if https { "__Host-" } else { "" }),
+            redirect_loop: format!("{}bounces", if https { "__Host-" } else { "" }),
             attributes: format!("; Path=/{domain}; HttpOnly; SameSite={}", cookies.cookie_same_site.as_str()),
             secure: https,
         }
     }
 
-    /// The access token that came in a cookie.
-    pub fn read_access(&self, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    /// The access token in its cookie.
+    pub fn read_access(&self, headers: &HeaderMap) -> Result<Option<String>, RequestError> {
         read(headers, &self.access)
     }
 
-    /// The same, of header lines as they were sent, names in any case, and as it stands there.
+    /// As `read_access`, from raw header lines with names in any case; the value is borrowed.
     pub fn find_access<'a>(
         &self,
         lines: impl Iterator<Item = (&'a str, &'a [u8])>,
-    ) -> Result<Option<&'a [u8]>, Refusal> {
-        find(lines.filter(|(name, _)| is_of_cookies(name)).map(|(_, value)| value), &self.access)
+    ) -> Result<Option<&'a [u8]>, RequestError> {
+        find(lines.filter(|(name, _)| is_cookie_header(name)).map(|(_, value)| value), &self.access)
     }
 
-    /// The refresh token that came in a cookie.
-    pub fn read_refresh(&self, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    /// The refresh token in its cookie.
+    pub fn read_refresh(&self, headers: &HeaderMap) -> Result<Option<String>, RequestError> {
         read(headers, &self.refresh)
     }
 
-    /// What a device shows of sign-ins before. Two that differ show nothing.
+    /// The trusted-device token. Two that differ count as none.
     pub fn read_device(&self, headers: &HeaderMap) -> Option<DeviceToken> {
         read(headers, &self.device).ok().flatten().map(DeviceToken::new)
     }
 
-    /// What forms before a sign-in are bound to. Two that differ bind nothing.
+    /// The value that CSRF tokens before a sign-in are bound to. Two that differ count as none.
     pub fn read_csrf(&self, headers: &HeaderMap) -> Option<String> {
-        read(headers, &self.form).ok().flatten()
+        read(headers, &self.csrf).ok().flatten()
     }
 
-    /// Sets what forms before a sign-in are bound to, until the browser is closed.
+    /// Sets the value that CSRF tokens before a sign-in are bound to, as a session cookie of the browser.
     pub fn set_csrf(&self, response: &mut HttpResponse, value: &str, https: bool) -> Result<(), InternalError> {
-        self.put(response, (&self.form, OF_PAGES), value, None, https)
+        self.set_cookie(response, (&self.csrf, PAGE_ATTRIBUTES), value, None, https)
     }
 
-    /// What is noted about redirects of late.
+    /// The redirect-loop guard's record of recent redirects.
     pub fn read_redirect_loop(&self, headers: &HeaderMap) -> Option<String> {
-        read(headers, &self.bounces).ok().flatten()
+        read(headers, &self.redirect_loop).ok().flatten()
     }
 
-    /// Notes redirects for so long; for no time at all, forgets them.
+    /// Sets the record of recent redirects for this time; zero clears it.
     pub fn set_redirect_loop(
         &self,
         response: &mut HttpResponse,
         value: &str,
-        lives: Duration,
+        max_age: Duration,
         https: bool,
     ) -> Result<(), InternalError> {
-        self.put(response, (&self.bounces, OF_PAGES), value, Some(lives), https)
+        self.set_cookie(response, (&self.redirect_loop, PAGE_ATTRIBUTES), value, Some(max_age), https)
     }
 
-    /// Whether a cookie of the session came.
+    /// Whether the request has a session cookie.
     pub fn any(&self, headers: &HeaderMap) -> bool {
         [&self.access, &self.refresh].into_iter().any(|name| !matches!(read(headers, name), Ok(None)))
     }
 
-    /// Sets both cookies. `https` is whether this request came over it, whatever the public URL says.
+    /// Sets both cookies of the session. `https`: whether this request came over https, whatever the public URL is.
     pub fn set(&self, response: &mut HttpResponse, issued: &Issued, https: bool) -> Result<(), InternalError> {
-        let lives = |lives: Duration| issued.persistent.then_some(lives);
-        self.put(response, (&self.access, &self.attributes), issued.access.expose(), lives(issued.access_ttl), https)?;
-        self.put(response, (&self.refresh, &self.attributes), issued.refresh.expose(), lives(issued.refresh_ttl), https)
+        let max_age = |max_age: Duration| issued.persistent.then_some(max_age);
+        self.set_cookie(
+            response,
+            (&self.access, &self.attributes),
+            issued.access.expose(),
+            max_age(issued.access_ttl),
+            https,
+        )?;
+        self.set_cookie(
+            response,
+            (&self.refresh, &self.attributes),
+            issued.refresh.expose(),
+            max_age(issued.refresh_ttl),
+            https,
+        )
     }
 
-    /// Sets what makes a device known.
+    /// Sets the trusted-device cookie.
     pub fn set_device(
         &self,
         response: &mut HttpResponse,
         device: &DeviceToken,
         https: bool,
     ) -> Result<(), InternalError> {
-        self.put(response, (&self.device, &self.attributes), device.expose(), Some(DEVICE_LIVES), https)
+        self.set_cookie(response, (&self.device, &self.attributes), device.expose(), Some(DEVICE_TTL), https)
     }
 
-    /// Sets the access cookie only: a wire whose refresh token stays the same.
+    /// Sets the access cookie only, for a dialect whose refresh token does not rotate.
     pub fn set_access(&self, response: &mut HttpResponse, issued: &Issued, https: bool) -> Result<(), InternalError> {
-        let lives = issued.persistent.then_some(issued.access_ttl);
-        self.put(response, (&self.access, &self.attributes), issued.access.expose(), lives, https)
+        let max_age = issued.persistent.then_some(issued.access_ttl);
+        self.set_cookie(response, (&self.access, &self.attributes), issued.access.expose(), max_age, https)
     }
 
-    /// Clears both of the session, with exactly the attributes that they were set with: a browser keeps a cookie otherwise.
+    /// Clears both cookies of the session, with the attributes that they were set with: a browser keeps a cookie otherwise.
     pub fn clear(&self, response: &mut HttpResponse, https: bool) -> Result<(), InternalError> {
-        self.put(response, (&self.access, &self.attributes), "", Some(Duration::ZERO), https)?;
-        self.put(response, (&self.refresh, &self.attributes), "", Some(Duration::ZERO), https)
+        self.set_cookie(response, (&self.access, &self.attributes), "", Some(Duration::ZERO), https)?;
+        self.set_cookie(response, (&self.refresh, &self.attributes), "", Some(Duration::ZERO), https)
     }
 
-    fn put(
+    fn set_cookie(
         &self,
         response: &mut HttpResponse,
         (name, attributes): (&str, &str),
@@ -150,42 +164,43 @@ impl SessionCookies {
         let secure = if self.secure || https { "; Secure" } else { "" };
         let line = HeaderValue::from_str(&format!("{name}={value}{attributes}{secure}{age}"));
         let line =
-            line.map_err(|_control_octet| InternalError::broken("a cookie holds an octet that no header may"))?;
+            line.map_err(|_invalid| InternalError::Broken("a cookie value has a byte that no header may have".into()))?;
         response.headers_mut().append(SET_COOKIE, line);
         Ok(())
     }
 }
 
-/// Whether a header line of this name, in any case, holds cookies.
-pub fn is_of_cookies(name: &str) -> bool {
+/// Whether this is the name of the `Cookie` header, in any case.
+pub fn is_cookie_header(name: &str) -> bool {
     name.eq_ignore_ascii_case(COOKIE.as_str())
 }
 
-/// How many octets of cookies came, over all lines.
+/// The bytes of cookies, over all `Cookie` headers.
 pub fn bytes(headers: &HeaderMap) -> usize {
     headers.get_all(COOKIE).map(|line| line.as_bytes().len()).sum()
 }
 
-/// The value of the cookie of exactly this name, over all `Cookie` lines (RFC 6265 section 5.4 allows one; HTTP/2 and
-/// proxies make several). Two that differ are refused: one of them is somebody else's, and there is no telling which.
-fn read(headers: &HeaderMap, name: &str) -> Result<Option<String>, Refusal> {
+/// The value of the cookie of exactly this name, over all `Cookie` headers (RFC 6265 section 5.4 allows one; HTTP/2 and
+/// proxies produce several). Two that differ are refused: one of them may have been planted by a sibling subdomain (cookie
+/// tossing), and the header does not disclose which.
+fn read(headers: &HeaderMap, name: &str) -> Result<Option<String>, RequestError> {
     read_lines(headers.get_all(COOKIE).map(HeaderValue::as_bytes), name)
 }
 
-/// As `read`, from the lines themselves.
+/// As `read`, from header values.
 pub(in crate::web) fn read_lines<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
     name: &str,
-) -> Result<Option<String>, Refusal> {
-    // An octet that is not UTF-8 is in no token of ours; the lossy text is refused as any forged token is.
+) -> Result<Option<String>, RequestError> {
+    // No genuine token has a byte that is not UTF-8; the lossy text fails verification as any forged token does.
     let text = |value: &[u8]| match std::str::from_utf8(value) {
         Ok(text) => text.to_owned(),
-        Err(_odd_octet) => String::from_utf8_lossy(value).into_owned(),
+        Err(_not_utf8) => String::from_utf8_lossy(value).into_owned(),
     };
     Ok(find(lines, name)?.map(text))
 }
 
-fn find<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
+fn find<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<&'a [u8]>, RequestError> {
     let mut found: Option<&[u8]> = None;
     for mut line in lines {
         while !line.is_empty() {
@@ -198,7 +213,7 @@ fn find<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<
             }
             let value = trim(value.get(1..).unwrap_or_default());
             if found.is_some_and(|other| other != value) {
-                return Err(Refusal::DuplicateCookie);
+                return Err(RequestError::DuplicateCookie);
             }
             found = Some(value);
         }
@@ -206,7 +221,7 @@ fn find<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<
     Ok(found.filter(|value| !value.is_empty()))
 }
 
-/// Space and tab only (RFC 6265 section 5.2): other white space is part of a name that is not ours.
+/// Space and tab only (RFC 6265 section 5.2): other white space is part of a name, which is then another cookie's.
 fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
@@ -227,12 +242,12 @@ mod tests {
         headers
     }
 
-    fn found(lines: &[&[u8]]) -> Result<Option<String>, Refusal> {
+    fn found(lines: &[&[u8]]) -> Result<Option<String>, RequestError> {
         read(&headers(lines), "__Host-accessToken")
     }
 
     #[test]
-    fn one_cookie_among_others_in_any_line() {
+    fn cookie_among_others_in_any_line() {
         let token = Ok(Some("t".to_owned()));
         assert_eq!(found(&[b"a=b; __Host-accessToken=t; c=d"]), token);
         assert_eq!(found(&[b"a=b", b"c; __Host-accessToken=t"]), token);
@@ -241,12 +256,12 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_neighbour_harms_nobody() {
+    fn malformed_cookies_do_not_hide_others() {
         assert_eq!(found(&[b"x=\xff\xfe; =; ;;; \x80; __Host-accessToken=t; %zz=%"]), Ok(Some("t".to_owned())));
     }
 
     #[test]
-    fn a_name_that_only_looks_like_ours_is_not_ours() {
+    fn lookalike_cookie_names_are_other_cookies() {
         for name in [
             &b"%5F%5FHost-accessToken"[..],
             b"\xe2\x80\x80__Host-accessToken",
@@ -264,14 +279,14 @@ mod tests {
     }
 
     #[test]
-    fn two_that_differ_are_refused() {
-        assert_eq!(found(&[b"__Host-accessToken=a; __Host-accessToken=b"]), Err(Refusal::DuplicateCookie));
-        assert_eq!(found(&[b"__Host-accessToken=a", b"__Host-accessToken=b"]), Err(Refusal::DuplicateCookie));
-        assert_eq!(found(&[b"__Host-accessToken=; __Host-accessToken=b"]), Err(Refusal::DuplicateCookie));
+    fn two_cookies_that_differ_are_refused() {
+        assert_eq!(found(&[b"__Host-accessToken=a; __Host-accessToken=b"]), Err(RequestError::DuplicateCookie));
+        assert_eq!(found(&[b"__Host-accessToken=a", b"__Host-accessToken=b"]), Err(RequestError::DuplicateCookie));
+        assert_eq!(found(&[b"__Host-accessToken=; __Host-accessToken=b"]), Err(RequestError::DuplicateCookie));
     }
 
     #[test]
-    fn quotes_are_part_of_the_value() {
+    fn quotes_are_part_of_the_cookie_value() {
         assert_eq!(found(&[b"__Host-accessToken=\"t\""]), Ok(Some("\"t\"".to_owned())));
     }
 }

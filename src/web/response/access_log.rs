@@ -1,4 +1,4 @@
-//! Access log: one line a request at level debug, with the path and without the query, which may hold a token.
+//! Access log: one line per request at level debug, with the path and without the query, which may contain a token.
 
 use std::time::Instant;
 
@@ -7,29 +7,29 @@ use actix_web::http::{Method, StatusCode};
 
 use crate::web::request::request_id::RequestId;
 
-/// Where lines about single requests go.
-pub const REQUESTS: &str = "doorward::request";
+/// The log target of lines about single requests.
+pub const REQUEST_LOG: &str = "doorward::request";
 
-/// Logs an answered request.
-pub fn log_request<B>(response: &ServiceResponse<B>, id: &RequestId, began: Instant) {
+/// Logs a request and its response.
+pub fn log_request<B>(response: &ServiceResponse<B>, id: &RequestId, started: Instant) {
     let request = response.request();
-    log_answer(request.method(), request.path(), response.status(), id, began);
+    log_response(request.method(), request.path(), response.status(), id, started);
 }
 
-/// The path only: a query may hold a token.
-pub fn log_answer(method: &Method, path: &str, status: StatusCode, id: &RequestId, began: Instant) {
+/// As `log_request`, for the fast path, which has no actix request.
+pub fn log_response(method: &Method, path: &str, status: StatusCode, id: &RequestId, started: Instant) {
     log::debug!(
-        target: REQUESTS,
+        target: REQUEST_LOG,
         method = known_method(method),
         path,
         status = status.as_u16(),
-        us = began.elapsed().as_micros(),
+        us = started.elapsed().as_micros(),
         request = id.as_str();
         "request"
     );
 }
 
-/// A method of their own making may be anything that somebody sent in the wrong place.
+/// A nonstandard method may be any text, even a secret that a client sent in the wrong place; it is not logged.
 fn known_method(method: &Method) -> &str {
     let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
     if known.contains(method) { method.as_str() } else { "other" }

@@ -1,5 +1,5 @@
-//! From a handler's outcome to an answer: errors take the shape of the mount's dialect, faults are logged once, a panic
-//! is a 500, and every answer gets its id and its fencing headers. Which shape that is, each dialect decides.
+//! Response middleware: renders errors in the format of the mount's dialect, logs internal errors once, turns a panic into a
+//! 500, and sets request id and security headers on every response. The format is decided by each dialect.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -15,10 +15,10 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 
 use super::access_log::log_request;
-use super::error::{ClearCookies, ErrorContext, WebError, log_error};
+use super::error::{ClearCookies, ErrorContext, RequestError, WebError, log_error};
 use super::problem;
 use super::security_headers::{set_security_headers, strip_cors_headers};
-use crate::core::error::{Error, InternalError, Refusal};
+use crate::core::error::InternalError;
 use crate::web::mount::Mounted;
 use crate::web::request::credentials::request_id_of;
 use crate::web::request::limits;
@@ -26,17 +26,17 @@ use crate::web::request::request_id::RequestId;
 use crate::web::server::in_flight::{InFlight, InFlightBody};
 use crate::web::service::Doorward;
 
-/// What of a request outlives it, to shape its error with.
+/// What rendering an error needs of a request; it outlives the request, which a panic drops.
 struct ErrorRenderer {
     service: Data<Doorward>,
     mounted: Data<Mounted>,
     id: RequestId,
     method: Method,
     uri: Uri,
-    speaks: Option<HeaderValue>,
+    accept_language: Option<HeaderValue>,
 }
 
-/// Around every mount: guards head and origin, catches panics, gives errors the dialect's shape.
+/// Middleware of every mount: checks head limits and origin, catches panics, renders errors in the dialect's format.
 pub async fn render_errors(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -47,41 +47,40 @@ pub async fn render_errors(
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
     let (id, method, uri) = (request_id_of(&request), request.method().clone(), request.uri().clone());
-    let speaks = request.headers().get(ACCEPT_LANGUAGE).cloned();
-    let renderer = ErrorRenderer { service, mounted, id, method, uri, speaks };
-    let answered = shaped(&renderer, request, next).await;
-    let status = match &answered {
+    let accept_language = request.headers().get(ACCEPT_LANGUAGE).cloned();
+    let renderer = ErrorRenderer { service, mounted, id, method, uri, accept_language };
+    let result = check_and_call(&renderer, request, next).await;
+    let status = match &result {
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),
     };
     renderer.count(status);
-    answered
+    result
 }
 
-async fn shaped(
+async fn check_and_call(
     renderer: &ErrorRenderer,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse, actix_web::Error> {
-    if let Err(refusal) = limits::check(request.request()).and_then(|()| renderer.check_origin(&request)) {
-        return Ok(
-            renderer.set_security_headers(request.into_response(renderer.shape(&ErrorSource::Ours(&refusal.into()))))
-        );
+    if let Err(error) = limits::check(request.request()).and_then(|()| renderer.check_origin(&request)) {
+        let response = request.into_response(renderer.render(&error.into()));
+        return Ok(renderer.set_security_headers(response));
     }
     match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-        Ok(Ok(response)) => Ok(renderer.set_security_headers(renderer.reshape(response.map_into_boxed_body()))),
-        Ok(Err(error)) => Err(as_error(renderer.shape(&error_in(&error)))),
+        Ok(Ok(response)) => Ok(renderer.set_security_headers(renderer.render_if_error(response.map_into_boxed_body()))),
+        Ok(Err(error)) => Err(as_error(renderer.render_source(&error_in(&error)))),
         Err(_panic) => {
-            let fault = InternalError::broken("a handler panicked");
-            Err(as_error(renderer.shape(&ErrorSource::Ours(&fault.into()))))
+            let panicked = InternalError::broken("a handler panicked");
+            Err(as_error(renderer.render(&panicked.into())))
         }
     }
 }
 
 impl ErrorRenderer {
-    fn check_origin(&self, request: &ServiceRequest) -> Result<(), Refusal> {
-        let brings_cookies = self.service.cookies().any(request.headers());
-        self.service.origins().check(request.request(), brings_cookies)
+    fn check_origin(&self, request: &ServiceRequest) -> Result<(), RequestError> {
+        let has_cookies = self.service.cookies().any(request.headers());
+        self.service.origins().check(request.request(), has_cookies)
     }
 
     fn count(&self, status: StatusCode) {
@@ -89,33 +88,37 @@ impl ErrorRenderer {
         responses.with_label_values(&[self.mounted.dialect.name, status.as_str()]).inc();
     }
 
-    /// The fencing headers, also for a mount inside another service's app.
+    /// Sets the security headers, also for a mount inside another service's app, which has no outer middleware of doorward.
     fn set_security_headers(&self, mut response: ServiceResponse) -> ServiceResponse {
         set_security_headers(response.headers_mut(), &self.id, self.service.is_https());
         response
     }
 
-    /// A handler's answer as it is, or its error in the dialect's shape.
-    fn reshape(&self, response: ServiceResponse) -> ServiceResponse {
-        let Some(shaped) = response.response().error().map(|error| self.shape(&error_in(error))) else {
+    /// Renders the error of a response, if it has one.
+    fn render_if_error(&self, response: ServiceResponse) -> ServiceResponse {
+        let Some(rendered) = response.response().error().map(|error| self.render_source(&error_in(error))) else {
             return response;
         };
         let request = response.request().clone();
-        let shaped = clear_dead_cookies(shaped, &request, &self.service);
-        ServiceResponse::new(request, shaped)
+        let rendered = clear_dead_cookies(rendered, &request, &self.service);
+        ServiceResponse::new(request, rendered)
     }
 
-    fn shape(&self, said: &ErrorSource<'_>) -> HttpResponse {
-        let error = match said {
-            ErrorSource::Ours(error) => error,
-            ErrorSource::Frameworks(StatusCode::PAYLOAD_TOO_LARGE) => &Error::Refusal(Refusal::BodyTooLarge),
+    fn render_source(&self, source: &ErrorSource<'_>) -> HttpResponse {
+        match source {
+            ErrorSource::Ours(error) => self.render(error),
+            ErrorSource::Frameworks(StatusCode::PAYLOAD_TOO_LARGE) => self.render(&RequestError::BodyTooLarge.into()),
             ErrorSource::Frameworks(status) if status.is_client_error() => {
-                &Error::Refusal(Refusal::MalformedBody("the request cannot be read".to_owned()))
+                self.render(&RequestError::MalformedBody("the request cannot be read".to_owned()).into())
             }
-            ErrorSource::Frameworks(_) => &Error::InternalError(InternalError::broken("the framework gave up")),
-        };
-        if let Error::InternalError(fault) = error {
-            log_error(fault, &self.id);
+            ErrorSource::Frameworks(_) => self.render(&InternalError::broken("the framework gave up").into()),
+        }
+    }
+
+    /// Logs an internal error and renders any error by the dialect.
+    fn render(&self, error: &WebError) -> HttpResponse {
+        if let Some(internal) = error.internal() {
+            log_error(internal, &self.id);
         }
         let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
         let at = self.service.core().now();
@@ -127,81 +130,83 @@ impl ErrorRenderer {
             at,
             theme: self.service.theme(),
             redirects: self.service.redirects(),
-            speaks: self.speaks.as_ref(),
+            accept_language: self.accept_language.as_ref(),
         })
     }
 }
 
-/// After a panic the request is gone, and actix takes an answer without its request only as an error that holds it.
-fn as_error(response: HttpResponse) -> actix_web::Error {
+/// A response as an error. After a panic the request was dropped, and actix accepts a response without its request only as an
+/// error that contains it.
+pub(in crate::web) fn as_error(response: HttpResponse) -> actix_web::Error {
     ResponseAsError::from_response("answered", response).into()
 }
 
-/// An error as the framework hands it over.
+/// The origin of an error that actix passes to the middleware.
 enum ErrorSource<'a> {
-    Ours(&'a Error),
+    Ours(&'a WebError),
     Frameworks(StatusCode),
 }
 
 fn error_in(error: &actix_web::Error) -> ErrorSource<'_> {
     match error.as_error::<WebError>() {
-        Some(ours) => ErrorSource::Ours(&ours.error),
+        Some(ours) => ErrorSource::Ours(ours),
         None => ErrorSource::Frameworks(error.as_response_error().status_code()),
     }
 }
 
 fn clear_dead_cookies(mut response: HttpResponse, request: &HttpRequest, service: &Doorward) -> HttpResponse {
     if request.extensions().get::<ClearCookies>().is_some() {
-        let https = service.proxies().says_https(request);
-        if let Err(fault) = service.cookies().clear(&mut response, https) {
-            log::error!("{fault}");
+        let https = service.proxies().is_https(request);
+        if let Err(error) = service.cookies().clear(&mut response, https) {
+            log::error!("{error}");
         }
     }
     response
 }
 
-/// Around everything: the id, the fencing headers, the line in the log.
+/// Outermost middleware: request id, security headers, access log, and the connection's in-flight count.
 pub async fn security_headers(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let (id, began) = (request_id_of(&request), Instant::now());
-    let requests = request.conn_data::<InFlight>().cloned();
-    let answering = requests.as_ref().map(InFlight::begin);
-    // actix reads such a body to its end even when nobody wants it, however long that takes.
-    let endless = request.headers().contains_key(TRANSFER_ENCODING);
+    let (id, started) = (request_id_of(&request), Instant::now());
+    let in_flight = request.conn_data::<InFlight>().cloned();
+    let guard = in_flight.as_ref().map(InFlight::begin);
+    // actix reads a chunked body to its end even after an error response, however long that takes; the connection is closed
+    // instead.
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let service = request.app_data::<Data<Doorward>>().cloned();
     let https = service.as_ref().is_some_and(|service| service.is_https());
     let draining = service.as_ref().is_some_and(|service| service.is_draining());
     let mut response = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
         Ok(Ok(response)) => render_outside_mounts(response.map_into_boxed_body(), &id),
         Ok(Err(error)) => {
-            let mut answer = error.error_response();
-            set_security_headers(answer.headers_mut(), &id, https);
-            return Err(as_error(answer));
+            let mut response = error.error_response();
+            set_security_headers(response.headers_mut(), &id, https);
+            return Err(as_error(response));
         }
         Err(_panic) => {
-            let fault = InternalError::broken("a handler panicked");
-            log::error!(request = id.as_str(); "{fault}");
-            let mut answer = problem::of(&fault.into()).answer(Some(&id));
-            set_security_headers(answer.headers_mut(), &id, https);
-            return Err(as_error(answer));
+            let panicked = InternalError::broken("a handler panicked");
+            log_error(&panicked, &id);
+            let mut response = problem::of(&panicked.into()).answer(Some(&id));
+            set_security_headers(response.headers_mut(), &id, https);
+            return Err(as_error(response));
         }
     };
     set_security_headers(response.headers_mut(), &id, https);
     strip_cors_headers(response.headers_mut());
-    let cut = endless && !response.status().is_success();
-    if cut && let Some(requests) = requests {
-        requests.close_after_response();
+    let close = is_chunked && !response.status().is_success();
+    if close && let Some(in_flight) = in_flight {
+        in_flight.close_after_response();
     }
-    if draining || cut {
+    if draining || close {
         response.response_mut().head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
-    log_request(&response, &id, began);
-    Ok(response.map_body(|_, body| InFlightBody::new(body, answering)))
+    log_request(&response, &id, started);
+    Ok(response.map_body(|_, body| InFlightBody::new(body, guard)))
 }
 
-/// An error from outside every mount, with its id.
+/// Renders an error of a route outside every mount, with the request's id.
 fn render_outside_mounts(response: ServiceResponse, id: &RequestId) -> ServiceResponse {
     let problem = match response.response().error().map(error_in) {
         Some(ErrorSource::Ours(error)) => problem::of(error).answer(Some(id)),

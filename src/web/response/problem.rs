@@ -1,25 +1,29 @@
-//! problem+json (RFC 9457): the shape of native's errors, and of every error outside a mount. Status, title and headers
-//! of each refusal stand in one table, dialects/native/refusals.rs.
+//! Problem documents (RFC 9457): native's error format, and the format of every error outside a mount. The table of status,
+//! title and detail for each reason is here; another dialect takes from it what its contract leaves open.
 
-use crate::core::error::{InternalError, Taken};
-use actix_web::HttpResponse;
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
-use crate::core::error::{Error, FieldError, Refusal};
+use super::error::{RequestError, WebError};
+use super::field_error::{sentence, wire_name};
+use crate::core::error::{Error, FieldError, InternalError, Refusal, Taken};
+use crate::web::request::bearer::BearerChallenge;
 use crate::web::request::request_id::RequestId;
 
-/// One problem, not yet an answer.
+/// A problem, before it is rendered.
 #[derive(Debug)]
 pub struct Problem {
     /// The HTTP status.
     pub status: StatusCode,
     /// The stable code.
     pub code: &'static str,
-    /// What it is, always the same words for one code.
+    /// The kind of problem: one text per code.
     pub title: &'static str,
-    /// What it is this time, and what to do.
+    /// This occurrence, and what the client can do.
     pub detail: String,
     /// Fields that break a rule.
     pub errors: Vec<FieldError>,
@@ -29,7 +33,7 @@ pub struct Problem {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct ProblemBody<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
@@ -48,9 +52,9 @@ struct FieldErrorBody<'a> {
 }
 
 impl Problem {
-    /// The answer.
+    /// The response.
     pub fn answer(&self, id: Option<&RequestId>) -> HttpResponse {
-        let body = Body {
+        let body = ProblemBody {
             r#type: format!("urn:doorward:problem:{}", self.code),
             title: self.title,
             status: self.status.as_u16(),
@@ -59,95 +63,138 @@ impl Problem {
             request_id: id.map(RequestId::as_str),
             errors: self.errors.iter().map(FieldErrorBody::from).collect(),
         };
-        let mut answer = HttpResponse::build(self.status).json(body);
-        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        for (name, value) in &self.headers {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                answer.headers_mut().insert(name.clone(), value);
-            }
+        let mut response = HttpResponse::build(self.status).json(body);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        insert_headers(&mut response, &self.headers);
+        response
+    }
+}
+
+fn insert_headers(response: &mut HttpResponse, headers: &[(HeaderName, String)]) {
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name.clone(), value);
         }
-        answer
     }
 }
 
 impl<'a> From<&'a FieldError> for FieldErrorBody<'a> {
-    fn from(fault: &'a FieldError) -> Self {
-        Self { field: &fault.field, message: format!("{} {}", fault.field, fault.rule.message()) }
+    fn from(error: &'a FieldError) -> Self {
+        Self { field: wire_name(&error.field), message: sentence(error) }
     }
 }
 
-/// Status and words for what a dialect's contract leaves open: native's.
-pub fn usual(error: &Error) -> (StatusCode, String) {
+/// Status and text where a dialect's contract leaves them open: native's.
+pub fn usual(error: &WebError) -> (StatusCode, String) {
     let problem = of(error);
     (problem.status, problem.detail)
 }
 
-/// An error in a dialect's shape, with the headers that its status calls for.
-pub fn shaped(status: StatusCode, body: impl Serialize, error: &Error) -> HttpResponse {
-    let mut answer = HttpResponse::build(status).json(body);
-    for (name, value) in headers_of(status, error) {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            answer.headers_mut().insert(name, value);
-        }
-    }
-    answer
+/// The pattern of the reasons that belong to features of doorward's own, for which no other contract has a text. A new reason
+/// stands here or in the table of every dialect; without either, their matches are not exhaustive.
+macro_rules! native_only {
+    () => {
+        $crate::core::error::Refusal::PermissionDenied
+            | $crate::core::error::Refusal::PasswordChangeRequired
+            | $crate::core::error::Refusal::ConfirmationInvalid
+            | $crate::core::error::Refusal::SignUpClosed
+            | $crate::core::error::Refusal::SessionNotFound
+            | $crate::core::error::Refusal::Busy(_)
+    };
+}
+pub(in crate::web) use native_only;
+
+/// Status and message by a dialect's table. A malformed `Authorization` header is an invalid token in every dialect but
+/// native; other errors of HTTP itself, and what the table leaves open, are native's.
+pub fn by_table(error: &WebError, table: fn(&Refusal) -> Option<(StatusCode, String)>) -> (StatusCode, String) {
+    let refusal = match error {
+        WebError::Request(RequestError::AuthorizationMalformed) => Some(&Refusal::TokenInvalid),
+        _ => error.refusal(),
+    };
+    refusal.and_then(table).unwrap_or_else(|| usual(error))
 }
 
-/// The headers that an error's status calls for, whatever its dialect: `WWW-Authenticate` (RFC 6750 section 3),
-/// `Retry-After` and `Allow` (RFC 9110 sections 10.2.3 and 10.2.1).
-pub fn headers_of(status: StatusCode, error: &Error) -> Vec<(HeaderName, String)> {
-    let challenge = |error: &str| (WWW_AUTHENTICATE, format!("Bearer realm=\"doorward\"{error}"));
-    let mut headers = Vec::new();
-    match error {
-        Error::Refusal(refusal) if matches!(refusal.code(), "token_invalid" | "token_expired" | "session_ended") => {
-            headers.push(challenge(", error=\"invalid_token\""));
-        }
-        Error::Refusal(Refusal::PermissionDenied) => headers.push(challenge(", error=\"insufficient_scope\"")),
-        Error::Refusal(Refusal::AuthorizationMalformed) => headers.push(challenge(", error=\"invalid_request\"")),
-        _ if status == StatusCode::UNAUTHORIZED => headers.push(challenge("")),
-        _ => {}
-    }
-    match error {
-        Error::Refusal(Refusal::Throttled(wait) | Refusal::Busy(wait)) => {
-            headers.push((RETRY_AFTER, wait.as_secs().max(1).to_string()));
-        }
-        Error::Refusal(Refusal::UnsupportedMediaType) => {
-            headers.push((HeaderName::from_static("accept-post"), "application/json".to_owned()));
-        }
-        Error::Refusal(Refusal::MethodNotAllowed(allow)) => headers.push((ALLOW, (*allow).to_owned())),
-        _ if status == StatusCode::SERVICE_UNAVAILABLE => headers.push((RETRY_AFTER, "1".to_owned())),
-        _ => {}
-    }
-    headers
+/// An error in a dialect's format, with the headers that its status requires.
+pub fn shaped(status: StatusCode, body: impl Serialize, error: &WebError) -> HttpResponse {
+    let mut response = HttpResponse::build(status).json(body);
+    insert_headers(&mut response, &headers_of(status, error));
+    response
 }
 
-/// The problem that an error is.
-pub fn of(error: &Error) -> Problem {
+/// The headers that an error's status requires in every dialect: `WWW-Authenticate` (RFC 6750 section 3), `Retry-After` and
+/// `Allow` (RFC 9110 sections 10.2.3 and 10.2.1).
+pub fn headers_of(status: StatusCode, error: &WebError) -> Vec<(HeaderName, String)> {
+    let challenge = challenge(status, error).map(|challenge| (WWW_AUTHENTICATE, challenge.to_string()));
+    let other = match error {
+        WebError::Core(Error::Refusal(Refusal::Throttled(wait) | Refusal::Busy(wait))) => {
+            Some((RETRY_AFTER, wait.as_secs().max(1).to_string()))
+        }
+        WebError::Request(RequestError::UnsupportedMediaType) => {
+            Some((HeaderName::from_static("accept-post"), "application/json".to_owned()))
+        }
+        WebError::Request(RequestError::MethodNotAllowed(allow)) => Some((ALLOW, (*allow).to_owned())),
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, "1".to_owned())),
+        _ => None,
+    };
+    challenge.into_iter().chain(other).collect()
+}
+
+fn challenge(status: StatusCode, error: &WebError) -> Option<BearerChallenge> {
+    match error {
+        _ if matches!(error.reason(), "token_invalid" | "token_expired" | "session_ended") => {
+            Some(BearerChallenge::invalid_token())
+        }
+        WebError::Core(Error::Refusal(Refusal::PermissionDenied)) => Some(BearerChallenge::insufficient_scope()),
+        WebError::Request(RequestError::AuthorizationMalformed) => Some(BearerChallenge::invalid_request()),
+        _ if status == StatusCode::UNAUTHORIZED => Some(BearerChallenge::without_error()),
+        _ => None,
+    }
+}
+
+/// The problem of an error.
+pub fn of(error: &WebError) -> Problem {
     let (status, title, detail) = match error {
-        Error::Refusal(refusal) => said(refusal),
-        Error::InternalError(InternalError::Unavailable(_)) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Not available now",
-            "Something this service needs does not answer; try again.".into(),
-        ),
-        Error::InternalError(InternalError::Broken(_)) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Something broke",
-            "This is our fault; the log has the request's id.".into(),
-        ),
+        WebError::Core(Error::Refusal(refusal)) => describe_refusal(refusal),
+        WebError::Core(Error::InternalError(error)) => describe_internal(error),
+        WebError::Request(error) => describe_request_error(error),
     };
-    let (code, errors) = match error {
-        Error::Refusal(refusal @ Refusal::InvalidFields(faults)) => (refusal.code(), faults.clone()),
-        Error::Refusal(refusal) => (refusal.code(), Vec::new()),
-        Error::InternalError(InternalError::Unavailable(_)) => ("unavailable", Vec::new()),
-        Error::InternalError(InternalError::Broken(_)) => ("internal_error", Vec::new()),
+    let errors = match error {
+        WebError::Core(Error::Refusal(Refusal::InvalidFields(errors))) => errors.clone(),
+        _ => Vec::new(),
     };
-    Problem { status, code, title, detail, errors, headers: headers_of(status, error) }
+    Problem { status, code: error.reason(), title, detail, errors, headers: headers_of(status, error) }
 }
 
-type Description = (StatusCode, &'static str, String);
+impl ResponseError for WebError {
+    fn status_code(&self) -> StatusCode {
+        of(self).status
+    }
 
-fn said(refusal: &Refusal) -> Description {
+    fn error_response(&self) -> HttpResponse {
+        of(self).answer(None)
+    }
+}
+
+/// Status, title and detail.
+type ProblemDescription = (StatusCode, &'static str, String);
+
+fn describe_internal(error: &InternalError) -> ProblemDescription {
+    match error {
+        InternalError::Unavailable(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Service unavailable",
+            "A dependency of the service does not respond; try again.".into(),
+        ),
+        InternalError::Broken(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Internal error",
+            "The service failed; its log has the details under this request id.".into(),
+        ),
+    }
+}
+
+/// A new reason does not compile until it is assigned here.
+fn describe_refusal(refusal: &Refusal) -> ProblemDescription {
     match refusal {
         Refusal::InvalidCredentials
         | Refusal::AccountNotActive(_)
@@ -155,7 +202,7 @@ fn said(refusal: &Refusal) -> Description {
         | Refusal::PasswordUnchanged
         | Refusal::SignUpClosed
         | Refusal::IdentifierTaken(_)
-        | Refusal::ConfirmationInvalid => of_account(refusal),
+        | Refusal::ConfirmationInvalid => describe_account_refusal(refusal),
         Refusal::TokenMissing
         | Refusal::TokenInvalid
         | Refusal::TokenExpired
@@ -164,30 +211,21 @@ fn said(refusal: &Refusal) -> Description {
         | Refusal::RefreshTokenExpired
         | Refusal::RefreshSessionEnded
         | Refusal::RefreshTokenMissing
-        | Refusal::RefreshTokenReused => of_token(refusal),
+        | Refusal::RefreshTokenReused => describe_token_refusal(refusal),
         Refusal::PermissionDenied
         | Refusal::PasswordChangeRequired
-        | Refusal::OriginNotAllowed
-        | Refusal::DuplicateCookie
-        | Refusal::AuthorizationMalformed
         | Refusal::AccountNotFound
         | Refusal::SessionNotFound
         | Refusal::Throttled(_)
-        | Refusal::Busy(_) => of_access(refusal),
-        Refusal::InvalidFields(_)
-        | Refusal::MalformedBody(_)
-        | Refusal::UnsupportedMediaType
-        | Refusal::BodyTooLarge
-        | Refusal::BodyTooSlow
-        | Refusal::UriTooLong
-        | Refusal::HeadersTooLarge
-        | Refusal::CookiesTooLarge
-        | Refusal::RouteNotFound
-        | Refusal::MethodNotAllowed(_) => of_request(refusal),
+        | Refusal::Busy(_) => describe_access_refusal(refusal),
+        Refusal::InvalidFields(errors) => {
+            let first = errors.first().map(|error| format!("{}.", sentence(error)));
+            (StatusCode::UNPROCESSABLE_ENTITY, "Invalid fields", first.unwrap_or_default())
+        }
     }
 }
 
-fn of_account(refusal: &Refusal) -> Description {
+fn describe_account_refusal(refusal: &Refusal) -> ProblemDescription {
     match refusal {
         Refusal::AccountNotActive(status) => (
             StatusCode::FORBIDDEN,
@@ -195,43 +233,43 @@ fn of_account(refusal: &Refusal) -> Description {
             format!("The account is {}. Ask its operator.", status.as_str()),
         ),
         Refusal::CurrentPasswordWrong => {
-            (StatusCode::FORBIDDEN, "Current password wrong", "The current password is not the one given.".into())
+            (StatusCode::FORBIDDEN, "Current password wrong", "The given current password is wrong.".into())
         }
         Refusal::PasswordUnchanged => (
             StatusCode::UNPROCESSABLE_ENTITY,
             "Password unchanged",
-            "The new password is the old one; choose another.".into(),
+            "The new password equals the current one; choose another.".into(),
         ),
         Refusal::SignUpClosed => {
-            (StatusCode::FORBIDDEN, "Registration closed", "Accounts are added by an operator here.".into())
+            (StatusCode::FORBIDDEN, "Registration closed", "Accounts are created by an operator.".into())
         }
         Refusal::ConfirmationInvalid => (
             StatusCode::UNAUTHORIZED,
             "Not confirmed",
-            "The link is spent or past its time, or the password is not the one that was chosen; sign up again.".into(),
+            "The link was used or has expired, or the password differs from the chosen one; register again.".into(),
         ),
-        Refusal::IdentifierTaken(taken) => (StatusCode::CONFLICT, "Already registered", taken_words(*taken)),
+        Refusal::IdentifierTaken(taken) => (StatusCode::CONFLICT, "Already registered", describe_taken(*taken)),
         _ => (StatusCode::UNAUTHORIZED, "Invalid credentials", "No account has this identifier and secret.".into()),
     }
 }
 
-fn taken_words(taken: Taken) -> String {
+fn describe_taken(taken: Taken) -> String {
     let names = [(taken.email, "email"), (taken.username, "username"), (taken.name, "name")];
     let names: Vec<&str> = names.into_iter().filter_map(|(taken, name)| taken.then_some(name)).collect();
     match names.as_slice() {
-        [] => "The identifier is taken.".to_owned(),
-        names => format!("Taken: {}.", names.join(", ")),
+        [] => "An account with this identifier already exists.".to_owned(),
+        names => format!("An account with this {} already exists.", names.join(" and this ")),
     }
 }
 
-fn of_token(refusal: &Refusal) -> Description {
+fn describe_token_refusal(refusal: &Refusal) -> ProblemDescription {
     let detail = match refusal {
-        Refusal::TokenMissing => "Sign in first, and send the access token as a cookie or a bearer token.",
-        Refusal::TokenExpired | Refusal::RefreshTokenExpired => "The token's time is over; refresh, or sign in again.",
+        Refusal::TokenMissing => "Sign in, and send the access token as a cookie or a bearer token.",
+        Refusal::TokenExpired | Refusal::RefreshTokenExpired => "The token has expired; refresh it, or sign in again.",
         Refusal::SessionEnded | Refusal::RefreshSessionEnded => "The session has ended; sign in again.",
         Refusal::RefreshTokenMissing => "Send the refresh token as a cookie, or as refreshToken in the body.",
-        Refusal::RefreshTokenReused => "This token was used before, so the session has been ended; sign in again.",
-        _ => "The token is not one of ours, or not for this use.",
+        Refusal::RefreshTokenReused => "This refresh token was already used, so the session was ended; sign in again.",
+        _ => "The token is not valid, or not for this use.",
     };
     let title = match refusal {
         Refusal::TokenMissing => "Not signed in",
@@ -244,75 +282,66 @@ fn of_token(refusal: &Refusal) -> Description {
     (StatusCode::UNAUTHORIZED, title, detail.to_owned())
 }
 
-fn of_access(refusal: &Refusal) -> Description {
+fn describe_access_refusal(refusal: &Refusal) -> ProblemDescription {
+    let retry = |wait: &Duration| format!("Try again in {} seconds.", wait.as_secs().max(1));
     match refusal {
-        Refusal::OriginNotAllowed => (
-            StatusCode::FORBIDDEN,
-            "Origin not allowed",
-            "A page of another origin may not do this; its origin belongs into CORS_ORIGINS.".into(),
-        ),
         Refusal::PasswordChangeRequired => (
             StatusCode::FORBIDDEN,
             "Password change required",
-            "The password must be changed before anything else; change it, or sign out.".into(),
+            "Change the password before any other operation, or sign out.".into(),
         ),
-        Refusal::DuplicateCookie => (
-            StatusCode::BAD_REQUEST,
-            "Duplicate cookie",
-            "Two cookies of the same name differ, and there is no telling which is ours; clear the site's cookies."
-                .into(),
-        ),
-        Refusal::AuthorizationMalformed => {
-            (StatusCode::BAD_REQUEST, "Authorization malformed", "Send one header: Authorization: Bearer TOKEN.".into())
-        }
         Refusal::AccountNotFound => (StatusCode::NOT_FOUND, "No such account", "There is no such account.".into()),
         Refusal::SessionNotFound => (StatusCode::NOT_FOUND, "No such session", "You have no such session.".into()),
-        Refusal::Throttled(wait) => (
-            StatusCode::TOO_MANY_REQUESTS,
-            "Too many tries",
-            format!("Try again in {} seconds.", wait.as_secs().max(1)),
+        Refusal::Throttled(wait) => (StatusCode::TOO_MANY_REQUESTS, "Too many attempts", retry(wait)),
+        Refusal::Busy(wait) => (StatusCode::SERVICE_UNAVAILABLE, "Busy", retry(wait)),
+        _ => (
+            StatusCode::FORBIDDEN,
+            "Permission denied",
+            "You are signed in, but your account lacks the required role or permission.".into(),
         ),
-        Refusal::Busy(wait) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "Busy", format!("Try again in {} seconds.", wait.as_secs().max(1)))
-        }
-        _ => (StatusCode::FORBIDDEN, "Permission denied", "The session is live and has not this right.".into()),
     }
 }
 
-fn of_request(refusal: &Refusal) -> Description {
-    match refusal {
-        Refusal::InvalidFields(faults) => {
-            let first = faults.first().map(|fault| format!("{} {}.", fault.field, fault.rule.message()));
-            (StatusCode::UNPROCESSABLE_ENTITY, "Invalid fields", first.unwrap_or_default())
+fn describe_request_error(error: &RequestError) -> ProblemDescription {
+    let (status, title, detail) = match error {
+        RequestError::MalformedBody(place) => {
+            return (StatusCode::BAD_REQUEST, "Malformed body", format!("The request body cannot be parsed: {place}."));
         }
-        Refusal::MalformedBody(place) => {
-            (StatusCode::BAD_REQUEST, "Malformed body", format!("Cannot be read: {place}."))
+        RequestError::MethodNotAllowed(allow) => {
+            return (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", format!("This path supports: {allow}."));
         }
-        Refusal::UnsupportedMediaType => (
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Unsupported media type",
-            "Send Content-Type: application/json.".into(),
-        ),
-        Refusal::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "At most 16 KiB are read.".into()),
-        Refusal::BodyTooSlow => {
-            (StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body did not arrive in time.".into())
+        RequestError::UnsupportedMediaType => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", "Send Content-Type: application/json.")
         }
-        Refusal::UriTooLong => {
-            (StatusCode::URI_TOO_LONG, "URI too long", "At most 8 KiB of path and query are read.".into())
+        RequestError::BodyTooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "A body may have at most 16 KiB.")
         }
-        Refusal::HeadersTooLarge => (
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "Headers too large",
-            "At most 32 KiB of headers are read.".into(),
-        ),
-        Refusal::CookiesTooLarge => (
+        RequestError::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body did not arrive in time."),
+        RequestError::UriTooLong => {
+            (StatusCode::URI_TOO_LONG, "URI too long", "Path and query may have at most 8 KiB.")
+        }
+        RequestError::HeadersTooLarge => {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large", "Headers may have at most 32 KiB.")
+        }
+        RequestError::CookiesTooLarge => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "Cookies too large",
-            "At most 8 KiB of cookies are read; clear the site's cookies.".into(),
+            "Cookies may have at most 8 KiB; clear the site's cookies.",
         ),
-        Refusal::MethodNotAllowed(allow) => {
-            (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", format!("This path takes: {allow}."))
+        RequestError::RouteNotFound => (StatusCode::NOT_FOUND, "No such path", "There is no such path."),
+        RequestError::OriginNotAllowed => (
+            StatusCode::FORBIDDEN,
+            "Origin not allowed",
+            "Cross-origin request refused. Add the origin to CORS_ORIGINS.",
+        ),
+        RequestError::DuplicateCookie => (
+            StatusCode::BAD_REQUEST,
+            "Duplicate cookie",
+            "Two cookies of the same name have different values; clear the site's cookies.",
+        ),
+        RequestError::AuthorizationMalformed => {
+            (StatusCode::BAD_REQUEST, "Authorization malformed", "Send one header: Authorization: Bearer TOKEN.")
         }
-        _ => (StatusCode::NOT_FOUND, "No such path", "There is nothing here.".into()),
-    }
+    };
+    (status, title, detail.to_owned())
 }

@@ -1,24 +1,24 @@
-//! Where a browser may be sent after a sign-in: the rule for `rd` (THREATS: open redirects, loops). What passes goes out as
-//! the URL standard serialises it; everything else becomes the default page, and is never said back.
+//! Redirect targets after a sign-in: the allow rule for the parameter `rd` (attacks: open redirects, redirect loops). An
+//! allowed target is sent as the URL standard serialises it; any other becomes the default page and is never echoed.
 
 use percent_encoding::percent_decode_str;
 use url::{Url, form_urlencoded};
 
 use crate::settings::{RedirectHost, Settings};
 
-/// The parameter that carries the way back, in queries and in forms.
-pub const BACK: &str = "rd";
+/// The parameter that carries the return target, in queries and in forms.
+pub const RETURN_PARAMETER: &str = "rd";
 
-/// The most octets of a way back; browsers and proxies bear more, people need less.
-const LONGEST: usize = 4096;
+/// The maximum length of a return target in bytes, well below what browsers and proxies accept.
+const RETURN_MAX: usize = 4096;
 
-/// Pages of ours that only lead on: a way back to one of them is a circle.
-const CIRCLES: [&str; 4] = ["/login", "/register", "/logout", "/auth"];
+/// The service's own pages that redirect onwards: a return target among them would be a redirect loop.
+const REDIRECTING_PAGES: [&str; 4] = ["/login", "/register", "/logout", "/auth"];
 
-/// Stands in for our own origin while nobody has told us what it is.
-const NOWHERE: &str = "https://doorward.invalid/";
+/// Placeholder for the service's own origin without a PUBLIC_URL.
+const UNKNOWN_ORIGIN: &str = "https://doorward.invalid/";
 
-/// The rule, as the settings make it.
+/// The rule for redirect targets, by the settings.
 #[derive(Debug, Clone)]
 pub struct Redirects {
     own: Option<Url>,
@@ -33,45 +33,45 @@ impl Redirects {
         Self::of(settings.web.public_url.clone(), pages.redirect_hosts.clone(), pages.default_page.clone())
     }
 
-    /// By its parts.
+    /// The rule by its parts.
     pub(in crate::web) fn of(own: Option<Url>, hosts: Vec<RedirectHost>, default: String) -> Self {
         Self { own, hosts, default }
     }
 
-    /// Where to: the way back if it may be one, else the default page.
+    /// The return target if it is allowed, else the default page.
     pub fn target(&self, back: Option<&str>) -> String {
         back.and_then(|back| self.allowed(back)).unwrap_or_else(|| self.default.clone())
     }
 
-    /// The sign-in page, with the way back if it may be one. Absolute where a public URL is known.
+    /// The sign-in page, with the return target if it is allowed. Absolute if the public URL is known.
     pub fn sign_in_page(&self, back: Option<&str>) -> String {
-        self.page_with_way_back("/login", back)
+        self.page_with_return("/login", back)
     }
 
-    /// Where a navigation gets new tokens for its refresh cookie and goes on, or else is asked to sign in.
+    /// The page that renews the tokens of a navigation by its refresh cookie, or leads to the sign-in page.
     pub fn continue_page(&self, back: Option<&str>) -> String {
-        self.page_with_way_back("/auth/continue", back)
+        self.page_with_return("/auth/continue", back)
     }
 
-    /// The account's page, which leads on once the password is changed.
+    /// The account page, which redirects onwards once the password is changed.
     pub fn account_page(&self, back: Option<&str>) -> String {
-        self.page_with_way_back("/account", back)
+        self.page_with_return("/account", back)
     }
 
-    /// The way back, re-serialised, if it may be one.
+    /// The return target, re-serialised, if it is allowed.
     pub fn allowed(&self, back: &str) -> Option<String> {
-        let odd = |c: char| c.is_control() || c.is_whitespace() || c == char::REPLACEMENT_CHARACTER;
-        if back.len() > LONGEST || back.contains(odd) || has_encoded_control(back) {
+        let is_forbidden = |c: char| c.is_control() || c.is_whitespace() || c == char::REPLACEMENT_CHARACTER;
+        if back.len() > RETURN_MAX || back.contains(is_forbidden) || has_encoded_control(back) {
             return None;
         }
         let allowed = if back.starts_with('/') { self.allowed_path(back) } else { self.allowed_url(back) };
-        // Written anew it may be longer, and it comes back to us with the next page.
-        allowed.filter(|back| back.len() <= LONGEST)
+        // Re-serialised it may be longer, and it returns with the next request.
+        allowed.filter(|back| back.len() <= RETURN_MAX)
     }
 
-    /// Origins that a form's answer may lead to, as a Content-Security-Policy names them.
+    /// The origins to which a form's response may redirect, for a Content-Security-Policy.
     pub fn sources(&self) -> String {
-        let schemes: &[&str] = if self.takes_http() { &["https", "http"] } else { &["https"] };
+        let schemes: &[&str] = if self.allows_http() { &["https", "http"] } else { &["https"] };
         let of_host = |host: &RedirectHost| {
             let host = host.as_str();
             let of_scheme = |scheme: &&str| format!(" {scheme}://{host}:* {scheme}://*.{host}:*");
@@ -80,26 +80,27 @@ impl Redirects {
         self.hosts.iter().map(of_host).collect()
     }
 
-    /// Exactly one slash, before and after dot segments are taken out: `/.//evil` comes to `//evil`.
+    /// A path must begin with exactly one slash, also after dot segments are removed: `/.//evil` becomes `//evil`, which a browser
+    /// resolves as another host.
     fn allowed_path(&self, back: &str) -> Option<String> {
-        if back.split(['?', '#']).next()?.contains('\\') || leads_away(back) {
+        if back.split(['?', '#']).next()?.contains('\\') || is_network_path(back) {
             return None;
         }
         let base = match &self.own {
             Some(own) => own.clone(),
-            None => Url::parse(NOWHERE).ok()?,
+            None => Url::parse(UNKNOWN_ORIGIN).ok()?,
         };
         let url = base.join(back).ok()?;
         let serialised = &url[url::Position::BeforePath..];
-        let here = url.origin() == base.origin() && !leads_away(serialised);
-        (here && !is_circle(&url, true)).then(|| serialised.to_owned())
+        let is_same_origin = url.origin() == base.origin() && !is_network_path(serialised);
+        (is_same_origin && !is_redirect_loop(&url, true)).then(|| serialised.to_owned())
     }
 
-    /// A scheme, two slashes, a host in its plain form and what follows its slash.
+    /// A URL must be a scheme, two slashes, a host in its serialised form, and nothing or a path.
     fn allowed_url(&self, back: &str) -> Option<String> {
         let (scheme, rest) = back.split_once("://")?;
         let secure = scheme.eq_ignore_ascii_case("https");
-        let plain = scheme.eq_ignore_ascii_case("http") && self.takes_http();
+        let plain = scheme.eq_ignore_ascii_case("http") && self.allows_http();
         if !secure && !plain {
             return None;
         }
@@ -111,58 +112,61 @@ impl Redirects {
         }
         let url = Url::parse(back).ok()?;
         let host = url.host_str()?;
-        // The host as it was written must be the host as it is read: no user, no escapes, no other digits, no last dot.
+        // The host as written must be the host as parsed: no user info, no escapes, no other digits, no trailing dot. Parsers
+        // disagree about each of these.
         let written = authority.split(':').next()?;
         let exact = written.eq_ignore_ascii_case(host) && !authority.contains('@') && !host.ends_with('.');
         let own = self.own.as_ref().is_some_and(|own| own.origin() == url.origin());
         let listed = own || self.hosts.iter().any(|listed| listed.covers(host));
-        (exact && listed && !is_circle(&url, own)).then(|| url.into())
+        (exact && listed && !is_redirect_loop(&url, own)).then(|| url.into())
     }
 
-    /// In development, where we ourselves are reached over http, so are the others.
-    fn takes_http(&self) -> bool {
+    /// In development the service itself is reached over http, and so are the applications.
+    fn allows_http(&self) -> bool {
         self.own.as_ref().is_some_and(|own| own.scheme() == "http")
     }
 
-    fn page_with_way_back(&self, page: &str, back: Option<&str>) -> String {
+    fn page_with_return(&self, page: &str, back: Option<&str>) -> String {
         let origin = self.own.as_ref().map(|own| own.origin().ascii_serialization()).unwrap_or_default();
         match back.and_then(|back| self.allowed(back)) {
             Some(back) => {
                 let back: String = form_urlencoded::byte_serialize(back.as_bytes()).collect();
-                format!("{origin}{page}?{BACK}={back}")
+                format!("{origin}{page}?{RETURN_PARAMETER}={back}")
             }
             None => format!("{origin}{page}"),
         }
     }
 }
 
-/// The way back in a query. Two that differ are none: there is no telling which was checked by whoever sent it.
+/// The return target of a query. Two that differ count as none: a proxy may have checked another than the one used here.
 pub fn back_in(query: &str) -> Option<String> {
-    let mut ways = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == BACK).map(|(_, value)| value);
-    let first = ways.next()?;
-    ways.all(|other| other == first).then(|| first.into_owned()).filter(|back| !back.is_empty())
+    let mut targets =
+        form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == RETURN_PARAMETER).map(|(_, value)| value);
+    let first = targets.next()?;
+    targets.all(|other| other == first).then(|| first.into_owned()).filter(|back| !back.is_empty())
 }
 
-/// A second slash of some kind after the first, also where a server in between would decode it.
-fn leads_away(path: &str) -> bool {
+/// Whether a second slash or backslash follows the first one, also percent-encoded, since a proxy may decode it.
+fn is_network_path(path: &str) -> bool {
     let rest = path.get(1..).unwrap_or_default();
     let escaped =
         rest.get(..3).is_some_and(|escape| ["%2f", "%5c"].iter().any(|slash| slash.eq_ignore_ascii_case(escape)));
     rest.starts_with('/') || escaped
 }
 
-/// `%00` to `%1f` and `%7f`, which some server in between might decode.
+/// `%00` to `%1f` and `%7f`, which a proxy may decode.
 fn has_encoded_control(text: &str) -> bool {
     let escapes = text.split('%').skip(1).filter_map(|after| after.get(..2));
     escapes.filter_map(|hex| u8::from_str_radix(hex, 16).ok()).any(|byte| byte.is_ascii_control())
 }
 
-/// A page of ours that would only lead on again, under any spelling of its path; or a way back within the way back.
-fn is_circle(url: &Url, own: bool) -> bool {
+/// Whether the target is one of the service's own redirecting pages, under any spelling of its path, or itself carries a return
+/// target.
+fn is_redirect_loop(url: &Url, own: bool) -> bool {
     let path = percent_decode_str(url.path()).decode_utf8_lossy();
     let path = path.trim_end_matches('/');
     let leads_on = |page: &&str| path.strip_prefix(*page).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    url.query_pairs().any(|(name, _)| name == BACK) || (own && CIRCLES.iter().any(leads_on))
+    url.query_pairs().any(|(name, _)| name == RETURN_PARAMETER) || (own && REDIRECTING_PAGES.iter().any(leads_on))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Security headers (ASVS 3.4) on every answer, and as header lines for the fast path. A page that needs other values sets
-//! them itself.
+//! Security headers (ASVS 3.4) of every response, and as header lines for the fast path. A page that needs other values sets
+//! them itself, and they are not overwritten here.
 
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
@@ -9,7 +9,7 @@ use actix_web::http::header::{
 
 use crate::web::request::request_id::{REQUEST_ID, RequestId, RequestIds};
 
-/// Headers of ASVS 3.4: on every answer, errors and unknown paths included. A page that needs more says so itself.
+/// Sets the security headers that a response does not have yet, errors and unknown paths included.
 pub fn set_security_headers(headers: &mut HeaderMap, id: &RequestId, https: bool) {
     let fixed: [(HeaderName, &'static str); 6] = [
         (CACHE_CONTROL, "no-store"),
@@ -30,7 +30,7 @@ pub fn set_security_headers(headers: &mut HeaderMap, id: &RequestId, https: bool
     }
 }
 
-/// The same headers without an id, as lines.
+/// The security headers as lines, without a request id.
 pub fn security_header_lines(https: bool) -> Vec<u8> {
     let mut headers = HeaderMap::new();
     set_security_headers(&mut headers, &RequestIds::default().next(), https);
@@ -38,12 +38,12 @@ pub fn security_header_lines(https: bool) -> Vec<u8> {
     headers.iter().flat_map(header_line).collect()
 }
 
-/// A header as it stands on the wire.
+/// A header as a line on the wire.
 pub fn header_line((name, value): (&HeaderName, &HeaderValue)) -> Vec<u8> {
     [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
 }
 
-/// actix-cors says a part of its word to every origin; one that is not listed gets none of it.
+/// Removes CORS headers from a response to an origin that is not allowed: actix-cors sends some of them to every origin.
 pub fn strip_cors_headers(headers: &mut HeaderMap) {
     if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
         headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);

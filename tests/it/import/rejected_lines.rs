@@ -16,11 +16,11 @@ on_both_backends!(
 /// A line and the reason for its rejection, after its identifier if it has one. HASH stands for a valid hash, LONG for
 /// 1,025 letters.
 const REFUSED: [(&str, &str); 26] = [
-    (r#"{"username":"a1","passwordHash":"canary$42""#, r#"it is no JSON (in "passwordHash", column 43)"#),
+    (r#"{"username":"a1","passwordHash":"canary$42""#, r#"it is not valid JSON (in "passwordHash", column 43)"#),
     ("[1]", "it must be an object"),
     (
         r#"{"username":"a3","password":"canary$42","password":"canary$42"}"#,
-        r#"a member stands twice (in "password", column "#,
+        r#"a member appears twice (in "password", column "#,
     ),
     (r#"{"passwordHash":"HASH"}"#, "email or another of email, username is required"),
     (r#"{"username":"a5","passwordHash":"canary$42"}"#, "(a5) passwordHash must be a hash of bcrypt"),
@@ -122,7 +122,8 @@ fn a_binary_or_overlong_line_affects_no_other(backend: Backend) {
     let said: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(said.len(), 5, "{ran:?}");
     assert!(
-        said[0].starts_with("line 3: refused: it is no JSON") && said[1].starts_with("line 4: refused: it is no JSON"),
+        said[0].starts_with("line 3: refused: it is not valid JSON")
+            && said[1].starts_with("line 4: refused: it is not valid JSON"),
         "{said:?}"
     );
     assert_eq!(said[2], "line 5: refused: it is longer than 64 KiB");

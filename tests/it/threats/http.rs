@@ -15,6 +15,7 @@ on_both_backends!(
     every_dialect_refuses_invalid_json,
     answers_contain_documented_members_only,
     metrics_require_the_bearer_token,
+    metrics_parse_the_bearer_header_as_every_route_does,
 );
 
 /// The status of each answer on the connection.
@@ -184,4 +185,44 @@ fn metrics_require_the_bearer_token(backend: Backend) {
     assert_eq!(send_request(metrics().cookie_header(&format!("accessToken={token}"))), 401);
     assert_eq!(send_request(metrics().bearer(&register(&open, "emily").cookie("accessToken").unwrap())), 401);
     assert_eq!(send_request(metrics().bearer(token)), 200);
+}
+
+fn metrics_parse_the_bearer_header_as_every_route_does(backend: Backend) {
+    let token = "mT7kWv8RtYc2Lk6NfHs0Xb9GpDj3Ue7A";
+    let service = backend.service().set("METRICS_TOKEN", token).start();
+    let metrics = || Request::new("GET", "/metrics");
+    let authorized = |value: &str| metrics().header("authorization", value);
+    for scheme in ["Bearer", "bearer", "BEARER"] {
+        assert_eq!(authorized(&format!("{scheme} {token}")).send(service.address()).status, 200, "{scheme}");
+    }
+    let refused = [
+        ("no header", metrics(), 401, "token_missing", None),
+        ("two headers", metrics().bearer(token).bearer(token), 400, "authorization_malformed", Some("invalid_request")),
+        (
+            "two tokens",
+            authorized(&format!("Bearer {token} x")),
+            400,
+            "authorization_malformed",
+            Some("invalid_request"),
+        ),
+        (
+            "two spaces",
+            authorized(&format!("Bearer  {token}")),
+            400,
+            "authorization_malformed",
+            Some("invalid_request"),
+        ),
+        ("another scheme", authorized(&format!("Basic {token}")), 401, "token_invalid", Some("invalid_token")),
+        ("no scheme", authorized(token), 401, "token_invalid", Some("invalid_token")),
+    ];
+    for (case, request, status, code, error) in refused {
+        let response = request.send(service.address());
+        assert_eq!((response.status, response.json()["code"].as_str()), (status, Some(code)), "{case}");
+        assert_eq!(response.header("content-type"), Some("application/problem+json"), "{case}");
+        let parameter = error.map(|error| format!(", error=\"{error}\"")).unwrap_or_default();
+        let challenge = format!("Bearer realm=\"doorward\"{parameter}");
+        assert_eq!(response.header("www-authenticate"), Some(challenge.as_str()), "{case}");
+    }
+    let posted = Request::new("POST", "/metrics").send(service.address());
+    assert_eq!((posted.status, posted.header("allow")), (405, Some("GET")));
 }

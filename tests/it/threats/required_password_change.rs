@@ -40,7 +40,7 @@ const OLD: &str = "emilyspass";
 const NEW: &str = "another-quiet-harbour";
 
 /// The message of contracts without one of their own.
-const WORDS: &str = "The password must be changed before anything else; change it, or sign out.";
+const WORDS: &str = "Change the password before any other operation, or sign out.";
 
 /// How long a revocation may take to reach a node on a stalled machine; 2 s are promised.
 const SOON: Duration = Duration::from_secs(30);

@@ -35,14 +35,6 @@ const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=16;
 /// Bytes of a secret that bcrypt reads.
 const BCRYPT_INPUT_MAX: usize = 72;
 
-const UNKNOWN_FORMAT: FieldRule = FieldRule::Type(
-    "a hash of bcrypt ($2a$, $2b$, $2y$), argon2i or argon2id, PBKDF2 or scrypt, in the PHC form or Django's",
-);
-const TOO_EXPENSIVE: FieldRule = FieldRule::Type(
-    "a hash that one sign-in can check: argon2 and scrypt with 256 MiB and 1 GiB over all passes at most, \
-     PBKDF2 with 5,000,000 rounds, bcrypt with cost 16",
-);
-
 /// A password hash of another system, with parameters within the bounds above.
 #[derive(Clone)]
 pub struct ImportedHash {
@@ -69,10 +61,10 @@ impl ImportedHash {
     /// Parses a hash, and refuses one that is too expensive to check. No key is derived here, so the cost is that of parsing.
     pub fn parse(text: &str) -> Result<Self, FieldRule> {
         if text.len() > TEXT_MAX || !text.is_ascii() {
-            return Err(UNKNOWN_FORMAT);
+            return Err(FieldRule::UnknownHashFormat);
         }
         let segments: Vec<&str> = text.split('$').collect();
-        let scheme = scheme(&segments).ok_or(UNKNOWN_FORMAT)??;
+        let scheme = scheme(&segments).ok_or(FieldRule::UnknownHashFormat)??;
         Ok(Self { scheme, text: text.to_owned() })
     }
 
@@ -141,7 +133,7 @@ fn scheme(segments: &[&str]) -> Parsed {
 }
 
 fn bounded(is_within: bool, scheme: Scheme) -> Result<Scheme, FieldRule> {
-    if is_within { Ok(scheme) } else { Err(TOO_EXPENSIVE) }
+    if is_within { Ok(scheme) } else { Err(FieldRule::HashTooExpensive) }
 }
 
 /// Compares a hash with a derived one in constant time.
@@ -223,7 +215,7 @@ fn scrypt(log_n: u8, r: u32, p: u32, salt: Vec<u8>, hash: &str) -> Parsed {
     let traffic = block.saturating_mul(n).saturating_mul(p.into());
     // Before the parameters are built: their constructor may refuse such sizes, and the reason must be the cost.
     if memory > MEMORY_MAX || traffic > MEMORY_TRAFFIC_MAX {
-        return Some(Err(TOO_EXPENSIVE));
+        return Some(Err(FieldRule::HashTooExpensive));
     }
     Some(Ok(Scheme::Scrypt { params: ::scrypt::Params::new(log_n, r, p).ok()?, salt, hash }))
 }

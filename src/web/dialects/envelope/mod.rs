@@ -1,5 +1,5 @@
 //! envelope: everything in `{success, message, data, timestamp}`, refresh tokens in the shape of a UUID, single use, no
-//! cookies. Shapes stand in wire.rs, refusals in refusals.rs.
+//! cookies. The wire format is in wire.rs, errors are in refusals.rs.
 
 mod refusals;
 pub(in crate::web) mod wire;
@@ -43,14 +43,14 @@ fn routes(mount: &mut ServiceConfig) {
 }
 
 async fn register(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let person = wire::register(Fields::optional(&context.request, &mut payload).await?)?;
-    let signed_up = context.sign_up(person, NewSession::default()).await?;
+    let registration = wire::register(Fields::optional(&context.request, &mut payload).await?)?;
+    let signed_up = context.sign_up(registration, NewSession::default()).await?;
     Ok(wire::tokens(&context, StatusCode::CREATED, "User registered successfully", &signed_up.issued))
 }
 
 async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let wish = wire::login(Fields::optional(&context.request, &mut payload).await?)?;
-    let signed_in = context.sign_in(wish).await?;
+    let request = wire::login(Fields::optional(&context.request, &mut payload).await?)?;
+    let signed_in = context.sign_in(request).await?;
     Ok(wire::tokens(&context, StatusCode::OK, "Login successful", &signed_in.issued))
 }
 
@@ -60,7 +60,7 @@ async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult
     Ok(wire::tokens(&context, StatusCode::OK, "Token refreshed successfully", &issued))
 }
 
-/// By the refresh token, or by a live access token alone. An unknown refresh token is signed out already.
+/// By the refresh token, or by a live access token alone. An unknown refresh token counts as signed out.
 async fn logout(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let access = context.bearer_only().unwrap_or_default();
     let refresh = wire::refresh_token(Fields::optional(&context.request, &mut payload).await?).ok();
@@ -87,7 +87,7 @@ async fn me(context: RequestContext) -> HandlerResult {
 async fn change_password(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let caller = context.resolve_restricted(context.bearer_only()?).await?;
     let (current, new) = wire::change_password(Fields::optional(&context.request, &mut payload).await?)?;
-    let wish = PasswordChange { caller, current, new, keeps_tokens: true };
-    context.service.change_password(wish, context.policy(), context.client()).await?;
+    let change = PasswordChange { caller, current, new, keeps_tokens: true };
+    context.service.change_password(change, context.policy(), context.client()).await?;
     Ok(wire::done(&context, "Password changed successfully"))
 }

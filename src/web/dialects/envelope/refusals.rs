@@ -1,32 +1,33 @@
-//! Every refusal to envelope's status and message.
+//! Error table of envelope: status and message of every refusal. A new reason does not compile until it is decided here. Errors of
+//! HTTP itself, and reasons that the contract leaves open (`None`), get native's status and text.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode as Status;
 use serde_json::{Map, Value};
 
 use super::wire::envelope;
-use crate::core::error::{Error, FieldError, FieldRule, Refusal};
-use crate::web::response::error::ErrorContext;
+use crate::core::error::{FieldError, FieldRule, Refusal};
+use crate::web::response::error::{ErrorContext, RequestError, WebError};
+use crate::web::response::field_error::{message, wire_name};
 use crate::web::response::problem;
+use crate::web::response::problem::native_only;
 
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let error = refused.error;
-    let said = match error {
-        Error::Refusal(refusal) => said(refusal).map(|(status, message)| (status, message.to_owned())),
-        Error::InternalError(_) => None,
+    let (status, message) = match error {
+        WebError::Request(RequestError::MalformedBody(_)) => (Status::BAD_REQUEST, "Malformed request body".to_owned()),
+        _ => problem::by_table(error, table),
     };
-    let (status, message) = said.unwrap_or_else(|| problem::usual(error));
-    let data = match error {
-        Error::Refusal(Refusal::InvalidFields(faults)) => texts(faults),
+    let data = match error.refusal() {
+        Some(Refusal::InvalidFields(errors)) => field_messages(errors),
         _ => Value::Null,
     };
     problem::shaped(status, envelope(false, &message, &data, &refused.at.rfc3339()), error)
 }
 
-fn said(refusal: &Refusal) -> Option<(Status, &'static str)> {
-    Some(match refusal {
+fn table(refusal: &Refusal) -> Option<(Status, String)> {
+    let (status, message) = match refusal {
         Refusal::InvalidFields(_) => (Status::BAD_REQUEST, "Validation failed"),
-        Refusal::MalformedBody(_) => (Status::BAD_REQUEST, "Malformed request body"),
         Refusal::IdentifierTaken(_) => (Status::CONFLICT, "Email is already registered"),
         Refusal::InvalidCredentials => (Status::UNAUTHORIZED, "Invalid email or password"),
         Refusal::Throttled(_) => (Status::LOCKED, "Account is locked"),
@@ -40,40 +41,25 @@ fn said(refusal: &Refusal) -> Option<(Status, &'static str)> {
         | Refusal::TokenInvalid
         | Refusal::TokenExpired
         | Refusal::SessionEnded
-        | Refusal::AccountNotFound
-        | Refusal::AuthorizationMalformed => (Status::UNAUTHORIZED, "Unauthorized"),
+        | Refusal::AccountNotFound => (Status::UNAUTHORIZED, "Unauthorized"),
         Refusal::CurrentPasswordWrong => (Status::UNAUTHORIZED, "Old password is incorrect"),
         Refusal::PasswordUnchanged => (Status::BAD_REQUEST, "New password must be different from old password"),
-        Refusal::DuplicateCookie
-        | Refusal::OriginNotAllowed
-        | Refusal::PermissionDenied
-        | Refusal::PasswordChangeRequired
-        | Refusal::ConfirmationInvalid
-        | Refusal::SignUpClosed
-        | Refusal::UnsupportedMediaType
-        | Refusal::BodyTooLarge
-        | Refusal::BodyTooSlow
-        | Refusal::UriTooLong
-        | Refusal::HeadersTooLarge
-        | Refusal::CookiesTooLarge
-        | Refusal::RouteNotFound
-        | Refusal::MethodNotAllowed(_)
-        | Refusal::SessionNotFound
-        | Refusal::Busy(_) => return None,
-    })
+        native_only!() => return None,
+    };
+    Some((status, message.to_owned()))
 }
 
-/// `{field: text}`, the first text of each field.
-fn texts(faults: &[FieldError]) -> Value {
+/// `{field: text}` with the first text of each field.
+fn field_messages(errors: &[FieldError]) -> Value {
     let mut data = Map::new();
-    for fault in faults {
-        data.entry(fault.field.clone()).or_insert_with(|| text(fault).into());
+    for error in errors {
+        data.entry(wire_name(&error.field)).or_insert_with(|| text(error).into());
     }
     data.into()
 }
 
-fn text(fault: &FieldError) -> String {
-    let field = match fault.field.as_str() {
+fn text(error: &FieldError) -> String {
+    let field = match wire_name(&error.field) {
         "email" => "Email",
         "password" => "Password",
         "refreshToken" => "Refresh token",
@@ -81,10 +67,10 @@ fn text(fault: &FieldError) -> String {
         "newPassword" => "New password",
         other => other,
     };
-    match fault.rule {
+    match error.rule {
         FieldRule::Missing => format!("{field} is required"),
         FieldRule::NotAnEmail => format!("{field} must be valid"),
         FieldRule::TooShort(_) | FieldRule::TooLong(_) => format!("{field} must be between 8 and 128 characters"),
-        other => format!("{field} {}", other.message()),
+        other => format!("{field} {}", message(other)),
     }
 }

@@ -1,4 +1,4 @@
-//! The shapes of envelope's requests and answers.
+//! Wire format of envelope: parsers of its requests and serialisers of its responses.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -18,86 +18,88 @@ use crate::secret::{RefreshToken, Secret};
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 
-/// The fewest characters of a new password here.
+/// The minimum length of a new password in this contract.
 const PASSWORD_MIN: usize = 8;
 
-/// The roles that this wire knows; anybody else is a customer.
+/// The roles of this contract; every other role is shown as a customer.
 const ROLES: [&str; 4] = ["CUSTOMER", "ADMIN", "SUPER_ADMIN", "VENDOR"];
 
 pub fn register(mut fields: Fields) -> Result<Registration, Refusal> {
-    let mut faults = Vec::new();
-    let email = email(&mut fields, &mut faults);
-    let password = new_password(&mut fields, &mut faults, "password");
-    none_of(faults)?;
-    Ok(Registration { email: Some(email), password: Some(Secret::new(password)), ..Registration::default() })
+    let mut errors = Vec::new();
+    let email = email(&mut fields, &mut errors);
+    let password = new_password(&mut fields, &mut errors, "password");
+    check(errors)?;
+    let secret = Secret::new(password);
+    let registration = Registration { email: Some(email), password: Some(secret), ..Registration::default() };
+    Ok(registration)
 }
 
-/// A sign-in does not judge the password's length: a short one is a wrong one.
+/// A sign-in does not check the password's length: a short one is a wrong one.
 pub fn login(mut fields: Fields) -> Result<SignIn, Refusal> {
-    let mut faults = Vec::new();
-    let email = email(&mut fields, &mut faults);
-    let password = required(&mut fields, &mut faults, "password");
-    none_of(faults)?;
+    let mut errors = Vec::new();
+    let email = email(&mut fields, &mut errors);
+    let password = required(&mut fields, &mut errors, "password");
+    check(errors)?;
     let device = match fields.value("deviceId") {
         Some(Value::String(id)) if !id.is_empty() => {
             Some(id.chars().filter(|c| !c.is_control()).take(DEVICE_TEXT_MAX).collect())
         }
         _ => None,
     };
-    Ok(wish(email, Secret::new(password), device))
+    Ok(sign_in_request(email, Secret::new(password), device))
 }
 
 pub fn refresh_token(mut fields: Fields) -> Result<RefreshToken, Refusal> {
-    let mut faults = Vec::new();
-    let token = required(&mut fields, &mut faults, "refreshToken");
-    none_of(faults)?;
+    let mut errors = Vec::new();
+    let token = required(&mut fields, &mut errors, "refreshToken");
+    check(errors)?;
     Ok(RefreshToken::new(token))
 }
 
 pub fn change_password(mut fields: Fields) -> Result<(Secret, Secret), Refusal> {
-    let mut faults = Vec::new();
-    let old = required(&mut fields, &mut faults, "oldPassword");
-    let new = new_password(&mut fields, &mut faults, "newPassword");
-    none_of(faults)?;
+    let mut errors = Vec::new();
+    let old = required(&mut fields, &mut errors, "oldPassword");
+    let new = new_password(&mut fields, &mut errors, "newPassword");
+    check(errors)?;
     Ok((Secret::new(old), Secret::new(new)))
 }
 
-fn none_of(faults: Vec<FieldError>) -> Result<(), Refusal> {
-    if faults.is_empty() { Ok(()) } else { Err(Refusal::InvalidFields(faults)) }
+fn check(errors: Vec<FieldError>) -> Result<(), Refusal> {
+    if errors.is_empty() { Ok(()) } else { Err(Refusal::InvalidFields(errors)) }
 }
 
-fn required(fields: &mut Fields, faults: &mut Vec<FieldError>, field: &str) -> String {
+fn required(fields: &mut Fields, errors: &mut Vec<FieldError>, field: &str) -> String {
     match fields.value(field) {
         Some(Value::String(text)) if !text.is_empty() => text,
         _ => {
-            faults.push(FieldError::new(field, FieldRule::Missing));
+            errors.push(FieldError::new(field, FieldRule::Missing));
             String::new()
         }
     }
 }
 
-fn email(fields: &mut Fields, faults: &mut Vec<FieldError>) -> String {
-    let before = faults.len();
-    let email = required(fields, faults, "email");
-    if before == faults.len() && identifier::email(&email).is_err() {
-        faults.push(FieldError::new("email", FieldRule::NotAnEmail));
+fn email(fields: &mut Fields, errors: &mut Vec<FieldError>) -> String {
+    let errors_before = errors.len();
+    let email = required(fields, errors, "email");
+    if errors_before == errors.len() && identifier::email(&email).is_err() {
+        errors.push(FieldError::new("email", FieldRule::NotAnEmail));
     }
     email
 }
 
-fn new_password(fields: &mut Fields, faults: &mut Vec<FieldError>, field: &str) -> String {
-    let before = faults.len();
-    let password = required(fields, faults, field);
-    if before == faults.len() && !(PASSWORD_MIN..=PASSWORD_MAX).contains(&password.chars().count()) {
-        faults.push(FieldError::new(field, FieldRule::TooShort(PASSWORD_MIN)));
+fn new_password(fields: &mut Fields, errors: &mut Vec<FieldError>, field: &str) -> String {
+    let errors_before = errors.len();
+    let password = required(fields, errors, field);
+    if errors_before == errors.len() && !(PASSWORD_MIN..=PASSWORD_MAX).contains(&password.chars().count()) {
+        errors.push(FieldError::new(field, FieldRule::TooShort(PASSWORD_MIN)));
     }
     password
 }
 
-fn wish(email: String, secret: Secret, device: Option<String>) -> SignIn {
-    let mut wish = SignIn::new(vec![(IdentifierKind::Email, email)], GivenSecret::Password(secret));
-    wish.session.device.id = device;
-    wish
+fn sign_in_request(email: String, secret: Secret, device: Option<String>) -> SignIn {
+    let mut request = SignIn::new(vec![(IdentifierKind::Email, email)], GivenSecret::Password(secret));
+    request.session.device.id = device;
+    request
 }
 
 /// The envelope itself.

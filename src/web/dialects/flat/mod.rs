@@ -1,5 +1,5 @@
 //! flat: username and password, a flat user, tokens in the body and in cookies, a lifetime that the client chooses.
-//! Shapes stand in wire.rs, refusals in refusals.rs.
+//! The wire format is in wire.rs, errors are in refusals.rs.
 
 mod refusals;
 pub(in crate::web) mod wire;
@@ -12,10 +12,10 @@ use crate::core::error::{Error, Refusal};
 use crate::core::session::TokenPolicy;
 use crate::secret::AccessToken;
 use crate::web::mount::Dialect;
+use crate::web::request::bearer::AuthorizationHeader;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::request::credentials::Authorization;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, WebError};
 use crate::web::response::routing::resource;
 
 /// The dialect.
@@ -38,11 +38,11 @@ fn routes(mount: &mut ServiceConfig) {
 }
 
 async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let asked = wire::login(Fields::json_or_form(&context.request, &mut payload).await?)?;
-    let policy = with_ttl(&context, asked.access_ttl);
-    let mut wish = asked.wish;
-    wish.session.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
-    let signed_in = context.service.sign_in(wish, policy, context.client()).await?;
+    let parsed = wire::login(Fields::json_or_form(&context.request, &mut payload).await?)?;
+    let policy = with_ttl(&context, parsed.access_ttl);
+    let mut request = parsed.sign_in;
+    request.session.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
+    let signed_in = context.service.sign_in(request, policy, context.client()).await?;
     wire::logged_in(&context, &signed_in)
 }
 
@@ -53,17 +53,17 @@ async fn me(context: RequestContext) -> HandlerResult {
 
 async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let fields = match Fields::optional(&context.request, &mut payload).await {
-        // A body that is no object says nothing, as an absent one.
-        Err(Error::Refusal(Refusal::InvalidFields(_))) => Fields::default(),
+        // A body that is no JSON object counts as absent.
+        Err(WebError::Core(Error::Refusal(Refusal::InvalidFields(_)))) => Fields::default(),
         other => other?,
     };
-    let asked = wire::refresh(fields);
-    let cookie = if asked.token.is_none() { context.refresh_cookie()? } else { None };
-    if asked.token.is_none() && cookie.is_none() {
+    let parsed = wire::refresh(fields);
+    let cookie = if parsed.token.is_none() { context.refresh_cookie()? } else { None };
+    if parsed.token.is_none() && cookie.is_none() {
         return Err(Refusal::RefreshTokenMissing.into());
     }
-    let policy = with_ttl(&context, asked.access_ttl?);
-    let issued = match (asked.token, cookie) {
+    let policy = with_ttl(&context, parsed.access_ttl?);
+    let issued = match (parsed.token, cookie) {
         (Some(token), _) => context.refresh(token, policy).await?,
         (None, Some(token)) => context.refresh_by_cookie(token, policy).await?,
         (None, None) => return Err(Refusal::RefreshTokenMissing.into()),
@@ -83,11 +83,13 @@ fn with_ttl(context: &RequestContext, access_ttl: Option<Duration>) -> TokenPoli
     TokenPolicy { access_ttl: access_ttl.unwrap_or(policy.access_ttl), ..policy }
 }
 
-/// The header first, with `Bearer ` before the token or without; a bad one is not rescued by a good cookie.
-fn access_token(context: &RequestContext) -> Result<Option<AccessToken>, Refusal> {
+/// The header, with or without `Bearer ` before the token, and only without a header the cookie: a wrong header is not rescued
+/// by a cookie.
+fn access_token(context: &RequestContext) -> Result<Option<AccessToken>, WebError> {
     match context.authorization() {
-        Authorization::Absent => context.access_cookie(),
-        Authorization::Bearer(token) | Authorization::Other(token) => Ok(Some(AccessToken::new(token))),
-        Authorization::BearerAlone | Authorization::Malformed => Err(Refusal::TokenInvalid),
+        AuthorizationHeader::Absent => Ok(context.access_cookie()?),
+        AuthorizationHeader::Bearer(token) => Ok(Some(token.into_access_token())),
+        AuthorizationHeader::OtherScheme(token) => Ok(Some(AccessToken::new(token))),
+        AuthorizationHeader::MissingToken | AuthorizationHeader::Malformed => Err(Refusal::TokenInvalid.into()),
     }
 }

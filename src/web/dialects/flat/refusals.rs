@@ -1,29 +1,29 @@
-//! Every refusal to flat's status and message.
+//! Error table of flat: status and message of every refusal. A new reason does not compile until it is decided here. Errors of
+//! HTTP itself, and reasons that the contract leaves open (`None`), get native's status and text.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode as Status;
 use serde_json::json;
 
 use super::wire::LIFETIME;
-use crate::core::error::{Error, FieldError, FieldRule, Refusal};
+use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::web::response::error::ErrorContext;
+use crate::web::response::field_error::wire_name;
 use crate::web::response::problem;
+use crate::web::response::problem::native_only;
 
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
-    let (status, message) = match refused.error {
-        Error::Refusal(refusal) => said(refusal).unwrap_or_else(|| problem::usual(refused.error)),
-        Error::InternalError(_) => problem::usual(refused.error),
-    };
+    let (status, message) = problem::by_table(refused.error, table);
     problem::shaped(status, json!({ "message": message }), refused.error)
 }
 
-fn said(refusal: &Refusal) -> Option<(Status, String)> {
+fn table(refusal: &Refusal) -> Option<(Status, String)> {
     let (status, message) = match refusal {
         Refusal::InvalidCredentials | Refusal::AccountNotActive(_) => (Status::BAD_REQUEST, "Invalid credentials"),
-        Refusal::InvalidFields(faults) => (Status::BAD_REQUEST, fields(faults)),
+        Refusal::InvalidFields(errors) => (Status::BAD_REQUEST, fields_message(errors)),
         Refusal::TokenMissing => (Status::UNAUTHORIZED, "Access Token is required"),
         Refusal::TokenExpired => (Status::UNAUTHORIZED, "Token Expired!"),
-        Refusal::TokenInvalid | Refusal::SessionEnded | Refusal::AccountNotFound | Refusal::AuthorizationMalformed => {
+        Refusal::TokenInvalid | Refusal::SessionEnded | Refusal::AccountNotFound => {
             (Status::UNAUTHORIZED, "Invalid/Expired Token!")
         }
         Refusal::RefreshTokenMissing => (Status::UNAUTHORIZED, "Refresh token required"),
@@ -32,34 +32,19 @@ fn said(refusal: &Refusal) -> Option<(Status, String)> {
         | Refusal::RefreshSessionEnded
         | Refusal::RefreshTokenReused => (Status::FORBIDDEN, "Invalid refresh token"),
         Refusal::Throttled(_) => (Status::TOO_MANY_REQUESTS, "request limit exceeded, please wait a few seconds"),
-        Refusal::DuplicateCookie
-        | Refusal::OriginNotAllowed
-        | Refusal::PermissionDenied
-        | Refusal::PasswordChangeRequired
-        | Refusal::ConfirmationInvalid
-        | Refusal::CurrentPasswordWrong
-        | Refusal::PasswordUnchanged
-        | Refusal::SignUpClosed
-        | Refusal::IdentifierTaken(_)
-        | Refusal::MalformedBody(_)
-        | Refusal::UnsupportedMediaType
-        | Refusal::BodyTooLarge
-        | Refusal::BodyTooSlow
-        | Refusal::UriTooLong
-        | Refusal::HeadersTooLarge
-        | Refusal::CookiesTooLarge
-        | Refusal::RouteNotFound
-        | Refusal::MethodNotAllowed(_)
-        | Refusal::SessionNotFound
-        | Refusal::Busy(_) => return None,
+        native_only!() | Refusal::CurrentPasswordWrong | Refusal::PasswordUnchanged | Refusal::IdentifierTaken(_) => {
+            return None;
+        }
     };
     Some((status, message.to_owned()))
 }
 
-fn fields(faults: &[FieldError]) -> &'static str {
-    match faults.first() {
-        Some(fault) if fault.field == LIFETIME => "Maximum access token expire time can be 43200 minutes",
-        Some(FieldError { rule: FieldRule::Type(_), field }) if field == "username" => "Username is not valid",
+fn fields_message(errors: &[FieldError]) -> &'static str {
+    match errors.first() {
+        Some(error) if wire_name(&error.field) == LIFETIME => "Maximum access token expire time can be 43200 minutes",
+        Some(FieldError { rule: FieldRule::Type(_), field }) if wire_name(field) == "username" => {
+            "Username is not valid"
+        }
         _ => "Username and password required",
     }
 }

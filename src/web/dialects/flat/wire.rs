@@ -1,4 +1,4 @@
-//! The shapes of flat's requests and answers.
+//! Wire format of flat: parsers of its requests and serialisers of its responses.
 
 use std::time::Duration;
 
@@ -16,48 +16,48 @@ use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
 
-/// The field that chooses an access token's life, in minutes.
+/// The field with the requested lifetime of the access token, in minutes.
 pub const LIFETIME: &str = "expiresInMins";
 
-/// The longest life that may be chosen, in minutes: 30 days.
-const LONGEST: f64 = 43_200.0;
+/// The longest lifetime that a client may request, in minutes: 30 days.
+const LIFETIME_MAX: f64 = 43_200.0;
 
-pub struct Login {
-    pub wish: SignIn,
+pub struct FlatLogin {
+    pub sign_in: SignIn,
     pub access_ttl: Option<Duration>,
 }
 
-pub struct Refresh {
+pub struct FlatRefresh {
     pub token: Option<RefreshToken>,
-    /// Read before the token is looked at and refused after its absence.
+    /// Parsed with the token; an invalid lifetime is refused only after a missing token.
     pub access_ttl: Result<Option<Duration>, Refusal>,
 }
 
 /// Checks presence, type, lifetime, in that order.
-pub fn login(mut fields: Fields) -> Result<Login, Refusal> {
+pub fn login(mut fields: Fields) -> Result<FlatLogin, Refusal> {
     let (username, password) = (present(fields.value("username")), present(fields.value("password")));
     let (Some(username), Some(password)) = (username, password) else {
-        return Err(fault("username", FieldRule::Missing));
+        return Err(field_error("username", FieldRule::Missing));
     };
-    let Value::String(username) = username else { return Err(fault("username", FieldRule::Type("text"))) };
+    let Value::String(username) = username else { return Err(field_error("username", FieldRule::Type("text"))) };
     let access_ttl = lifetime(&mut fields)?;
-    // A password that is no text is nobody's.
+    // A password that is no text is a wrong one.
     let Value::String(password) = password else { return Err(Refusal::InvalidCredentials) };
-    let wish = SignIn::new(vec![(IdentifierKind::Username, username)], GivenSecret::Password(Secret::new(password)));
-    Ok(Login { wish, access_ttl })
+    let sign_in = SignIn::new(vec![(IdentifierKind::Username, username)], GivenSecret::Password(Secret::new(password)));
+    Ok(FlatLogin { sign_in, access_ttl })
 }
 
-pub fn refresh(mut fields: Fields) -> Refresh {
+pub fn refresh(mut fields: Fields) -> FlatRefresh {
     let token = match fields.value("refreshToken") {
         None | Some(Value::Null | Value::Bool(false)) => None,
         Some(Value::String(text)) if text.is_empty() => None,
         Some(Value::String(text)) => Some(RefreshToken::new(text)),
         Some(other) => Some(RefreshToken::new(other.to_string())),
     };
-    Refresh { token, access_ttl: lifetime(&mut fields) }
+    FlatRefresh { token, access_ttl: lifetime(&mut fields) }
 }
 
-/// What counts as there: not null, false, 0 or "".
+/// A value that counts as present: not null, false, 0 or "".
 fn present(value: Option<Value>) -> Option<Value> {
     value.filter(|value| match value {
         Value::Null | Value::Bool(false) => false,
@@ -76,16 +76,16 @@ fn lifetime(fields: &mut Fields) -> Result<Option<Duration>, Refusal> {
         Some(_) => None,
     };
     match minutes {
-        Some(minutes) if (1.0..=LONGEST).contains(&minutes) => Ok(Some(Duration::from_secs_f64(minutes * 60.0))),
-        _ => Err(fault(LIFETIME, FieldRule::Type("a number of minutes"))),
+        Some(minutes) if (1.0..=LIFETIME_MAX).contains(&minutes) => Ok(Some(Duration::from_secs_f64(minutes * 60.0))),
+        _ => Err(field_error(LIFETIME, FieldRule::Type("a number of minutes"))),
     }
 }
 
-fn fault(field: &str, rule: FieldRule) -> Refusal {
+fn field_error(field: &str, rule: FieldRule) -> Refusal {
     Refusal::InvalidFields(vec![FieldError::new(field, rule)])
 }
 
-/// The seven fields that name a user.
+/// The seven fields of a user.
 fn user(account: &Account) -> Map<String, Value> {
     let text = |text: &Option<String>| Value::from(text.as_deref().unwrap_or_default());
     let fields = [
@@ -112,7 +112,7 @@ pub fn refreshed(context: &RequestContext, issued: &Issued) -> HandlerResult {
     context.set_cookies(HttpResponse::Ok().json(body), issued)
 }
 
-/// The bare user with whatever else the profile holds, at the top level; what an owner wrote there hides no field of ours.
+/// The user with the other fields of the profile at the top level; those never replace a field of the user.
 pub fn me(account: &Account) -> HttpResponse {
     let mut body: Map<String, Value> = serde_json::from_str(&account.profile).unwrap_or_default();
     body.extend(user(account));

@@ -1,5 +1,5 @@
-//! native: doorward's own API. Routes and handlers; each handler parses, asks core, renders. Shapes stand in wire.rs,
-//! refusals in refusals.rs.
+//! native: doorward's own API. Routes and handlers; each handler parses, calls core, renders. The wire format is
+//! in wire.rs, errors are in refusals.rs.
 
 pub mod refusals;
 pub(in crate::web) mod wire;
@@ -15,9 +15,9 @@ use crate::core::error::{Error, Refusal};
 use crate::web::mount::Dialect;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::HandlerResult;
+use crate::web::response::error::{HandlerResult, RequestError};
 use crate::web::response::routing::resource;
-use wire::Tokens;
+use wire::TokenDelivery;
 
 /// The dialect.
 pub const DIALECT: Dialect =
@@ -47,75 +47,75 @@ fn routes(mount: &mut ServiceConfig) {
 }
 
 async fn register(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let mut asked = wire::register(Fields::required(&context.request, &mut payload).await?)?;
+    let mut parsed = wire::register(Fields::required(&context.request, &mut payload).await?)?;
     if context.confirms_by_mail() {
-        context.sign_up_with_confirmation(asked.person, None).await?;
+        context.sign_up_with_confirmation(parsed.registration, None).await?;
         return Ok(wire::accepted("If this address can have an account, a mail is on its way to it"));
     }
-    asked.session.replaces = held_sessions(&context)?;
-    let signed_up = context.sign_up(asked.person, asked.session).await?;
-    wire::entered(&context, StatusCode::CREATED, "Registration successful", &signed_up, asked.tokens)
+    parsed.session.replaces = replaced_sessions(&context)?;
+    let signed_up = context.sign_up(parsed.registration, parsed.session).await?;
+    wire::signed_in(&context, StatusCode::CREATED, "Registration successful", &signed_up, parsed.tokens)
 }
 
-/// With a link that a mail brought; where no mails go, there is no such route.
+/// By the link of a confirmation mail; without mail there is no such route.
 async fn confirm_registration(context: RequestContext, mut payload: Payload) -> HandlerResult {
     if !context.confirms_by_mail() {
-        return Err(Refusal::RouteNotFound.into());
+        return Err(RequestError::RouteNotFound.into());
     }
-    let mut asked = wire::confirmation(Fields::required(&context.request, &mut payload).await?)?;
-    asked.session.replaces = held_sessions(&context)?;
-    let confirmed = context.confirm_sign_up(asked.confirmation, asked.session).await?;
-    wire::entered(&context, StatusCode::CREATED, "Registration successful", &confirmed.signed_in, asked.tokens)
+    let mut parsed = wire::confirmation(Fields::required(&context.request, &mut payload).await?)?;
+    parsed.session.replaces = replaced_sessions(&context)?;
+    let confirmed = context.confirm_sign_up(parsed.confirmation, parsed.session).await?;
+    wire::signed_in(&context, StatusCode::CREATED, "Registration successful", &confirmed.signed_in, parsed.tokens)
 }
 
 async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let mut asked = wire::login(Fields::required(&context.request, &mut payload).await?)?;
-    asked.wish.session.replaces = held_sessions(&context)?;
-    let signed_in = context.sign_in(asked.wish).await?;
-    wire::entered(&context, StatusCode::OK, "Login successful", &signed_in, asked.tokens)
+    let mut parsed = wire::login(Fields::required(&context.request, &mut payload).await?)?;
+    parsed.sign_in.session.replaces = replaced_sessions(&context)?;
+    let signed_in = context.sign_in(parsed.sign_in).await?;
+    wire::signed_in(&context, StatusCode::OK, "Login successful", &signed_in, parsed.tokens)
 }
 
-/// The sessions whose cookies this browser holds: a sign-in takes their place (ASVS 7.2.4).
-fn held_sessions(context: &RequestContext) -> Result<Vec<SessionId>, Refusal> {
+/// The sessions of the request's cookies, which a sign-in replaces (ASVS 7.2.4).
+fn replaced_sessions(context: &RequestContext) -> Result<Vec<SessionId>, RequestError> {
     Ok(context.service.core().sessions_of_tokens(&context.presented_cookies()?))
 }
 
 async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let asked = wire::refresh(Fields::optional(&context.request, &mut payload).await?)?;
-    let by_cookie = asked.token.is_none();
-    let token = match asked.token {
+    let parsed = wire::refresh(Fields::optional(&context.request, &mut payload).await?)?;
+    let by_cookie = parsed.token.is_none();
+    let token = match parsed.token {
         Some(token) => token,
         None => context.refresh_cookie()?.ok_or(Refusal::RefreshTokenMissing)?,
     };
-    // What came in an HttpOnly cookie goes out in one: a script in the page must not get at it by asking for a body.
+    // A token from an HttpOnly cookie is returned in one: a script of the page must not obtain it by requesting a body.
     if by_cookie {
         let issued = context.refresh_by_cookie(token, context.policy()).await?;
-        return wire::refreshed(&context, &issued, Tokens::Cookies);
+        return wire::refreshed(&context, &issued, TokenDelivery::Cookies);
     }
     let issued = context.refresh(token, context.policy()).await?;
-    wire::refreshed(&context, &issued, asked.tokens.unwrap_or(Tokens::Body))
+    wire::refreshed(&context, &issued, parsed.tokens.unwrap_or(TokenDelivery::Body))
 }
 
 async fn logout(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let asked = wire::refresh(Fields::optional(&context.request, &mut payload).await?)?;
-    match context.sign_out(context.presented(asked.token)?).await {
-        // Nothing presented: a browser that asks twice has no cookies left the second time, and is signed out.
+    let parsed = wire::refresh(Fields::optional(&context.request, &mut payload).await?)?;
+    match context.sign_out(context.presented(parsed.token)?).await {
+        // No tokens: a browser that signs out twice has no cookies the second time, and is signed out.
         Ok(()) | Err(Error::Refusal(Refusal::TokenMissing)) => signed_out(&context, "Logout successful"),
         Err(error) => Err(error.into()),
     }
 }
 
 async fn logout_all(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let asked = wire::refresh(Fields::optional(&context.request, &mut payload).await?)?;
-    let (presented, client) = (context.presented(asked.token)?, context.client());
+    let parsed = wire::refresh(Fields::optional(&context.request, &mut payload).await?)?;
+    let (presented, client) = (context.presented(parsed.token)?, context.client());
     context.service.run_blocking(move |core| core.sign_out_everywhere(&presented, &client)).await?;
     signed_out(&context, "Logged out from all devices")
 }
 
-/// Clears the cookies, but for a client that has none and used a bearer token.
+/// Clears the cookies, unless the client used a bearer token and has none.
 fn signed_out(context: &RequestContext, message: &str) -> HandlerResult {
     let answer = wire::message(message);
-    if context.uses_bearer() && !context.brings_cookies() { Ok(answer) } else { context.clear_cookies(answer) }
+    if context.uses_bearer() && !context.has_session_cookies() { Ok(answer) } else { context.clear_cookies(answer) }
 }
 
 async fn me(context: RequestContext, caller: Caller) -> HandlerResult {
@@ -133,10 +133,11 @@ async fn change_profile(context: RequestContext, caller: Caller, mut payload: Pa
 
 async fn change_password(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let caller = context.resolve_restricted(context.access_token()?).await?;
-    let asked = wire::change_password(Fields::required(&context.request, &mut payload).await?)?;
-    let tokens = if context.uses_bearer() { asked.tokens.unwrap_or(Tokens::Body) } else { Tokens::Cookies };
-    let wish = PasswordChange { caller, current: asked.current, new: asked.new, keeps_tokens: false };
-    let issued = context.service.change_password(wish, context.policy(), context.client()).await?;
+    let parsed = wire::change_password(Fields::required(&context.request, &mut payload).await?)?;
+    let tokens =
+        if context.uses_bearer() { parsed.tokens.unwrap_or(TokenDelivery::Body) } else { TokenDelivery::Cookies };
+    let change = PasswordChange { caller, current: parsed.current, new: parsed.new, keeps_tokens: false };
+    let issued = context.service.change_password(change, context.policy(), context.client()).await?;
     wire::password_changed(&context, issued.as_ref(), tokens)
 }
 

@@ -1,4 +1,4 @@
-//! Every refusal to native's status and words. A new reason to refuse stops the build here until it is decided.
+//! Errors of native: problem documents, whose table of status and text is response/problem.rs.
 
 use actix_web::HttpResponse;
 use actix_web::http::Method;
@@ -7,14 +7,14 @@ use actix_web::http::header::HeaderName;
 use crate::web::response::error::ErrorContext;
 use crate::web::response::problem;
 
-/// The answer in native's shape.
+/// The error as a problem document.
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
-    let mut answer = problem::of(refused.error).answer(Some(refused.id));
-    // What a PATCH takes has a header of its own (RFC 5789 section 3.1).
+    let mut response = problem::of(refused.error).answer(Some(refused.id));
+    // The media types of a PATCH have a header of their own (RFC 5789 section 3.1).
     if refused.method == Method::PATCH
-        && let Some(takes) = answer.headers_mut().remove("accept-post").next()
+        && let Some(types) = response.headers_mut().remove("accept-post").next()
     {
-        answer.headers_mut().insert(HeaderName::from_static("accept-patch"), takes);
+        response.headers_mut().insert(HeaderName::from_static("accept-patch"), types);
     }
-    answer
+    response
 }

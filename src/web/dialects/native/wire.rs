@@ -1,4 +1,4 @@
-//! The shapes of native's requests and answers. Requests are closed: a field that is not listed here is refused, so that
+//! Wire format of native: parsers of its requests and serialisers of its responses. Requests are closed: a field that is not listed here is refused, so that
 //! no key of a request can set a role, a status or an id.
 
 use actix_web::HttpResponse;
@@ -22,9 +22,9 @@ use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
 
-/// Where the client wants its tokens.
+/// How the client receives its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tokens {
+pub enum TokenDelivery {
     /// In HttpOnly cookies.
     Cookies,
     /// In the body: for clients that are not browsers.
@@ -33,35 +33,35 @@ pub enum Tokens {
 
 /// `POST /auth/login`
 pub struct Login {
-    pub wish: SignIn,
-    pub tokens: Tokens,
+    pub sign_in: SignIn,
+    pub tokens: TokenDelivery,
 }
 
 /// `POST /auth/register`
 pub struct Register {
-    pub person: Registration,
+    pub registration: Registration,
     pub session: NewSession,
-    pub tokens: Tokens,
+    pub tokens: TokenDelivery,
 }
 
 /// `POST /auth/register/confirm`
 pub struct Confirmation {
     pub confirmation: SignUpConfirmation,
     pub session: NewSession,
-    pub tokens: Tokens,
+    pub tokens: TokenDelivery,
 }
 
 /// `POST /auth/refresh`, `POST /auth/logout`: all optional.
 pub struct Refresh {
     pub token: Option<RefreshToken>,
-    pub tokens: Option<Tokens>,
+    pub tokens: Option<TokenDelivery>,
 }
 
 /// `POST /auth/change-password`
 pub struct ChangePassword {
     pub current: Secret,
     pub new: Secret,
-    pub tokens: Option<Tokens>,
+    pub tokens: Option<TokenDelivery>,
 }
 
 pub fn login(mut fields: Fields) -> Result<Login, Refusal> {
@@ -74,36 +74,36 @@ pub fn login(mut fields: Fields) -> Result<Login, Refusal> {
     let given = kinds.into_iter().filter_map(|(field, kind)| Some((kind, fields.text(field)?)));
     let identifiers: Vec<_> = given.filter(|(_, text)| !text.is_empty()).collect();
     if identifiers.is_empty() {
-        fields.fault::<()>("identifier", FieldRule::OneOf("identifier, email, username, name"));
+        fields.add_error::<()>("identifier", FieldRule::OneOf("identifier, email, username, name"));
     }
     let secret = match (fields.secret("password"), fields.secret("pin")) {
         (Some(password), None) => Some(GivenSecret::Password(password)),
         (None, Some(pin)) => Some(GivenSecret::Pin(pin)),
-        (Some(_), Some(_)) => fields.fault("pin", FieldRule::Unknown),
-        (None, None) => fields.fault("password", FieldRule::OneOf("password, pin")),
+        (Some(_), Some(_)) => fields.add_error("pin", FieldRule::Unknown),
+        (None, None) => fields.add_error("password", FieldRule::OneOf("password, pin")),
     };
-    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
-    fields.end_strictly()?;
+    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(TokenDelivery::Cookies));
+    fields.deny_unknown_fields()?;
     let secret = secret.unwrap_or_else(|| GivenSecret::Password(Secret::new("")));
     let session = NewSession { device, ..NewSession::default() };
-    Ok(Login { wish: SignIn { identifiers, secret, session }, tokens })
+    Ok(Login { sign_in: SignIn { identifiers, secret, session }, tokens })
 }
 
 pub fn register(mut fields: Fields) -> Result<Register, Refusal> {
     let (email, username) = (fields.text("email"), fields.text("username"));
     let password = fields.required_secret("password");
     let profile = profile_fields(&mut fields);
-    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
-    fields.end_strictly()?;
+    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(TokenDelivery::Cookies));
+    fields.deny_unknown_fields()?;
     let name = profile.name.clone().flatten();
-    let person = Registration { email, username, name, password: Some(password), pin: None, profile };
-    Ok(Register { person, session: NewSession { device, ..NewSession::default() }, tokens })
+    let registration = Registration { email, username, name, password: Some(password), pin: None, profile };
+    Ok(Register { registration, session: NewSession { device, ..NewSession::default() }, tokens })
 }
 
 pub fn confirmation(mut fields: Fields) -> Result<Confirmation, Refusal> {
     let (token, password) = (fields.required_secret("token"), fields.required_secret("password"));
-    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(Tokens::Cookies));
-    fields.end_strictly()?;
+    let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(TokenDelivery::Cookies));
+    fields.deny_unknown_fields()?;
     let session = NewSession { device, ..NewSession::default() };
     Ok(Confirmation { confirmation: SignUpConfirmation { token, password }, session, tokens })
 }
@@ -111,20 +111,20 @@ pub fn confirmation(mut fields: Fields) -> Result<Confirmation, Refusal> {
 pub fn refresh(mut fields: Fields) -> Result<Refresh, Refusal> {
     let token = fields.text("refreshToken").filter(|token| !token.is_empty()).map(RefreshToken::new);
     let tokens = tokens(&mut fields);
-    fields.end_strictly()?;
+    fields.deny_unknown_fields()?;
     Ok(Refresh { token, tokens })
 }
 
 pub fn change_password(mut fields: Fields) -> Result<ChangePassword, Refusal> {
     let (current, new) = (fields.required_secret("currentPassword"), fields.required_secret("newPassword"));
     let tokens = tokens(&mut fields);
-    fields.end_strictly()?;
+    fields.deny_unknown_fields()?;
     Ok(ChangePassword { current, new, tokens })
 }
 
 pub fn profile(mut fields: Fields) -> Result<Profile, Refusal> {
     let profile = profile_fields(&mut fields);
-    fields.end_strictly()?;
+    fields.deny_unknown_fields()?;
     Ok(profile)
 }
 
@@ -144,19 +144,19 @@ fn device(fields: &mut Fields) -> Device {
     Device {
         id: fields.short_text("deviceId", DEVICE_TEXT_MAX),
         name: fields.short_text("deviceName", DEVICE_TEXT_MAX),
-        persistent: fields.switch("remember").unwrap_or(true),
+        persistent: fields.bool("remember").unwrap_or(true),
     }
 }
 
-fn tokens(fields: &mut Fields) -> Option<Tokens> {
+fn tokens(fields: &mut Fields) -> Option<TokenDelivery> {
     match fields.text("tokens")?.as_str() {
-        "body" => Some(Tokens::Body),
-        "cookies" => Some(Tokens::Cookies),
-        _ => fields.fault("tokens", FieldRule::Type("\"cookies\" or \"body\"")),
+        "body" => Some(TokenDelivery::Body),
+        "cookies" => Some(TokenDelivery::Cookies),
+        _ => fields.add_error("tokens", FieldRule::Type("\"cookies\" or \"body\"")),
     }
 }
 
-/// The account as it is shown to its owner: every key always there, never a secret.
+/// The account as shown to its owner: every key is always present, and none is a secret.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct User<'a> {
@@ -207,14 +207,14 @@ impl<'a> From<&'a Account> for User<'a> {
     }
 }
 
-/// The stored text as it stands; it was an object when it was written.
+/// The stored JSON text, unchanged.
 fn object(text: &str) -> &RawValue {
     serde_json::from_str(text).unwrap_or(RawValue::NULL)
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entered<'a> {
+struct TokenResponse<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<User<'a>>,
@@ -227,40 +227,44 @@ struct Entered<'a> {
     token_type: Option<&'a str>,
 }
 
-/// A session that began: cookies, or tokens in the body and no cookie.
-pub fn entered(
+/// A new session: cookies, or tokens in the body and no cookie.
+pub fn signed_in(
     context: &RequestContext,
     status: StatusCode,
     message: &str,
     signed_in: &SignedIn,
-    tokens: Tokens,
+    tokens: TokenDelivery,
 ) -> HandlerResult {
     let user = Some(User::from(&signed_in.account));
     issued(context, status, message, user, &signed_in.issued, tokens)
 }
 
-/// New tokens for a session that goes on. Over cookies the access token is in the body too, for clients that read it there.
-pub fn refreshed(context: &RequestContext, tokens_made: &Issued, tokens: Tokens) -> HandlerResult {
+/// New tokens of a refreshed session. With cookies the access token is also in the body, for clients that read it there.
+pub fn refreshed(context: &RequestContext, issued_tokens: &Issued, tokens: TokenDelivery) -> HandlerResult {
     let message = "Access token refreshed successfully";
     match tokens {
-        Tokens::Body => issued(context, StatusCode::OK, message, None, tokens_made, tokens),
-        Tokens::Cookies => {
-            let body = Entered {
+        TokenDelivery::Body => issued(context, StatusCode::OK, message, None, issued_tokens, tokens),
+        TokenDelivery::Cookies => {
+            let body = TokenResponse {
                 message,
                 user: None,
-                expires_in: tokens_made.access_ttl.as_secs(),
-                access_token: Some(tokens_made.access.expose()),
+                expires_in: issued_tokens.access_ttl.as_secs(),
+                access_token: Some(issued_tokens.access.expose()),
                 refresh_token: None,
                 token_type: None,
             };
-            context.set_cookies(HttpResponse::Ok().json(body), tokens_made)
+            context.set_cookies(HttpResponse::Ok().json(body), issued_tokens)
         }
     }
 }
 
 /// New tokens after a change of password.
-pub fn password_changed(context: &RequestContext, tokens_made: Option<&Issued>, tokens: Tokens) -> HandlerResult {
-    match tokens_made {
+pub fn password_changed(
+    context: &RequestContext,
+    issued_tokens: Option<&Issued>,
+    tokens: TokenDelivery,
+) -> HandlerResult {
+    match issued_tokens {
         Some(made) => issued(context, StatusCode::OK, "Password changed", None, made, tokens),
         None => Ok(message("Password changed")),
     }
@@ -271,20 +275,20 @@ fn issued(
     status: StatusCode,
     message: &str,
     user: Option<User<'_>>,
-    tokens_made: &Issued,
-    tokens: Tokens,
+    issued_tokens: &Issued,
+    tokens: TokenDelivery,
 ) -> HandlerResult {
-    let in_body = tokens == Tokens::Body;
-    let body = Entered {
+    let in_body = tokens == TokenDelivery::Body;
+    let body = TokenResponse {
         message,
         user,
-        expires_in: tokens_made.access_ttl.as_secs(),
-        access_token: in_body.then(|| tokens_made.access.expose()),
-        refresh_token: in_body.then(|| tokens_made.refresh.expose()),
+        expires_in: issued_tokens.access_ttl.as_secs(),
+        access_token: in_body.then(|| issued_tokens.access.expose()),
+        refresh_token: in_body.then(|| issued_tokens.refresh.expose()),
         token_type: in_body.then_some("Bearer"),
     };
     let answer = HttpResponse::build(status).json(body);
-    if in_body { Ok(answer) } else { context.set_cookies(answer, tokens_made) }
+    if in_body { Ok(answer) } else { context.set_cookies(answer, issued_tokens) }
 }
 
 /// A plain `{"message": …}`.
@@ -292,7 +296,7 @@ pub fn message(text: &str) -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "message": text }))
 }
 
-/// The same, for what is done later.
+/// As `message`, for an operation that completes later.
 pub fn accepted(text: &str) -> HttpResponse {
     HttpResponse::Accepted().json(serde_json::json!({ "message": text }))
 }
@@ -300,7 +304,7 @@ pub fn accepted(text: &str) -> HttpResponse {
 /// One device of the list.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SessionShown<'a> {
+struct SessionEntry<'a> {
     id: String,
     current: bool,
     dialect: &'a str,
@@ -313,9 +317,9 @@ struct SessionShown<'a> {
     expires_at: String,
 }
 
-/// The list of devices; `current` marks the one that asks.
+/// The list of devices; `current` marks the session of the request.
 pub fn sessions(list: &[Session], current: SessionId) -> HttpResponse {
-    let shown = list.iter().map(|session| SessionShown {
+    let shown = list.iter().map(|session| SessionEntry {
         id: session.id.to_string(),
         current: session.id == current,
         dialect: &session.dialect,

@@ -1,5 +1,5 @@
 //! pin: a name and a PIN, cookies only, a minute of access, a refresh token that stays the same.
-//! Shapes stand in wire.rs, refusals in refusals.rs.
+//! The wire format is in wire.rs, errors are in refusals.rs.
 
 mod refusals;
 pub(in crate::web) mod wire;
@@ -21,7 +21,7 @@ pub const DIALECT: Dialect = Dialect {
     access_ttl: Some(Duration::from_mins(1)),
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
     rotates: false,
-    // After too many failures a PIN works from such a device only.
+    // After too many failures a PIN is accepted from a trusted device only.
     issues_trusted_device: true,
     ..Dialect::new("pin", "/pin", routes, refusals::refuse)
 };
@@ -35,9 +35,9 @@ fn routes(mount: &mut ServiceConfig) {
 }
 
 async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let mut wish = wire::login(Fields::optional(&context.request, &mut payload).await?)?;
-    wish.session.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
-    let signed_in = context.sign_in(wish).await?;
+    let mut request = wire::login(Fields::optional(&context.request, &mut payload).await?)?;
+    request.session.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
+    let signed_in = context.sign_in(request).await?;
     context.set_cookies(wire::logged_in(&signed_in.account), &signed_in.issued)
 }
 

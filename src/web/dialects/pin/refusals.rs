@@ -1,31 +1,30 @@
-//! Every refusal to pin's status and message.
+//! Error table of pin: status and message of every refusal. A new reason does not compile until it is decided here. Errors of
+//! HTTP itself, and reasons that the contract leaves open (`None`), get native's status and text.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode as Status;
 use serde_json::json;
 
-use crate::core::error::{Error, FieldError, Refusal};
+use crate::core::error::{FieldError, Refusal};
 use crate::web::response::error::ErrorContext;
+use crate::web::response::field_error::sentence;
 use crate::web::response::problem;
+use crate::web::response::problem::native_only;
 
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let error = refused.error;
-    if let Error::Refusal(Refusal::Throttled(wait)) = error {
+    if let Some(Refusal::Throttled(wait)) = error.refusal() {
         let body = json!({ "retryAfter": wait.as_secs().max(1) });
         return problem::shaped(Status::TOO_MANY_REQUESTS, body, error);
     }
-    let said = match error {
-        Error::Refusal(refusal) => said(refusal),
-        Error::InternalError(_) => None,
-    };
-    let (status, message) = said.unwrap_or_else(|| problem::usual(error));
+    let (status, message) = problem::by_table(error, table);
     problem::shaped(status, json!({ "message": message }), error)
 }
 
-fn said(refusal: &Refusal) -> Option<(Status, String)> {
+fn table(refusal: &Refusal) -> Option<(Status, String)> {
     let (status, message) = match refusal {
         Refusal::InvalidCredentials | Refusal::AccountNotActive(_) => (Status::UNAUTHORIZED, "Invalid credentials"),
-        Refusal::InvalidFields(faults) => return Some((Status::BAD_REQUEST, fields(faults))),
+        Refusal::InvalidFields(errors) => return Some((Status::BAD_REQUEST, fields_message(errors))),
         Refusal::RefreshTokenMissing
         | Refusal::RefreshTokenInvalid
         | Refusal::RefreshTokenExpired
@@ -35,34 +34,16 @@ fn said(refusal: &Refusal) -> Option<(Status, String)> {
         | Refusal::TokenInvalid
         | Refusal::TokenExpired
         | Refusal::SessionEnded
-        | Refusal::AccountNotFound
-        | Refusal::AuthorizationMalformed => (Status::UNAUTHORIZED, "Unauthorized API access"),
-        Refusal::DuplicateCookie
-        | Refusal::OriginNotAllowed
-        | Refusal::PermissionDenied
-        | Refusal::PasswordChangeRequired
-        | Refusal::ConfirmationInvalid
+        | Refusal::AccountNotFound => (Status::UNAUTHORIZED, "Unauthorized API access"),
+        native_only!()
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
-        | Refusal::SignUpClosed
         | Refusal::IdentifierTaken(_)
-        | Refusal::MalformedBody(_)
-        | Refusal::UnsupportedMediaType
-        | Refusal::BodyTooLarge
-        | Refusal::BodyTooSlow
-        | Refusal::UriTooLong
-        | Refusal::HeadersTooLarge
-        | Refusal::CookiesTooLarge
-        | Refusal::RouteNotFound
-        | Refusal::MethodNotAllowed(_)
-        | Refusal::SessionNotFound
-        | Refusal::Throttled(_)
-        | Refusal::Busy(_) => return None,
+        | Refusal::Throttled(_) => return None,
     };
     Some((status, message.to_owned()))
 }
 
-fn fields(faults: &[FieldError]) -> String {
-    let told = faults.iter().map(|fault| format!("{} {}", fault.field, fault.rule.message()));
-    told.collect::<Vec<_>>().join(", ")
+fn fields_message(errors: &[FieldError]) -> String {
+    errors.iter().map(sentence).collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,4 @@
-//! The shapes of pin's requests and answers.
+//! Wire format of pin: parsers of its requests and serialisers of its responses.
 
 use actix_web::HttpResponse;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::core::session::Issued;
 use crate::secret::Secret;
 use crate::web::request::body::Fields;
 
-/// The roles that this wire calls an administrator's.
+/// The roles of administrators in this contract.
 const ADMINS: [&str; 2] = ["ADMIN", "SUPER_ADMIN"];
 
 pub fn login(mut fields: Fields) -> Result<SignIn, Refusal> {

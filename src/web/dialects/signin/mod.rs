@@ -1,5 +1,5 @@
 //! signin: sign-in by email or username; tokens and the user in the body; no cookies.
-//! Shapes stand in wire.rs, refusals in refusals.rs.
+//! The wire format is in wire.rs, errors are in refusals.rs.
 
 mod refusals;
 pub(in crate::web) mod wire;
@@ -35,15 +35,15 @@ fn routes(mount: &mut ServiceConfig) {
 }
 
 async fn sign_in(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let wish = wire::sign_in(Fields::optional(&context.request, &mut payload).await?)?;
-    let signed_in = context.sign_in(wish).await?;
-    Ok(wire::entered(StatusCode::OK, &signed_in.account, &signed_in.issued, context.service.core().now()))
+    let request = wire::sign_in(Fields::optional(&context.request, &mut payload).await?)?;
+    let signed_in = context.sign_in(request).await?;
+    Ok(wire::signed_in(StatusCode::OK, &signed_in.account, &signed_in.issued, context.service.core().now()))
 }
 
 async fn sign_up(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let person = wire::sign_up(Fields::optional(&context.request, &mut payload).await?)?;
-    let signed_up = context.sign_up(person, NewSession::default()).await?;
-    Ok(wire::entered(StatusCode::CREATED, &signed_up.account, &signed_up.issued, context.service.core().now()))
+    let registration = wire::sign_up(Fields::optional(&context.request, &mut payload).await?)?;
+    let signed_up = context.sign_up(registration, NewSession::default()).await?;
+    Ok(wire::signed_in(StatusCode::CREATED, &signed_up.account, &signed_up.issued, context.service.core().now()))
 }
 
 async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult {
@@ -51,7 +51,7 @@ async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult
     let issued = context.refresh(token, context.policy()).await?;
     let id = issued.account;
     let account = context.service.run_blocking(move |core| core.find_account(id)).await?;
-    Ok(wire::entered(StatusCode::OK, &account, &issued, context.service.core().now()))
+    Ok(wire::signed_in(StatusCode::OK, &account, &issued, context.service.core().now()))
 }
 
 async fn sign_out(context: RequestContext, mut payload: Payload) -> HandlerResult {

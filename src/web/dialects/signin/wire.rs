@@ -1,4 +1,4 @@
-//! The shapes of signin's requests and answers.
+//! Wire format of signin: parsers of its requests and serialisers of its responses.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -17,19 +17,19 @@ use crate::core::session::Issued;
 use crate::secret::{RefreshToken, Secret};
 use crate::web::request::body::Fields;
 
-/// The fewest characters of a password that this wire looks at.
+/// The minimum length of a password in this contract.
 const PASSWORD_MIN: usize = 6;
 
 pub fn sign_in(mut fields: Fields) -> Result<SignIn, Refusal> {
     let given = [("email", IdentifierKind::Email), ("username", IdentifierKind::Username)];
     let given = given.map(|(field, kind)| (kind, fields.text(field).filter(|text| !text.is_empty())));
     let identifiers: Vec<_> = given.into_iter().filter_map(|(kind, text)| Some((kind, text?))).collect();
-    if identifiers.is_empty() && !fields.has_faults() {
-        fields.fault::<()>("email", FieldRule::OneOf("email, username"));
+    if identifiers.is_empty() && !fields.has_errors() {
+        fields.add_error::<()>("email", FieldRule::OneOf("email, username"));
     }
     let secret = password(&mut fields);
-    fields.end()?;
-    Ok(SignIn::new(identifiers, GivenSecret::Password(secret)))
+    fields.finish()?;
+    Ok(sign_in_request(identifiers, secret))
 }
 
 pub fn sign_up(mut fields: Fields) -> Result<Registration, Refusal> {
@@ -38,19 +38,21 @@ pub fn sign_up(mut fields: Fields) -> Result<Registration, Refusal> {
     let (first_name, last_name) = (required(&mut fields, "first_name"), required(&mut fields, "last_name"));
     let username = fields.text("username").filter(|text| !text.is_empty());
     let phone = fields.text("phone").filter(|text| !text.is_empty());
-    fields.end()?;
+    fields.finish()?;
     let profile = Profile {
         first_name: Some(Some(first_name)),
         last_name: Some(Some(last_name)),
         phone: phone.map(Some),
         ..Profile::default()
     };
-    Ok(Registration { email: Some(email), username, password: Some(secret), profile, ..Registration::default() })
+    let registration =
+        Registration { email: Some(email), username, password: Some(secret), profile, ..Registration::default() };
+    Ok(registration)
 }
 
 pub fn refresh(mut fields: Fields) -> Result<RefreshToken, Refusal> {
     let token = fields.text("refreshToken").filter(|token| !token.is_empty());
-    fields.end()?;
+    fields.finish()?;
     token.map(RefreshToken::new).ok_or(Refusal::RefreshTokenMissing)
 }
 
@@ -62,10 +64,10 @@ pub fn sign_out(mut fields: Fields) -> Option<RefreshToken> {
 }
 
 fn required(fields: &mut Fields, field: &str) -> String {
-    let faults = fields.has_faults();
+    let has_errors = fields.has_errors();
     let text = fields.text(field).filter(|text| !text.is_empty());
-    if text.is_none() && faults == fields.has_faults() {
-        fields.fault::<()>(field, FieldRule::Missing);
+    if text.is_none() && has_errors == fields.has_errors() {
+        fields.add_error::<()>(field, FieldRule::Missing);
     }
     text.unwrap_or_default()
 }
@@ -73,13 +75,17 @@ fn required(fields: &mut Fields, field: &str) -> String {
 fn password(fields: &mut Fields) -> Secret {
     let password = fields.text("password").unwrap_or_default();
     if password.chars().count() < PASSWORD_MIN {
-        fields.fault::<()>("password", FieldRule::TooShort(PASSWORD_MIN));
+        fields.add_error::<()>("password", FieldRule::TooShort(PASSWORD_MIN));
     }
     Secret::new(password)
 }
 
-/// Tokens and the user. `rol` is the role under its Spanish key; what is unset is "".
-pub fn entered(status: StatusCode, account: &Account, issued: &Issued, now: Timestamp) -> HttpResponse {
+fn sign_in_request(identifiers: Vec<(IdentifierKind, String)>, secret: Secret) -> SignIn {
+    SignIn::new(identifiers, GivenSecret::Password(secret))
+}
+
+/// Tokens and the user. `rol` is the role under its Spanish key; an unset field is "".
+pub fn signed_in(status: StatusCode, account: &Account, issued: &Issued, now: Timestamp) -> HttpResponse {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let figures: &RawValue = serde_json::from_str(&account.stats).unwrap_or(RawValue::NULL);
     HttpResponse::build(status).json(json!({
@@ -93,7 +99,7 @@ pub fn entered(status: StatusCode, account: &Account, issued: &Issued, now: Time
             "lastName": text(&account.last_name),
             "rol": account.role,
             "avatar": text(&account.image),
-            "status": shown_status(account.status),
+            "status": status_name(account.status),
             "lastLogin": account.last_sign_in_at.unwrap_or(now).rfc3339(),
             "createdAt": account.created_at.rfc3339(),
             "permissions": account.permissions,
@@ -102,8 +108,8 @@ pub fn entered(status: StatusCode, account: &Account, issued: &Issued, now: Time
     }))
 }
 
-/// This wire knows three.
-const fn shown_status(status: AccountStatus) -> &'static str {
+/// The three statuses of this contract.
+const fn status_name(status: AccountStatus) -> &'static str {
     match status {
         AccountStatus::Active => "active",
         AccountStatus::Inactive => "inactive",

@@ -1,5 +1,5 @@
 //! store: sign-up and sign-in by login, snake_case tokens in the body, a refresh token in the query, no cookies.
-//! Shapes stand in wire.rs, refusals in refusals.rs.
+//! The wire format is in wire.rs, errors are in refusals.rs.
 
 mod refusals;
 pub(in crate::web) mod wire;
@@ -35,13 +35,13 @@ fn routes(mount: &mut ServiceConfig) {
 }
 
 async fn sign_up(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let person = wire::sign_up(Fields::json_or_form(&context.request, &mut payload).await?)?;
-    Ok(wire::tokens(&context.sign_up(person, NewSession::default()).await?.issued))
+    let registration = wire::sign_up(Fields::json_or_form(&context.request, &mut payload).await?)?;
+    Ok(wire::tokens(&context.sign_up(registration, NewSession::default()).await?.issued))
 }
 
 async fn sign_in(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let wish = wire::sign_in(Fields::json_or_form(&context.request, &mut payload).await?)?;
-    Ok(wire::tokens(&context.sign_in(wish).await?.issued))
+    let request = wire::sign_in(Fields::json_or_form(&context.request, &mut payload).await?)?;
+    Ok(wire::tokens(&context.sign_in(request).await?.issued))
 }
 
 async fn refresh(context: RequestContext, query: Query<Vec<(String, String)>>) -> HandlerResult {

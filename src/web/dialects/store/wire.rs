@@ -1,4 +1,4 @@
-//! The shapes of store's requests and answers.
+//! Wire format of store: parsers of its requests and serialisers of its responses.
 
 use actix_web::HttpResponse;
 use serde_json::{Value, json};
@@ -14,29 +14,29 @@ use crate::core::session::Issued;
 use crate::secret::Secret;
 use crate::web::request::body::Fields;
 
-/// A field's bounds and whether its emptiness has a text of its own.
+/// A field's length bounds, and whether an empty value is an error of its own.
 struct Bounds {
-    least: usize,
-    most: usize,
+    min: usize,
+    max: usize,
     not_empty: bool,
 }
 
-const NAME: Bounds = Bounds { least: 1, most: 20, not_empty: true };
-const LOGIN: Bounds = Bounds { least: 3, most: 24, not_empty: false };
-const PASSWORD: Bounds = Bounds { least: 8, most: 32, not_empty: false };
+const NAME: Bounds = Bounds { min: 1, max: 20, not_empty: true };
+const LOGIN: Bounds = Bounds { min: 3, max: 24, not_empty: false };
+const PASSWORD: Bounds = Bounds { min: 8, max: 32, not_empty: false };
 
 pub fn sign_up(mut fields: Fields) -> Result<Registration, Refusal> {
-    let mut faults = Vec::new();
-    let first_name = bounded(&mut fields, &mut faults, "firstName", &NAME);
-    let last_name = bounded(&mut fields, &mut faults, "lastName", &NAME);
-    let login = bounded(&mut fields, &mut faults, "login", &LOGIN);
+    let mut errors = Vec::new();
+    let first_name = bounded(&mut fields, &mut errors, "firstName", &NAME);
+    let last_name = bounded(&mut fields, &mut errors, "lastName", &NAME);
+    let login = bounded(&mut fields, &mut errors, "login", &LOGIN);
     let email = trimmed(&mut fields, "email").unwrap_or_default();
     if identifier::email(&email).is_err() {
-        faults.push(FieldError::new("email", FieldRule::NotAnEmail));
+        errors.push(FieldError::new("email", FieldRule::NotAnEmail));
     }
-    let password = bounded(&mut fields, &mut faults, "password", &PASSWORD);
-    if !faults.is_empty() {
-        return Err(Refusal::InvalidFields(faults));
+    let password = bounded(&mut fields, &mut errors, "password", &PASSWORD);
+    if !errors.is_empty() {
+        return Err(Refusal::InvalidFields(errors));
     }
     let profile =
         Profile { first_name: Some(Some(first_name)), last_name: Some(Some(last_name)), ..Profile::default() };
@@ -50,13 +50,17 @@ pub fn sign_up(mut fields: Fields) -> Result<Registration, Refusal> {
 }
 
 pub fn sign_in(mut fields: Fields) -> Result<SignIn, Refusal> {
-    let mut faults = Vec::new();
-    let login = bounded(&mut fields, &mut faults, "login", &LOGIN);
-    let password = bounded(&mut fields, &mut faults, "password", &PASSWORD);
-    if faults.is_empty() { Ok(wish(login, Secret::new(password))) } else { Err(Refusal::InvalidFields(faults)) }
+    let mut errors = Vec::new();
+    let login = bounded(&mut fields, &mut errors, "login", &LOGIN);
+    let password = bounded(&mut fields, &mut errors, "password", &PASSWORD);
+    if errors.is_empty() {
+        Ok(sign_in_request(login, Secret::new(password)))
+    } else {
+        Err(Refusal::InvalidFields(errors))
+    }
 }
 
-fn wish(login: String, secret: Secret) -> SignIn {
+fn sign_in_request(login: String, secret: Secret) -> SignIn {
     SignIn::new(vec![(IdentifierKind::Username, login)], GivenSecret::Password(secret))
 }
 
@@ -67,26 +71,26 @@ fn trimmed(fields: &mut Fields, field: &str) -> Option<String> {
     }
 }
 
-/// Every rule that the value breaks, length first, then emptiness, then type: a value that is absent breaks all.
-fn bounded(fields: &mut Fields, faults: &mut Vec<FieldError>, field: &str, bounds: &Bounds) -> String {
+/// Reports every rule that the value breaks: length, then emptiness, then type. An absent value breaks all of them.
+fn bounded(fields: &mut Fields, errors: &mut Vec<FieldError>, field: &str, bounds: &Bounds) -> String {
     let value = fields.value(field).filter(|value| !value.is_null());
     let text = match &value {
         Some(Value::String(text)) => Some(text.trim().to_owned()),
         _ => None,
     };
     let length = text.as_ref().map_or(0, |text| text.chars().count());
-    let mut breaks = |rule| faults.push(FieldError::new(field, rule));
-    if length < bounds.least {
-        breaks(FieldRule::TooShort(bounds.least));
+    let mut report = |rule| errors.push(FieldError::new(field, rule));
+    if length < bounds.min {
+        report(FieldRule::TooShort(bounds.min));
     }
-    if length > bounds.most {
-        breaks(FieldRule::TooLong(bounds.most));
+    if length > bounds.max {
+        report(FieldRule::TooLong(bounds.max));
     }
     if bounds.not_empty && (value.is_none() || text.as_deref() == Some("")) {
-        breaks(FieldRule::Missing);
+        report(FieldRule::Missing);
     }
     if text.is_none() {
-        breaks(FieldRule::Type("a string"));
+        report(FieldRule::Type("a string"));
     }
     text.unwrap_or_default()
 }

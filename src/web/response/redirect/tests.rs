@@ -1,4 +1,4 @@
-//! The rule for `rd`, without a server: the table that `tests/it/redirects.rs` sends over HTTP, and what it leaves out.
+//! Unit tests of the redirect rule: the table that `tests/it/redirects.rs` sends over HTTP, and further cases.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ fn redirects(public_url: Option<&str>) -> Redirects {
 }
 
 #[test]
-fn what_may_not_be_a_way_back_becomes_the_default_page() {
+fn forbidden_redirect_targets_become_the_default_page() {
     let rule = redirects(Some("https://auth.example"));
     let refused: Vec<String> = payloads().refused.into_values().flatten().collect();
     assert!(refused.len() >= 80, "{}", refused.len());
@@ -29,17 +29,17 @@ fn what_may_not_be_a_way_back_becomes_the_default_page() {
         assert_eq!(rule.sign_in_page(Some(&payload)), "https://auth.example/login", "{payload:?}");
     }
     assert_eq!(rule.target(None), "/home");
-    let long = format!("/{}", "a".repeat(LONGEST));
+    let long = format!("/{}", "a".repeat(RETURN_MAX));
     assert_eq!(rule.target(Some(&long)), "/home");
 }
 
 #[test]
-fn what_may_goes_out_as_the_standard_serialises_it() {
+fn allowed_redirect_targets_are_serialised_by_the_url_standard() {
     let rule = redirects(Some("https://auth.example"));
     for (payload, expected) in payloads().allowed {
         let target = rule.target(Some(&payload));
         assert_eq!(target, expected, "{payload:?}");
-        assert_eq!(rule.target(Some(&target)), target, "{payload:?} comes out another way the second time");
+        assert_eq!(rule.target(Some(&target)), target, "{payload:?} is serialised differently the second time");
         let page = rule.sign_in_page(Some(&payload));
         let query = page.strip_prefix("https://auth.example/login?").unwrap();
         assert_eq!(back_in(query).as_deref(), Some(expected.as_str()), "{page}");
@@ -47,7 +47,7 @@ fn what_may_goes_out_as_the_standard_serialises_it() {
 }
 
 #[test]
-fn without_a_public_url_paths_and_https_are_all_there_is() {
+fn without_a_public_url_redirects_are_paths_and_https_only() {
     let rule = redirects(None);
     assert_eq!(rule.target(Some("/account?a=b")), "/account?a=b");
     assert_eq!(rule.target(Some("https://app.good.test/x")), "https://app.good.test/x");
@@ -59,7 +59,7 @@ fn without_a_public_url_paths_and_https_are_all_there_is() {
 }
 
 #[test]
-fn over_http_the_listed_hosts_are_reached_over_http_too() {
+fn with_an_http_public_url_redirects_may_use_http() {
     let rule = redirects(Some("http://auth.example:8080"));
     for (payload, expected) in [
         ("http://good.test/x", "http://good.test/x"),
@@ -77,7 +77,7 @@ fn over_http_the_listed_hosts_are_reached_over_http_too() {
 }
 
 #[test]
-fn a_way_back_that_stands_twice_is_none_unless_it_is_the_same() {
+fn two_redirect_targets_in_a_query_count_only_if_equal() {
     for (query, expected) in [
         ("rd=%2Fa%3Fb%3Dc", Some("/a?b=c")),
         ("x=1&rd=/a&y=2", Some("/a")),
@@ -92,7 +92,7 @@ fn a_way_back_that_stands_twice_is_none_unless_it_is_the_same() {
 }
 
 #[test]
-fn what_grows_too_long_when_it_is_written_anew_is_no_way_back() {
+fn a_redirect_target_is_limited_after_serialisation_too() {
     let rule = redirects(None);
     let path = |count: usize| format!("/x?{}", ">".repeat(count));
     assert_eq!(rule.target(Some(&path(1000))), format!("/x?{}", "%3E".repeat(1000)));

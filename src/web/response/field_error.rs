@@ -1,0 +1,67 @@
+//! Field errors as text: a field's name on the wire and an English sentence for the rule that its value breaks. Dialects
+//! whose contract has other texts write their own; the pages' texts are in their catalogs.
+
+use crate::core::error::{Field, FieldError, FieldRule};
+
+/// The field's name in native's format, which the import format shares.
+pub fn wire_name(field: &Field) -> &str {
+    match field {
+        Field::Id => "id",
+        Field::Email => "email",
+        Field::Username => "username",
+        Field::Name => "name",
+        Field::Password => "password",
+        Field::NewPassword => "newPassword",
+        Field::Pin => "pin",
+        Field::FirstName => "firstName",
+        Field::LastName => "lastName",
+        Field::Gender => "gender",
+        Field::Image => "image",
+        Field::Phone => "phone",
+        Field::PasswordHash => "passwordHash",
+        Field::PinHash => "pinHash",
+        Field::MustChangePassword => "mustChangePassword",
+        Field::CreatedAt => "createdAt",
+        Field::UpdatedAt => "updatedAt",
+        Field::LastSignIn => "lastSignIn",
+        Field::Named(name) => name,
+    }
+}
+
+/// The rule as words that follow the field's name.
+pub fn message(rule: FieldRule) -> String {
+    let text = match rule {
+        FieldRule::OneOf(fields) => return format!("or another of {fields} is required"),
+        FieldRule::Type(expected) => return format!("must be {expected}"),
+        FieldRule::TooShort(1) => "must not be empty",
+        FieldRule::TooShort(min) => return format!("must have at least {min} characters"),
+        FieldRule::TooLong(max) => return format!("must have at most {max} characters"),
+        FieldRule::IdOutOfRange(max) => return format!("must be a number from 1 to {max}"),
+        FieldRule::Missing => "is required",
+        FieldRule::ControlCharacter => "must be text without control characters",
+        FieldRule::NotAnEmail => "must be an email address",
+        FieldRule::NotAName => "may hold letters of one script, digits and . _ - only",
+        FieldRule::NotAUrl => "must be an http or https URL",
+        FieldRule::NotAPin => "must be 4 to 12 digits",
+        FieldRule::TooCommon => "is on the list of common passwords; choose another",
+        FieldRule::LikeIdentifier => "must not be like the name it protects",
+        FieldRule::NoPassword => "must be set before its change can be required; this account has none",
+        FieldRule::WithoutPassword => "must be left out where there is no password",
+        FieldRule::BesidePlainSecret => "must be left out where the plain secret stands",
+        FieldRule::TimeOutOfRange => "must be a time between 1970 and now",
+        FieldRule::UnknownHashFormat => {
+            "must be a hash of bcrypt ($2a$, $2b$, $2y$), argon2i or argon2id, PBKDF2 or scrypt, in the PHC form or Django's"
+        }
+        FieldRule::HashTooExpensive => {
+            "must be a hash that one sign-in can check: argon2 and scrypt with 256 MiB and 1 GiB over all passes at most, \
+             PBKDF2 with 5,000,000 rounds, bcrypt with cost 16"
+        }
+        FieldRule::Unknown => "is not a field of this request",
+    };
+    text.to_owned()
+}
+
+/// The rule as "FIELD message".
+pub fn sentence(error: &FieldError) -> String {
+    format!("{} {}", wire_name(&error.field), message(error.rule))
+}
