@@ -11,8 +11,8 @@ use crate::store::error::Error;
 
 /// One of the two paths to the database, in one of two states. *Available*: the last call did not find an outage; a call that
 /// finds one logs its cause and changes the state to *failing*. *Failing*: the database is taken for unavailable; the first
-/// call that succeeds logs how long that lasted and changes the state back. Reads and writes fail separately: a lock held elsewhere or a full disk stops
-/// writes only.
+/// call that succeeds logs how long that lasted and changes the state back.
+/// Reads and writes fail separately: a lock held elsewhere or a full disk stops writes only.
 #[derive(Debug)]
 pub struct Path {
     name: &'static str,

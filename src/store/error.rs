@@ -147,8 +147,8 @@ impl Class {
     }
 }
 
-/// Beginnings of messages whose code diesel does not tell, with what the code means: SQLSTATE of PostgreSQL, result code of
-/// SQLite. Each begins with fixed text of the database, before any value or name, so that no input can imitate one.
+/// Beginnings of messages whose code diesel does not expose, with the class of that code: SQLSTATE of PostgreSQL, result code
+/// of SQLite. Each begins with fixed text of the database, before any value or name, so that no input can imitate one.
 const MESSAGES: [(&str, Class); 24] = {
     use Class::{Conflict, Unavailable};
     use OutageCause::{Connection, Locked, Memory, ReadOnly, Storage, Timeout};
@@ -190,7 +190,7 @@ const MESSAGES: [(&str, Class); 24] = {
 /// Parts of messages of a full disk: 53100 quotes the operating system after a file's name; SQLITE_FULL.
 const DISK_FULL: [&str; 3] = ["No space left on device", "Disk quota exceeded", "database or disk is full"];
 
-/// Classifies an error by its code, as far as diesel tells it.
+/// Classifies an error by its code, as far as diesel exposes it.
 ///
 /// diesel reads the code and shows a kind, and for most codes the kind is `Unknown`. What is left then:
 ///
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_that_diesel_tells_need_no_message() {
+    fn kinds_that_diesel_exposes_need_no_message() {
         let of_kind = |kind| Error::from(DieselError::DatabaseError(kind, Box::new("…".to_owned())));
         assert!(matches!(of_kind(DatabaseErrorKind::UniqueViolation), Error::Taken));
         assert!(matches!(of_kind(DatabaseErrorKind::SerializationFailure), Error::Conflict { .. }));

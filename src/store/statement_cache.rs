@@ -20,7 +20,7 @@ pub trait CacheStatement: Sized {
 
 impl<T: QuerySource, U, V, R> CacheStatement for UpdateStatement<T, U, V, R> {}
 
-/// Without a static id diesel looks the statement up by its text.
+/// Without a static id diesel finds the statement by its text.
 impl<S> QueryId for CachedStatement<S> {
     type QueryId = ();
 

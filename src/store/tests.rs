@@ -61,7 +61,7 @@ fn the_database_file_is_readable_by_its_owner_only() {
 
 #[test]
 fn sixty_four_writers_lose_nothing() {
-    // A stalled disk must not look like a lost write.
+    // A stalled disk must not count as a lost write.
     let (_folder, store) = store_with_timeout(Duration::from_secs(60));
     let at = crate::clock::Timestamp::from_seconds(1);
     std::thread::scope(|scope| {

@@ -88,7 +88,7 @@ fn assert_defect_is_no_outage(backend: Backend, breaks: &str, mends: &str) {
 
 fn a_renamed_column_is_an_internal_error_and_no_outage(backend: Backend) {
     let renamed = |from, to| format!("ALTER TABLE sessions RENAME COLUMN {from} TO {to}");
-    assert_defect_is_no_outage(backend, &renamed("device_name", "other"), &renamed("other", "device_name"));
+    assert_defect_is_no_outage(backend, &renamed("dialect", "other"), &renamed("other", "dialect"));
 }
 
 fn a_missing_table_is_an_internal_error_and_no_outage(backend: Backend) {

@@ -38,7 +38,7 @@ pub struct GroupTransaction {
 pub enum WriteError {
     /// The change itself failed, or it was alone in its transaction. Running it again would not help.
     Change(Error),
-    /// The transaction of the whole group came to nothing, perhaps because of another member. Run again alone, the change
+    /// The transaction of the whole group was rolled back, perhaps because of another member. Run again alone, the change
     /// may succeed.
     GroupAborted(Error),
 }

@@ -113,7 +113,7 @@ impl WriteQueue {
         grouping: Grouping,
     ) -> Result<T, WriteError> {
         // The guard is declared before the transaction, so it is dropped after it: a group that is rolled back on the way
-        // out has given its connection back before the next group asks the pool for it.
+        // out has given its connection back before the next group takes it from the pool.
         let (mut guard, grant) = self.acquire(deadline, grouping).map_err(WriteError::Change)?;
         let mut group = match grant {
             Grant::JoinTransaction(group) => group,
