@@ -24,7 +24,7 @@ use crate::core::credential::password::{Pepper, Peppers};
 use crate::secret::{MacKey, base64url, from_base64url, random_bytes};
 use crate::settings::TokenAlgorithm;
 
-const HEADER: &str = "# doorward keys. Whoever can read this file can sign in as any account. If it is lost, every password becomes invalid.";
+const FILE_COMMENT: &str = "# doorward keys. Whoever can read this file can sign in as any account. If it is lost, every password becomes invalid.";
 
 /// How often a command opens the file again because another command has replaced it.
 const LOCK_ATTEMPTS: usize = 100;
@@ -258,7 +258,7 @@ fn lock(path: &Path) -> io::Result<(PathBuf, fs::File)> {
 /// Creates the file with a new pepper and signing key. Returns `false` if another node that starts at the same time was first.
 pub(in crate::core::keys) fn create(path: &Path, algorithm: TokenAlgorithm, now: Timestamp) -> Result<bool, KeysError> {
     let entries = vec![KeyEntry::generate_pepper(now)?, KeyEntry::generate_signing(algorithm, now)?];
-    let file = KeysFile { path: path.to_owned(), comments: vec![HEADER.to_owned()], entries };
+    let file = KeysFile { path: path.to_owned(), comments: vec![FILE_COMMENT.to_owned()], entries };
     // A random name: a file that a killed start left must not block the next one, which in a container has the same process id.
     let temporary = path.with_extension(format!("keys.{}", base64url(&random_bytes::<9>()?)));
     write_private(&temporary, &file.text()).map_err(|cause| unusable_file(path, cause))?;

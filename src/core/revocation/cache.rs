@@ -13,7 +13,7 @@
 //! commits. A resync reads the whole table under a new generation. Until it ends, an account's watermark is the higher one
 //! of before and of the rows read so far, since a revoked token must not be accepted between two pages. When it ends, an
 //! account keeps only what this generation has seen: an epoch that was lost with the old server is going to be given
-//! to a live session again. A resync that fails changes nothing that checks see. Session watermarks stay in any case: session
+//! to a live session again. A resync that fails lowers no watermark. Session watermarks stay in any case: session
 //! ids are random, so no other session can meet them.
 //!
 //! **Pruned.** Once the last token that a watermark applies to has expired, the entry is dropped, and the time up to which

@@ -12,7 +12,7 @@ use crate::core::keys::signing_key::PublicKey;
 use crate::secret::random_token_id;
 
 /// Lifetime of an assertion.
-pub const LIFETIME: Duration = Duration::from_secs(30);
+pub const ASSERTION_TTL: Duration = Duration::from_secs(30);
 
 #[derive(Serialize)]
 struct AssertionPayload<'a> {
@@ -40,7 +40,7 @@ impl Core {
             sid: caller.session.to_string(),
             role: &caller.role,
             iat: now.seconds(),
-            exp: now.plus(LIFETIME).seconds(),
+            exp: now.plus(ASSERTION_TTL).seconds(),
             jti: random_token_id()?,
         };
         let key = authority.assertion_key()?;

@@ -11,7 +11,7 @@ use crate::store::SessionId;
 const CAPACITY: usize = 131_072;
 
 #[derive(Debug, Clone, Copy)]
-struct Confirmation {
+struct DeliveryConfirmation {
     generation: i64,
     first_seen: Timestamp,
     flushed: bool,
@@ -20,7 +20,7 @@ struct Confirmation {
 /// The confirmations of one node. A check takes no lock that the flush can hold.
 #[derive(Debug, Default)]
 pub struct PendingConfirmations {
-    by_session: HashMap<SessionId, Confirmation>,
+    by_session: HashMap<SessionId, DeliveryConfirmation>,
 }
 
 impl PendingConfirmations {
@@ -35,7 +35,7 @@ impl PendingConfirmations {
         if all.get(&session).is_some_and(|known| known.generation >= generation) || all.len() >= CAPACITY {
             return;
         }
-        let new = Confirmation { generation, first_seen: at, flushed: false };
+        let new = DeliveryConfirmation { generation, first_seen: at, flushed: false };
         all.update_or_insert(session, |old| if old.generation >= generation { *old } else { new }, new);
     }
 
@@ -57,7 +57,10 @@ impl PendingConfirmations {
         let all = self.by_session.pin();
         for (session, generation, _) in written {
             // A rotation may have replaced it since `pending`: then the newer generation still is.
-            all.update(*session, |one| Confirmation { flushed: one.flushed || one.generation == *generation, ..*one });
+            all.update(*session, |one| DeliveryConfirmation {
+                flushed: one.flushed || one.generation == *generation,
+                ..*one
+            });
         }
         if all.len() > CAPACITY / 2 {
             all.retain(|_, one| !one.flushed);
