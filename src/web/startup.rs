@@ -122,7 +122,7 @@ impl Doorward {
 
 /// The batcher of refreshes, if the database has a single writer.
 fn batcher(core: &Core, limits: QueueLimits) -> Result<Option<Batcher>, InternalError> {
-    if !core.shares_commits() {
+    if !core.batches_rotations() {
         return Ok(None);
     }
     let writer = core.clone();

@@ -79,15 +79,15 @@ impl Doorward {
     pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy, client: Client) -> Result<Issued, Error> {
         self.core().check_rate_limit(LimitedAction::Refresh, &client)?;
         let one_statement = match self.batcher() {
-            Some(batcher) => self.core().rotation_attempt_by_text(&token, &policy)?.map(|rotation| (batcher, rotation)),
+            Some(batcher) => self.core().rotation_attempt_for(&token, &policy)?.map(|rotation| (batcher, rotation)),
             None => None,
         };
         let Some((batcher, rotation)) = one_statement else {
             return self.run_blocking(move |core| core.rotate_refresh_token(&token, &policy, &client)).await;
         };
-        let (mut budget, named) = (self.database_timeout(), rotation.named);
+        let (mut budget, named) = (self.database_timeout(), rotation.token);
         match self.with_deadline(&mut budget, batcher.submit(rotation)).await? {
-            rotated @ FastRotation::RotatedSession(_) => self.core().finish_refresh(&named, rotated, &policy, &client),
+            rotated @ FastRotation::Rotated(_) => self.core().finish_refresh(&named, rotated, &policy, &client),
             undecided => {
                 let finish = move |core: &Core| core.finish_refresh(&named, undecided, &policy, &client);
                 self.run_with_deadline(&mut budget, finish).await

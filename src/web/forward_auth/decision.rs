@@ -172,12 +172,12 @@ impl CheckQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{AccountId, Id128};
+    use crate::core::{AccountId, SessionId};
 
     fn subject(role: &str) -> Subject {
         let caller = Caller {
             account: AccountId(1),
-            session: Id128(uuid::Uuid::nil()),
+            session: SessionId(uuid::Uuid::nil()),
             generation: 0,
             expires_at: crate::clock::Timestamp::from_seconds(0),
             role: role.to_owned(),

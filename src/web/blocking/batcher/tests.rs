@@ -44,7 +44,7 @@ impl HeldBatcher {
         let write = move |all: &[RotationAttempt]| {
             start.send(()).unwrap();
             released.recv().unwrap();
-            let generations = all.iter().map(|rotation| rotation.named.generation);
+            let generations = all.iter().map(|rotation| rotation.token.generation);
             assert!(generations.clone().all(|generation| generation != PANICS), "on purpose");
             generations.map(|one| FastRotation::TimedOut(InternalError::broken(outcome(one, all.len())))).collect()
         };
