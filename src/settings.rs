@@ -1,7 +1,7 @@
 //! All settings: read from the environment and `.env`, parsed one by one, cross-checked, and every error reported together.
 //! Each concern is a struct in settings/. Its doc comments are the help, `.env.example` and docs/settings.md.
 
-mod builder;
+pub mod builder;
 mod cross_checks;
 mod database;
 mod mail;
@@ -22,7 +22,6 @@ use clap::{CommandFactory, Parser};
 use names::unknown_names;
 use server::mounts::resolve_mounts;
 
-pub use builder::SettingsBuilder;
 pub use database::DatabaseSettings;
 pub use mail::{MailSettings, MailTls, SmtpUrl};
 pub use metrics::MetricsSettings;

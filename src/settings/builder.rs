@@ -95,7 +95,7 @@ impl SettingsBuilder {
         self.set("PAGES", served.to_string())
     }
 
-    /// Parses and cross-checks the values: every error at once, as at a start of the binary.
+    /// Parses and cross-checks the values: every error is reported, as at a start of the binary.
     pub fn build(self) -> Result<Settings, ConfigErrors> {
         Settings::from_vars(&self.values, &self.known)
     }

@@ -17,7 +17,8 @@ use super::service::Doorward;
 use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
 use crate::core::error::Refusal;
-use crate::settings::{ConfigErrors, Settings, SettingsBuilder};
+use crate::settings::builder::SettingsBuilder;
+use crate::settings::{ConfigErrors, Settings};
 
 impl Settings {
     /// Settings in code, for a service with the built-in dialects.

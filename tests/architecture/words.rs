@@ -1,9 +1,9 @@
-//! Where a search for the field's own words leads: a maintainer looks for a mechanism by its standard term, in the names of
-//! files first, then in what they say of themselves.
+//! Search index of standard terms: a maintainer searches for a mechanism by its standard term, which should be part of a
+//! file's path or of its first line.
 
 use crate::source::{Source, SourceFile};
 
-/// What maintainers search for. A mechanism that is new to the service adds its word.
+/// Terms that maintainers search for. A new mechanism adds its term.
 pub const WORDS: &[&str] = &[
     "group commit",
     "write queue",
@@ -23,18 +23,19 @@ pub const WORDS: &[&str] = &[
     "one-time token",
 ];
 
-const SHOWN: usize = 3;
+/// Files shown per term.
+const FILES_SHOWN: usize = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoundIn {
     /// The path or the first line of the file.
     Heading,
-    /// The text alone.
+    /// Only the rest of the text.
     Text,
     Nowhere,
 }
 
-/// What is searched of every file, in a form in which spellings do not matter.
+/// The searched parts of every file, normalised by `searchable`.
 pub struct Index<'a>(Vec<Entry<'a>>);
 
 struct Entry<'a> {
@@ -55,32 +56,31 @@ impl<'a> Index<'a> {
         Self(source.service_files().map(entry).collect())
     }
 
-    /// The files that a word leads to, at most three: those named after it first, then those whose first line holds it,
-    /// and only when there are none those whose text does.
+    /// The files that a term leads to, at most three: by path, then by first line, and only without any of these by text.
     pub fn search(&self, word: &str) -> (FoundIn, Vec<&'a str>) {
         let word = searchable(word);
-        let mut found = self.holding(|entry| entry.name.contains(&word));
-        found.extend(self.holding(|entry| !entry.name.contains(&word) && entry.first_line.contains(&word)));
+        let mut found = self.paths_where(|entry| entry.name.contains(&word));
+        found.extend(self.paths_where(|entry| !entry.name.contains(&word) && entry.first_line.contains(&word)));
         let mut place = FoundIn::Heading;
         if found.is_empty() {
-            found = self.holding(|entry| entry.text.contains(&word));
+            found = self.paths_where(|entry| entry.text.contains(&word));
             place = if found.is_empty() { FoundIn::Nowhere } else { FoundIn::Text };
         }
-        found.truncate(SHOWN);
+        found.truncate(FILES_SHOWN);
         (place, found)
     }
 
-    fn holding(&self, wanted: impl Fn(&Entry<'_>) -> bool) -> Vec<&'a str> {
-        self.0.iter().filter(|entry| wanted(entry)).map(|entry| entry.path).collect()
+    fn paths_where(&self, matches: impl Fn(&Entry<'_>) -> bool) -> Vec<&'a str> {
+        self.0.iter().filter(|entry| matches(entry)).map(|entry| entry.path).collect()
     }
 
-    /// The words that no file has in its path or its first line.
+    /// The terms that are in no file's path or first line.
     pub fn words_without_a_file(&self) -> Vec<&'static str> {
         WORDS.iter().copied().filter(|word| self.search(word).0 != FoundIn::Heading).collect()
     }
 }
 
-/// Lower case, and without what stands between the parts of a name: `WriteQueue`, `write_queue` and "write queue" are one.
+/// Lower case without separators: `WriteQueue`, `write_queue` and "write queue" are equal.
 fn searchable(text: &str) -> String {
     text.to_lowercase().chars().filter(|c| !matches!(c, ' ' | '_' | '-')).collect()
 }
