@@ -14,10 +14,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use doorward::clock::Timestamp;
 use doorward::core::credential::password::{Hasher, Pepper, new_password};
 use doorward::core::keys::signing_key::{KeyRing, SigningKey};
-use doorward::core::revocation::cache::View;
+use doorward::core::revocation::cache::RevocationCache;
 use doorward::core::token::claims::AccessClaims;
 use doorward::core::token::{TokenAuthority, TokenRules};
-use doorward::core::{AccountId, Id128};
+use doorward::core::{AccountId, SessionId};
 use doorward::secret::{MacKey, Secret};
 use doorward::store::tables::revocations::RevocationRow;
 use doorward::web::test_api;
@@ -30,7 +30,7 @@ const NOW: Timestamp = Timestamp::from_seconds(4_000_000_000);
 fn claims() -> AccessClaims {
     AccessClaims {
         account: AccountId(7),
-        session: Id128(Uuid::from_u128(u128::MAX)),
+        session: SessionId(Uuid::from_u128(u128::MAX)),
         generation: 2,
         epoch: 3,
         role: "USER".to_owned(),
@@ -41,12 +41,12 @@ fn claims() -> AccessClaims {
     }
 }
 
-fn view_of(revocations: u128) -> View {
-    let view = View::default();
+fn cache_of(revocations: u128) -> RevocationCache {
+    let cache = RevocationCache::default();
     for id in 0..revocations {
-        view.apply(&RevocationRow {
+        cache.apply(&RevocationRow {
             id: 1,
-            session_id: Some(Id128(Uuid::from_u128(id))),
+            session_id: Some(SessionId(Uuid::from_u128(id))),
             generation: None,
             account_id: None,
             epoch: None,
@@ -54,7 +54,7 @@ fn view_of(revocations: u128) -> View {
             expires_at: NOW,
         });
     }
-    view
+    cache
 }
 
 fn rules() -> TokenRules {
@@ -66,14 +66,14 @@ fn rules() -> TokenRules {
 }
 
 /// A token authority of each algorithm for access tokens.
-fn gates() -> [(&'static str, TokenAuthority); 3] {
+fn authorities() -> [(&'static str, TokenAuthority); 3] {
     let ed = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
     let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();
-    let gate = |key| TokenAuthority::new(rules(), &KeyRing::new(key, [])).unwrap();
+    let authority = |key| TokenAuthority::new(rules(), &KeyRing::new(key, [])).unwrap();
     [
-        ("HS256", gate(SigningKey::hs256("k1", KEY))),
-        ("EdDSA", gate(SigningKey::eddsa("k1", ed.as_ref()).unwrap())),
-        ("ES256", gate(SigningKey::es256("k1", ec.as_ref()).unwrap())),
+        ("HS256", authority(SigningKey::hs256("k1", KEY))),
+        ("EdDSA", authority(SigningKey::eddsa("k1", ed.as_ref()).unwrap())),
+        ("ES256", authority(SigningKey::es256("k1", ec.as_ref()).unwrap())),
     ]
 }
 
@@ -83,8 +83,8 @@ fn token(criterion: &mut Criterion) {
     validation.set_issuer(&["doorward"]);
     validation.set_audience(&["doorward"]);
     let key = DecodingKey::from_secret(KEY);
-    for (name, gate) in gates() {
-        let token = gate.mint_access(&claims(), "k1").unwrap();
+    for (name, authority) in authorities() {
+        let token = authority.mint_access(&claims(), "k1").unwrap();
         if name == "HS256" {
             group.bench_function("the library's decode, HS256", |bench| {
                 bench.iter(|| decode::<serde_json::Value>(black_box(token.expose()), &key, &validation).unwrap());
@@ -92,17 +92,17 @@ fn token(criterion: &mut Criterion) {
         }
         // More than the verified-token cache holds, so that each entry is evicted before its token returns.
         let many: Vec<_> = (0..200_000)
-            .map(|n| gate.mint_access(&AccessClaims { id: format!("{n:022}"), ..claims() }, "k1").unwrap())
+            .map(|n| authority.mint_access(&AccessClaims { id: format!("{n:022}"), ..claims() }, "k1").unwrap())
             .collect();
         let mut next = many.iter().cycle();
         group.bench_function(format!("{name}, never seen"), |bench| {
-            bench.iter(|| gate.check_access(black_box(next.next().unwrap().expose()), NOW).unwrap());
+            bench.iter(|| authority.verify_access(black_box(next.next().unwrap().expose()), NOW).unwrap());
         });
         group.bench_function(format!("{name}, seen before"), |bench| {
-            bench.iter(|| gate.check_access(black_box(token.expose()), NOW).unwrap());
+            bench.iter(|| authority.verify_access(black_box(token.expose()), NOW).unwrap());
         });
         group.bench_function(format!("{name}, minted"), |bench| {
-            bench.iter(|| gate.mint_access(black_box(&claims()), "k1").unwrap());
+            bench.iter(|| authority.mint_access(black_box(&claims()), "k1").unwrap());
         });
     }
     group.finish();
@@ -111,18 +111,18 @@ fn token(criterion: &mut Criterion) {
 fn revocation(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("revocation");
     for revocations in [0, 1_000, 1_000_000] {
-        let view = view_of(revocations);
+        let cache = cache_of(revocations);
         group.bench_function(format!("looked up among {revocations}"), |bench| {
             let claims = claims();
-            bench.iter(|| view.is_revoked(black_box(&claims)));
+            bench.iter(|| cache.is_revoked(black_box(&claims)));
         });
     }
     group.finish();
 }
 
 fn cookie(criterion: &mut Criterion) {
-    let [(_, gate), ..] = gates();
-    let token = gate.mint_access(&claims(), "k1").unwrap();
+    let [(_, authority), ..] = authorities();
+    let token = authority.mint_access(&claims(), "k1").unwrap();
     let alone = format!("accessToken={}", token.expose());
     let among =
         format!("theme=dark; _ga=GA1.1.1234567890.1760000000; {alone}; refreshToken={}; consent=1", token.expose());

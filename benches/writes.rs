@@ -24,7 +24,7 @@ use doorward::metrics::Metrics;
 use doorward::store::tables::accounts;
 use doorward::store::tables::sessions;
 use doorward::store::tables::sessions::{Rotation, SessionRow};
-use doorward::store::{AccountId, AccountStatus, DatabaseUrl, Db, Error, Id128, SessionId, Store};
+use doorward::store::{AccountId, AccountStatus, AccountUuid, DatabaseUrl, Db, Error, SessionId, Store};
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp::from_seconds(4_000_000_000);
@@ -39,13 +39,13 @@ const OWNER: AccountId = AccountId(1);
 
 /// Ids come in no order that the table has.
 fn session_id(number: u64) -> SessionId {
-    Id128(Uuid::from_u64_pair(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number))
+    SessionId(Uuid::from_u64_pair(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number))
 }
 
 fn account() -> accounts::NewAccount {
     accounts::NewAccount {
         id: Some(OWNER),
-        uuid: Id128(Uuid::from_u128(1)),
+        uuid: AccountUuid(Uuid::from_u128(1)),
         email: None,
         email_canonical: Some("a@b.example".to_owned()),
         email_verified: false,

@@ -1,5 +1,5 @@
-//! What the service can do, over rows and without a wire: the table of contents of core/. Everything here is synchronous;
-//! web reaches it through web/blocking.rs, the command line and tests directly.
+//! Domain service: the shared state of a node, and the table of contents of core/. It knows rows and no HTTP. Everything here
+//! is synchronous and may block: web calls it through web/blocking/, the command line and tests directly.
 
 pub mod account;
 pub mod audit;
@@ -16,65 +16,82 @@ pub mod startup;
 pub mod token;
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::Guard;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::metrics::Metrics;
 use crate::settings::{FreeFailures, Settings, TokenAlgorithm};
-use crate::store::Store;
 use caller::Client;
 use credential::password::Hasher;
-use defence::duplicate_cookies::DuplicateCookies;
-use defence::rate_limit::{LimitedAction, RateLimiter};
+use defence::rate_limit::LimitedAction;
 use defence::throttle_policy::ThrottleRules;
 use error::{InternalError, Refusal};
-use keys::key_source::{FileVersion, KeySource, LoadedKeys};
-use keys::signing_key::{KeysError, PublicKey};
-use registration::mail_queue::MailQueue;
-use session::confirmations::PendingConfirmations;
+use keys::error::KeysError;
+use keys::key_source::{FileVersion, LoadedKeys};
+use keys::signing_key::PublicKey;
 use token::{TokenAuthority, TokenRules};
 
-pub use crate::store::{AccountId, AccountStatus, Id128, SessionId};
+pub use crate::store::{AccountId, AccountStatus, AccountUuid, EndReason, PendingSignUpId, SessionId};
 
-/// How often a change is tried to answer `/readyz`.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// The shortest interval between two probes of the database for `/readyz`.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The service, cheap to clone. Two with different settings live side by side in one process.
+/// The service, cheap to clone. Two with different settings can live side by side in one process.
 #[derive(Clone)]
-pub struct Core(Arc<Inner>);
+pub struct Core(Arc<state::CoreState>);
 
-/// What the clones share.
-pub struct Inner {
-    store: Store,
-    clock: Clock,
-    rules: Rules,
-    metrics: Metrics,
-    hasher: Hasher,
-    gate: ArcSwap<TokenAuthority>,
-    keys: KeySource,
-    keys_read: Mutex<KeysRead>,
-    keys_unusable: AtomicBool,
-    view: revocation::cache::View,
-    confirmations: PendingConfirmations,
-    rate_limiter: RateLimiter,
-    duplicate_cookies: DuplicateCookies,
-    mail_queue: Option<MailQueue>,
-    probed: Mutex<Option<Instant>>,
+/// The state that clones share. Nameable inside core only: the operations are the public surface, in the files of the domains.
+mod state {
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
+
+    use arc_swap::ArcSwap;
+
+    use super::credential::password::Hasher;
+    use super::defence::duplicate_cookies::DuplicateCookies;
+    use super::defence::rate_limit::RateLimiter;
+    use super::keys::key_source::KeySource;
+    use super::registration::mail_queue::MailQueue;
+    use super::revocation::cache::RevocationCache;
+    use super::session::confirmations::PendingConfirmations;
+    use super::token::TokenAuthority;
+    use super::{KeysSnapshot, Rules};
+    use crate::clock::Clock;
+    use crate::metrics::Metrics;
+    use crate::store::Store;
+
+    pub struct CoreState {
+        pub(in crate::core) store: Store,
+        pub(in crate::core) clock: Clock,
+        pub(in crate::core) rules: Rules,
+        pub(in crate::core) metrics: Metrics,
+        pub(in crate::core) hasher: Hasher,
+        pub(in crate::core) tokens: ArcSwap<TokenAuthority>,
+        pub(in crate::core) keys: KeySource,
+        pub(in crate::core) keys_snapshot: Mutex<KeysSnapshot>,
+        pub(in crate::core) keys_unusable: AtomicBool,
+        pub(in crate::core) revocation_cache: RevocationCache,
+        pub(in crate::core) confirmations: PendingConfirmations,
+        pub(in crate::core) rate_limiter: RateLimiter,
+        pub(in crate::core) duplicate_cookies: DuplicateCookies,
+        pub(in crate::core) mail_queue: Option<MailQueue>,
+        pub(in crate::core) last_probe: Mutex<Option<Instant>>,
+    }
 }
 
-/// Which state of the keys file is in memory.
+/// Which version of the keys file is in memory.
 #[derive(Debug)]
-struct KeysRead {
-    version: FileVersion,
-    /// Whether something in it waits for its time, so that it must be looked at again.
+struct KeysSnapshot {
+    version: Option<FileVersion>,
+    /// Whether a key in it is not active yet, so that it must be evaluated again.
     pending: bool,
 }
 
-/// The settings that rules of the core depend on.
+/// The settings that the operations depend on.
 #[derive(Debug, Clone)]
 struct Rules {
     session_max_age: Duration,
@@ -95,21 +112,21 @@ impl fmt::Debug for Core {
 }
 
 impl std::ops::Deref for Core {
-    type Target = Inner;
+    type Target = state::CoreState;
 
-    fn deref(&self) -> &Inner {
+    fn deref(&self) -> &Self::Target {
         &self.0
     }
 }
 
 impl Core {
-    /// Counts an action, and refuses it if its client's address exceeds the limit.
+    /// Counts an action of a client's address, and refuses it above the rate limit.
     pub fn check_rate_limit(&self, action: LimitedAction, client: &Client) -> Result<(), Refusal> {
         let Some(address) = client.address else { return Ok(()) };
         self.rate_limiter.check(action, address).map_or(Ok(()), |wait| Err(Refusal::Throttled(wait)))
     }
 
-    /// What hashes secrets; its calls take long.
+    /// The password hasher; its calls are slow on purpose.
     pub fn hasher(&self) -> &Hasher {
         &self.hasher
     }
@@ -119,22 +136,22 @@ impl Core {
         self.clock.now()
     }
 
-    /// How old the memory of revocations is.
-    pub fn view_age(&self) -> Duration {
-        self.view.age()
+    /// How long ago the revocation cache last agreed with the table.
+    pub fn revocation_cache_age(&self) -> Duration {
+        self.revocation_cache.age()
     }
 
-    /// What this node counts.
+    /// The metrics of this node.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Whether the database answers and takes changes. Asks it once a second at most, since this is for everybody to ask.
+    /// Whether the database can be read and written. Probes it once a second at most, since anybody may request `/readyz`.
     pub fn is_ready(&self) -> bool {
-        let due = self.probed.try_lock().is_ok_and(|mut probed| {
-            let due = probed.is_none_or(|at| at.elapsed() >= PROBE_EVERY);
+        let due = self.last_probe.try_lock().is_ok_and(|mut last| {
+            let due = last.is_none_or(|at| at.elapsed() >= PROBE_INTERVAL);
             if due {
-                *probed = Some(Instant::now());
+                *last = Some(Instant::now());
             }
             due
         });
@@ -149,51 +166,51 @@ impl Core {
         self.store.record_timeout();
     }
 
-    /// The counters as text, with what is known only at this moment.
+    /// All metrics as text, after an update of the gauges.
     pub fn metrics_text(&self) -> Result<String, InternalError> {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics.cache.age.set(self.view.age().as_secs_f64());
-        self.metrics.cache.entries.set(count(self.view.len()));
-        self.metrics.confirmations_pending.set(count(self.confirmations.unwritten().len()));
-        self.metrics.text().map_err(|why| InternalError::broken_by("metrics", why))
+        self.metrics.cache.age.set(self.revocation_cache.age().as_secs_f64());
+        self.metrics.cache.entries.set(count(self.revocation_cache.len()));
+        self.metrics.confirmations_pending.set(count(self.confirmations.pending().len()));
+        self.metrics.text().map_err(|cause| InternalError::broken_by("metrics", cause))
     }
 
-    /// What other services check access tokens with: the `kid` and public half of every believed key that has one.
+    /// The keys with which other services verify access tokens: `kid` and public key of every trusted key pair.
     pub fn public_keys(&self) -> Vec<(String, PublicKey)> {
-        self.gate().public_keys()
+        self.tokens().public_keys()
     }
 
-    /// The algorithm that the signing key should have by the settings and has not.
-    pub fn algorithm_in_waiting(&self) -> Option<TokenAlgorithm> {
-        self.keys.algorithm.filter(|wanted| wanted.as_str() != self.gate().active_algorithm())
+    /// The algorithm of the settings, if the active signing key has another: it applies from the next rotation.
+    pub fn pending_algorithm(&self) -> Option<TokenAlgorithm> {
+        self.keys.algorithm.filter(|configured| *configured != self.tokens().active_algorithm())
     }
 
-    /// The current keys; held for one operation.
-    fn gate(&self) -> Guard<Arc<TokenAuthority>> {
-        self.gate.load()
+    /// The authority of the current keys. To be held for one operation, so that it uses one set of keys throughout.
+    fn tokens(&self) -> Guard<Arc<TokenAuthority>> {
+        self.0.tokens.load()
     }
 
-    /// Takes the keys from the file again if it is another one than before; the new active key's id.
+    /// Reads the keys file again if it has changed, or if a key in it becomes active. Returns the id of a new active key.
     fn reload_keys_if_changed(&self) -> Result<Option<String>, KeysError> {
         let version = self.keys.version();
-        let mut read = self.keys_read.lock().unwrap_or_else(PoisonError::into_inner);
-        let replaced = read.version != version;
-        if !self.keys.uses_file() || version.is_none() || !(replaced || read.pending) {
+        let mut snapshot = self.keys_snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_replaced = snapshot.version != version;
+        if !self.keys.uses_file() || version.is_none() || !(is_replaced || snapshot.pending) {
             return Ok(None);
         }
         let LoadedKeys { ring, peppers, pending, .. } = self.keys.load(self.now())?;
         self.hasher.replace_peppers(peppers);
-        let changed = self.gate().active_key_id() != ring.active().id;
-        *read = KeysRead { version, pending };
-        if !(replaced || changed) {
+        let is_changed = self.tokens().active_key_id() != ring.active().id;
+        *snapshot = KeysSnapshot { version, pending };
+        if !(is_replaced || is_changed) {
             return Ok(None);
         }
         let id = ring.active().id.clone();
         match TokenAuthority::new(self.rules.tokens.clone(), &ring) {
-            Ok(gate) => self.gate.store(Arc::new(gate)),
-            Err(fault) => log::error!(error:% = fault; "the new keys cannot sign"),
+            Ok(authority) => self.0.tokens.store(Arc::new(authority)),
+            Err(error) => log::error!(error:%; "cannot sign with the new keys; the previous ones stay in use"),
         }
-        Ok(changed.then_some(id))
+        Ok(is_changed.then_some(id))
     }
 }
 

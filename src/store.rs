@@ -25,7 +25,7 @@ use diesel::connection::SimpleConnection;
 pub use connection::Db;
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use error::{BoxedError, Error, OutageCause};
-pub use tables::columns::{AccountId, AccountStatus, Id128, SessionId};
+pub use tables::columns::{AccountId, AccountStatus, AccountUuid, EndReason, PendingSignUpId, SessionId};
 pub use transaction::MAX_TRANSACTION_AGE;
 
 use crate::metrics::Metrics;

@@ -1,5 +1,6 @@
-//! HTTP: what stands between core and the wire. Dialects and pages say what core decides; http/ has what all of them share,
-//! server/ the sockets, blocking/ the way to core.
+//! The HTTP layer over core: dialects (the APIs), pages, forward authentication and the endpoints for operators. request/ and
+//! response/ have what these share, server/ the sockets, and blocking/ the worker pools through which they call core. What a
+//! request may do is decided by core.
 
 mod blocking;
 mod confirmed_sign_up;

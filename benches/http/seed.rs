@@ -12,7 +12,7 @@ use doorward::clock::{Clock, Timestamp};
 use doorward::core::keys::signing_key::{KeyRing, SigningKey};
 use doorward::core::token::claims::{AccessClaims, RefreshClaims};
 use doorward::core::token::{TokenAuthority, TokenRules};
-use doorward::core::{AccountId, Id128, SessionId};
+use doorward::core::{AccountId, SessionId};
 use doorward::secret::base64url;
 use doorward::settings::TokenAlgorithm;
 use uuid::Uuid;
@@ -34,13 +34,13 @@ const AGENT: &str =
 
 /// The keys, and the tokens that they sign.
 pub struct Keys {
-    gate: TokenAuthority,
+    authority: TokenAuthority,
     made: Timestamp,
 }
 
 /// The id of the n-th session: in order, as version 7 ids are.
 pub fn session(n: u64) -> SessionId {
-    Id128(Uuid::from_u128(u128::from(n)))
+    SessionId(Uuid::from_u128(u128::from(n)))
 }
 
 /// The account of the n-th session.
@@ -72,7 +72,7 @@ impl Keys {
             clock_skew: Duration::from_secs(5),
         };
         let ring = KeyRing::new(SigningKey::of(algorithm, "bench", &key).unwrap(), []);
-        Self { gate: TokenAuthority::new(rules, &ring).unwrap(), made: made() }
+        Self { authority: TokenAuthority::new(rules, &ring).unwrap(), made: made() }
     }
 
     /// A unique access token of the n-th session.
@@ -88,7 +88,7 @@ impl Keys {
             expires_at: self.made.plus(Duration::from_secs(12 * 3600)),
             id: base64url(&u128::from(serial).to_be_bytes()),
         };
-        self.gate.mint_access(&claims, "bench").unwrap().expose().to_owned()
+        self.authority.mint_access(&claims, "bench").unwrap().expose().to_owned()
     }
 
     /// The first refresh token of the n-th session.
@@ -100,7 +100,7 @@ impl Keys {
             issued_at: self.made,
             expires_at: self.made.plus(Duration::from_secs(30 * 86_400)),
         };
-        self.gate.mint_refresh(&claims, "bench").unwrap().expose().to_owned()
+        self.authority.mint_refresh(&claims, "bench").unwrap().expose().to_owned()
     }
 
     /// A file of header lines for wrk: one access token each, of sessions from 0 on.

@@ -22,7 +22,7 @@ use doorward::core::error::{FieldRule, Refusal};
 use doorward::core::keys::signing_key::{KeyRing, SigningKey};
 use doorward::core::token::claims::AccessClaims;
 use doorward::core::token::{TokenAuthority, TokenRules};
-use doorward::core::{AccountId, Id128};
+use doorward::core::{AccountId, SessionId};
 use doorward::web::test_api;
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -141,7 +141,7 @@ static AUTHORITY: LazyLock<(TokenAuthority, [String; 2])> = LazyLock::new(|| {
         TokenAuthority::new(rules, &KeyRing::new(SigningKey::hs256("k1", KEY), [])).expect("a token authority");
     let claims = AccessClaims {
         account: AccountId(7),
-        session: Id128(uuid::Uuid::from_u128(1)),
+        session: SessionId(uuid::Uuid::from_u128(1)),
         generation: 2,
         epoch: 3,
         role: "USER".into(),
@@ -201,7 +201,8 @@ fn reference_payload(kind: usize, payload: &[u8]) -> bool {
 pub fn token(bytes: &[u8]) {
     let Some((first, rest)) = bytes.split_first() else { return };
     let (authority, issued) = &*AUTHORITY;
-    let accepted = |text: &str| [authority.check_access(text, NOW).is_ok(), authority.check_refresh(text, NOW).is_ok()];
+    let accepted =
+        |text: &str| [authority.verify_access(text, NOW).is_ok(), authority.verify_refresh(text, NOW).is_ok()];
     if first % 3 == 0 {
         let Ok(text) = std::str::from_utf8(rest) else { return };
         assert_eq!(accepted(text), [text == issued[0], text == issued[1]], "{text:?}");

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::console::{print_line, print_table};
 use crate::cli::error::CommandError;
 use crate::clock::Timestamp;
-use crate::core::audit::{AuditFilter, Kind, Told};
-use crate::core::{Core, Id128};
+use crate::core::audit::{AuditFilter, AuditRecord, EventKind};
+use crate::core::{Core, SessionId};
 use crate::settings::values::{InvalidValue, duration};
 
 /// List audit events, newest first.
@@ -59,7 +59,7 @@ impl TimeBound {
 }
 
 fn kinds() -> clap::builder::PossibleValuesParser {
-    Kind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().into()
+    EventKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().into()
 }
 
 fn time_bound(text: &str) -> Result<TimeBound, InvalidValue> {
@@ -75,7 +75,7 @@ impl AuditCommand {
         let account = self.account.as_deref().map(|account| core.find_account_by(account)).transpose()?;
         let filter = AuditFilter {
             account_id: account.map(|account| account.id),
-            session_id: self.session.map(Id128),
+            session_id: self.session.map(SessionId),
             kind: self.kind,
             address: self.address.map(|address| address.to_string()),
             since: self.since.map(|bound| bound.resolve(core.now())),
@@ -92,7 +92,7 @@ impl AuditCommand {
     }
 }
 
-fn cells(event: Told) -> Vec<String> {
+fn cells(event: AuditRecord) -> Vec<String> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     vec![
         event.at.rfc3339(),
@@ -106,7 +106,7 @@ fn cells(event: Told) -> Vec<String> {
     ]
 }
 
-fn json_line(event: &Told) -> String {
+fn json_line(event: &AuditRecord) -> String {
     json!({
         "at": event.at.rfc3339(),
         "kind": event.kind,

@@ -55,17 +55,17 @@ impl KeysCommand {
 fn row(key: &ListedKey) -> Vec<String> {
     let pepper = key.kind == "pepper";
     let state = match key.state {
-        KeyState::Works => if pepper { "hashes" } else { "signs" }.to_owned(),
-        KeyState::Waits(from) => format!("from {}", from.rfc3339()),
-        KeyState::Believed => "accepted".to_owned(),
+        KeyState::Active => if pepper { "hashes" } else { "signs" }.to_owned(),
+        KeyState::Pending(from) => format!("from {}", from.rfc3339()),
+        KeyState::Trusted => "accepted".to_owned(),
     };
-    let created = key.made.map_or_else(|| "-".to_owned(), crate::clock::Timestamp::rfc3339);
-    let needed_by = with_unit(key.needed_by, if pepper { "account" } else { "session" });
-    vec![key.id.clone(), key.kind.to_owned(), created, state, needed_by]
+    let created = key.created_at.map_or_else(|| "-".to_owned(), crate::clock::Timestamp::rfc3339);
+    let in_use_by = with_unit(key.in_use_by, if pepper { "account" } else { "session" });
+    vec![key.id.clone(), key.kind.to_owned(), created, state, in_use_by]
 }
 
 fn print_rotation(rotation: &KeyRotation, use_of_key: &str) {
-    let (id, kind, from) = (&rotation.id, rotation.kind, rotation.works_from.rfc3339());
+    let (id, kind, from) = (&rotation.id, rotation.kind, rotation.active_from.rfc3339());
     print_line(&format!("{id} ({kind}) {use_of_key} from {from}, once every node has read it"));
     for pruned in &rotation.pruned {
         print_line(&format!("{pruned} is removed: it has no live tokens"));
@@ -74,7 +74,7 @@ fn print_rotation(rotation: &KeyRotation, use_of_key: &str) {
 
 /// Prints the consequences before the key is retired.
 fn retire(core: &Core, key: &str, dry_run: bool) -> Result<(), CommandError> {
-    let retirement = core.consider_retirement(key)?;
+    let retirement = core.plan_retirement(key)?;
     let consequences = if retirement.pepper {
         format!("no account needs {key}")
     } else {

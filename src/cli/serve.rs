@@ -81,7 +81,7 @@ fn announce(server: &Server, settings: &Settings, service: &Doorward, opened: &O
     if demo {
         print_line("  demo      emilys / emilyspass, cooluser1 / PIN 0000 (publicly known)");
     }
-    if let Some(algorithm) = service.core().algorithm_in_waiting() {
+    if let Some(algorithm) = service.core().pending_algorithm() {
         let algorithm = algorithm.as_str();
         print_line(&format!(
             "  warning   no signing key for TOKEN_ALGORITHM={algorithm}; create one: doorward keys rotate"

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::console::{print_line, print_table};
 use crate::cli::error::CommandError;
-use crate::core::{Core, Id128};
+use crate::core::{Core, SessionId};
 
 #[derive(Debug, Subcommand)]
 pub enum SessionCommand {
@@ -48,7 +48,7 @@ impl SessionCommand {
                 );
             }
             Self::Revoke { session } => {
-                core.end_session_as_operator(Id128(session))?;
+                core.end_session_as_operator(SessionId(session))?;
                 print_line(&format!("session {session} has ended"));
             }
             Self::RevokeAll { account } => {

@@ -7,7 +7,7 @@ pub mod identity_cache;
 pub mod import;
 
 use super::Core;
-use super::audit::{Event, Kind};
+use super::audit::{AuditEvent, EventKind};
 use super::caller::Client;
 use super::credential::password::{GivenSecret, NewSecret, new_password, new_pin};
 use super::error::{Error, FieldError, FieldRule, Refusal, Taken};
@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::store::tables::accounts;
 use crate::store::tables::accounts::{AccountRow, IdentifierColumn, ProfileChange, SecretColumn};
-use crate::store::{self, AccountId, AccountStatus, Db, Id128};
+use crate::store::{self, AccountId, AccountStatus, AccountUuid, Db};
 use identity_cache::Identity;
 
 /// The longest identifier that is looked up; no account has a longer one. One with a control character is not looked up
@@ -35,7 +35,7 @@ pub const PROFILE_TEXT_MAX: usize = 200;
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub struct Account {
     pub id: AccountId,
-    pub uuid: Id128,
+    pub uuid: AccountUuid,
     pub email: Option<String>,
     pub email_verified: bool,
     pub username: Option<String>,
@@ -147,7 +147,7 @@ impl Core {
             profile: profile.further.clone(),
             updated_at: Some(now),
         };
-        let event = Event::new(Kind::ProfileChange, client).account(id);
+        let event = AuditEvent::new(EventKind::ProfileChange, client).account(id);
         let changed = self.store.write(|db| {
             if let Some(refusal) = check_name_change(db, id, &change)? {
                 return Ok(Err(refusal));
@@ -163,8 +163,8 @@ impl Core {
         match changed {
             Ok(row) => {
                 let (row, notice) = row?;
-                self.view.apply(&notice);
-                self.tell(&event);
+                self.revocation_cache.apply(&notice);
+                self.log_event(&event);
                 Ok(row.into())
             }
             Err(store::Error::Taken) => Err(Refusal::IdentifierTaken(Taken { name: true, ..Taken::default() }).into()),
@@ -174,14 +174,14 @@ impl Core {
 
     /// Sets the role; every session ends, so that no valid token carries the old one.
     pub fn set_role(&self, id: AccountId, role: &str) -> Result<(), Error> {
-        let event = Event::new(Kind::RoleChange, &Client::operator()).account(id).detail(role);
+        let event = AuditEvent::new(EventKind::RoleChange, &Client::operator()).account(id).detail(role);
         let now = self.now();
         self.end_all_sessions(id, EndReason::Operator, &event, |db| accounts::set_role(db, id, role, now))
     }
 
     /// Sets the status; every session ends.
     pub fn set_status(&self, id: AccountId, status: AccountStatus) -> Result<(), Error> {
-        let event = Event::new(Kind::StatusChange, &Client::operator()).account(id).detail(status.as_str());
+        let event = AuditEvent::new(EventKind::StatusChange, &Client::operator()).account(id).detail(status.as_str());
         let now = self.now();
         self.end_all_sessions(id, EndReason::Operator, &event, |db| accounts::set_status(db, id, status, now))
     }
@@ -194,7 +194,7 @@ impl Core {
             return Err(Refusal::InvalidFields(vec![FieldError::new("password", rule)]).into());
         }
         let (id, now) = (account.id, self.now());
-        let event = Event::new(Kind::PasswordChangeRequired, &Client::operator()).account(id);
+        let event = AuditEvent::new(EventKind::PasswordChangeRequired, &Client::operator()).account(id);
         let event = event.detail(if required { "required" } else { "lifted" });
         self.end_all_sessions(id, EndReason::Operator, &event, |db| {
             accounts::set_must_change_password(db, id, required, now)
@@ -214,7 +214,7 @@ impl Core {
         let new = new.map_err(|rule| Refusal::InvalidFields(vec![FieldError::new(field, rule)]))?;
         let stored = self.hasher.hash(&new)?;
         let now = self.now();
-        let event = Event::new(Kind::SecretChange, &Client::operator()).account(account.id).detail(field);
+        let event = AuditEvent::new(EventKind::SecretChange, &Client::operator()).account(account.id).detail(field);
         let id = account.id;
         self.end_all_sessions(id, EndReason::SecretChange, &event, |db| {
             accounts::set_secret(db, id, column, &stored, now)?;
@@ -224,12 +224,12 @@ impl Core {
 
     /// Resets the account's failed sign-in counters: the free attempts start again. Counters of client addresses remain.
     pub fn unlock(&self, id: AccountId) -> Result<(), Error> {
-        let event = Event::new(Kind::ThrottleLifted, &Client::operator()).account(id);
+        let event = AuditEvent::new(EventKind::ThrottleLifted, &Client::operator()).account(id);
         self.store.write(|db| {
             self.unlock_account(db, id)?;
             event.write(db, self.now())
         })?;
-        self.tell(&event);
+        self.log_event(&event);
         Ok(())
     }
 }
@@ -306,16 +306,16 @@ pub(super) fn find_by_identifier(
 impl Core {
     /// The account's identity, if it is cached and the cache is recent enough to be trusted.
     pub fn cached_identity(&self, account: AccountId) -> Option<Arc<Identity>> {
-        let fresh = self.view.age() <= self.rules.revocation_max_stale;
-        fresh.then(|| self.view.identity_cache.get(account)).flatten()
+        let fresh = self.revocation_cache.age() <= self.rules.revocation_max_stale;
+        fresh.then(|| self.revocation_cache.identity_cache.get(account)).flatten()
     }
 
     /// The account's identity by its row, which is then cached.
     pub fn find_identity(&self, account: AccountId) -> Result<Arc<Identity>, Error> {
-        let version = self.view.identity_cache.change_count();
+        let version = self.revocation_cache.identity_cache.change_count();
         let row = self.store.read(|db| accounts::find(db, account))?.ok_or(Refusal::SessionEnded)?;
         let identity = Arc::new(Identity::from(row));
-        self.view.identity_cache.insert_if_unchanged(&identity, version);
+        self.revocation_cache.identity_cache.insert_if_unchanged(&identity, version);
         Ok(identity)
     }
 }

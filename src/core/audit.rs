@@ -1,25 +1,26 @@
-//! What is worth an event, and that it is told twice: in the table, in the transaction of the act itself, and as a log
-//! line once that is committed. What changes no row is told in the background. Neither ever holds a secret, a token or an
-//! identifier as somebody typed it (people type passwords into user name fields).
+//! Audit trail: the events that are recorded, each twice: as a row in the transaction of the act itself, and as a log line and
+//! a metric once that is committed. Which act records what is decided by the operations; the table is
+//! store/tables/audit_events.rs's. Neither row nor log line ever holds a secret, a token, or an identifier as it was typed
+//! (people type passwords into user name fields).
 
 use super::Core;
 use super::caller::Client;
 use super::error::Error;
 use crate::clock::Timestamp;
-use crate::core::caller::cut_agent;
+use crate::core::caller::sanitize_user_agent;
 use crate::store::tables::audit_events;
 use crate::store::tables::audit_events::AuditRow;
 use crate::store::{self, AccountId, Db, SessionId};
 
 pub use crate::store::tables::audit_events::AuditFilter;
 
-/// What happened.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// An account was made.
+pub enum EventKind {
+    /// An account was created.
     SignUp,
-    /// Somebody asked for an account, which is made once whoever reads the address's mail confirms it.
-    SignUpAsked,
+    /// A registration was requested; the account is created once it is confirmed by mail.
+    SignUpRequested,
     /// A session began.
     SignIn,
     /// A sign-in was refused.
@@ -28,9 +29,9 @@ pub enum Kind {
     SignOut,
     /// All sessions of an account were ended.
     SignOutEverywhere,
-    /// One session was ended by other means.
+    /// A session ended for another reason.
     SessionEnded,
-    /// A spent refresh token came back.
+    /// A spent refresh token was presented again.
     RefreshReuse,
     /// A password or PIN was changed.
     SecretChange,
@@ -42,21 +43,21 @@ pub enum Kind {
     RoleChange,
     /// The status was changed.
     StatusChange,
-    /// A change of the password was required, or is no more.
+    /// A change of the password was required, or the requirement was lifted.
     PasswordChangeRequired,
-    /// Two cookies of ours came that differ.
+    /// A request had two different cookies of the same name.
     DuplicateCookie,
-    /// What failed sign-ins had cost an account was forgotten.
+    /// The failed sign-ins of an account were reset.
     ThrottleLifted,
-    /// A signing key or a pepper was made or retired.
+    /// A signing key or a pepper was created or retired.
     KeysChange,
 }
 
-impl Kind {
-    /// All of them.
+impl EventKind {
+    /// Every kind.
     pub const ALL: &[Self] = &[
         Self::SignUp,
-        Self::SignUpAsked,
+        Self::SignUpRequested,
         Self::SignIn,
         Self::SignInRefused,
         Self::SignOut,
@@ -78,7 +79,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SignUp => "sign_up",
-            Self::SignUpAsked => "sign_up_asked",
+            Self::SignUpRequested => "sign_up_requested",
             Self::SignIn => "sign_in",
             Self::SignInRefused => "sign_in_refused",
             Self::SignOut => "sign_out",
@@ -97,15 +98,16 @@ impl Kind {
         }
     }
 
-    const fn alarms(self) -> bool {
+    /// Whether the log line is a warning: these events indicate an attack.
+    const fn is_warning(self) -> bool {
         matches!(self, Self::RefreshReuse | Self::DuplicateCookie)
     }
 }
 
-/// An event as it was written.
+/// An event as it is stored.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "as in `Event` and `Client`")]
-pub struct Told {
+#[expect(missing_docs, reason = "as in `AuditEvent` and `Client`")]
+pub struct AuditRecord {
     pub at: Timestamp,
     pub kind: String,
     pub account: Option<AccountId>,
@@ -116,7 +118,7 @@ pub struct Told {
     pub detail: Option<String>,
 }
 
-impl From<AuditRow> for Told {
+impl From<AuditRow> for AuditRecord {
     fn from(row: AuditRow) -> Self {
         let AuditRow { at, kind, account_id, session_id, address, user_agent, request_id, detail } = row;
         Self { at, kind, account: account_id, session: session_id, address, user_agent, request_id, detail }
@@ -124,57 +126,57 @@ impl From<AuditRow> for Told {
 }
 
 impl Core {
-    /// The newest events of those that are wanted, newest first.
-    pub fn list_events(&self, wanted: &AuditFilter, limit: i64) -> Result<Vec<Told>, Error> {
-        let rows = self.store.read(|db| audit_events::list(db, wanted, limit))?;
-        Ok(rows.into_iter().map(Told::from).collect())
+    /// The newest events that match the filter, newest first.
+    pub fn list_events(&self, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditRecord>, Error> {
+        let rows = self.store.read(|db| audit_events::list(db, filter, limit))?;
+        Ok(rows.into_iter().map(AuditRecord::from).collect())
     }
 
-    /// Tells the log and the metrics, after the act is committed.
-    pub(super) fn tell(&self, event: &Event) {
+    /// Counts and logs an event. To be called after the commit: the log must not report what was rolled back.
+    pub(super) fn log_event(&self, event: &AuditEvent) {
         self.metrics.events.with_label_values(&[event.kind.as_str()]).inc();
         event.log();
     }
 }
 
-/// One event, from where it came.
+/// One event, with the client that caused it.
 #[derive(Debug, Clone)]
-pub struct Event {
-    kind: Kind,
+pub struct AuditEvent {
+    kind: EventKind,
     account: Option<AccountId>,
     session: Option<SessionId>,
     detail: Option<String>,
     client: Client,
 }
 
-impl Event {
-    /// An event about nobody yet.
-    pub fn new(kind: Kind, client: &Client) -> Self {
+impl AuditEvent {
+    /// An event without account, session and detail.
+    pub fn new(kind: EventKind, client: &Client) -> Self {
         Self { kind, account: None, session: None, detail: None, client: client.clone() }
     }
 
-    /// About this account.
+    /// Sets the account.
     #[must_use]
     pub fn account(mut self, account: AccountId) -> Self {
         self.account = Some(account);
         self
     }
 
-    /// About this session.
+    /// Sets the session.
     #[must_use]
     pub fn session(mut self, session: SessionId) -> Self {
         self.session = Some(session);
         self
     }
 
-    /// With words of ours.
+    /// Sets the detail, a text of this service.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// Writes the row, in the transaction of the act.
+    /// Inserts the row, in the transaction of the act.
     pub fn write(&self, db: &mut Db, at: Timestamp) -> Result<(), store::Error> {
         let row = AuditRow {
             at,
@@ -182,7 +184,7 @@ impl Event {
             account_id: self.account,
             session_id: self.session,
             address: self.client.address.map(|address| address.to_string()),
-            user_agent: cut_agent(self.client.user_agent.as_deref()),
+            user_agent: sanitize_user_agent(self.client.user_agent.as_deref()),
             request_id: self.client.request_id.clone(),
             detail: self.detail.clone(),
         };
@@ -199,7 +201,7 @@ impl Event {
             ("detail", self.detail.clone()),
         ];
         let known: Vec<(&str, String)> = fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-        let level = if self.kind.alarms() { log::Level::Warn } else { log::Level::Info };
+        let level = if self.kind.is_warning() { log::Level::Warn } else { log::Level::Info };
         let mut record = log::Record::builder();
         record.target("doorward::audit").level(level).key_values(&known);
         log::logger().log(&record.args(format_args!("{}", self.kind.as_str())).build());

@@ -1,4 +1,5 @@
-//! Who asks, and from where. How a request names its caller (cookie, bearer, proxy headers) is web's to read.
+//! Caller and client of a request: the signed-in account and session, and the address and user agent it came from. How a
+//! request carries them (cookie, bearer token, proxy headers) is web/request's.
 
 use std::net::IpAddr;
 
@@ -7,40 +8,40 @@ use crate::clock::Timestamp;
 use crate::secret::DeviceToken;
 use crate::store::{AccountId, SessionId};
 
-/// A signed-in caller: what a live access token says, checked.
+/// A signed-in caller: the checked claims of a valid access token of a live session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The account.
     pub account: AccountId,
     /// The session.
     pub session: SessionId,
-    /// The session's generation when the token was made.
+    /// The session's generation when the token was issued.
     pub generation: i64,
-    /// The account's role when the token was made; a change of role kills the token.
+    /// The account's role when the token was issued. A change of the role revokes the token.
     pub role: String,
-    /// When the token ends.
+    /// When the token expires.
     pub expires_at: Timestamp,
-    /// Whether the account must change its password before it does anything else.
+    /// Whether the account must change its password before anything else is allowed.
     pub must_change_password: bool,
 }
 
 impl Caller {
-    /// The same, unless all it may do is change its password or sign out.
+    /// The caller itself, unless it may only change its password or sign out.
     pub fn require_full_access(self) -> Result<Self, Refusal> {
         if self.must_change_password { Err(Refusal::PasswordChangeRequired) } else { Ok(self) }
     }
 }
 
-/// Where a request comes from, for sessions lists and audit.
+/// Where a request comes from, for the list of sessions and the audit trail.
 #[derive(Debug, Clone, Default)]
 pub struct Client {
-    /// The client's address; proxies in front are already looked through.
+    /// The client's address, as trusted proxies report it.
     pub address: Option<IpAddr>,
-    /// What it calls itself.
+    /// Its `User-Agent`.
     pub user_agent: Option<String>,
-    /// The request's id, the same in the log.
+    /// The request's id, the same as in the log.
     pub request_id: Option<String>,
-    /// What it shows of sign-ins before.
+    /// Its trusted-device token.
     pub device: Option<DeviceToken>,
 }
 
@@ -51,10 +52,10 @@ impl Client {
     }
 }
 
-/// The most characters of what a client says about itself and its device.
+/// The longest user agent, device id or device name that is stored, in characters.
 pub const DEVICE_TEXT_MAX: usize = 200;
 
-/// What a client calls itself, without what could break a log line, at a bearable length.
-pub(in crate::core) fn cut_agent(agent: Option<&str>) -> Option<String> {
+/// A user agent as it is stored and logged: without control characters, which could forge log lines, and truncated.
+pub(in crate::core) fn sanitize_user_agent(agent: Option<&str>) -> Option<String> {
     agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(DEVICE_TEXT_MAX).collect())
 }

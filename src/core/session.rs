@@ -1,5 +1,10 @@
-//! Sessions: begin, resolve, list. How a session's refresh token rotates is refresh.rs's, how it ends sign_out.rs's; who
-//! may begin one is sign_in.rs's and sign_up.rs's.
+//! Sessions: check of an access token (session resolution), the row and tokens of a new session, the list of an account's
+//! sessions. How a refresh token rotates is session/refresh.rs's, how a session ends session/end.rs's; who may begin one is
+//! decided in credential/sign_in.rs and registration/.
+//!
+//! A check goes from cheap to expensive. Signature and times come from the verified-token cache or are computed; the
+//! revocation cache answers in memory; only when that is older than `REVOCATION_MAX_STALE`, or has pruned what the token
+//! might depend on, does the caller read the table (`Resolved::CheckTable`).
 
 pub mod access_renewal;
 pub mod assertion;
@@ -9,53 +14,52 @@ pub mod end_reason;
 pub mod opaque_refresh_token;
 pub mod refresh;
 
-use super::caller::cut_agent;
-use crate::core::defence::trusted_device::issue_device_token;
-use crate::secret::random_token_id;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Core;
-use super::caller::{Caller, Client};
+use super::caller::{Caller, Client, sanitize_user_agent};
 use super::error::{Error, Refusal};
 use crate::clock::Timestamp;
+use crate::core::defence::trusted_device::issue_device_token;
+use crate::core::revocation::cache::is_revoked_in_table;
 use crate::core::token::claims::{AccessClaims, RefreshClaims, VerifiedClaims};
-use crate::secret::{AccessToken, DeviceToken, NoRandomness, RefreshToken, random_bytes};
+use crate::secret::{AccessToken, DeviceToken, NoRandomness, RefreshToken, random_bytes, random_token_id};
 use crate::store::tables::accounts;
 use crate::store::tables::accounts::AccountRow;
 use crate::store::tables::sessions;
 use crate::store::tables::sessions::{AccountState, SessionRow};
-use crate::store::{AccountId, Id128, SessionId};
+use crate::store::{AccountId, SessionId};
 
-/// What a mount decides about the tokens of its sessions.
+/// The properties of a mount that its sessions' tokens depend on.
 #[derive(Debug, Clone)]
 pub struct TokenPolicy {
     /// The dialect's name.
     pub dialect: String,
-    /// Life of an access token.
+    /// Lifetime of an access token.
     pub access_ttl: Duration,
-    /// Idle life of a session.
+    /// Lifetime of a refresh token, and so of a session that is not refreshed.
     pub refresh_ttl: Duration,
-    /// Whether a refresh makes a new refresh token.
+    /// Whether a refresh issues a new refresh token.
     pub rotates: bool,
-    /// Whether a rotation kills the access tokens made before it.
+    /// Whether a rotation revokes the older access tokens.
     pub revokes_on_rotation: bool,
-    /// Whether its refresh tokens have the shape of a UUID and say nothing.
+    /// Whether its refresh tokens are opaque, in the form of a UUID.
     pub opaque_refresh: bool,
 }
 
-/// What a sign-in says about its device.
+/// The device of a sign-in, as the client describes it.
 #[derive(Debug, Clone)]
 pub struct Device {
-    /// The client's own name for it; a second sign-in with the same one replaces the session.
+    /// The client's id for it; a second sign-in with the same id replaces the session.
     pub id: Option<String>,
-    /// What a person calls it.
+    /// Its name for display.
     pub name: Option<String>,
     /// Whether its cookies outlive the browser.
     pub persistent: bool,
 }
 
-/// Tokens made for a session.
+/// The tokens issued for a session.
 #[derive(Debug, Clone)]
 pub struct Issued {
     /// The session.
@@ -64,21 +68,21 @@ pub struct Issued {
     pub account: AccountId,
     /// The access token.
     pub access: AccessToken,
-    /// How long it lives from now.
-    pub access_lives: Duration,
+    /// Its remaining lifetime.
+    pub access_ttl: Duration,
     /// The refresh token.
     pub refresh: RefreshToken,
-    /// How long it lives from now.
-    pub refresh_lives: Duration,
+    /// Its remaining lifetime.
+    pub refresh_ttl: Duration,
     /// Whether its cookies outlive the browser.
     pub persistent: bool,
-    /// What makes the device known from now on, after a sign-in.
+    /// The trusted-device token, after a sign-in.
     pub device: Option<DeviceToken>,
-    /// Whether the account must change its password before they are good for anything else.
+    /// Whether the account must change its password before anything else is allowed.
     pub must_change_password: bool,
 }
 
-/// A session as its owner sees it.
+/// A session in the list that its owner sees.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "as in SessionRow")]
 pub struct Session {
@@ -94,78 +98,80 @@ pub struct Session {
     pub address: Option<String>,
 }
 
-/// What a check of an access token comes to in memory.
+/// The result of checking an access token in memory.
 #[derive(Debug)]
 pub enum Resolved {
-    /// It lives.
+    /// The token is valid and its session live.
     Live(Caller),
-    /// Memory is too old to say, or has forgotten; the table must be asked.
-    AskTable(Arc<VerifiedClaims>),
+    /// Undecided: the revocation cache is stale, or may have pruned the revocation. The table must be read.
+    CheckTable(Arc<VerifiedClaims>),
 }
 
 impl Core {
-    /// Checks an access token against key, times and memory: no I/O, no lock that a writer can hold.
+    /// Checks an access token against keys, times and the revocation cache: no I/O, no lock that a writer can hold.
     pub fn resolve_session(&self, token: &str) -> Result<Resolved, Refusal> {
         match self.resolve_restricted_session(token)? {
             Resolved::Live(caller) => caller.require_full_access().map(Resolved::Live),
-            ask @ Resolved::AskTable(_) => Ok(ask),
+            undecided @ Resolved::CheckTable(_) => Ok(undecided),
         }
     }
 
-    /// As `resolve_session`, also for an account that must change its password: for what changes it, and what signs out.
+    /// As `resolve_session`, but also for an account that must change its password: for that change, and for sign-out.
     pub fn resolve_restricted_session(&self, token: &str) -> Result<Resolved, Refusal> {
         let now = self.now();
-        self.check_revocation(self.gate().check_access(token, now)?, now)
+        self.check_revocation(self.tokens().verify_access(token, now)?, now)
     }
 
-    /// The caller of `resolve_session`, where it costs no more than a look into memory; `None` says nothing about the token.
+    /// The caller of a token that is allowed, if two look-ups in memory prove it: for the fast path of the forward-auth check.
+    /// `None` says nothing about the token.
     pub fn resolve_session_cached(&self, token: &str) -> Option<Caller> {
         let now = self.now();
-        let claims = self.gate().check_access_cached(token, now)?.ok()?;
+        let claims = self.tokens().verify_access_cached(token, now)?.ok()?;
         match self.check_revocation(claims, now).ok()? {
             Resolved::Live(caller) => caller.require_full_access().ok(),
-            Resolved::AskTable(_) => None,
+            Resolved::CheckTable(_) => None,
         }
     }
 
     fn check_revocation(&self, claims: Arc<VerifiedClaims>, now: Timestamp) -> Result<Resolved, Refusal> {
-        // The age first: a poll that lands between the two would make an answer from before it look fresh.
-        let age = self.view.age();
-        if self.view.is_revoked(&claims) {
+        // The age is read first: a poll that ends between the two reads would make an older answer look fresh.
+        let age = self.revocation_cache.age();
+        if self.revocation_cache.is_revoked(&claims) {
             return Err(Refusal::SessionEnded);
         }
-        if age > self.rules.revocation_max_stale || self.view.may_have_forgotten(&claims) {
-            return Ok(Resolved::AskTable(claims));
+        if age > self.rules.revocation_max_stale || self.revocation_cache.may_have_pruned(&claims) {
+            return Ok(Resolved::CheckTable(claims));
         }
-        Ok(Resolved::Live(self.receive(&claims, now)))
+        Ok(Resolved::Live(self.accept(&claims, now)))
     }
 
-    /// The slow way of the same check: memory did not hear from the table for too long.
+    /// The same check against the table, for `Resolved::CheckTable`.
     pub fn resolve_session_from_table(&self, claims: &AccessClaims) -> Result<Caller, Error> {
         Ok(self.resolve_restricted_session_from_table(claims)?.require_full_access()?)
     }
 
-    /// As `resolve_session_from_table`, for the same as `resolve_restricted_session`.
+    /// As `resolve_session_from_table`, but also for an account that must change its password.
     pub fn resolve_restricted_session_from_table(&self, claims: &AccessClaims) -> Result<Caller, Error> {
-        if crate::core::revocation::cache::is_revoked_in_table(&self.store, claims)? {
+        if is_revoked_in_table(&self.store, claims)? {
             return Err(Refusal::SessionEnded.into());
         }
         let now = self.now();
-        Ok(self.receive(claims, now))
+        Ok(self.accept(claims, now))
     }
 
-    fn receive(&self, claims: &AccessClaims, now: Timestamp) -> Caller {
-        self.confirmations.mark(claims.session, claims.generation, now);
+    /// Records the delivery confirmation of an accepted token.
+    fn accept(&self, claims: &AccessClaims, now: Timestamp) -> Caller {
+        self.confirmations.record(claims.session, claims.generation, now);
         caller(claims)
     }
 
-    /// Who tokens were made for just now. They have not arrived anywhere yet, so nothing is noted as received.
+    /// The caller that just issued tokens identify. The client does not have them yet, so no delivery is confirmed.
     pub fn caller_of(&self, issued: &Issued) -> Result<Caller, Refusal> {
-        let claims = self.gate().check_access(issued.access.expose(), self.now())?;
+        let claims = self.tokens().verify_access(issued.access.expose(), self.now())?;
         Ok(caller(&claims))
     }
 
-    /// The row of a session that begins now; its tokens are made once it is written.
+    /// The row of a session that begins now; its tokens are issued once the row is committed.
     pub(super) fn new_session_row(
         &self,
         account: &AccountRow,
@@ -182,7 +188,7 @@ impl Core {
             epoch: account.epoch,
             generation: 0,
             min_generation: 0,
-            key_id: self.gate().active_key_id().to_owned(),
+            key_id: self.tokens().active_key_id().to_owned(),
             rotated_at: now,
             confirmed_at: None,
             created_at: now,
@@ -193,14 +199,14 @@ impl Core {
             persistent: device.persistent,
             device_id: device.id.clone(),
             device_name: device.name.clone(),
-            user_agent: cut_agent(client.user_agent.as_deref()),
+            user_agent: sanitize_user_agent(client.user_agent.as_deref()),
             address: client.address.map(|address| address.to_string()),
             ended_at: None,
             end_reason: None,
         })
     }
 
-    /// Makes both tokens for a row as it stands.
+    /// Issues both tokens for a row.
     pub(super) fn issue(
         &self,
         row: &SessionRow,
@@ -209,8 +215,8 @@ impl Core {
         access_from: Timestamp,
         access_id: String,
     ) -> Result<Issued, Error> {
-        let (now, gate) = (self.now(), self.gate());
-        // The moment that the commit took is not taken off what the client is told: a minute stays 60 seconds.
+        let (now, authority) = (self.now(), self.tokens());
+        // A commit that took less than a second is not deducted from `expires_in`: a lifetime of a minute is reported as 60 s.
         let now = if now.since(access_from) < Duration::from_secs(1) { access_from } else { now };
         let access = AccessClaims {
             account: row.account_id,
@@ -224,8 +230,8 @@ impl Core {
             id: access_id,
         };
         let row_key = self.trusted_key_id(row);
-        // The token of a rotation is the same text at every try, also when the signing key has changed since.
-        let access_key = if access_from == row.rotated_at { &row_key } else { gate.active_key_id() };
+        // A replay must repeat the access token of the rotation, also when the signing key has changed since.
+        let access_key = if access_from == row.rotated_at { &row_key } else { authority.active_key_id() };
         let refresh = RefreshClaims {
             account: row.account_id,
             session: row.id,
@@ -236,21 +242,21 @@ impl Core {
         Ok(Issued {
             session: row.id,
             account: row.account_id,
-            access: gate.mint_access(&access, access_key)?,
-            access_lives: access.expires_at.since(now),
+            access: authority.mint_access(&access, access_key)?,
+            access_ttl: access.expires_at.since(now),
             refresh: if policy.opaque_refresh {
                 self.opaque_refresh(row)?
             } else {
-                gate.mint_refresh(&refresh, &row_key)?
+                authority.mint_refresh(&refresh, &row_key)?
             },
-            refresh_lives: row.idle_expires_at.since(now),
+            refresh_ttl: row.idle_expires_at.since(now),
             persistent: row.persistent,
             device: None,
             must_change_password: account.must_change_password,
         })
     }
 
-    /// Makes the first tokens of a session, and what makes its device known.
+    /// Issues the first tokens of a session, and its trusted-device token.
     pub(super) fn issue_first(
         &self,
         row: &SessionRow,
@@ -271,13 +277,13 @@ impl Core {
         Ok(issued)
     }
 
-    /// The key the row names; if it was withdrawn since, its tokens are dead anyway and the active one takes its place.
+    /// The key that the row names. If it was retired since, its tokens are invalid anyway, and the active key replaces it.
     pub(super) fn trusted_key_id(&self, row: &SessionRow) -> String {
-        let gate = self.gate();
-        if gate.trusts_key(&row.key_id) { row.key_id.clone() } else { gate.active_key_id().to_owned() }
+        let authority = self.tokens();
+        if authority.trusts_key(&row.key_id) { row.key_id.clone() } else { authority.active_key_id().to_owned() }
     }
 
-    /// The account's live sessions, newest first.
+    /// The live sessions of an account, newest first.
     pub fn list_sessions(&self, account: AccountId) -> Result<Vec<Session>, Error> {
         let now = self.now();
         let rows = self.store.read(|db| {
@@ -316,20 +322,20 @@ fn caller(claims: &AccessClaims) -> Caller {
     }
 }
 
-/// When an access token made at `from` ends: after its life, and never after its session.
+/// When an access token issued at `from` expires: after its lifetime, and never after its session.
 pub(super) fn access_end(from: Timestamp, policy: &TokenPolicy, session_end: Timestamp) -> Timestamp {
     whole_seconds(from.plus(policy.access_ttl)).min(session_end)
 }
 
-/// Tokens carry whole seconds; rounding up once, here, keeps rows and tokens of one mind and lets a token live as long
-/// as it was promised.
+/// Rounds up to whole seconds, which is what tokens carry. Rows get the rounded value, so that row and token agree and no token
+/// expires before its lifetime is over.
 pub(super) fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_seconds(at.plus(Duration::from_millis(999)).seconds())
 }
 
-/// Version 7 (RFC 9562): 74 random bits after the time. It names a session and opens nothing.
+/// A UUID of version 7 (RFC 9562): 74 random bits after the time. It identifies a session and is no secret.
 fn new_session_id(now: Timestamp) -> Result<SessionId, NoRandomness> {
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);
     let random = random_bytes::<10>()?;
-    Ok(Id128(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()))
+    Ok(SessionId(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()))
 }

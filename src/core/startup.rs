@@ -11,17 +11,17 @@ use super::credential::password::Hasher;
 use super::defence::duplicate_cookies::DuplicateCookies;
 use super::defence::rate_limit::{RateLimiter, RateLimits};
 use super::error::InternalError;
+use super::keys::error::KeysError;
 use super::keys::key_source::KeySource;
-use super::keys::signing_key::KeysError;
 use super::maintenance::housekeeping;
 use super::maintenance::worker::Worker;
 use super::registration::confirmation_mail;
 use super::registration::mail_queue::MailQueue;
-use super::revocation::cache::View;
+use super::revocation::cache::RevocationCache;
 use super::revocation::feed;
 use super::session::confirmations::PendingConfirmations;
 use super::token::TokenAuthority;
-use super::{Core, Inner, KeysRead, Rules};
+use super::{Core, KeysSnapshot, Rules, state};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -81,8 +81,8 @@ impl Core {
             jwt_secret: settings.keys.jwt_secret.clone(),
             pepper: settings.keys.pepper.clone(),
             algorithm: settings.keys.token_algorithm,
-            settle: settings.tokens.revocation_max_stale / 2,
-            longest_life: settings.longest_refresh_ttl(),
+            propagation_delay: settings.tokens.revocation_max_stale / 2,
+            max_token_lifetime: settings.longest_refresh_ttl(),
         };
         if keys.uses_file()
             && !keys.file.exists()
@@ -98,24 +98,24 @@ impl Core {
             sign_ups: settings.throttle.throttle_sign_ups,
             refreshes: settings.throttle.throttle_refreshes,
         };
-        let inner = Inner {
-            gate: ArcSwap::from_pointee(TokenAuthority::new(rules.tokens.clone(), &loaded.ring)?),
+        let shared = state::CoreState {
+            tokens: ArcSwap::from_pointee(TokenAuthority::new(rules.tokens.clone(), &loaded.ring)?),
             hasher: Hasher::new(loaded.peppers, settings.passwords.bcrypt_cost),
-            keys_read: Mutex::new(KeysRead { version, pending: loaded.pending }),
+            keys_snapshot: Mutex::new(KeysSnapshot { version, pending: loaded.pending }),
             keys_unusable: AtomicBool::new(false),
             keys,
-            view: View::default(),
+            revocation_cache: RevocationCache::default(),
             confirmations: PendingConfirmations::default(),
             rate_limiter: RateLimiter::new(rate_limits, &clock),
             duplicate_cookies: DuplicateCookies::new(&clock),
             mail_queue: MailQueue::new(settings).map_err(|error| OpenError::Mail(error.into()))?,
-            probed: Mutex::new(None),
+            last_probe: Mutex::new(None),
             store,
             clock,
             rules,
             metrics,
         };
-        let core = Self(Arc::new(inner));
+        let core = Self(Arc::new(shared));
         store::retry_while_locked(|| core.resync_revocations()).map_err(OpenError::Database)?;
         core.prune_revocation_cache().map_err(OpenError::Database)?;
         Ok((core, Opened { migrations, keys_created: loaded.created }))

@@ -1,8 +1,9 @@
-//! Mint and check: what stands in the two tokens, and when one is believed. Whether its session still lives is
-//! revocation.rs's (access) and refresh.rs's (refresh) to say.
+//! Token authority: issues (mints) and verifies access and refresh tokens (JWT, RFC 7519). Signing and checking the compact
+//! form is token/signature.rs's. Whether the token's session is still live is revocation/cache.rs's (access tokens) and
+//! session/refresh/decide.rs's (refresh tokens).
 //!
-//! A token's header must be, octet for octet, one that this service writes: so `alg`, `typ`, `kid`, `crit`, `jwk`, `jku`,
-//! `x5u` and whatever else a header can carry are never interpreted (RFC 8725 sections 3.1, 3.10 and 3.11).
+//! A token's header must equal, byte for byte, one that this service writes. So `alg`, `typ`, `kid`, `crit`, `jwk`, `jku`,
+//! `x5u` and anything else in a header are never interpreted (RFC 8725 sections 3.1, 3.10 and 3.11).
 
 pub mod assertion_key;
 pub mod claims;
@@ -22,23 +23,24 @@ use super::error::{InternalError, Refusal};
 use super::keys::signing_key::{KeyRing, PublicKey, SigningKey};
 use crate::clock::Timestamp;
 use crate::secret::{AccessToken, RefreshToken};
-use crate::store::{AccountId, Id128, SessionId};
+use crate::settings::TokenAlgorithm;
+use crate::store::{AccountId, SessionId};
 use assertion_key::AssertionKey;
 use claims::{AccessClaims, RefreshClaims, VerifiedClaims};
-use signature::{Check, header, header_text, read_claims, sign, verify};
+use signature::{SignatureVerifier, header, header_text, read_claims, sign, verify};
 use verified_cache::VerifiedTokenCache;
 
-/// No token of ours lives for a hundred years, in seconds.
-const LIFE_MAX: i64 = 100 * 366 * 86_400;
+/// A hundred years in seconds: no token of this service is valid for longer.
+const MAX_LIFETIME: i64 = 100 * 366 * 86_400;
 
-/// Refresh tokens have one algorithm, whatever access tokens have: see `SigningKey`.
+/// Refresh tokens have one algorithm, whatever that of access tokens: see `SigningKey`.
 const REFRESH_ALGORITHM: Algorithm = Algorithm::HS256;
 
 const ACCESS: &str = "access";
 const REFRESH: &str = "refresh";
 
-/// The claims as the payload holds them (RFC 7519 section 4). Every one is required and typed: a claim of the wrong type
-/// must not count as absent (CVE-2026-25537). Texts are borrowed from the payload, unless something in them is escaped.
+/// The claims of an access token as its payload has them (RFC 7519 section 4). Each is required and typed: a claim of the wrong
+/// type must not count as absent (CVE-2026-25537). Texts are borrowed from the payload unless they contain an escape.
 #[derive(Serialize, Deserialize)]
 struct AccessPayload<'a> {
     #[serde(borrow)]
@@ -54,7 +56,7 @@ struct AccessPayload<'a> {
     epoch: i64,
     #[serde(borrow)]
     role: Cow<'a, str>,
-    /// Stands in the tokens it is true of alone.
+    /// Present only where it is true.
     #[serde(rename = "mcp", default, skip_serializing_if = "std::ops::Not::not")]
     must_change_password: bool,
     iat: i64,
@@ -85,23 +87,23 @@ struct RefreshPayload<'a> {
     token_use: Cow<'a, str>,
 }
 
-/// A present `nbf` is a number; serde's own `Option` would take `null` for absent.
+/// An `nbf` that is present must be a number; serde's `Option` would accept `null` as absent.
 fn number_if_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     i64::deserialize(deserializer).map(Some)
 }
 
-/// Who tokens are from and for, and how far clocks may differ.
+/// Issuer and audience of tokens, and the tolerated clock skew.
 #[derive(Debug, Clone)]
 pub struct TokenRules {
     /// `iss`.
     pub issuer: String,
     /// `aud` of access tokens.
     pub audience: String,
-    /// Slack for `iat` and `nbf`; `exp` has none.
+    /// Tolerance for `iat` and `nbf`; `exp` has none.
     pub clock_skew: Duration,
 }
 
-/// A key with the two headers that it is used under.
+/// A key with what is derived from it once: its two token headers, and its assertion key.
 #[derive(Debug)]
 struct PreparedKey {
     key: Arc<SigningKey>,
@@ -110,74 +112,75 @@ struct PreparedKey {
     assertion: AssertionKey,
 }
 
-/// Mints and checks with one set of keys; made anew when the keys change.
+/// Issues and verifies tokens with one set of keys; replaced as a whole when the keys change, its cache of verified tokens
+/// included.
 #[derive(Debug)]
 pub struct TokenAuthority {
     rules: TokenRules,
     ring: KeyRing,
     prepared: HashMap<String, PreparedKey>,
-    access_by_header: HashMap<String, Check>,
-    refresh_by_header: HashMap<String, Check>,
+    access_by_header: HashMap<String, SignatureVerifier>,
+    refresh_by_header: HashMap<String, SignatureVerifier>,
     verified: VerifiedTokenCache,
 }
 
 impl TokenAuthority {
-    /// Prepares the headers of every believed key.
+    /// Prepares the headers of every trusted key.
     pub fn new(rules: TokenRules, ring: &KeyRing) -> Result<Self, InternalError> {
-        let mut gate = Self {
+        let mut authority = Self {
             rules,
             ring: ring.clone(),
             prepared: HashMap::new(),
             access_by_header: HashMap::new(),
             refresh_by_header: HashMap::new(),
-            verified: VerifiedTokenCache::new(ring.active().algorithm),
+            verified: VerifiedTokenCache::new(ring.active().jwt_algorithm()),
         };
         for key in ring.all() {
             let prepared = PreparedKey {
-                access_header: header(key, key.algorithm, "at+jwt"),
+                access_header: header(key, key.jwt_algorithm(), "at+jwt"),
                 refresh_header: header(key, REFRESH_ALGORITHM, "rt+jwt"),
                 assertion: AssertionKey::of(key)?,
                 key: Arc::clone(key),
             };
-            let (access, refresh) = (Check::of_access(key), Check::of_refresh(key));
-            gate.access_by_header.insert(header_text(&prepared.access_header, &key.encoding)?, access);
-            gate.refresh_by_header.insert(header_text(&prepared.refresh_header, &key.refresh_encoding)?, refresh);
-            gate.prepared.insert(key.id.clone(), prepared);
+            let (access, refresh) = (SignatureVerifier::of_access(key), SignatureVerifier::of_refresh(key));
+            authority.access_by_header.insert(header_text(&prepared.access_header, &key.encoding)?, access);
+            authority.refresh_by_header.insert(header_text(&prepared.refresh_header, &key.refresh_encoding)?, refresh);
+            authority.prepared.insert(key.id.clone(), prepared);
         }
-        Ok(gate)
+        Ok(authority)
     }
 
-    /// The id of the key that signs now.
+    /// The id of the active key, which signs new tokens.
     pub fn active_key_id(&self) -> &str {
         &self.ring.active().id
     }
 
-    /// What it signs with, as the keys file says it.
-    pub fn active_algorithm(&self) -> String {
-        format!("{:?}", self.ring.active().algorithm).to_lowercase()
+    /// The algorithm of the active key.
+    pub fn active_algorithm(&self) -> TokenAlgorithm {
+        self.ring.active().algorithm
     }
 
-    /// The ids of all believed keys.
+    /// The ids of all trusted keys.
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
         self.ring.all().map(|key| key.id.as_str())
     }
 
-    /// The public half of every believed key that has one, the newest first.
+    /// `kid` and public key of every trusted key pair, the newest first.
     pub fn public_keys(&self) -> Vec<(String, PublicKey)> {
         self.ring.all().filter_map(|key| Some((key.id.clone(), key.public.clone()?))).collect()
     }
 
-    /// What signs assertions now.
+    /// The key that signs assertions: that of the active key.
     pub fn assertion_key(&self) -> Result<&AssertionKey, InternalError> {
         Ok(&self.prepared(self.active_key_id())?.assertion)
     }
 
-    /// What checks them, the newest first.
+    /// The public keys for checking assertions, the newest first.
     pub fn assertion_keys(&self) -> Result<Vec<(String, PublicKey)>, InternalError> {
         self.ring.all().map(|key| Ok(self.prepared(&key.id)?.assertion.public())).collect()
     }
 
-    /// Whether tokens under this key are still believed.
+    /// Whether tokens under this key are still accepted.
     pub fn trusts_key(&self, key_id: &str) -> bool {
         self.prepared.contains_key(key_id)
     }
@@ -219,7 +222,7 @@ impl TokenAuthority {
         sign(&prepared.refresh_header, &payload, &prepared.key.refresh_encoding).map(RefreshToken::new)
     }
 
-    /// The id of the access token that a rotation makes: the same on every node and at every try.
+    /// The `jti` of the access token that a rotation issues: the same on every node and at every replay.
     pub fn rotation_token_id(
         &self,
         session: SessionId,
@@ -230,47 +233,47 @@ impl TokenAuthority {
         Ok(crate::secret::base64url(mac.first_chunk::<16>().map_or(&[], |first| first)))
     }
 
-    /// Octets that every node derives alike from the key and the label, and nobody else can.
+    /// A MAC of the label: the same on every node, and unpredictable without the key.
     pub fn derive(&self, key_id: &str, label: &str) -> Result<Vec<u8>, InternalError> {
         Ok(self.prepared(key_id)?.key.derive.sign(label.as_bytes()))
     }
 
-    /// Believes an access token, or says why not. `TokenExpired` is said of genuine ones only. Its signature is checked at
-    /// first sight, its times every time.
-    pub fn check_access(&self, token: &str, now: Timestamp) -> Result<Arc<VerifiedClaims>, Refusal> {
+    /// Verifies an access token. `TokenExpired` is returned for genuine tokens only. The signature is checked once, and then
+    /// cached; the times are checked every time.
+    pub fn verify_access(&self, token: &str, now: Timestamp) -> Result<Arc<VerifiedClaims>, Refusal> {
         if let Some(genuine) = self.verified.get(token) {
-            return self.in_time(genuine, now);
+            return self.check_times(genuine, now);
         }
-        let genuine = self.in_time(Arc::new(self.genuine_access(token)?), now)?;
+        let genuine = self.check_times(Arc::new(self.verify_access_signature(token)?), now)?;
         self.verified.insert(token, &genuine);
         Ok(genuine)
     }
 
-    /// As `check_access`, unless the signature is still to be checked and costs more than all the rest: whoever is told `None`
-    /// asks again, and a forged token must not be worth two such checks.
-    pub fn check_access_cached(&self, token: &str, now: Timestamp) -> Option<Result<Arc<VerifiedClaims>, Refusal>> {
+    /// As `verify_access`, except that it returns `None` for a token that is not cached if checking its signature is expensive
+    /// (a public-key algorithm): the caller then calls `verify_access`, and a forged token must not cost two such checks.
+    pub fn verify_access_cached(&self, token: &str, now: Timestamp) -> Option<Result<Arc<VerifiedClaims>, Refusal>> {
         if let Some(genuine) = self.verified.get(token) {
-            return Some(self.in_time(genuine, now));
+            return Some(self.check_times(genuine, now));
         }
-        self.verified.verification_is_cheap().then(|| self.check_access(token, now))
+        self.verified.verification_is_cheap().then(|| self.verify_access(token, now))
     }
 
-    /// As `check_access`, at first sight every time: what a token costs that was not seen before.
-    pub fn verify_uncached(&self, token: &str, now: Timestamp) -> Result<Arc<VerifiedClaims>, Refusal> {
-        self.in_time(Arc::new(self.genuine_access(token)?), now)
+    /// As `verify_access` without the cache: the cost of a token that is verified for the first time.
+    pub fn verify_access_uncached(&self, token: &str, now: Timestamp) -> Result<Arc<VerifiedClaims>, Refusal> {
+        self.check_times(Arc::new(self.verify_access_signature(token)?), now)
     }
 
-    fn in_time(&self, genuine: Arc<VerifiedClaims>, now: Timestamp) -> Result<Arc<VerifiedClaims>, Refusal> {
+    fn check_times(&self, genuine: Arc<VerifiedClaims>, now: Timestamp) -> Result<Arc<VerifiedClaims>, Refusal> {
         let (iat, exp) = (genuine.issued_at.seconds(), genuine.expires_at.seconds());
-        if !self.times_fit(iat, exp, genuine.not_before, now) {
+        if !self.has_valid_times(iat, exp, genuine.not_before, now) {
             return Err(Refusal::TokenInvalid);
         }
         if genuine.expires_at <= now { Err(Refusal::TokenExpired) } else { Ok(genuine) }
     }
 
-    /// What it says, if its signature and all that does not depend on the time are right. The answer holds for as long as
-    /// this gate does.
-    fn genuine_access(&self, token: &str) -> Result<VerifiedClaims, Refusal> {
+    /// The claims, if the signature and everything that does not depend on the time are valid. The result can be cached for as
+    /// long as this authority exists.
+    fn verify_access_signature(&self, token: &str) -> Result<VerifiedClaims, Refusal> {
         let payload = verify(token, &self.access_by_header)?;
         let payload: AccessPayload<'_> = read_claims(&payload)?;
         let genuine = payload.iss == self.rules.issuer
@@ -296,20 +299,20 @@ impl TokenAuthority {
         Ok(VerifiedClaims { claims, not_before: payload.nbf })
     }
 
-    /// Believes a refresh token, or says why not.
-    pub fn check_refresh(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, Refusal> {
-        let claims = self.read_refresh(token, now)?;
+    /// Verifies a refresh token.
+    pub fn verify_refresh(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, Refusal> {
+        let claims = self.verify_refresh_ignoring_expiry(token, now)?;
         if claims.expires_at <= now { Err(Refusal::TokenExpired) } else { Ok(claims) }
     }
 
-    /// As `check_refresh` for a token whose end may be past.
-    pub fn read_refresh(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, Refusal> {
+    /// As `verify_refresh`, but accepts an expired token.
+    pub fn verify_refresh_ignoring_expiry(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, Refusal> {
         let payload = verify(token, &self.refresh_by_header)?;
         let payload: RefreshPayload<'_> = read_claims(&payload)?;
         let genuine = payload.iss == self.rules.issuer
             && payload.token_use == REFRESH
             && payload.generation >= 0
-            && self.times_fit(payload.iat, payload.exp, payload.nbf, now);
+            && self.has_valid_times(payload.iat, payload.exp, payload.nbf, now);
         let (account, session) = subject(&payload.sub, &payload.sid)?;
         if !genuine {
             return Err(Refusal::TokenInvalid);
@@ -327,21 +330,22 @@ impl TokenAuthority {
         self.prepared.get(key_id).ok_or_else(|| InternalError::broken(format!("there is no signing key {key_id}")))
     }
 
-    /// `iat` and `nbf` may lie ahead by the skew; `exp` must come after `iat`.
-    fn times_fit(&self, iat: i64, exp: i64, nbf: Option<i64>, now: Timestamp) -> bool {
+    /// `iat` and `nbf` may be ahead by the clock skew; `exp` must be after `iat`.
+    fn has_valid_times(&self, iat: i64, exp: i64, nbf: Option<i64>, now: Timestamp) -> bool {
         let latest = now.plus(self.rules.clock_skew);
-        let sane = iat >= 0 && nbf.is_none_or(|nbf| nbf >= 0) && exp.saturating_sub(iat) <= LIFE_MAX;
-        sane && exp > iat
+        let is_plausible = iat >= 0 && nbf.is_none_or(|nbf| nbf >= 0) && exp.saturating_sub(iat) <= MAX_LIFETIME;
+        is_plausible
+            && exp > iat
             && Timestamp::from_seconds(iat) <= latest
             && nbf.is_none_or(|nbf| Timestamp::from_seconds(nbf) <= latest)
     }
 }
 
-/// The canonical text of both ids: one account has one `sub`.
+/// Parses both ids. Only the canonical text of a number is accepted, so that an account has one `sub`.
 fn subject(sub: &str, sid: &str) -> Result<(AccountId, SessionId), Refusal> {
     let account = sub.parse::<i64>().ok().filter(|id| id.to_string() == sub).ok_or(Refusal::TokenInvalid)?;
     let session = Uuid::try_parse(sid).map_err(|_not_ours| Refusal::TokenInvalid)?;
-    Ok((AccountId(account), Id128(session)))
+    Ok((AccountId(account), SessionId(session)))
 }
 
 #[cfg(test)]

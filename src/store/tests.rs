@@ -106,7 +106,7 @@ fn the_statements_of_a_refresh_are_parsed_once_per_connection() {
     let (_folder, store) = store();
     let parsed = Arc::new(std::sync::Mutex::new(Vec::new()));
     let log = Arc::clone(&parsed);
-    let id = Id128(uuid::Uuid::from_u128(1));
+    let id = SessionId(uuid::Uuid::from_u128(1));
     let at = crate::clock::Timestamp::from_seconds(1);
     let to = sessions::Rotation { at, key_id: "k".to_owned(), idle_expires_at: at, access_expires_at: at };
     store

@@ -1,6 +1,6 @@
 //! The blocking bridge: the only way from async handlers to the synchronous core. Database work runs on one bounded worker
-//! pool, password hashing on another, so no actix worker ever blocks. How a pool sheds load is pool.rs's and
-//! wait_estimator.rs's to decide; what the operations do is core's.
+//! pool, password hashing on another, so no actix worker ever blocks. How a pool sheds load is decided in
+//! pool.rs and wait_estimator.rs; what the operations do, in core.
 
 mod batcher;
 mod operations;

@@ -1,5 +1,5 @@
-//! The service handle: an opened service's core, pools and wire settings, cheap to clone. How it is opened is startup.rs's;
-//! how a request reaches core is blocking/'s.
+//! The service handle: an opened service's core, worker pools and HTTP configuration, cheap to clone. How a service is opened
+//! is decided in startup.rs; how a request reaches core, in blocking/.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use crate::core::maintenance::worker::Worker;
 use crate::core::session::TokenPolicy;
 use crate::secret::Secret;
 
-/// An opened service: core, pools and the settings of the wire. Cheap to clone; give it to an actix app as `web::Data`.
+/// An opened service. Cheap to clone; `configure` adds it to an actix app as `web::Data`.
 #[derive(Clone)]
 pub struct Doorward(pub(super) Arc<Inner>);
 
@@ -52,22 +52,22 @@ impl std::fmt::Debug for Doorward {
 }
 
 impl Doorward {
-    /// The rules behind the wire.
+    /// The domain logic, for what no route offers.
     pub fn core(&self) -> &Core {
         &self.0.core
     }
 
-    /// CORS for the origins of the settings: an embedding service wraps its app in it.
+    /// CORS middleware for the origins in the settings, for the app of an embedding service.
     pub fn cors(&self) -> actix_cors::Cors {
         self.0.origins.cors()
     }
 
-    /// The mounts.
+    /// The mounted dialects.
     pub fn mounts(&self) -> &[Mounted] {
         &self.0.mounts
     }
 
-    /// From now on `/readyz` says 503 and connections are closed after their answer.
+    /// From now on `/readyz` answers 503 and connections are closed after their response.
     pub fn begin_to_drain(&self) {
         self.0.draining.store(true, Ordering::Release);
     }
@@ -88,7 +88,7 @@ impl Doorward {
         &self.0.origins
     }
 
-    /// Where browsers may be sent.
+    /// The allowed redirect targets.
     pub fn redirects(&self) -> &Redirects {
         &self.0.redirects
     }
@@ -109,7 +109,7 @@ impl Doorward {
         &self.0.forward_auth
     }
 
-    /// What the mount of this dialect decides about tokens; where it is mounted no longer, what the pages do.
+    /// The token policy of the mount with this dialect, or that of the pages if it is not mounted any more.
     pub(super) fn policy_of(&self, dialect: &str) -> TokenPolicy {
         let mounted = self.0.mounts.iter().find(|mounted| mounted.dialect.name == dialect);
         mounted.unwrap_or(&self.0.pages).policy.clone()
@@ -133,5 +133,5 @@ impl Doorward {
 }
 
 pub(super) fn missing_doorward() -> InternalError {
-    InternalError::broken("the app has no web::Data<Doorward>; add it with .configure(door.configure())")
+    InternalError::broken("the app has no web::Data<Doorward>; add it with .configure(service.configure())")
 }

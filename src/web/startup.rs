@@ -1,5 +1,5 @@
-//! Opening a service and configuring an actix app with it: which pools it has, what is mounted where. The handle that results
-//! is service.rs's.
+//! Opens a service and configures an actix app with it. This file decides the sizes of the worker pools and the order of the
+//! routes. The resulting handle is in service.rs.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -29,20 +29,20 @@ use crate::core::session::refresh::fast_path::RotationAttempt;
 use crate::core::startup::{OpenError, Opened};
 use crate::settings::Settings;
 
-/// Questions to the database that may wait for each of its connections.
+/// The length of the queue before the database pool, for each database connection.
 const QUEUE_PER_CONNECTION: usize = 128;
 
-/// On SQLite, whoever stands in line to write holds a thread and no connection; and the more stand there, the more share
+/// On SQLite a request in the write queue needs a thread but no connection, and the more requests wait there, the more share
 /// a commit.
 const THREADS_PER_SQLITE_CONNECTION: usize = 4;
 
 impl Doorward {
-    /// Opens database and keys with the system's clock and the dialects that come with doorward.
+    /// Opens database and keys, with the system clock and the built-in dialects.
     pub fn open(settings: &Settings) -> Result<(Self, Opened), OpenError> {
         Self::open_with(settings, Clock::system(), dialects::ALL)
     }
 
-    /// As `open`, with another clock and other dialects.
+    /// As `open`, with a given clock and given dialects.
     pub fn open_with(settings: &Settings, clock: Clock, dialects: &[Dialect]) -> Result<(Self, Opened), OpenError> {
         let (core, opened) = Core::open(settings, clock)?;
         let connections = settings.database.database_connections as usize;
@@ -59,7 +59,7 @@ impl Doorward {
             settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
         let inner = Inner {
             database_pool: WorkerPool::start("rows", database_threads, database_queue, core.metrics(), || {}, None)?,
-            // A hash takes as long as the last.
+            // Hashes take nearly the same time, so the wait can be estimated.
             hash_pool: WorkerPool::start(
                 "hash",
                 hashing_threads,
@@ -88,14 +88,14 @@ impl Doorward {
         Ok((Self(Arc::new(inner)), opened))
     }
 
-    /// Adds health, the public keys, the pages, the checks and every mount to an actix app, the longest prefix first, so that
-    /// the root takes what is left.
+    /// Adds health, the public keys, the pages, the checks and every mount to an actix app. The mount with the longest prefix
+    /// comes first, so that one at the root does not take the requests of the others.
     pub fn configure(&self) -> impl Fn(&mut ServiceConfig) + Clone + use<> {
         let service = self.clone();
         move |app: &mut ServiceConfig| {
             let mut mounts: Vec<&Mounted> = service.0.mounts.iter().collect();
             mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.scope().len()));
-            // The checks first: routes are tried in order, and nothing is asked for as often.
+            // actix tries the routes in order, and checks are by far the most frequent requests.
             app.app_data(Data::new(service.clone())).configure(forward_auth::routes(""));
             if let Some(prefix) = native_prefix(&service.0.mounts) {
                 app.configure(forward_auth::routes(prefix));
@@ -120,16 +120,16 @@ impl Doorward {
     }
 }
 
-/// Where the database has one writer, refreshes are coalesced.
+/// The batcher of refreshes, if the database has a single writer.
 fn batcher(core: &Core, limits: QueueLimits) -> Result<Option<Batcher>, InternalError> {
-    if !core.shares_commits() {
+    if !core.batches_rotations() {
         return Ok(None);
     }
     let writer = core.clone();
-    Batcher::start(limits, core.metrics(), move |all: &[RotationAttempt]| writer.rotate_batch(all)).map(Some)
+    Batcher::start(limits, core.metrics(), move |batch: &[RotationAttempt]| writer.rotate_batch(batch)).map(Some)
 }
 
-/// Where native is, unless at the root.
+/// The prefix of native, unless it is mounted at the root.
 fn native_prefix(mounts: &[Mounted]) -> Option<&str> {
     let native = mounts.iter().find(|mounted| mounted.dialect.name == "native");
     native.map(Mounted::scope).filter(|scope| !scope.is_empty())

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use doorward::core::AccountStatus;
-use doorward::core::audit::{AuditFilter, Told};
+use doorward::core::audit::{AuditFilter, AuditRecord};
 use doorward::testing::TestService;
 use serde_json::{Value, json};
 
@@ -21,14 +21,15 @@ on_both_backends!(
     operator_actions_are_recorded,
 );
 
-fn events(service: &TestService) -> Vec<Told> {
+fn events(service: &TestService) -> Vec<AuditRecord> {
     let mut events = service.core().list_events(&AuditFilter::default(), 1000).unwrap();
     events.reverse();
     events
 }
 
 fn kinds(service: &TestService) -> Vec<String> {
-    let recorded = |event: Told| format!("{} {}", event.kind, event.detail.unwrap_or_default()).trim().to_owned();
+    let recorded =
+        |event: AuditRecord| format!("{} {}", event.kind, event.detail.unwrap_or_default()).trim().to_owned();
     events(service).into_iter().map(recorded).collect()
 }
 

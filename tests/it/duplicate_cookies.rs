@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use doorward::core::audit::{AuditFilter, Told};
+use doorward::core::audit::{AuditFilter, AuditRecord};
 use doorward::testing::{Builder, TestService};
 
 use crate::mounts::Away;
@@ -34,23 +34,23 @@ fn with_two(method: &str, path: &str, name: &str, address: &str) -> Request {
 }
 
 /// The rows, oldest first; `None` without the database.
-fn readable(service: &TestService) -> Option<Vec<Told>> {
+fn readable(service: &TestService) -> Option<Vec<AuditRecord>> {
     let wanted = AuditFilter { kind: Some("duplicate_cookie".to_owned()), ..AuditFilter::default() };
     let events = service.core().list_events(&wanted, 1000).ok()?;
     Some(events.into_iter().rev().collect())
 }
 
-fn recorded(service: &TestService) -> Vec<Told> {
+fn recorded(service: &TestService) -> Vec<AuditRecord> {
     readable(service).unwrap()
 }
 
 /// Waits until there are this many rows, and returns them.
-fn rows(service: &TestService, number: usize) -> Vec<Told> {
+fn rows(service: &TestService, number: usize) -> Vec<AuditRecord> {
     until(PATIENCE, "rows in the background", || readable(service).filter(|recorded| recorded.len() >= number))
 }
 
 /// The number of requests that a row counts.
-fn counted(row: &Told) -> u64 {
+fn counted(row: &AuditRecord) -> u64 {
     let detail = row.detail.as_deref().unwrap_or_default();
     let number = detail.split(' ').next().and_then(|word| word.parse().ok());
     number.unwrap_or_else(|| panic!("no number in {row:?}"))
@@ -110,7 +110,7 @@ fn a_burst_is_aggregated_into_one_row_and_the_next_counts_the_rest(backend: Back
     service.advance(Duration::from_mins(1));
     let last = request.send(to);
     let all = rows(&service, 3);
-    let own: Vec<&Told> = all.iter().filter(|row| row.address.as_deref() == Some("192.0.2.1")).collect();
+    let own: Vec<&AuditRecord> = all.iter().filter(|row| row.address.as_deref() == Some("192.0.2.1")).collect();
     let known: u64 = own.iter().map(|row| counted(row)).sum();
     assert!(known == 101 || (known == 100 && counted(&first[0]) < 100), "{all:?}");
     assert!(known == 100 || own.last().unwrap().request_id == id_of(&last), "{all:?}");

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use doorward::core::revocation::write::SLACK;
+use doorward::core::revocation::write::RETENTION_MARGIN;
 
 use clocks::Clocks;
 use refresh_rotation::{Habit, Rotation};
@@ -34,7 +34,7 @@ const TABS: Rotation = Rotation {
     generations: 3,
 };
 
-const JUMPS: Clocks = Clocks { step: SLACK, jumps: 2, refreshes: 2 };
+const JUMPS: Clocks = Clocks { step: RETENTION_MARGIN, jumps: 2, refreshes: 2 };
 
 #[test]
 fn two_tabs_that_lose_answers_and_a_node_are_never_logged_out() {
@@ -101,7 +101,8 @@ fn a_grace_that_outlives_a_logout_is_caught() {
 
 #[test]
 fn revocations_outlive_their_tokens_by_the_largest_clock_step() {
-    let broken = broken_by("a jump beyond the slack", &Clocks { step: SLACK + Duration::from_hours(1), ..JUMPS });
+    let broken =
+        broken_by("a jump beyond the slack", &Clocks { step: RETENTION_MARGIN + Duration::from_hours(1), ..JUMPS });
     assert!(broken.contains_key(clocks::FINAL), "the slack is what holds it: {broken:?}");
 }
 

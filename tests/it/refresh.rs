@@ -384,7 +384,7 @@ fn metrics_count_each_outcome_once(backend: Backend) {
     }
     let text = service.core().metrics_text().unwrap();
     let counted = |outcome: &str| text.contains(&format!("doorward_refreshes_total{{outcome=\"{outcome}\"}} 1\n"));
-    for outcome in ["rotated", "repeated", "reused", "refused"] {
+    for outcome in ["rotated", "replayed", "reuse_detected", "refused"] {
         assert!(counted(outcome), "{outcome}: {text}");
     }
 }

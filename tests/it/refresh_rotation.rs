@@ -9,7 +9,7 @@ use doorward::metrics::Metrics;
 use doorward::store::tables::accounts;
 use doorward::store::tables::sessions;
 use doorward::store::tables::sessions::{AccountState, Rotation, SessionRow};
-use doorward::store::{AccountId, AccountStatus, Db, Error, Id128, Store};
+use doorward::store::{AccountId, AccountStatus, AccountUuid, Db, EndReason, Error, SessionId, Store};
 use uuid::Uuid;
 
 use crate::support::{Backend, on_both_backends};
@@ -26,7 +26,7 @@ const GENERATION: i64 = 7;
 pub fn account(number: i64, status: AccountStatus) -> accounts::NewAccount {
     accounts::NewAccount {
         id: Some(AccountId(number)),
-        uuid: Id128(Uuid::from_u128(number.unsigned_abs().into())),
+        uuid: AccountUuid(Uuid::from_u128(number.unsigned_abs().into())),
         email: None,
         email_canonical: None,
         email_verified: false,
@@ -56,7 +56,7 @@ pub fn account(number: i64, status: AccountStatus) -> accounts::NewAccount {
 /// A session of that account in the middle of its lifetime.
 pub fn session(number: u128, account_id: AccountId) -> SessionRow {
     SessionRow {
-        id: Id128(Uuid::from_u128(number)),
+        id: SessionId(Uuid::from_u128(number)),
         account_id,
         dialect: "native".to_owned(),
         epoch: 1,
@@ -93,7 +93,7 @@ fn combinations(owners: &[AccountId]) -> Vec<SessionRow> {
                         for ended_at in [None, Some(NOW.minus(HOUR))] {
                             for access_expires_at in [NOW, NOW.plus(HOUR * 50)] {
                                 let number = 1 + u128::try_from(rows.len()).unwrap();
-                                let end_reason = ended_at.map(|_| "sign_out".to_owned());
+                                let end_reason = ended_at.map(|_| EndReason::SignOut);
                                 rows.push(SessionRow {
                                     idle_expires_at,
                                     expires_at,

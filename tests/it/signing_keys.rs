@@ -132,7 +132,7 @@ fn switching_the_algorithm_ends_no_session(backend: Backend) {
     }
     let listed = service.core().list_keys().unwrap();
     assert_eq!(listed.iter().map(|key| key.kind).collect::<Vec<_>>(), ["hs256", "es256", "eddsa", "hs256", "pepper"]);
-    let needed: Vec<i64> = listed.iter().map(|key| key.needed_by).collect();
+    let needed: Vec<i64> = listed.iter().map(|key| key.in_use_by).collect();
     assert_eq!(needed, [7, 0, 0, 0, 1]);
 }
 
@@ -184,7 +184,7 @@ fn retiring_a_key_ends_its_tokens_and_sessions_on_every_node(backend: Backend) {
         let survivor = on_three_wires(&service);
         assert!(session_tokens.iter().all(|(_, access, _)| is_accepted(&service, access)), "the overlap");
 
-        assert_eq!(service.core().consider_retirement(&old).unwrap().sessions, 3);
+        assert_eq!(service.core().plan_retirement(&old).unwrap().sessions, 3);
         assert_eq!(service.core().retire_key(&old).unwrap(), 3);
         for node in [&service, &other] {
             node.core().sync().unwrap();

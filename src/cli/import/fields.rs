@@ -14,7 +14,7 @@ use crate::core::account::identifier::Identifier;
 use crate::core::account::import::ImportRecord;
 use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::core::registration::sign_up::{Privileges, Registration};
-use crate::core::{AccountId, AccountStatus, Id128};
+use crate::core::{AccountId, AccountStatus, AccountUuid};
 use crate::secret::Secret;
 use crate::settings::values;
 use crate::web::request::body::Fields;
@@ -165,9 +165,9 @@ fn id(fields: &mut Fields) -> Option<AccountId> {
     }
 }
 
-fn uuid(fields: &mut Fields) -> Option<Id128> {
+fn uuid(fields: &mut Fields) -> Option<AccountUuid> {
     let text = fields.text("uuid")?;
-    text.parse::<Uuid>().map(Id128).ok().or_else(|| fields.fault("uuid", FieldRule::Type("a uuid")))
+    text.parse::<Uuid>().map(AccountUuid).ok().or_else(|| fields.fault("uuid", FieldRule::Type("a uuid")))
 }
 
 fn role(fields: &mut Fields) -> Option<String> {

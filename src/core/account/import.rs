@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::core::Core;
-use crate::core::audit::{Event, Kind};
+use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::caller::Client;
 use crate::core::credential::password::{Hasher, ImportedHash};
 use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
@@ -17,7 +17,7 @@ use crate::core::registration::sign_up::{
 use crate::secret::Secret;
 use crate::store::tables::accounts;
 use crate::store::tables::accounts::NewAccount;
-use crate::store::{self, AccountId, AccountStatus, Db, Id128};
+use crate::store::{self, AccountId, AccountStatus, AccountUuid, Db};
 
 /// The longest plain secret. Longer than the password policy allows, since the account has it already.
 const SECRET_MAX: usize = 1024;
@@ -35,7 +35,7 @@ pub struct ImportRecord {
     /// The line of the file.
     pub line: usize,
     pub id: Option<AccountId>,
-    pub uuid: Option<Id128>,
+    pub uuid: Option<AccountUuid>,
     /// Its fields, with plain secrets if they are known.
     pub registration: Registration,
     pub privileges: Privileges,
@@ -180,14 +180,14 @@ impl<'a> Importer<'a> {
                     continue;
                 }
                 let account = accounts::insert(db, row)?;
-                let event = Event::new(Kind::SignUp, &client).account(account.id).detail("import");
+                let event = AuditEvent::new(EventKind::SignUp, &client).account(account.id).detail("import");
                 event.write(db, now)?;
                 events.push(event);
                 outcomes.push(accepted_record.added());
             }
             Ok((outcomes, events))
         })?;
-        events.iter().for_each(|event| self.core.tell(event));
+        events.iter().for_each(|event| self.core.log_event(event));
         Ok(outcomes)
     }
 

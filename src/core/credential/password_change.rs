@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::core::Core;
-use crate::core::audit::{Event, Kind};
+use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::caller::{Caller, Client};
 use crate::core::credential::password::{NewSecret, SecretCheck};
 use crate::core::defence::throttle_policy::{ThrottleKeys, ThrottleSubject};
 use crate::core::error::{Error, FieldError, Refusal};
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
-use crate::core::session::refresh::ROUNDS;
+use crate::core::session::refresh::MAX_ATTEMPTS;
 use crate::core::session::{Issued, TokenPolicy};
 use crate::secret::Secret;
 use crate::store::tables::accounts;
@@ -80,12 +80,13 @@ impl Core {
         let PreparedChange { request, account, new, throttle_keys } = prepared;
         if self.hasher.check(&request.current, account.password.as_deref()) == SecretCheck::Mismatch {
             let caller = &request.caller;
-            let refused = Event::new(Kind::SecretChangeRefused, client).account(caller.account).session(caller.session);
+            let refused =
+                AuditEvent::new(EventKind::SecretChangeRefused, client).account(caller.account).session(caller.session);
             let wait = self.record_failure(|db| {
                 refused.write(db, self.now())?;
                 self.count_failure(db, &throttle_keys)
             })?;
-            self.tell(&refused);
+            self.log_event(&refused);
             return Err(wait.map_or(Refusal::CurrentPasswordWrong, Refusal::Throttled).into());
         }
         let (unchanged, stored) = (new.equals(&request.current), self.hasher.hash(&new)?);
@@ -103,7 +104,7 @@ impl Core {
         if checked.unchanged {
             return Err(Refusal::PasswordUnchanged.into());
         }
-        let changed = Event::new(Kind::SecretChange, client).account(caller.account).session(caller.session);
+        let changed = AuditEvent::new(EventKind::SecretChange, client).account(caller.account).session(caller.session);
         let written = self.store.write(|db| {
             let old = checked.account.password.as_deref();
             if !accounts::replace_password(db, caller.account, old, &checked.stored, now)? {
@@ -125,8 +126,8 @@ impl Core {
             Err(store::Error::Abandoned) => return Err(self.abandoned_reason(caller)?.into()),
             other => other?,
         };
-        revoked.iter().for_each(|row| self.view.apply(row));
-        self.tell(&changed);
+        revoked.iter().for_each(|row| self.revocation_cache.apply(row));
+        self.log_event(&changed);
         rotated.map(|(row, state)| self.issue_of_rotation(&row, &state, policy)).transpose()
     }
 
@@ -148,11 +149,11 @@ impl Core {
         now: Timestamp,
     ) -> Result<(SessionRow, AccountState, RevocationRow), store::Error> {
         // A refresh from another tab may rotate the row between the two statements; the next attempt sees its generation.
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some((row, state)) = sessions::find(db, request.caller.session)? else { break };
             let to = self.rotation(policy, now);
             if let Some(rotated) = sessions::rotate(db, row.id, row.generation, &to)? {
-                self.note_opaque(db, &rotated, policy)?;
+                self.record_opaque_token(db, &rotated, policy)?;
                 let kept = i64::from(request.keeps_tokens);
                 sessions::invalidate_older_generations(db, row.id, rotated.generation - kept)?;
                 let (below, until) = (Some(rotated.generation), rotated.access_expires_at);
@@ -165,7 +166,7 @@ impl Core {
 }
 
 fn end_other_sessions(db: &mut Db, caller: &Caller, now: Timestamp) -> Result<Vec<RevocationRow>, store::Error> {
-    let reason = EndReason::SecretChange.as_str();
+    let reason = EndReason::SecretChange;
     let others = sessions::end_many(db, caller.account, EndScope::AllExcept(caller.session), now, reason)?;
     revoke_ended(db, &others, now)
 }

@@ -6,7 +6,7 @@ use super::password::{GivenSecret, SecretCheck, skip_policy};
 use crate::core::Core;
 use crate::core::account::identifier::{IdentifierKind, canonical};
 use crate::core::account::{Account, find_by_identifier};
-use crate::core::audit::{Event, Kind};
+use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::caller::Client;
 use crate::core::defence::throttle_policy::{ThrottleKeys, ThrottleSubject};
 use crate::core::defence::trusted_device::TrustedDevice;
@@ -148,7 +148,7 @@ impl Core {
         };
         let event = refused_event(Some(&verified.account), &refusal, client);
         self.store.write(|db| event.write(db, self.now()))?;
-        self.tell(&event);
+        self.log_event(&event);
         Err(refusal.into())
     }
 
@@ -167,7 +167,7 @@ impl Core {
             event.write(db, self.now())?;
             Ok((refusal, event))
         })?;
-        self.tell(&event);
+        self.log_event(&event);
         Ok(refusal)
     }
 
@@ -180,7 +180,8 @@ impl Core {
         let (request, account, now) = (&verified.request, &verified.account, self.now());
         let stored = stored_secret(account, request.secret.column());
         let session = self.new_session_row(account, &request.session.device, policy, client)?;
-        let event = Event::new(Kind::SignIn, client).account(account.id).session(session.id).detail(&policy.dialect);
+        let event =
+            AuditEvent::new(EventKind::SignIn, client).account(account.id).session(session.id).detail(&policy.dialect);
         let started = self.store.write(|db| {
             let column = request.secret.column();
             let Some(account) = accounts::record_sign_in(db, account.id, column, stored, now)? else { return Ok(None) };
@@ -191,13 +192,13 @@ impl Core {
             self.reset_failures(db, &verified.throttle_keys)?;
             let revoked = self.end_replaced_sessions(db, &request.session, account.id, client)?;
             sessions::insert(db, &session)?;
-            self.note_opaque(db, &session, policy)?;
+            self.record_opaque_token(db, &session, policy)?;
             event.write(db, now)?;
             Ok(Some((account, session, revoked)))
         })?;
         let Some((account, session, revoked)) = started else { return Ok(None) };
-        revoked.iter().for_each(|row| self.view.apply(row));
-        self.tell(&event);
+        revoked.iter().for_each(|row| self.revocation_cache.apply(row));
+        self.log_event(&event);
         let issued = self.issue_first(&session, &account, policy, client)?;
         Ok(Some(SignedIn { account: account.into(), issued }))
     }
@@ -210,7 +211,7 @@ impl Core {
         owner: AccountId,
         client: &Client,
     ) -> Result<Vec<RevocationRow>, store::Error> {
-        let (now, reason) = (self.now(), EndReason::Replaced.as_str());
+        let (now, reason) = (self.now(), EndReason::Replaced);
         let mut ended = match &new.device.id {
             Some(device) => sessions::end_many(db, owner, EndScope::OnDevice(device), now, reason)?,
             None => Vec::new(),
@@ -219,15 +220,15 @@ impl Core {
             ended.extend(sessions::end_of_any_account(db, *replaced, now, reason)?);
         }
         for session in &ended {
-            let event = Event::new(Kind::SessionEnded, client).session(session.id).detail(reason);
+            let event = AuditEvent::new(EventKind::SessionEnded, client).session(session.id).detail(reason.as_str());
             event.account(session.account_id).write(db, now)?;
         }
         revoke_ended(db, &ended, now)
     }
 }
 
-fn refused_event(account: Option<&AccountRow>, refusal: &Refusal, client: &Client) -> Event {
-    let event = Event::new(Kind::SignInRefused, client).detail(refusal.code());
+fn refused_event(account: Option<&AccountRow>, refusal: &Refusal, client: &Client) -> AuditEvent {
+    let event = AuditEvent::new(EventKind::SignInRefused, client).detail(refusal.code());
     match account {
         Some(account) => event.account(account.id),
         None => event,

@@ -3,14 +3,14 @@
 
 use super::duplicate_cookies::DuplicateCookieRow;
 use crate::core::Core;
-use crate::core::audit::{Event, Kind};
+use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::caller::Client;
 use crate::core::error::Error;
 
-fn event(row: &DuplicateCookieRow) -> Event {
+fn event(row: &DuplicateCookieRow) -> AuditEvent {
     let requests = if row.requests == 1 { "request" } else { "requests" };
     let detail = format!("{} {requests} with two of one name: a sibling domain may have set one", row.requests);
-    Event::new(Kind::DuplicateCookie, &row.client).detail(detail)
+    AuditEvent::new(EventKind::DuplicateCookie, &row.client).detail(detail)
 }
 
 impl Core {
@@ -25,7 +25,7 @@ impl Core {
             self.store.write(|db| rows.iter().try_for_each(|row| event(row).write(db, row.at)))
         };
         let written = self.duplicate_cookies.flush(insert)?;
-        written.iter().for_each(|row| self.tell(&event(row)));
+        written.iter().for_each(|row| self.log_event(&event(row)));
         Ok(())
     }
 }

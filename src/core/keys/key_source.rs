@@ -1,19 +1,20 @@
 //! Key source: where signing keys and peppers are loaded from. A configured value (`JWT_SECRET`, `PEPPER`) wins over the
-//! keys file. How the file is read and written is keys_file.rs's; what a key can do is signing_key.rs's.
+//! keys file. How the file is read and written is keys_file.rs's; what a signing key consists of is signing_key.rs's.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::error::KeysError;
 use super::keys_file::{self, KeysFile};
-use super::signing_key::{KeyRing, KeysError, SigningKey, short_id};
+use super::signing_key::{KeyRing, SigningKey, short_id};
 use crate::clock::Timestamp;
 use crate::core::credential::password::{Pepper, Peppers};
 use crate::secret::{MacKey, Secret};
 use crate::settings::TokenAlgorithm;
 
-/// Where keys come from: what is configured wins over the file.
+/// The sources of keys, by the settings.
 #[derive(Debug, Clone)]
 pub struct KeySource {
     /// The file.
@@ -24,27 +25,33 @@ pub struct KeySource {
     pub pepper: Option<Secret>,
     /// `TOKEN_ALGORITHM`.
     pub algorithm: Option<TokenAlgorithm>,
-    /// How old a key must be to sign: by then every node has read it, so none meets a token of a key that it lacks.
-    pub settle: Duration,
-    /// The longest that a token of any mount lives.
-    pub longest_life: Duration,
+    /// How old a key must be to become active: by then every node has read it, so no node receives a token whose key it lacks.
+    pub propagation_delay: Duration,
+    /// The longest lifetime of a token on any mount.
+    pub max_token_lifetime: Duration,
 }
 
-/// What the sources hold.
+/// The keys of all sources.
 #[derive(Debug)]
 pub struct LoadedKeys {
     /// The signing keys.
     pub ring: KeyRing,
     /// The peppers.
     pub peppers: Peppers,
-    /// Whether the file was made just now.
+    /// Whether the file was created by this call.
     pub created: bool,
-    /// Whether a newer key or pepper waits until everybody knows it.
+    /// Whether a newer key or pepper is not active yet.
     pub pending: bool,
 }
 
-/// What changes whenever the file does.
-pub type FileVersion = Option<(u64, i64, i64)>;
+/// Identifies the contents of the file: it differs after every change. A command replaces the file, so the inode changes even
+/// within the resolution of the modification time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileVersion {
+    inode: u64,
+    modified_seconds: i64,
+    modified_nanoseconds: i64,
+}
 
 impl KeySource {
     /// Whether the file is needed at all.
@@ -52,7 +59,7 @@ impl KeySource {
         self.jwt_secret.is_none() || self.pepper.is_none()
     }
 
-    /// Reads the keys; makes the file when it is needed and missing.
+    /// Loads the keys, and creates the file first if it is needed and missing.
     pub fn load_or_create(&self, now: Timestamp) -> Result<LoadedKeys, KeysError> {
         let mut created = false;
         if self.uses_file() && !self.file.exists() {
@@ -62,26 +69,30 @@ impl KeySource {
         Ok(LoadedKeys { created, ..self.load(now)? })
     }
 
-    /// Reads the keys.
+    /// Loads the keys. With `now` the active ones are chosen.
     pub fn load(&self, now: Timestamp) -> Result<LoadedKeys, KeysError> {
         let file = if self.uses_file() { Some(KeysFile::read(&self.file)?) } else { None };
-        let (ring, key_waits) = match (&self.jwt_secret, &file) {
+        let (ring, key_pending) = match (&self.jwt_secret, &file) {
             (Some(secret), _) => (KeyRing::new(configured_key(secret), []), false),
-            (None, Some(file)) => file.ring(now, self.settle)?,
-            (None, None) => return Err(KeysError("there is no signing key".to_owned())),
+            (None, Some(file)) => file.ring(now, self.propagation_delay)?,
+            (None, None) => return Err(KeysError::NoKey("signing key")),
         };
-        let (peppers, pepper_waits) = match (&self.pepper, file) {
+        let (peppers, pepper_pending) = match (&self.pepper, file) {
             (Some(secret), _) => (configured_pepper(secret).into(), false),
-            (None, Some(file)) => file.peppers(now, self.settle)?,
-            (None, None) => return Err(KeysError("there is no pepper".to_owned())),
+            (None, Some(file)) => file.peppers(now, self.propagation_delay)?,
+            (None, None) => return Err(KeysError::NoKey("pepper")),
         };
-        Ok(LoadedKeys { ring, peppers, created: false, pending: key_waits || pepper_waits })
+        Ok(LoadedKeys { ring, peppers, created: false, pending: key_pending || pepper_pending })
     }
 
-    /// The file as it is now.
-    pub fn version(&self) -> FileVersion {
+    /// The current version of the file; `None` if it cannot be read.
+    pub fn version(&self) -> Option<FileVersion> {
         let metadata = fs::metadata(&self.file).ok()?;
-        Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+        Some(FileVersion {
+            inode: metadata.ino(),
+            modified_seconds: metadata.mtime(),
+            modified_nanoseconds: metadata.mtime_nsec(),
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::core::error::{Error, InternalError};
 use crate::core::maintenance::adaptive_batch::AdaptiveBatch;
 use crate::core::maintenance::worker::{Notify, Signal, Worker};
-use crate::core::revocation::write::SLACK;
+use crate::core::revocation::write::RETENTION_MARGIN;
 use crate::store;
 use crate::store::tables::{audit_events, pending_sign_ups, revocations, sessions, throttles};
 
@@ -45,17 +45,17 @@ impl Core {
     /// the table again first: a token of that entry would be valid again by this clock.
     pub(in crate::core) fn prune_revocation_cache(&self) -> Result<(), store::Error> {
         let now = self.now();
-        if self.view.is_ahead_of(now) {
+        if self.revocation_cache.is_pruned_beyond(now) {
             self.resync_revocations()?;
-            self.view.forget_nothing();
+            self.revocation_cache.reset_pruned();
         }
-        self.view.forget(now);
+        self.revocation_cache.prune(now);
         Ok(())
     }
 
     /// Rebuilds the revocation cache from the table.
     pub(in crate::core) fn resync_revocations(&self) -> Result<(), store::Error> {
-        self.view.rebuild(|after, limit| self.store.read(|db| revocations::list_after(db, after, limit)))?;
+        self.revocation_cache.resync(|after, limit| self.store.read(|db| revocations::list_after(db, after, limit)))?;
         Ok(())
     }
 
@@ -67,12 +67,12 @@ impl Core {
 
     /// Writes the pending delivery confirmations, in batches; at most one write per generation.
     pub fn flush_confirmations(&self) -> Result<(), Error> {
-        let pending = self.confirmations.unwritten();
+        let pending = self.confirmations.pending();
         for batch in pending.chunks(256) {
             self.store.write(|db| {
                 batch.iter().try_for_each(|(id, generation, at)| sessions::confirm(db, *id, *generation, *at))
             })?;
-            self.confirmations.note_written(batch);
+            self.confirmations.flushed(batch);
             self.metrics.confirmations_flushed.inc_by(batch.len() as u64);
         }
         Ok(())
@@ -99,7 +99,7 @@ impl Core {
 
     /// Purges one batch, in one transaction.
     fn purge_batch(&self, batch: &mut AdaptiveBatch) -> Result<usize, Error> {
-        let before = self.now().minus(SLACK);
+        let before = self.now().minus(RETENTION_MARGIN);
         let (rows, mut began) = (batch.rows(), Instant::now());
         let removed = self.store.write(|db| {
             // Measured from here: while the transaction waits for its turn it delays no writer.

@@ -89,10 +89,10 @@ mod tests {
     #[test]
     fn worker_is_woken_by_notifications_and_stopped_by_drop() {
         let (iterations, observed) = channel();
-        let (begin, gate) = channel::<()>();
+        let (begin, tokens) = channel::<()>();
         let notify = Notify::default();
         let work = move |signal: &Signal| {
-            gate.recv().unwrap();
+            tokens.recv().unwrap();
             while !signal.wait(TEST_TIMEOUT) && iterations.send("iteration").is_ok() {}
         };
         let worker = Worker::start("test", &notify, TEST_TIMEOUT, work).unwrap();
@@ -109,10 +109,10 @@ mod tests {
     #[test]
     fn worker_notifications_coalesce() {
         let (pending, observed) = channel();
-        let (begin, gate) = channel::<()>();
+        let (begin, tokens) = channel::<()>();
         let notify = Notify::default();
         let work = move |signal: &Signal| {
-            gate.recv().unwrap();
+            tokens.recv().unwrap();
             pending.send(signal.0.try_iter().count()).unwrap();
         };
         let _worker = Worker::start("test", &notify, TEST_TIMEOUT, work).unwrap();

@@ -11,7 +11,7 @@ use super::sign_up::{AccountFields, HashedRegistration, Privileges, Registration
 use crate::core::Core;
 use crate::core::account::Profile;
 use crate::core::account::identifier::Identifier;
-use crate::core::audit::{Event, Kind};
+use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::caller::Client;
 use crate::core::credential::password::SecretCheck;
 use crate::core::credential::sign_in::{NewSession, SignedIn};
@@ -20,7 +20,7 @@ use crate::core::session::TokenPolicy;
 use crate::secret::{Secret, base64url, constant_time_eq, from_base64url};
 use crate::store::tables::pending_sign_ups;
 use crate::store::tables::pending_sign_ups::PendingSignUpRow;
-use crate::store::{self, Id128};
+use crate::store::{self, PendingSignUpId};
 
 /// How long a pending registration can be confirmed.
 const CONFIRMATION_TTL: Duration = Duration::from_hours(24);
@@ -97,12 +97,12 @@ impl Core {
         client: &Client,
     ) -> Result<(), Error> {
         let row = self.pending_row(hashed, origin)?;
-        let event = Event::new(Kind::SignUpAsked, client);
+        let event = AuditEvent::new(EventKind::SignUpRequested, client);
         self.store.write(|db| {
             pending_sign_ups::insert(db, &row)?;
             event.write(db, row.created_at)
         })?;
-        self.tell(&event);
+        self.log_event(&event);
         self.notify_mail_worker();
         Ok(())
     }
@@ -114,7 +114,9 @@ impl Core {
         let (username, username_canonical) = Identifier::columns(fields.username);
         let (name, name_canonical) = Identifier::columns(fields.name);
         Ok(PendingSignUpRow {
-            id: Id128(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<ID_BYTES>()?).into_uuid()),
+            id: PendingSignUpId(
+                uuid::Builder::from_random_bytes(crate::secret::random_bytes::<ID_BYTES>()?).into_uuid(),
+            ),
             email: email.shown,
             email_canonical: email.canonical,
             username,
@@ -140,11 +142,11 @@ impl Core {
     }
 
     /// The token in the link: the id and a MAC over it, so that the database alone does not suffice to confirm a registration.
-    pub(in crate::core) fn confirmation_token(&self, id: Id128) -> String {
+    pub(in crate::core) fn confirmation_token(&self, id: PendingSignUpId) -> String {
         base64url(&[id.0.as_bytes().as_slice(), &self.confirmation_mac(id)].concat())
     }
 
-    fn confirmation_mac(&self, id: Id128) -> Vec<u8> {
+    fn confirmation_mac(&self, id: PendingSignUpId) -> Vec<u8> {
         self.hasher.digest_key().sign(format!("sign-up {id}").as_bytes())
     }
 
@@ -160,10 +162,10 @@ impl Core {
         Ok(PendingRegistration(row.ok_or(Refusal::ConfirmationInvalid)?))
     }
 
-    fn parse_confirmation_token(&self, token: &Secret) -> Option<Id128> {
+    fn parse_confirmation_token(&self, token: &Secret) -> Option<PendingSignUpId> {
         let bytes = from_base64url(token.expose())?;
         let (id, mac) = bytes.split_first_chunk::<ID_BYTES>()?;
-        let id = Id128(uuid::Uuid::from_bytes(*id));
+        let id = PendingSignUpId(uuid::Uuid::from_bytes(*id));
         constant_time_eq(mac, &self.confirmation_mac(id)).then_some(id)
     }
 

@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::core::account::identifier;
 use crate::core::account::identifier::Identifier;
 use crate::core::account::{Account, Profile, profile_errors};
-use crate::core::audit::{Event, Kind};
+use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::caller::Client;
 use crate::core::credential::password::{Hasher, NewSecret, new_pin, skip_policy};
 use crate::core::credential::sign_in::{NewSession, SignedIn};
@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use crate::store::tables::accounts;
 use crate::store::tables::accounts::{AccountRow, IdentifierColumn, NewAccount};
 use crate::store::tables::sessions;
-use crate::store::{self, AccountId, AccountStatus, Db, Id128};
+use crate::store::{self, AccountId, AccountStatus, AccountUuid, Db};
 
 /// The fields of an account to be created.
 #[derive(Debug, Clone, Default)]
@@ -187,11 +187,11 @@ impl Core {
             let row = row.map_err(|cause| store::Error::broken(cause))?;
             let revoked = self.end_replaced_sessions(db, session, account.id, client)?;
             sessions::insert(db, &row)?;
-            self.note_opaque(db, &row, policy)?;
+            self.record_opaque_token(db, &row, policy)?;
             Ok((row, revoked))
         })?;
         let (row, revoked) = inserted;
-        revoked.iter().for_each(|row| self.view.apply(row));
+        revoked.iter().for_each(|row| self.revocation_cache.apply(row));
         let issued = self.issue_first(&row, &account, policy, client)?;
         Ok(SignedIn { account: account.into(), issued })
     }
@@ -213,13 +213,13 @@ impl Core {
         let inserted = self.store.write(|db| {
             let account = accounts::insert(db, &new)?;
             let value = also(&account, db)?;
-            let event = Event::new(Kind::SignUp, client).account(account.id);
+            let event = AuditEvent::new(EventKind::SignUp, client).account(account.id);
             event.write(db, now)?;
             Ok((account, value, event))
         });
         match inserted {
             Ok((account, value, event)) => {
-                self.tell(&event);
+                self.log_event(&event);
                 Ok((account, value))
             }
             Err(store::Error::Taken) => {
@@ -244,7 +244,7 @@ impl Core {
         let (name, name_canonical) = Identifier::columns(fields.name);
         Ok(NewAccount {
             id: None,
-            uuid: Id128(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<16>()?).into_uuid()),
+            uuid: AccountUuid(uuid::Builder::from_random_bytes(crate::secret::random_bytes::<16>()?).into_uuid()),
             email,
             email_canonical,
             email_verified: fields.privileges.email_verified,

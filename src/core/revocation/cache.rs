@@ -1,5 +1,24 @@
-//! What is dead before its tokens expire, in memory: the view that every check reads, and how it keeps up with the table.
-//! Which act revokes what is decided in sign_out.rs, sign_in.rs, account/password_change.rs and refresh.rs.
+//! Revocation cache (deny-list): which sessions and accounts have tokens that are invalid before they expire, in memory, and
+//! how the cache is resynchronised with the `revocations` table. Every check of an access token reads it.
+//! Which act revokes what is decided in session/end.rs, credential/ and account.rs; when to read the table is feed.rs's and
+//! maintenance/housekeeping.rs's; what a check does with a stale cache is session.rs's.
+//!
+//! An entry is a watermark: a session's tokens of lower generations are revoked, an account's tokens of lower epochs. It
+//! passes through these states:
+//!
+//! **Applied.** A row comes from this node's own write (before the request is answered), from a notification, or from a
+//! poll. The three may deliver a row twice or out of order, so applying one only ever raises a watermark and its expiry.
+//!
+//! **Confirmed by a resync.** After a reconnection the database may be another one: a promoted replica can lack the last
+//! commits. A resync reads the whole table under a new generation. Until it ends, an account's watermark is the higher one
+//! of before and of the rows read so far, since a revoked token must not be accepted between two pages. When it ends, an
+//! account keeps only what this generation has seen: an epoch that was lost with the old server is going to be given
+//! to a live session again. A resync that fails changes nothing that checks see. Session watermarks stay in any case: session
+//! ids are random, so no other session can meet them.
+//!
+//! **Pruned.** Once the last token that a watermark applies to has expired, the entry is dropped, and the time up to which
+//! this happened is recorded. Should the clock be set back behind it, expired tokens look valid again; `may_have_pruned`
+//! then sends the check to the table, which keeps its rows longer.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,196 +34,195 @@ use crate::store::tables::revocations;
 use crate::store::tables::revocations::RevocationRow;
 use crate::store::{self, AccountId, SessionId, Store};
 
-/// A clock that is set back by less is not worth reading everything again.
+/// A clock that steps back by less does not cause a resync.
 const CLOCK_JITTER: Duration = Duration::from_secs(5);
 
-const PAGE: i64 = 1000;
+/// Rows that one query of a resync or a poll returns at most.
+const PAGE_SIZE: i64 = 1000;
 
-/// A bar: numbers below it are dead, until the last token that it concerns has expired.
+/// Generations or epochs below `minimum` are revoked, until the last token that this applies to has expired.
 #[derive(Debug, Clone, Copy)]
 struct Watermark {
-    below: i64,
-    until: Timestamp,
+    minimum: i64,
+    expires_at: Timestamp,
 }
 
 impl Watermark {
-    /// Two bars on one thing: the higher, for as long as the longer one.
-    fn and(self, other: Self) -> Self {
-        Self { below: self.below.max(other.below), until: self.until.max(other.until) }
+    /// Two watermarks of one session or account: the higher, for the longer time.
+    fn merge(self, other: Self) -> Self {
+        Self { minimum: self.minimum.max(other.minimum), expires_at: self.expires_at.max(other.expires_at) }
     }
 }
 
-/// A rebuilding, by number.
-type Round = u32;
+/// Numbers the full resyncs of this process.
+type ResyncGeneration = u32;
 
-/// A bar on an account, and what of it the rebuilding under way has seen.
+/// The watermark of an account, and what of it the current resync has confirmed.
 #[derive(Debug, Clone, Copy)]
 struct AccountWatermark {
-    /// What checks go by. Never lower than before while a rebuilding reads one row after the other: a token that is dead must
-    /// not be believed between two of them.
-    bar: Watermark,
-    /// The rebuilding in which it was last seen…
-    round: Round,
-    /// …and as what: what is left of it once that is done.
-    seen: Watermark,
+    /// What checks compare with. It never falls during a resync.
+    effective: Watermark,
+    /// The resync that last saw a row of this account.
+    generation: ResyncGeneration,
+    /// The rows which that resync has seen; takes the place of `effective` when it ends.
+    confirmed: Watermark,
 }
 
 impl AccountWatermark {
-    fn joined_by(self, bar: Watermark, round: Round) -> Self {
-        let seen = if self.round == round { self.seen.and(bar) } else { bar };
-        Self { bar: self.bar.and(bar), round, seen }
+    fn merge(self, row: Watermark, generation: ResyncGeneration) -> Self {
+        let confirmed = if self.generation == generation { self.confirmed.merge(row) } else { row };
+        Self { effective: self.effective.merge(row), generation, confirmed }
     }
 
-    fn settled(self) -> Self {
-        Self { bar: self.seen, ..self }
+    fn after_resync(self) -> Self {
+        Self { effective: self.confirmed, ..self }
     }
 }
 
 /// The revocations in memory. Readers take no lock that a writer can hold.
 #[derive(Debug)]
-pub struct View {
+pub struct RevocationCache {
     sessions: HashMap<SessionId, Watermark>,
     accounts: HashMap<AccountId, AccountWatermark>,
-    round: AtomicU32,
-    rebuilding: Mutex<()>,
+    generation: AtomicU32,
+    resync: Mutex<()>,
     started: Instant,
-    fresh_at: AtomicU64,
-    /// Bars of tokens that expired before this may be gone.
-    forgotten: AtomicI64,
-    /// What is known of accounts until a row says that one changed.
+    /// Milliseconds from `started` to when the last read of the table began.
+    synced_at: AtomicU64,
+    /// Watermarks that expired before this time may be gone.
+    pruned_before: AtomicI64,
+    /// Account data, invalidated by the same rows that revoke.
     pub(in crate::core) identity_cache: IdentityCache,
 }
 
-impl Default for View {
+impl Default for RevocationCache {
     fn default() -> Self {
         Self {
             sessions: HashMap::new(),
             accounts: HashMap::new(),
-            round: AtomicU32::new(0),
-            rebuilding: Mutex::new(()),
+            generation: AtomicU32::new(0),
+            resync: Mutex::new(()),
             started: Instant::now(),
-            fresh_at: AtomicU64::new(0),
-            forgotten: AtomicI64::new(i64::MIN),
+            synced_at: AtomicU64::new(0),
+            pruned_before: AtomicI64::new(i64::MIN),
             identity_cache: IdentityCache::default(),
         }
     }
 }
 
-impl View {
-    /// Whether the token is dead, as far as memory knows.
+impl RevocationCache {
+    /// Whether the token is revoked, as far as this node knows.
     pub fn is_revoked(&self, claims: &AccessClaims) -> bool {
-        let session = self.sessions.pin().get(&claims.session).is_some_and(|bar| claims.generation < bar.below);
-        session || self.accounts.pin().get(&claims.account).is_some_and(|of| claims.epoch < of.bar.below)
+        let session = self.sessions.pin().get(&claims.session).is_some_and(|mark| claims.generation < mark.minimum);
+        session || self.accounts.pin().get(&claims.account).is_some_and(|of| claims.epoch < of.effective.minimum)
     }
 
-    /// Takes a row in. Taking it in twice, or late, changes nothing.
+    /// Adds a row. Rows that arrive twice or out of order change nothing.
     pub fn apply(&self, row: &RevocationRow) {
         if let Some(session) = row.session_id {
-            let bar = Watermark { below: row.generation.unwrap_or(i64::MAX), until: row.expires_at };
-            self.sessions.pin().update_or_insert(session, |old| old.and(bar), bar);
+            let mark = Watermark { minimum: row.generation.unwrap_or(i64::MAX), expires_at: row.expires_at };
+            self.sessions.pin().update_or_insert(session, |old| old.merge(mark), mark);
         }
         if let (Some(account), Some(epoch)) = (row.account_id, row.epoch) {
-            let bar = Watermark { below: epoch, until: row.expires_at };
-            // Asked for at the last moment: a row that came under the number of a former rebuilding would take out of this
-            // one what it has seen.
-            let round = || self.round.load(Ordering::Acquire);
-            let new = AccountWatermark { bar, round: round(), seen: bar };
-            self.accounts.pin().update_or_insert(account, |old| old.joined_by(bar, round()), new);
+            let mark = Watermark { minimum: epoch, expires_at: row.expires_at };
+            // Loaded inside the update: under the number of an earlier resync the row would reset what the current one has
+            // confirmed.
+            let generation = || self.generation.load(Ordering::Acquire);
+            let new = AccountWatermark { effective: mark, generation: generation(), confirmed: mark };
+            self.accounts.pin().update_or_insert(account, |old| old.merge(mark, generation()), new);
             self.identity_cache.invalidate(account);
         }
     }
 
-    /// Forgets what concerns only tokens that expired before `before`. Should the clock be set back behind it, they would
-    /// seem to live: then the table is asked, which keeps them longer.
-    pub fn forget(&self, before: Timestamp) {
-        self.forgotten.fetch_max(before.as_millis(), Ordering::AcqRel);
-        self.sessions.pin().retain(|_, bar| bar.until >= before);
-        self.accounts.pin().retain(|_, of| of.bar.until >= before);
+    /// Drops watermarks that only apply to tokens which expired before `before`.
+    pub fn prune(&self, before: Timestamp) {
+        // Recorded first: a check in between must already be sent to the table.
+        self.pruned_before.fetch_max(before.as_millis(), Ordering::AcqRel);
+        self.sessions.pin().retain(|_, mark| mark.expires_at >= before);
+        self.accounts.pin().retain(|_, of| of.effective.expires_at >= before);
     }
 
-    /// Whether a bar on this token may have been forgotten: it should have expired by then.
-    pub fn may_have_forgotten(&self, claims: &AccessClaims) -> bool {
-        claims.expires_at.as_millis() <= self.forgotten.load(Ordering::Acquire)
+    /// Whether a watermark that applies to this token may have been pruned: the token had expired by then.
+    pub fn may_have_pruned(&self, claims: &AccessClaims) -> bool {
+        claims.expires_at.as_millis() <= self.pruned_before.load(Ordering::Acquire)
     }
 
-    /// After a resync everything is known again.
-    pub(in crate::core) fn forget_nothing(&self) {
-        self.forgotten.store(i64::MIN, Ordering::Release);
+    /// To be called after the resync that follows a clock step: the cache is complete again.
+    pub(in crate::core) fn reset_pruned(&self) {
+        self.pruned_before.store(i64::MIN, Ordering::Release);
     }
 
-    /// Whether the clock was set back behind what was forgotten, by more than nothing to speak of.
-    pub(in crate::core) fn is_ahead_of(&self, now: Timestamp) -> bool {
-        self.forgotten.load(Ordering::Acquire) > now.plus(CLOCK_JITTER).as_millis()
+    /// Whether the clock was set back behind the last pruning, by more than jitter.
+    pub(in crate::core) fn is_pruned_beyond(&self, now: Timestamp) -> bool {
+        self.pruned_before.load(Ordering::Acquire) > now.plus(CLOCK_JITTER).as_millis()
     }
 
-    /// How many sessions and accounts it holds.
+    /// The number of sessions and accounts with a watermark.
     pub fn len(&self) -> usize {
         self.sessions.pin().len() + self.accounts.pin().len()
     }
 
-    /// Whether it holds nothing.
+    /// Whether there is no watermark.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How long ago the view last agreed with the table, by a clock that nobody sets.
+    /// How long ago the cache last agreed with the table, by the monotonic clock.
     pub fn age(&self) -> Duration {
         let now = self.started.elapsed();
-        now.saturating_sub(Duration::from_millis(self.fresh_at.load(Ordering::Acquire)))
+        now.saturating_sub(Duration::from_millis(self.synced_at.load(Ordering::Acquire)))
     }
 
-    /// Reads everything, from a database that may not be the one of before: a promoted replica can lack the last
-    /// commits, and give their numbers to others. A session's bar stays in any case, for its id is no one else's. An
-    /// account's bar stays only if the table has it, for an epoch that was lost will be reached again by a living session.
-    ///
-    /// Answers the greatest id, from which the next poll goes on.
-    pub fn rebuild(
+    /// Full resync, also against another database than before (see above). Returns the greatest id, from which the next
+    /// poll continues.
+    pub fn resync(
         &self,
         mut list_after: impl FnMut(i64, i64) -> Result<Vec<RevocationRow>, store::Error>,
     ) -> Result<i64, store::Error> {
-        // One at a time: what another one reads meanwhile belongs to another round.
-        let _alone = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
-        let round = self.round.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
-        // What is known of accounts counts as fresh as soon as the rows are read, so it goes before; and what was read
-        // meanwhile may still be from the database of before.
+        // One at a time: rows that a second resync reads would count for the wrong generation.
+        let _exclusive = self.resync.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
+        // `catch_up` marks the cache as fresh, the identities with it, so they are invalidated before; and again after, as
+        // identities that were cached meanwhile may still come from the old database.
         self.identity_cache.invalidate_all();
-        let last = self.read_on(0, &mut list_after)?;
+        let last = self.catch_up(0, &mut list_after)?;
         let accounts = self.accounts.pin();
-        accounts.retain(|_, of| of.round == round);
+        accounts.retain(|_, of| of.generation == generation);
         for account in accounts.keys() {
-            accounts.update(*account, |of| of.settled());
+            accounts.update(*account, |of| of.after_resync());
         }
         self.identity_cache.invalidate_all();
         Ok(last)
     }
 
-    /// Reads what the table has after an id. Answers the greatest id, and from when on the view is fresh.
-    pub fn read_on(
+    /// Reads the rows after an id, page by page, and records how fresh the cache now is. Returns the greatest id.
+    pub fn catch_up(
         &self,
         mut after: i64,
         list_after: &mut impl FnMut(i64, i64) -> Result<Vec<RevocationRow>, store::Error>,
     ) -> Result<i64, store::Error> {
-        let asked_at = Instant::now();
+        // Fresh as of the beginning: a row that is committed while the pages are read may be missed.
+        let began = Instant::now();
         loop {
-            let rows = list_after(after, PAGE)?;
+            let rows = list_after(after, PAGE_SIZE)?;
             rows.iter().for_each(|row| self.apply(row));
             match rows.last() {
                 Some(last) => after = last.id,
                 None => break,
             }
         }
-        let fresh = asked_at.saturating_duration_since(self.started).as_millis();
-        self.fresh_at.fetch_max(u64::try_from(fresh).unwrap_or(u64::MAX), Ordering::AcqRel);
+        let synced_at = began.saturating_duration_since(self.started).as_millis();
+        self.synced_at.fetch_max(u64::try_from(synced_at).unwrap_or(u64::MAX), Ordering::AcqRel);
         Ok(after)
     }
 }
 
-/// Asks the table about one token: what a check does when memory is too old to be believed.
+/// Checks one token against the table: for a check whose cache is too old.
 pub fn is_revoked_in_table(store: &Store, claims: &AccessClaims) -> Result<bool, InternalError> {
     let rows = store.read(|db| revocations::list_concerning(db, claims.session, claims.account))?;
-    let view = View::default();
-    rows.iter().for_each(|row| view.apply(row));
-    Ok(view.is_revoked(claims))
+    let cache = RevocationCache::default();
+    rows.iter().for_each(|row| cache.apply(row));
+    Ok(cache.is_revoked(claims))
 }
 
 #[cfg(test)]

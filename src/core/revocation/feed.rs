@@ -1,6 +1,6 @@
-//! How a node hears of revocations that others wrote: a connection of its own that listens, a poll behind it that relies
-//! on nothing it heard, and a reconnection that reads everything again. What the view does with a row is revocation.rs's;
-//! what a check does with an old view is session.rs's.
+//! Revocation feed: how a node learns of revocations that other nodes wrote. A connection of its own subscribes to
+//! notifications, a poll covers notifications that were lost, and each reconnection is a full resync.
+//! What the cache does with a row is cache.rs's; what a check does with a stale cache is session.rs's.
 
 use std::time::{Duration, Instant};
 
@@ -11,78 +11,87 @@ use crate::core::maintenance::worker::{Notify, Signal, Worker};
 use crate::store;
 use crate::store::listen::{Listener, Notification};
 
-/// The first and the longest wait before the next attempt to connect.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// The wait before the first reconnection; doubles with each failure.
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
 
-/// How long a stop waits for a thread that may hang in a call to a silent server.
+/// The longest wait before a reconnection.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// The longest interval between two polls; a short `REVOCATION_MAX_STALE` makes it shorter.
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a shutdown waits for the thread, which may hang in a call to a server that does not respond.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
-/// Starts the thread of a node that listens.
+/// Starts the feed's thread.
 pub fn start(core: Core) -> Result<Worker, InternalError> {
-    Worker::start("revocations", &Notify::default(), SHUTDOWN_GRACE, move |signal| follow(&core, signal))
+    Worker::start("revocations", &Notify::default(), SHUTDOWN_GRACE, move |signal| run(&core, signal))
 }
 
-/// Connects, listens, and does it again when the connection is lost, until it is told to stop.
-fn follow(core: &Core, signal: &Signal) {
-    let mut backoff = BACKOFF.0;
+/// Subscribes, and subscribes again whenever the connection is lost, until shutdown.
+fn run(core: &Core, signal: &Signal) {
+    let mut backoff = MIN_BACKOFF;
     let mut lost: Option<Instant> = None;
     loop {
-        let listened = Following::begin(core).and_then(|following| {
+        let outcome = Subscription::open(core).and_then(|subscription| {
             core.metrics.feed.connected.set(1);
             core.metrics.feed.connections.inc();
-            backoff = BACKOFF.0;
+            backoff = MIN_BACKOFF;
             if let Some(lost) = lost.take() {
                 let seconds = lost.elapsed().as_secs_f32();
-                log::info!(seconds:% = format_args!("{seconds:.1}"); "the revocation feed is back; all was read again");
+                log::info!(seconds:% = format_args!("{seconds:.1}"); "revocation feed reconnected, cache resynchronised");
             }
-            following.until_stopped(core, signal)
+            subscription.run(core, signal)
         });
         core.metrics.feed.connected.set(0);
-        let Err(cause) = listened else { return };
+        let Err(cause) = outcome else { return };
         core.metrics.feed.polls_failed.inc();
+        // Once for each outage, not for each attempt.
         if lost.is_none() {
-            log::warn!(cause:%; "the revocation feed is lost; checks ask the table once memory is too old");
+            log::warn!(cause:%; "revocation feed disconnected; checks read the table once the cache is stale");
             lost = Some(Instant::now());
         }
         if signal.wait(backoff) {
             return;
         }
-        backoff = (backoff * 2).min(BACKOFF.1);
+        backoff = (backoff * 2).min(MAX_BACKOFF);
     }
 }
 
-/// One connection's life. Its marks die with it: the next one may lead to another server.
-struct Following {
+/// One connection. Its cursor ends with it: the next connection may lead to another server, with other ids.
+struct Subscription {
     listener: Listener,
-    marks: PollCursor,
-    polled: Instant,
+    cursor: PollCursor,
+    last_poll: Instant,
 }
 
-impl Following {
-    /// Listens first and reads everything then, so that nothing falls between.
-    fn begin(core: &Core) -> Result<Self, store::Error> {
+impl Subscription {
+    /// Listens first and resynchronises then, so that no row is committed unseen between the two.
+    fn open(core: &Core) -> Result<Self, store::Error> {
         let mut listener = core.store.listen()?;
-        let mut marks = PollCursor::new(core.store.is_single_writer());
-        let asked_at = Instant::now();
-        let last = core.view.rebuild(|after, limit| listener.list_after(after, limit))?;
-        marks.note(asked_at, last);
+        let mut cursor = PollCursor::new(core.store.is_single_writer());
+        let began = Instant::now();
+        let last_id = core.revocation_cache.resync(|after, limit| listener.list_after(after, limit))?;
+        cursor.record(began, last_id);
         core.metrics.feed.polls_ok.inc();
-        Ok(Self { listener, marks, polled: asked_at })
+        Ok(Self { listener, cursor, last_poll: began })
     }
 
-    fn until_stopped(mut self, core: &Core, signal: &Signal) -> Result<(), store::Error> {
-        let every = (core.rules.revocation_max_stale / 4).min(Duration::from_millis(500));
+    /// Applies notifications and polls, until shutdown or until the connection fails.
+    fn run(mut self, core: &Core, signal: &Signal) -> Result<(), store::Error> {
+        // A quarter: two polls may fail before checks have to read the table.
+        let interval = (core.rules.revocation_max_stale / 4).min(MAX_POLL_INTERVAL);
         while !signal.wait(self.listener.poll_interval()) {
-            let due = match self.listener.poll_notifications()? {
-                Notification::Nothing => self.polled.elapsed() >= every,
+            let is_due = match self.listener.poll_notifications()? {
+                Notification::Nothing => self.last_poll.elapsed() >= interval,
                 Notification::Committed => true,
                 Notification::Rows(rows) => {
-                    rows.iter().for_each(|row| core.view.apply(row));
+                    rows.iter().for_each(|row| core.revocation_cache.apply(row));
                     core.metrics.feed.notifications.inc_by(rows.len() as u64);
-                    self.polled.elapsed() >= every
+                    self.last_poll.elapsed() >= interval
                 }
             };
-            if due {
+            if is_due {
                 self.poll(core)?;
             }
         }
@@ -90,11 +99,11 @@ impl Following {
     }
 
     fn poll(&mut self, core: &Core) -> Result<(), store::Error> {
-        let asked_at = Instant::now();
-        let (listener, after) = (&mut self.listener, self.marks.safe(asked_at));
-        let last = core.view.read_on(after, &mut |after, limit| listener.list_after(after, limit))?;
-        self.marks.note(asked_at, last);
-        self.polled = asked_at;
+        let began = Instant::now();
+        let (listener, after) = (&mut self.listener, self.cursor.low_watermark(began));
+        let last_id = core.revocation_cache.catch_up(after, &mut |after, limit| listener.list_after(after, limit))?;
+        self.cursor.record(began, last_id);
+        self.last_poll = began;
         core.metrics.feed.polls_ok.inc();
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Poll cursor: the low watermark from which a poll of the revocation table must read, with an overlap window that covers
+//! Poll cursor: the low watermark from which a poll of the `revocations` table must read, with an overlap window that covers
 //! the longest transaction. What is done with the rows is cache.rs's.
 
 use std::collections::VecDeque;
@@ -6,38 +6,45 @@ use std::time::{Duration, Instant};
 
 use crate::store::MAX_TRANSACTION_AGE;
 
-/// How far back a poll looks: beyond the longest transaction, with room for its commit.
+/// The overlap window of PostgreSQL: the longest transaction, and some time for its commit.
 const OVERLAP: Duration = MAX_TRANSACTION_AGE.saturating_add(Duration::from_secs(4));
 
-/// From where a poll must read on. Ids do not become visible in order on PostgreSQL, so each poll begins where a poll of
-/// `OVERLAP` ago ended: whatever had an id by then is visible by now. SQLite has one writer, so there the last poll's
-/// end will do.
+/// A poll: when it began, and the greatest id that it returned.
+#[derive(Debug)]
+struct CompletedPoll {
+    began: Instant,
+    last_id: i64,
+}
+
+/// The polls within the overlap window. On PostgreSQL ids do not become visible in their order: a transaction takes an id
+/// and commits later. So a poll begins where a poll of `OVERLAP` ago ended; every id that was taken by then is visible
+/// by now. SQLite has a single writer, so a poll continues where the last one ended.
 #[derive(Debug)]
 pub struct PollCursor {
     overlap: Duration,
-    marks: VecDeque<(Instant, i64)>,
+    polls: VecDeque<CompletedPoll>,
 }
 
 impl PollCursor {
-    /// None yet.
+    /// A cursor without polls.
     pub fn new(is_single_writer: bool) -> Self {
         let overlap = if is_single_writer { Duration::ZERO } else { OVERLAP };
-        Self { overlap, marks: VecDeque::new() }
+        Self { overlap, polls: VecDeque::new() }
     }
 
-    /// The greatest id that was known long enough ago; 0 while there is none.
-    pub fn safe(&mut self, now: Instant) -> i64 {
+    /// The greatest id below which no row can become visible any more; 0 if no poll is old enough.
+    pub fn low_watermark(&mut self, now: Instant) -> i64 {
         let overlap = self.overlap;
-        let old = |(at, _): &(Instant, i64)| now.duration_since(*at) >= overlap;
-        while self.marks.get(1).is_some_and(old) {
-            self.marks.pop_front();
+        let is_settled = |poll: &CompletedPoll| now.duration_since(poll.began) >= overlap;
+        while self.polls.get(1).is_some_and(is_settled) {
+            self.polls.pop_front();
         }
-        self.marks.front().filter(|mark| old(mark)).map_or(0, |(_, id)| *id)
+        self.polls.front().filter(|poll| is_settled(poll)).map_or(0, |poll| poll.last_id)
     }
 
-    /// A poll that began then ended at this id.
-    pub fn note(&mut self, asked_at: Instant, id: i64) {
-        self.marks.push_back((asked_at, id));
+    /// Records that a poll which began then returned ids up to this one.
+    pub fn record(&mut self, began: Instant, last_id: i64) {
+        self.polls.push_back(CompletedPoll { began, last_id });
     }
 }
 
@@ -46,16 +53,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_counts_only_after_the_longest_transaction() {
+    fn a_poll_moves_the_watermark_after_the_longest_transaction() {
         let start = Instant::now();
-        let mut marks = PollCursor::new(false);
-        marks.note(start, 10);
-        marks.note(start + Duration::from_secs(5), 20);
-        assert_eq!(marks.safe(start + MAX_TRANSACTION_AGE), 0);
-        assert_eq!(marks.safe(start + OVERLAP), 10);
-        assert_eq!(marks.safe(start + OVERLAP + Duration::from_secs(6)), 20);
-        let mut in_order = PollCursor::new(true);
-        in_order.note(start, 10);
-        assert_eq!(in_order.safe(start), 10);
+        let mut cursor = PollCursor::new(false);
+        cursor.record(start, 10);
+        cursor.record(start + Duration::from_secs(5), 20);
+        assert_eq!(cursor.low_watermark(start + MAX_TRANSACTION_AGE), 0);
+        assert_eq!(cursor.low_watermark(start + OVERLAP), 10);
+        assert_eq!(cursor.low_watermark(start + OVERLAP + Duration::from_secs(6)), 20);
+        let mut single_writer = PollCursor::new(true);
+        single_writer.record(start, 10);
+        assert_eq!(single_writer.low_watermark(start), 10);
     }
 }

@@ -1,4 +1,4 @@
-//! Writing revocations: the rows that end a session, its older generations, or the older epochs of an account. Which act
+//! Revocation rows: inserts those that revoke a session, its older generations, or the older epochs of an account. Which act
 //! revokes what is decided by the operations (session/end.rs, credential/, account.rs).
 
 use std::time::Duration;
@@ -7,10 +7,12 @@ use crate::clock::Timestamp;
 use crate::store::tables::revocations::{self, NewRevocation, RevocationRow};
 use crate::store::{self, AccountId, Db, SessionId};
 
-/// How long a row is kept after the last token that it concerns: a clock set back by less revives nothing.
-pub const SLACK: Duration = Duration::from_hours(24);
+/// How long a row is kept after the last token that it applies to has expired. A clock set back by less makes no revoked
+/// token valid again.
+pub const RETENTION_MARGIN: Duration = Duration::from_hours(24);
 
-/// Revokes a whole session, or, given a generation, its tokens of lower ones.
+/// Revokes all tokens of a session, or, with a generation, those of lower generations. `until` is when the last of them
+/// expires.
 pub fn revoke_session(
     db: &mut Db,
     session: SessionId,
@@ -29,7 +31,7 @@ pub fn revoke_session(
     revocations::insert(db, &row)
 }
 
-/// Revokes an account's tokens of epochs below this one.
+/// Revokes the tokens of an account whose epoch is lower than this one.
 pub fn revoke_account(
     db: &mut Db,
     account: AccountId,

@@ -1,5 +1,5 @@
-//! Identity assertion: a JWT of half a minute that tells an app behind a proxy who sent a request. Its key is
-//! token/assertion_key.rs's; whether one is asked for, and for which host and method, is web/forward_auth's to read.
+//! Identity assertion: a signed JWT of 30 seconds that states to an app behind a proxy who sent a request. Its key is
+//! token/assertion_key.rs's; whether one is issued, and for which host and method, is web/forward_auth's.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::core::error::{Error, InternalError};
 use crate::core::keys::signing_key::PublicKey;
 use crate::secret::random_token_id;
 
-/// How long one lives.
-pub const LIFE: Duration = Duration::from_secs(30);
+/// Lifetime of an assertion.
+pub const LIFETIME: Duration = Duration::from_secs(30);
 
 #[derive(Serialize)]
-struct Payload<'a> {
+struct AssertionPayload<'a> {
     iss: &'a str,
     aud: &'a str,
-    /// The method that the request had, as DPoP proofs say it (RFC 9449 section 4.2).
+    /// The method of the request, as in a DPoP proof (RFC 9449 section 4.2).
     htm: &'a str,
     sub: String,
     sid: String,
@@ -29,10 +29,10 @@ struct Payload<'a> {
 }
 
 impl Core {
-    /// Says that this caller sent a request of this method to this host, just now.
+    /// Signs that this caller has just sent a request of this method to this host.
     pub fn assert_caller(&self, caller: &Caller, host: &str, method: &str) -> Result<String, Error> {
-        let (now, gate) = (self.now(), self.gate());
-        let payload = Payload {
+        let (now, authority) = (self.now(), self.tokens());
+        let payload = AssertionPayload {
             iss: &self.rules.tokens.issuer,
             aud: host,
             htm: method,
@@ -40,15 +40,15 @@ impl Core {
             sid: caller.session.to_string(),
             role: &caller.role,
             iat: now.seconds(),
-            exp: now.plus(LIFE).seconds(),
+            exp: now.plus(LIFETIME).seconds(),
             jti: random_token_id()?,
         };
-        let key = gate.assertion_key()?;
+        let key = authority.assertion_key()?;
         Ok(key.sign(&payload)?)
     }
 
-    /// What apps check assertions with: one for every believed signing key, the newest first.
+    /// The public keys for checking assertions: one for each trusted signing key, the newest first.
     pub fn assertion_keys(&self) -> Result<Vec<(String, PublicKey)>, InternalError> {
-        self.gate().assertion_keys()
+        self.tokens().assertion_keys()
     }
 }

@@ -1,62 +1,66 @@
-//! Proof of receipt: which generations have shown up at this node. A check only marks it here, in memory; the mark
-//! reaches the table in the background. What a mark means for a refresh is refresh.rs's to decide.
+//! Delivery confirmations, write-behind: which generations of a session were presented to this node. A check records a
+//! generation in memory only; maintenance/housekeeping.rs flushes the pending ones to the table. What a confirmation means
+//! for a refresh is refresh/decide.rs's.
 
 use papaya::HashMap;
 
 use crate::clock::Timestamp;
 use crate::store::SessionId;
 
-/// Bounds memory; a mark that is not kept is made again at the session's next check.
-const MARKS_MAX: usize = 131_072;
+/// Bounds the memory. A confirmation that does not fit is recorded at the session's next check.
+const CAPACITY: usize = 131_072;
 
 #[derive(Debug, Clone, Copy)]
-struct Mark {
+struct Confirmation {
     generation: i64,
-    at: Timestamp,
-    written: bool,
+    first_seen: Timestamp,
+    flushed: bool,
 }
 
-/// The marks of one node. A check takes no lock that the writer of marks can hold.
+/// The confirmations of one node. A check takes no lock that the flush can hold.
 #[derive(Debug, Default)]
 pub struct PendingConfirmations {
-    marks: HashMap<SessionId, Mark>,
+    by_session: HashMap<SessionId, Confirmation>,
 }
 
 impl PendingConfirmations {
-    /// Marks that an access token of this generation was presented. A session's first generation succeeds no other, so
-    /// its receipt decides nothing.
-    pub fn mark(&self, session: SessionId, generation: i64, at: Timestamp) {
+    /// Records that an access token of this generation was presented. Generation 0 has no predecessor that a refresh could
+    /// replay, so its confirmation is irrelevant.
+    pub fn record(&self, session: SessionId, generation: i64, at: Timestamp) {
         if generation == 0 {
             return;
         }
-        let marks = self.marks.pin();
-        if marks.get(&session).is_some_and(|mark| mark.generation >= generation) || marks.len() >= MARKS_MAX {
+        let all = self.by_session.pin();
+        // Most checks end here, with one look-up: a session is checked far more often than it is refreshed.
+        if all.get(&session).is_some_and(|known| known.generation >= generation) || all.len() >= CAPACITY {
             return;
         }
-        let mark = Mark { generation, at, written: false };
-        marks.update_or_insert(session, |old| if old.generation >= generation { *old } else { mark }, mark);
+        let new = Confirmation { generation, first_seen: at, flushed: false };
+        all.update_or_insert(session, |old| if old.generation >= generation { *old } else { new }, new);
     }
 
-    /// When this generation was first seen here, if it was.
-    pub fn seen(&self, session: SessionId, generation: i64) -> Option<Timestamp> {
-        self.marks.pin().get(&session).filter(|mark| mark.generation == generation).map(|mark| mark.at)
+    /// When this generation was first presented to this node.
+    pub fn first_seen(&self, session: SessionId, generation: i64) -> Option<Timestamp> {
+        self.by_session.pin().get(&session).filter(|known| known.generation == generation).map(|known| known.first_seen)
     }
 
-    /// The marks that the table lacks.
-    pub fn unwritten(&self) -> Vec<(SessionId, i64, Timestamp)> {
-        let marks = self.marks.pin();
-        let lacking = marks.iter().filter(|(_, mark)| !mark.written);
-        lacking.map(|(id, mark)| (*id, mark.generation, mark.at)).collect()
+    /// The confirmations that the table lacks.
+    pub fn pending(&self) -> Vec<(SessionId, i64, Timestamp)> {
+        let all = self.by_session.pin();
+        let pending = all.iter().filter(|(_, one)| !one.flushed);
+        pending.map(|(session, one)| (*session, one.generation, one.first_seen)).collect()
     }
 
-    /// Notes that the table has these. Where memory grows full, what the table has is forgotten first.
-    pub fn note_written(&self, written: &[(SessionId, i64, Timestamp)]) {
-        let marks = self.marks.pin();
+    /// Records that the table has these. They stay, so that a check does not make them pending again, until half the capacity
+    /// is used.
+    pub fn flushed(&self, written: &[(SessionId, i64, Timestamp)]) {
+        let all = self.by_session.pin();
         for (session, generation, _) in written {
-            marks.update(*session, |mark| Mark { written: mark.written || mark.generation == *generation, ..*mark });
+            // A rotation may have replaced it since `pending`: then the newer generation still is.
+            all.update(*session, |one| Confirmation { flushed: one.flushed || one.generation == *generation, ..*one });
         }
-        if marks.len() > MARKS_MAX / 2 {
-            marks.retain(|_, mark| !mark.written);
+        if all.len() > CAPACITY / 2 {
+            all.retain(|_, one| !one.flushed);
         }
     }
 }
@@ -64,23 +68,22 @@ impl PendingConfirmations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Id128;
     use uuid::Uuid;
 
     #[test]
-    fn the_first_sight_of_a_generation_counts_and_is_written_once() {
+    fn the_first_check_of_a_generation_counts_and_is_flushed_once() {
         let confirmations = PendingConfirmations::default();
-        let session = Id128(Uuid::from_u128(7));
+        let session = SessionId(Uuid::from_u128(7));
         let at = Timestamp::from_seconds;
-        confirmations.mark(session, 0, at(1));
-        confirmations.mark(session, 2, at(2));
-        confirmations.mark(session, 2, at(3));
-        confirmations.mark(session, 1, at(4));
-        assert_eq!((confirmations.seen(session, 2), confirmations.seen(session, 1)), (Some(at(2)), None));
-        let marks = confirmations.unwritten();
-        assert_eq!(marks, [(session, 2, at(2))]);
-        confirmations.note_written(&marks);
-        assert!(confirmations.unwritten().is_empty());
-        assert_eq!(confirmations.seen(session, 2), Some(at(2)));
+        confirmations.record(session, 0, at(1));
+        confirmations.record(session, 2, at(2));
+        confirmations.record(session, 2, at(3));
+        confirmations.record(session, 1, at(4));
+        assert_eq!((confirmations.first_seen(session, 2), confirmations.first_seen(session, 1)), (Some(at(2)), None));
+        let pending = confirmations.pending();
+        assert_eq!(pending, [(session, 2, at(2))]);
+        confirmations.flushed(&pending);
+        assert!(confirmations.pending().is_empty());
+        assert_eq!(confirmations.first_seen(session, 2), Some(at(2)));
     }
 }

@@ -1,13 +1,15 @@
-//! Ending sessions: one, some, all of an account. Every end goes through here, writes its revocation in the same
-//! transaction, and is in this node's memory before it is answered.
+//! Session end (sign-out, logout everywhere): ends one session or all of an account. An end and its revocation are one
+//! transaction, and this node's revocation cache has it before the request is answered. Sessions that a sign-in replaces or a
+//! change of the secret ends are chosen in credential/; they use `revoke_ended` too.
 
 use super::end_reason::EndReason;
-use super::opaque_refresh_token::RefreshTokenRef;
+use super::opaque_refresh_token::{ExpiryCheck, RefreshTokenRef};
 use crate::clock::Timestamp;
 use crate::core::Core;
-use crate::core::audit::{Event, Kind};
+use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::caller::{Caller, Client};
 use crate::core::error::{Error, Refusal};
+use crate::core::revocation::write::{revoke_account, revoke_session};
 use crate::core::token::claims::AccessClaims;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::store;
@@ -18,7 +20,7 @@ use crate::store::tables::sessions;
 use crate::store::tables::sessions::{EndScope, EndedSession};
 use crate::store::{AccountId, Db, SessionId};
 
-/// What a sign-out was given. A session is ended by either token alone.
+/// The tokens that a sign-out presents. Either one is enough to end the session.
 #[derive(Debug, Clone, Default)]
 pub struct PresentedTokens {
     /// The access token.
@@ -28,79 +30,82 @@ pub struct PresentedTokens {
 }
 
 impl Core {
-    /// Ends one of the caller's own sessions, or the caller's.
+    /// Ends one of the account's sessions, the caller's own included.
     pub fn end_session(&self, caller: &Caller, session: SessionId, client: &Client) -> Result<(), Error> {
-        let why = if session == caller.session { EndReason::SignOut } else { EndReason::EndedByOwner };
-        self.end_owned(caller.account, session, why, client)
+        let reason = if session == caller.session { EndReason::SignOut } else { EndReason::EndedByOwner };
+        self.end_owned(caller.account, session, reason, client)
     }
 
-    /// Ends any session: an operator's act.
+    /// Ends any session, for an operator.
     pub fn end_session_as_operator(&self, session: SessionId) -> Result<(), Error> {
         let found = self.store.read(|db| sessions::find(db, session))?;
         let (row, _) = found.ok_or(Refusal::SessionNotFound)?;
         self.end_owned(row.account_id, session, EndReason::Operator, &Client::operator())
     }
 
-    fn end_owned(&self, owner: AccountId, id: SessionId, why: EndReason, client: &Client) -> Result<(), Error> {
-        let event = Event::new(why.kind(), client).account(owner).session(id).detail(why.as_str());
-        if self.end_one(id, owner, why, &event)? { Ok(()) } else { Err(Refusal::SessionNotFound.into()) }
+    fn end_owned(&self, owner: AccountId, id: SessionId, reason: EndReason, client: &Client) -> Result<(), Error> {
+        let event = AuditEvent::new(reason.event_kind(), client).account(owner).session(id).detail(reason.as_str());
+        if self.end_one(id, owner, reason, &event)? { Ok(()) } else { Err(Refusal::SessionNotFound.into()) }
     }
 
-    /// Ends the sessions behind whatever tokens came; ending one twice is ending it.
+    /// Ends the sessions of the presented tokens. Idempotent: a session that has ended already is no error.
     pub fn sign_out(&self, presented: &PresentedTokens, client: &Client) -> Result<(), Error> {
-        for RefreshTokenRef { account, session, .. } in self.sessions_behind(presented)? {
-            let event = Event::new(Kind::SignOut, client).account(account).session(session);
+        for RefreshTokenRef { account, session, .. } in self.resolve_sessions(presented)? {
+            let event = AuditEvent::new(EventKind::SignOut, client).account(account).session(session);
             self.end_one(session, account, EndReason::SignOut, &event)?;
         }
         Ok(())
     }
 
-    /// The sessions that a browser's cookies name, as far as they say it themselves; without a look at a row.
+    /// The sessions of a browser's cookies, as far as the tokens themselves name them; without the database.
     pub fn sessions_of_tokens(&self, presented: &PresentedTokens) -> Vec<SessionId> {
-        let (gate, now) = (self.gate(), self.now());
-        let access = presented.access.as_ref().and_then(|token| gate.check_access(token.expose(), now).ok());
-        let refresh = presented.refresh.as_ref().and_then(|token| gate.read_refresh(token.expose(), now).ok());
-        let mut named: Vec<SessionId> = access.map(|claims| claims.session).into_iter().collect();
-        named.extend(refresh.map(|claims| claims.session));
-        named.dedup();
-        named
+        let (authority, now) = (self.tokens(), self.now());
+        let access = presented.access.as_ref().and_then(|token| authority.verify_access(token.expose(), now).ok());
+        let refresh = presented
+            .refresh
+            .as_ref()
+            .and_then(|token| authority.verify_refresh_ignoring_expiry(token.expose(), now).ok());
+        let mut sessions: Vec<SessionId> = access.map(|claims| claims.session).into_iter().collect();
+        sessions.extend(refresh.map(|claims| claims.session));
+        sessions.dedup();
+        sessions
     }
 
-    /// Which sessions the tokens name: an unexpired access token's first, a genuine refresh token's second; two when a
-    /// client holds tokens of two. An expired access token names none, so it cannot stand in for a sign-out.
-    fn sessions_behind(&self, presented: &PresentedTokens) -> Result<Vec<RefreshTokenRef>, Error> {
-        let access = presented.access.as_ref().map(|token| self.gate().check_access(token.expose(), self.now()));
-        let refresh = presented.refresh.as_ref().map(|token| self.resolve_refresh_token(token, false));
-        let mut named = Vec::new();
+    /// The sessions of the presented tokens: an unexpired access token's first, a genuine refresh token's second. They differ if
+    /// the client has tokens of two sessions. An expired access token counts for nothing: it must not end a session.
+    fn resolve_sessions(&self, presented: &PresentedTokens) -> Result<Vec<RefreshTokenRef>, Error> {
+        let access = presented.access.as_ref().map(|token| self.tokens().verify_access(token.expose(), self.now()));
+        let refresh = presented.refresh.as_ref().map(|token| self.resolve_refresh_token(token, ExpiryCheck::Ignore));
+        let mut found = Vec::new();
         let mut refused = Error::from(Refusal::TokenMissing);
         match refresh {
-            Some(Ok(of_refresh)) => named.push(of_refresh),
-            Some(Err(fault @ Error::InternalError(_))) => return Err(fault),
+            Some(Ok(token)) => found.push(token),
+            Some(Err(error @ Error::InternalError(_))) => return Err(error),
             Some(Err(refusal)) => refused = refusal,
             None => {}
         }
         match access {
             Some(Ok(claims)) => {
                 let AccessClaims { account, session, generation, .. } = **claims;
-                named.insert(0, RefreshTokenRef { session, account, generation });
+                found.insert(0, RefreshTokenRef { session, account, generation });
             }
             Some(Err(refusal)) => refused = refusal.into(),
             None => {}
         }
-        named.dedup_by_key(|named| named.session);
-        if named.is_empty() { Err(refused) } else { Ok(named) }
+        found.dedup_by_key(|token| token.session);
+        if found.is_empty() { Err(refused) } else { Ok(found) }
     }
 
-    /// Ends every session of the account behind the tokens. Done twice with the same tokens, the second finds it done.
+    /// Ends every session of the account that the tokens belong to. A repetition with the same tokens succeeds.
     pub fn sign_out_everywhere(&self, presented: &PresentedTokens, client: &Client) -> Result<(), Error> {
-        let behind = self.sessions_behind(presented)?;
-        let RefreshTokenRef { account, session, generation } = *behind.first().ok_or(Refusal::TokenMissing)?;
+        let resolved = self.resolve_sessions(presented)?;
+        let RefreshTokenRef { account, session, generation } = *resolved.first().ok_or(Refusal::TokenMissing)?;
         let found = self.store.read(|db| sessions::find(db, session))?;
         let (row, state) = found.filter(|(row, _)| row.account_id == account).ok_or(Refusal::SessionEnded)?;
-        if row.end_reason.as_deref() == Some(EndReason::SignOutEverywhere.as_str()) {
-            return self.catch_up_on(session, account);
+        if row.end_reason == Some(EndReason::SignOutEverywhere) {
+            return self.apply_stored_revocations(session, account);
         }
-        // Tokens that a secret change replaced speak for nobody any more.
+        // Tokens that a change of the secret replaced may not act for the account any more.
         if generation < row.min_generation
             || row.ended_at.is_some()
             || row.epoch < state.epoch
@@ -108,80 +113,78 @@ impl Core {
         {
             return Err(Refusal::SessionEnded.into());
         }
-        let event = Event::new(Kind::SignOutEverywhere, client).account(account).session(session);
+        let event = AuditEvent::new(EventKind::SignOutEverywhere, client).account(account).session(session);
         self.end_all_sessions(account, EndReason::SignOutEverywhere, &event, |_| Ok(()))
     }
 
-    /// Ends every session of an account: an operator's act.
+    /// Ends every session of an account, for an operator.
     pub fn end_all_sessions_as_operator(&self, account: AccountId) -> Result<(), Error> {
-        let event = Event::new(Kind::SignOutEverywhere, &Client::operator()).account(account);
+        let event = AuditEvent::new(EventKind::SignOutEverywhere, &Client::operator()).account(account);
         self.end_all_sessions(account, EndReason::Operator, &event, |_| Ok(()))
     }
 
-    /// Raises the account's epoch, in one transaction with whatever else `also` changes.
+    /// Raises the account's epoch, which invalidates all its tokens, in one transaction with the change that `also` makes.
     pub(in crate::core) fn end_all_sessions(
         &self,
         account: AccountId,
-        why: EndReason,
-        event: &Event,
+        reason: EndReason,
+        event: &AuditEvent,
         also: impl Fn(&mut Db) -> Result<(), store::Error>,
     ) -> Result<(), Error> {
         let now = self.now();
         let revoked = self.store.write(|db| {
             let Some(epoch) = accounts::raise_epoch(db, account)? else { return Ok(None) };
             also(db)?;
-            let ended = sessions::end_many(db, account, EndScope::All, now, why.as_str())?;
+            let ended = sessions::end_many(db, account, EndScope::All, now, reason)?;
             let until = ended.iter().map(|session| session.access_expires_at).fold(now, Timestamp::max);
             event.write(db, now)?;
-            crate::core::revocation::write::revoke_account(db, account, epoch, now, until).map(Some)
+            revoke_account(db, account, epoch, now, until).map(Some)
         })?;
         let revoked = revoked.ok_or(Refusal::AccountNotFound)?;
-        self.view.apply(&revoked);
-        self.tell(event);
+        self.revocation_cache.apply(&revoked);
+        self.log_event(event);
         Ok(())
     }
 
-    /// Takes what the table knows about a session and its account into this node's memory.
-    fn catch_up_on(&self, session: SessionId, account: AccountId) -> Result<(), Error> {
+    /// Applies the stored revocations of a session and its account to this node's cache.
+    fn apply_stored_revocations(&self, session: SessionId, account: AccountId) -> Result<(), Error> {
         let rows = self.store.read(|db| revocations::list_concerning(db, session, account))?;
-        rows.iter().for_each(|row| self.view.apply(row));
+        rows.iter().for_each(|row| self.revocation_cache.apply(row));
         Ok(())
     }
 
-    /// Ends one session with its revocation, on this node before it returns; whether it was alive.
+    /// Ends one session with its revocation, which this node's cache has before this returns. Returns whether it was live.
     pub(in crate::core) fn end_one(
         &self,
         session: SessionId,
         owner: AccountId,
-        why: EndReason,
-        event: &Event,
+        reason: EndReason,
+        event: &AuditEvent,
     ) -> Result<bool, Error> {
         let now = self.now();
         let revoked = self.store.write(|db| {
-            let Some(ended) = sessions::end(db, session, owner, now, why.as_str())? else { return Ok(None) };
+            let Some(ended) = sessions::end(db, session, owner, now, reason)? else { return Ok(None) };
             event.write(db, now)?;
             revoke_ended(db, &[ended], now).map(Some)
         })?;
         let Some(revoked) = revoked else {
-            // Ended before, perhaps by another node or in a commit whose answer was lost: what that wrote must be in
-            // this node's memory before this is answered too.
-            self.catch_up_on(session, owner)?;
+            // It had ended, perhaps on another node or in a commit whose response was lost. That revocation must be in this
+            // node's cache before this request is answered too.
+            self.apply_stored_revocations(session, owner)?;
             return Ok(false);
         };
-        revoked.iter().for_each(|row| self.view.apply(row));
-        self.tell(event);
+        revoked.iter().for_each(|row| self.revocation_cache.apply(row));
+        self.log_event(event);
         Ok(true)
     }
 }
 
-/// Writes the revocation of each ended session.
+/// Inserts the revocation of each ended session.
 pub(in crate::core) fn revoke_ended(
     db: &mut Db,
     ended: &[EndedSession],
     now: Timestamp,
 ) -> Result<Vec<RevocationRow>, store::Error> {
-    let revoke = |session: &EndedSession| {
-        crate::core::revocation::write::revoke_session(db, session.id, None, now, session.access_expires_at)
-    };
+    let revoke = |session: &EndedSession| revoke_session(db, session.id, None, now, session.access_expires_at);
     ended.iter().map(revoke).collect()
 }

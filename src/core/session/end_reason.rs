@@ -1,50 +1,19 @@
-//! End reason: why a session ended, as its row and the audit table say it.
+//! End reason: which audit event the end of a session is recorded as. The reasons themselves, and their words in the table,
+//! are store/tables/columns.rs's.
 
-use crate::core::audit::Kind;
+use crate::core::audit::EventKind;
 
-/// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndReason {
-    /// Its owner signed out.
-    SignOut,
-    /// Its owner signed out everywhere.
-    SignOutEverywhere,
-    /// Its owner ended it from another session.
-    EndedByOwner,
-    /// A sign-in from the same browser or device took its place.
-    Replaced,
-    /// The account's secret was changed from another session.
-    SecretChange,
-    /// A spent refresh token came back.
-    RefreshReuse,
-    /// An operator.
-    Operator,
-    /// The key of its refresh token was retired.
-    KeyRetired,
-}
+pub use crate::store::EndReason;
 
 impl EndReason {
-    /// The word in the table.
-    pub const fn as_str(self) -> &'static str {
+    /// The kind of the audit event that records this end.
+    pub(in crate::core) const fn event_kind(self) -> EventKind {
         match self {
-            Self::SignOut => "sign_out",
-            Self::SignOutEverywhere => "sign_out_everywhere",
-            Self::EndedByOwner => "ended_by_owner",
-            Self::Replaced => "replaced",
-            Self::SecretChange => "secret_change",
-            Self::RefreshReuse => "refresh_reuse",
-            Self::Operator => "operator",
-            Self::KeyRetired => "key_retired",
-        }
-    }
-
-    pub(in crate::core) const fn kind(self) -> Kind {
-        match self {
-            Self::SignOut => Kind::SignOut,
-            Self::SignOutEverywhere => Kind::SignOutEverywhere,
-            Self::RefreshReuse => Kind::RefreshReuse,
+            Self::SignOut => EventKind::SignOut,
+            Self::SignOutEverywhere => EventKind::SignOutEverywhere,
+            Self::RefreshReuse => EventKind::RefreshReuse,
             Self::EndedByOwner | Self::Replaced | Self::SecretChange | Self::Operator | Self::KeyRetired => {
-                Kind::SessionEnded
+                EventKind::SessionEnded
             }
         }
     }

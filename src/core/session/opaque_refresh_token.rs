@@ -1,6 +1,6 @@
-//! Refresh tokens in the shape of a UUID, for a wire whose clients expect one. Each is derived from key, session and
-//! generation, as a JWT of ours is, so that repeated refreshes agree; the table holds its digest only.
-//! When one may be spent is refresh.rs's to decide, as for a JWT.
+//! Opaque refresh tokens: in the form of a UUID, for dialects whose clients expect one; and what a refresh token of either form
+//! refers to. An opaque token is derived from key, session and generation, as the JWT is, so that a replay returns the same
+//! one; the table holds only its digest. Whether a token may be spent is refresh.rs's to decide.
 
 use uuid::{Builder, Uuid};
 
@@ -14,28 +14,40 @@ use crate::store::tables::sessions::SessionRow;
 use crate::store::tables::{opaque_tokens, sessions};
 use crate::store::{AccountId, Db, SessionId};
 
-/// What a refresh token of either shape names.
+/// What a genuine refresh token of either form refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefreshTokenRef {
     /// The session.
     pub session: SessionId,
     /// Its account.
     pub account: AccountId,
-    /// The generation that the token opens.
+    /// The generation of the session that it belongs to.
     pub generation: i64,
 }
 
+/// Whether an expired refresh token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpiryCheck {
+    /// It is.
+    Enforce,
+    /// It is accepted: a sign-out with an expired token must still end its session.
+    Ignore,
+}
+
 impl Core {
-    /// What a genuine refresh token names, whatever its shape. `strictly` refuses one past its end; a sign-out takes it.
+    /// Verifies a refresh token of either form. The expiry of an opaque token is that of its row, which `decide` checks.
     pub(in crate::core) fn resolve_refresh_token(
         &self,
         token: &RefreshToken,
-        strictly: bool,
+        expiry: ExpiryCheck,
     ) -> Result<RefreshTokenRef, Error> {
         let text = token.expose();
         if !is_opaque(text) {
-            let (gate, now) = (self.gate(), self.now());
-            let claims = if strictly { gate.check_refresh(text, now)? } else { gate.read_refresh(text, now)? };
+            let (authority, now) = (self.tokens(), self.now());
+            let claims = match expiry {
+                ExpiryCheck::Enforce => authority.verify_refresh(text, now)?,
+                ExpiryCheck::Ignore => authority.verify_refresh_ignoring_expiry(text, now)?,
+            };
             return Ok(RefreshTokenRef {
                 session: claims.session,
                 account: claims.account,
@@ -48,24 +60,25 @@ impl Core {
             let row = sessions::find(db, session)?;
             Ok(row.map(|(row, _)| RefreshTokenRef { session, account: row.account_id, generation }))
         })?;
-        // The table knows it, but who has a retired key can make it too.
-        let found = found.filter(|named| self.is_of_a_believed_key(text, named));
+        // The digest is known, but whoever has a retired key can derive the token too.
+        let found = found.filter(|token| self.is_of_trusted_key(text, token));
         found.ok_or_else(|| Refusal::TokenInvalid.into())
     }
 
-    /// The row's current refresh token in this shape.
+    /// The row's current refresh token in opaque form.
     pub(in crate::core) fn opaque_refresh(&self, row: &SessionRow) -> Result<RefreshToken, InternalError> {
-        Ok(RefreshToken::new(opaque_text(&self.gate(), &self.trusted_key_id(row), row.id, row.generation)?))
+        Ok(RefreshToken::new(opaque_text(&self.tokens(), &self.trusted_key_id(row), row.id, row.generation)?))
     }
 
-    fn is_of_a_believed_key(&self, text: &str, named: &RefreshTokenRef) -> bool {
-        let gate = self.gate();
-        let made_by = |key| opaque_text(&gate, key, named.session, named.generation);
-        gate.key_ids().any(|key| made_by(key).is_ok_and(|made| made.eq_ignore_ascii_case(text)))
+    fn is_of_trusted_key(&self, text: &str, token: &RefreshTokenRef) -> bool {
+        let authority = self.tokens();
+        let derived = |key| opaque_text(&authority, key, token.session, token.generation);
+        authority.key_ids().any(|key| derived(key).is_ok_and(|derived| derived.eq_ignore_ascii_case(text)))
     }
 
-    /// Notes the current refresh token if its mount speaks this shape, in the transaction that makes it current.
-    pub(in crate::core) fn note_opaque(
+    /// Records the digest of the current refresh token if the mount issues opaque ones, in the transaction that makes it
+    /// current: a spent token can be recognised only by its digest.
+    pub(in crate::core) fn record_opaque_token(
         &self,
         db: &mut Db,
         row: &SessionRow,
@@ -74,23 +87,23 @@ impl Core {
         if !policy.opaque_refresh {
             return Ok(());
         }
-        let token = self.opaque_refresh(row).map_err(store::Error::broken)?;
+        let token = self.opaque_refresh(row).map_err(|error| store::Error::broken(error))?;
         opaque_tokens::insert_if_absent(db, &sha256(token.expose().as_bytes()), row.id, row.generation)
     }
 }
 
 fn opaque_text(
-    gate: &TokenAuthority,
+    authority: &TokenAuthority,
     key_id: &str,
     session: SessionId,
     generation: i64,
 ) -> Result<String, InternalError> {
-    let mac = gate.derive(key_id, &format!("opaque {session} {generation}"))?;
+    let mac = authority.derive(key_id, &format!("opaque {session} {generation}"))?;
     let bytes = mac.first_chunk::<16>().copied().unwrap_or_default();
     Ok(Builder::from_random_bytes(bytes).into_uuid().to_string())
 }
 
-/// The hyphenated form and no other; a JWT has dots.
+/// Whether a text has the hyphenated form of a UUID; a JWT has dots.
 pub(in crate::core) fn is_opaque(text: &str) -> bool {
     text.len() == 36 && Uuid::try_parse(text).is_ok()
 }

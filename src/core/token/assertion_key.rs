@@ -1,8 +1,7 @@
-//! A signed assertion: a JWT of half a minute by which an app sees that a request came through the proxy and who sent it.
-//! Whether one is asked for, and for which host and method, is web/forward_auth's to read.
+//! Assertion key: the Ed25519 key pair that signs identity assertions. Their contents are session/assertion.rs's.
 //!
-//! It has its own key, type and list of public keys: an app that got one cannot show it anywhere as an access token, and
-//! no checker of access tokens takes its key (RFC 8725 sections 3.8, 3.11 and 3.12).
+//! Assertions have their own key, `typ` and key set: an app that received one cannot use it as an access token, and no
+//! verifier of access tokens accepts its key (RFC 8725 sections 3.8, 3.11 and 3.12).
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -13,11 +12,10 @@ use crate::core::error::InternalError;
 use crate::core::keys::signing_key::{PublicKey, SigningKey};
 use crate::secret::base64url;
 
-/// An Ed25519 private key of 32 octets in PKCS#8 (RFC 8410 section 7) begins so.
-const PKCS8_HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+/// The prefix that makes an Ed25519 private key of 32 bytes a PKCS#8 document (RFC 8410 section 7).
+const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
-/// What signs assertions beside a signing key: derived from it, so that every node has the same one without being told, and
-/// it is retired with it.
+/// The assertion key of a signing key. It is derived from that key, so every node has the same one, and it is retired with it.
 #[derive(Debug, Clone)]
 pub struct AssertionKey {
     header: Header,
@@ -26,17 +24,17 @@ pub struct AssertionKey {
 }
 
 impl AssertionKey {
-    /// The one that belongs to a signing key.
+    /// Derives it from a signing key.
     pub fn of(key: &SigningKey) -> Result<Self, InternalError> {
         let seed = key.derive.sign(b"doorward assertions");
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed);
-        let pair = pair.map_err(|why| InternalError::broken_by("no key for assertions", why))?;
+        let pair = pair.map_err(|cause| InternalError::broken_by("cannot derive the assertion key", cause))?;
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some("doorward-assertion+jwt".to_owned());
         header.kid = Some(format!("{}.assertion", key.id));
         Ok(Self {
             header,
-            encoding: EncodingKey::from_ed_der(&[&PKCS8_HEAD[..], &seed].concat()),
+            encoding: EncodingKey::from_ed_der(&[&PKCS8_PREFIX[..], &seed].concat()),
             public: PublicKey::Ed25519 { x: base64url(pair.public_key().as_ref()) },
         })
     }
@@ -46,7 +44,7 @@ impl AssertionKey {
         sign(&self.header, payload, &self.encoding)
     }
 
-    /// Its `kid`, and what checks it.
+    /// Its `kid` and public key.
     pub fn public(&self) -> (String, PublicKey) {
         (self.header.kid.clone().unwrap_or_default(), self.public.clone())
     }

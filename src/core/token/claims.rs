@@ -1,32 +1,32 @@
-//! Token claims: what the two tokens say, apart from how they are written (token.rs) and signed (signature.rs).
+//! Token claims: the contents of access and refresh tokens. How they are encoded is token.rs's, how signed signature.rs's.
 
 use crate::clock::Timestamp;
 use crate::store::{AccountId, SessionId};
 
-/// What an access token says.
+/// The claims of an access token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessClaims {
-    /// Whose.
+    /// The account.
     pub account: AccountId,
-    /// Of which session.
+    /// The session.
     pub session: SessionId,
-    /// The session's generation at minting.
+    /// The session's generation at issuance.
     pub generation: i64,
-    /// The account's epoch at minting.
+    /// The account's epoch at issuance.
     pub epoch: i64,
-    /// The account's role at minting.
+    /// The account's role at issuance.
     pub role: String,
-    /// Whether the account had to change its password at minting.
+    /// Whether the account had to change its password at issuance.
     pub must_change_password: bool,
     /// `iat`, whole seconds.
     pub issued_at: Timestamp,
-    /// `exp`, whole seconds: dead from then on.
+    /// `exp`, whole seconds: the first second at which it is expired.
     pub expires_at: Timestamp,
-    /// Makes it unlike every other.
+    /// `jti`, unique.
     pub id: String,
 }
 
-/// What an access token says that this service signed.
+/// The claims of an access token whose signature was verified. Only token.rs constructs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedClaims {
     pub(super) claims: AccessClaims,
@@ -41,14 +41,14 @@ impl std::ops::Deref for VerifiedClaims {
     }
 }
 
-/// What a refresh token says. All of it comes from the session's row, so that one generation has one text.
+/// The claims of a refresh token. All come from the session's row, so that each generation has exactly one token text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshClaims {
-    /// Whose.
+    /// The account.
     pub account: AccountId,
-    /// Of which session.
+    /// The session.
     pub session: SessionId,
-    /// The generation it opens.
+    /// The session's generation that it belongs to.
     pub generation: i64,
     /// `iat`, whole seconds.
     pub issued_at: Timestamp,

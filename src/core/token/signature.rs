@@ -1,4 +1,4 @@
-//! Signing and checking the compact form (RFC 7515) with one key and one algorithm. What stands in it is token.rs's.
+//! JWS compact serialisation (RFC 7515): signs and verifies with one key and one algorithm. The claims are token.rs's.
 
 use std::collections::HashMap;
 
@@ -9,22 +9,22 @@ use crate::core::error::{InternalError, Refusal};
 use crate::core::keys::signing_key::SigningKey;
 use crate::secret::{MacKey, from_base64url};
 
-/// The longest token looked at; ours have under 700 octets.
+/// The longest token that is examined, in bytes; those of this service have less than 700.
 pub const TOKEN_MAX: usize = 4096;
 
-/// What a signature is checked with, and how: the key decides, never the token (RFC 8725 section 3.1).
+/// A verification key with its algorithm. The key decides on the algorithm, never the token (RFC 8725 section 3.1).
 #[derive(Debug)]
-pub enum Check {
-    /// HS256, with the key's state prepared: a check costs little more than its digest.
+pub enum SignatureVerifier {
+    /// HS256, with the key's state precomputed: a verification costs little more than its digest.
     Shared(Box<MacKey>),
     /// A public key and its algorithm.
     Public(DecodingKey, Algorithm),
 }
 
-impl Check {
+impl SignatureVerifier {
     /// For access tokens under this key.
     pub fn of_access(key: &SigningKey) -> Self {
-        match key.algorithm {
+        match key.jwt_algorithm() {
             Algorithm::HS256 => Self::Shared(Box::new(key.derive.clone())),
             algorithm => Self::Public(key.decoding.clone(), algorithm),
         }
@@ -53,13 +53,13 @@ pub fn header(key: &SigningKey, algorithm: Algorithm, typ: &str) -> Header {
     header
 }
 
-/// The first segment of every token with this header.
+/// The encoded header: the first segment of every token with this header.
 pub fn header_text(header: &Header, key: &EncodingKey) -> Result<String, InternalError> {
     let sample = sign(header, &(), key)?;
     Ok(sample.split('.').next().unwrap_or_default().to_owned())
 }
 
-/// The compact form.
+/// Signs a payload; the compact serialisation.
 pub(in crate::core) fn sign<T: Serialize>(
     header: &Header,
     payload: &T,
@@ -68,22 +68,22 @@ pub(in crate::core) fn sign<T: Serialize>(
     encode(header, payload, key).map_err(|cause| InternalError::broken_by("signing failed", cause))
 }
 
-/// The payload of a token, signature first, by the key and algorithm that the exact header text belongs to. Of the
-/// encodings of one payload only the canonical is read.
-pub fn verify(token: &str, by_header: &HashMap<String, Check>) -> Result<Vec<u8>, Refusal> {
+/// Verifies the signature with the key and algorithm that the exact header text belongs to, and only then decodes the payload.
+/// Only the canonical base64url encoding of a payload is accepted.
+pub fn verify(token: &str, by_header: &HashMap<String, SignatureVerifier>) -> Result<Vec<u8>, Refusal> {
     if token.len() > TOKEN_MAX {
         return Err(Refusal::TokenInvalid);
     }
     let (message, signature) = token.rsplit_once('.').ok_or(Refusal::TokenInvalid)?;
     let (header, payload) = message.split_once('.').ok_or(Refusal::TokenInvalid)?;
-    let check = by_header.get(header).ok_or(Refusal::TokenInvalid)?;
-    if !check.accepts(message.as_bytes(), signature) {
+    let verifier = by_header.get(header).ok_or(Refusal::TokenInvalid)?;
+    if !verifier.accepts(message.as_bytes(), signature) {
         return Err(Refusal::TokenInvalid);
     }
     from_base64url(payload).ok_or(Refusal::TokenInvalid)
 }
 
-/// What stands in a payload. The claims are checked by who asks: no hidden leeway, no optional claim.
+/// Parses a payload. The caller checks the claims: there is no hidden leeway and no optional claim.
 pub fn read_claims<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(payload).map_err(|_no_claims_of_ours| Refusal::TokenInvalid)
+    serde_json::from_slice(payload).map_err(|_invalid| Refusal::TokenInvalid)
 }

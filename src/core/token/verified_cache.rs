@@ -99,13 +99,13 @@ mod tests {
     use super::super::claims::AccessClaims;
     use super::*;
     use crate::clock::Timestamp;
-    use crate::store::{AccountId, Id128};
+    use crate::store::{AccountId, SessionId};
 
     fn claims(generation: i64) -> Arc<VerifiedClaims> {
         let at = Timestamp::from_seconds(1);
         let claims = AccessClaims {
             account: AccountId(1),
-            session: Id128(Uuid::from_u128(1)),
+            session: SessionId(Uuid::from_u128(1)),
             generation,
             epoch: 0,
             role: String::new(),

@@ -9,14 +9,14 @@ use super::schema::accounts;
 use crate::clock::Timestamp;
 use crate::store::connection::Db;
 use crate::store::error::Error;
-use crate::store::tables::columns::{AccountId, AccountStatus, Id128};
+use crate::store::tables::columns::{AccountId, AccountStatus, AccountUuid};
 
 /// One row, column by column. JSON columns are text here; `password` and `pin` are stored forms of secrets.
 #[derive(Clone, Queryable)]
 #[expect(missing_docs, reason = "the columns' meaning stands in the migration and in core/account.rs")]
 pub struct AccountRow {
     pub id: AccountId,
-    pub uuid: Id128,
+    pub uuid: AccountUuid,
     pub email: Option<String>,
     pub email_canonical: Option<String>,
     pub email_verified: bool,
@@ -57,7 +57,7 @@ impl std::fmt::Debug for AccountRow {
 pub struct NewAccount {
     /// The next free id, if none is given.
     pub id: Option<AccountId>,
-    pub uuid: Id128,
+    pub uuid: AccountUuid,
     pub email: Option<String>,
     pub email_canonical: Option<String>,
     pub email_verified: bool,
@@ -139,7 +139,7 @@ pub fn lock_and_advance_id_sequence(db: &mut Db, highest: Option<AccountId>) -> 
 }
 
 /// Whether an account has this uuid.
-pub fn has_uuid(db: &mut Db, uuid: Id128) -> Result<bool, Error> {
+pub fn has_uuid(db: &mut Db, uuid: AccountUuid) -> Result<bool, Error> {
     let query = accounts::table.filter(accounts::uuid.eq(uuid)).select(accounts::id);
     Ok(query.get_result::<AccountId>(db).optional()?.is_some())
 }

@@ -1,4 +1,5 @@
-//! Column types that both backends store alike: ids, times, states. What a state means is for `core` to decide.
+//! Column types, stored alike by both backends: the newtypes of ids, times, and states that are stored as words. What a
+//! state implies is decided in core/.
 
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -9,7 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
 
-/// An account's number, the `sub` of its tokens.
+/// The number of an account, the `sub` of its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, FromSqlRow, AsExpression)]
 #[diesel(sql_type = BigInt)]
 pub struct AccountId(pub i64);
@@ -38,55 +39,120 @@ where
     }
 }
 
-/// A 16-byte id: a session's, or an account's `uuid`. Session ids are version 7, so that new rows land side by side in the index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, FromSqlRow, AsExpression)]
-#[diesel(sql_type = Binary)]
-pub struct Id128(pub Uuid);
+/// Declares the newtype of a 16-byte id, stored as its bytes on both backends. Each kind of id is a type of its own, so that
+/// the id of an account cannot be passed where a session's is expected.
+macro_rules! uuid_id {
+    ($(#[$attribute:meta])* $name:ident) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, FromSqlRow, AsExpression)]
+        #[diesel(sql_type = Binary)]
+        pub struct $name(pub Uuid);
 
-/// A session's id, the `sid` of its tokens. It names the session and opens nothing.
-pub type SessionId = Id128;
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
 
-impl fmt::Display for Id128 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+        impl<DB: Backend> FromSql<Binary, DB> for $name
+        where
+            Vec<u8>: FromSql<Binary, DB>,
+        {
+            fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+                let bytes = Vec::<u8>::from_sql(bytes)?;
+                Ok(Self(Uuid::from_slice(&bytes)?))
+            }
+        }
+
+        impl<DB: Backend> ToSql<Binary, DB> for $name
+        where
+            [u8]: ToSql<Binary, DB>,
+        {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+                self.0.as_bytes().as_slice().to_sql(out)
+            }
+        }
+    };
 }
 
-impl<DB: Backend> FromSql<Binary, DB> for Id128
-where
-    Vec<u8>: FromSql<Binary, DB>,
-{
-    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        let bytes = Vec::<u8>::from_sql(bytes)?;
-        Ok(Self(Uuid::from_slice(&bytes)?))
-    }
+uuid_id! {
+    /// The id of a session, the `sid` of its tokens. It names the session and grants nothing. Version 7, so that new rows are
+    /// neighbours in the index.
+    SessionId
 }
 
-impl<DB: Backend> ToSql<Binary, DB> for Id128
-where
-    [u8]: ToSql<Binary, DB>,
-{
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
-        self.0.as_bytes().as_slice().to_sql(out)
-    }
+uuid_id! {
+    /// The public identifier of an account in the dialects that name accounts by a UUID.
+    AccountUuid
 }
 
-/// What an account may do at all. Only an active one signs in or refreshes.
+uuid_id! {
+    /// The id of a sign-up that waits for its confirmation by mail.
+    PendingSignUpId
+}
+
+/// A stored or typed word that names no value of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{word:?} is not a valid {kind}; use {}", .allowed.join(", "))]
+pub struct UnknownWord {
+    kind: &'static str,
+    word: String,
+    allowed: Vec<&'static str>,
+}
+
+/// The conversions of an enum that is stored as one word: `FromStr` and the column on both backends. A word that this version
+/// does not know is an error: a state that cannot be interpreted must not count as a permissive one.
+macro_rules! word_column {
+    ($name:ident, $kind:literal) => {
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                let found = Self::ALL.into_iter().find(|value| value.as_str() == word);
+                found.ok_or_else(|| UnknownWord {
+                    kind: $kind,
+                    word: word.to_owned(),
+                    allowed: Self::ALL.map(Self::as_str).to_vec(),
+                })
+            }
+        }
+
+        impl<DB: Backend> FromSql<Text, DB> for $name
+        where
+            String: FromSql<Text, DB>,
+        {
+            fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+                Ok(String::from_sql(bytes)?.parse::<Self>()?)
+            }
+        }
+
+        impl<DB: Backend> ToSql<Text, DB> for $name
+        where
+            str: ToSql<Text, DB>,
+        {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+                self.as_str().to_sql(out)
+            }
+        }
+    };
+}
+
+/// Whether an account may be used. Only an active account can sign in or refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, FromSqlRow, AsExpression)]
 #[diesel(sql_type = Text)]
 pub enum AccountStatus {
     /// May sign in.
     Active,
-    /// Switched off by an operator, or not yet switched on.
+    /// Disabled by an operator, or not enabled yet.
     Inactive,
-    /// Shut because of what was tried on it.
+    /// Locked because of attempts to misuse it.
     Locked,
-    /// Shut because of what its owner did.
+    /// Suspended because of its owner's conduct.
     Suspended,
 }
 
 impl AccountStatus {
-    /// Every status, in the order the help lists them.
+    /// Every status, in the order of the help.
     pub const ALL: [Self; 4] = [Self::Active, Self::Inactive, Self::Locked, Self::Suspended];
 
     /// The word that the table and the command line use.
@@ -100,31 +166,70 @@ impl AccountStatus {
     }
 }
 
-impl FromStr for AccountStatus {
-    type Err = String;
+word_column!(AccountStatus, "status");
 
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str() == word)
-            .ok_or_else(|| format!("{word:?} is no status; use active, inactive, locked or suspended"))
+/// Why a session ended. What the audit trail calls each is core/session/end_reason.rs's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, FromSqlRow, AsExpression)]
+#[diesel(sql_type = Text)]
+pub enum EndReason {
+    /// Its owner signed out.
+    SignOut,
+    /// Its owner signed out everywhere.
+    SignOutEverywhere,
+    /// Its owner ended it from another session.
+    EndedByOwner,
+    /// A sign-in from the same browser or device replaced it.
+    Replaced,
+    /// The account's secret was changed from another session.
+    SecretChange,
+    /// A spent refresh token was presented again.
+    RefreshReuse,
+    /// An operator ended it.
+    Operator,
+    /// The key of its refresh token was retired.
+    KeyRetired,
+}
+
+impl EndReason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::SignOut,
+        Self::SignOutEverywhere,
+        Self::EndedByOwner,
+        Self::Replaced,
+        Self::SecretChange,
+        Self::RefreshReuse,
+        Self::Operator,
+        Self::KeyRetired,
+    ];
+
+    /// The word in the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignOut => "sign_out",
+            Self::SignOutEverywhere => "sign_out_everywhere",
+            Self::EndedByOwner => "ended_by_owner",
+            Self::Replaced => "replaced",
+            Self::SecretChange => "secret_change",
+            Self::RefreshReuse => "refresh_reuse",
+            Self::Operator => "operator",
+            Self::KeyRetired => "key_retired",
+        }
     }
 }
 
-impl<DB: Backend> FromSql<Text, DB> for AccountStatus
-where
-    String: FromSql<Text, DB>,
-{
-    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        Ok(String::from_sql(bytes)?.parse::<Self>()?)
-    }
-}
+word_column!(EndReason, "end reason");
 
-impl<DB: Backend> ToSql<Text, DB> for AccountStatus
-where
-    str: ToSql<Text, DB>,
-{
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
-        self.as_str().to_sql(out)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stored_word_is_parsed_back_and_no_other() {
+        assert!(AccountStatus::ALL.into_iter().all(|status| status.as_str().parse() == Ok(status)));
+        assert!(EndReason::ALL.into_iter().all(|reason| reason.as_str().parse() == Ok(reason)));
+        let unknown = "Active".parse::<AccountStatus>().unwrap_err();
+        assert_eq!(unknown.to_string(), "\"Active\" is not a valid status; use active, inactive, locked, suspended");
+        assert!("".parse::<EndReason>().is_err());
     }
 }

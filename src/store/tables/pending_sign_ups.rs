@@ -7,14 +7,14 @@ use super::schema::pending_sign_ups;
 use crate::clock::Timestamp;
 use crate::store::connection::Db;
 use crate::store::error::Error;
-use crate::store::tables::columns::Id128;
+use crate::store::tables::columns::PendingSignUpId;
 
 /// One row, column by column. `password` is the stored form of a secret.
 #[derive(Clone, Queryable, Insertable)]
 #[diesel(table_name = pending_sign_ups)]
 #[expect(missing_docs, reason = "as in AccountRow, unless documented")]
 pub struct PendingSignUpRow {
-    pub id: Id128,
+    pub id: PendingSignUpId,
     pub email: String,
     pub email_canonical: String,
     pub username: Option<String>,
@@ -61,7 +61,7 @@ pub fn insert(db: &mut Db, row: &PendingSignUpRow) -> Result<(), Error> {
 /// Counts an attempt to confirm the sign-up. Returns its row, or `None` if it has expired or had `max_attempts` already.
 pub fn count_confirmation_attempt(
     db: &mut Db,
-    id: Id128,
+    id: PendingSignUpId,
     now: Timestamp,
     max_attempts: i64,
 ) -> Result<Option<PendingSignUpRow>, Error> {
@@ -74,7 +74,7 @@ pub fn count_confirmation_attempt(
 }
 
 /// Deletes the row; returns whether it still existed. Of two concurrent confirmations one gets `true`.
-pub fn delete(db: &mut Db, id: Id128) -> Result<bool, Error> {
+pub fn delete(db: &mut Db, id: PendingSignUpId) -> Result<bool, Error> {
     Ok(diesel::delete(pending_sign_ups::table.find(id)).execute(db)? == 1)
 }
 
@@ -88,7 +88,7 @@ pub fn has_due_mail(db: &mut Db, now: Timestamp) -> Result<bool, Error> {
 pub fn claim_due_mail(db: &mut Db, now: Timestamp, lease_end: Timestamp) -> Result<Option<PendingSignUpRow>, Error> {
     let due = pending_sign_ups::mail_due_at.le(now).and(pending_sign_ups::expires_at.gt(now));
     let next = pending_sign_ups::table.filter(due).order(pending_sign_ups::mail_due_at).select(pending_sign_ups::id);
-    let Some(id) = next.limit(1).get_result::<Id128>(db).optional()? else { return Ok(None) };
+    let Some(id) = next.limit(1).get_result::<PendingSignUpId>(db).optional()? else { return Ok(None) };
     // Another node may have claimed it in the meantime: then the row holds its lease.
     let claimed = diesel::update(pending_sign_ups::table.find(id).filter(pending_sign_ups::mail_due_at.le(now)))
         .set((
@@ -129,7 +129,7 @@ pub fn record_mail_outcome(
 /// Deletes up to `limit` rows that expired before `before`; returns the number of deleted rows.
 pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
     let query = pending_sign_ups::table.filter(pending_sign_ups::expires_at.lt(before));
-    let expired: Vec<Id128> =
+    let expired: Vec<PendingSignUpId> =
         query.order(pending_sign_ups::expires_at).select(pending_sign_ups::id).limit(limit).load(db)?;
     Ok(diesel::delete(pending_sign_ups::table.filter(pending_sign_ups::id.eq_any(expired))).execute(db)?)
 }

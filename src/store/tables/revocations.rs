@@ -11,7 +11,7 @@ use super::schema::revocations;
 use crate::clock::Timestamp;
 use crate::store::connection::Db;
 use crate::store::error::Error;
-use crate::store::tables::columns::{AccountId, Id128, SessionId};
+use crate::store::tables::columns::{AccountId, SessionId};
 
 /// One row: a session (or its generations below one), or an account's epochs below one.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
@@ -81,7 +81,7 @@ impl RevocationRow {
         let [id, session, generation, account, epoch, created, expires] = parts.as_slice() else { return None };
         Some(Self {
             id: id.parse().ok()?,
-            session_id: optional::<Uuid>(session)?.map(Id128),
+            session_id: optional::<Uuid>(session)?.map(SessionId),
             generation: optional(generation)?,
             account_id: optional::<i64>(account)?.map(AccountId),
             epoch: optional(epoch)?,
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn notification_payloads_round_trip_and_others_are_rejected() {
-        let session = Id128(Uuid::from_u128(42));
+        let session = SessionId(Uuid::from_u128(42));
         let row = |session_id, generation, account_id, epoch| RevocationRow {
             id: 7,
             session_id,

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::store::connection::{Db, on_backend};
 use crate::store::error::Error;
 use crate::store::statement_cache::CacheStatement as _;
-use crate::store::tables::columns::{AccountId, AccountStatus, SessionId};
+use crate::store::tables::columns::{AccountId, AccountStatus, EndReason, SessionId};
 
 /// One row, column by column.
 #[derive(Debug, Clone, Queryable, Insertable)]
@@ -58,7 +58,7 @@ pub struct SessionRow {
     /// When it ended, if it did.
     pub ended_at: Option<Timestamp>,
     /// Why it ended.
-    pub end_reason: Option<String>,
+    pub end_reason: Option<EndReason>,
 }
 
 /// The columns of an account on which its sessions depend.
@@ -229,12 +229,12 @@ pub fn end(
     id: SessionId,
     owner: AccountId,
     at: Timestamp,
-    why: &str,
+    reason: EndReason,
 ) -> Result<Option<EndedSession>, Error> {
     let live = sessions::account_id.eq(owner).and(sessions::ended_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(live)).set((
         sessions::ended_at.eq(at),
-        sessions::end_reason.eq(why),
+        sessions::end_reason.eq(reason),
         sessions::expires_at.eq(at),
     ));
     let ended = (sessions::id, sessions::account_id, sessions::access_expires_at);
@@ -242,9 +242,14 @@ pub fn end(
 }
 
 /// Ends a session whatever its account: for a browser that has proved by the session's tokens that it may.
-pub fn end_of_any_account(db: &mut Db, id: SessionId, at: Timestamp, why: &str) -> Result<Option<EndedSession>, Error> {
+pub fn end_of_any_account(
+    db: &mut Db,
+    id: SessionId,
+    at: Timestamp,
+    reason: EndReason,
+) -> Result<Option<EndedSession>, Error> {
     let owner = sessions::table.find(id).select(sessions::account_id).get_result(db).optional()?;
-    owner.map_or(Ok(None), |owner| end(db, id, owner, at, why))
+    owner.map_or(Ok(None), |owner| end(db, id, owner, at, reason))
 }
 
 /// Which of an account's sessions a statement ends.
@@ -264,9 +269,9 @@ pub fn end_many(
     owner: AccountId,
     scope: EndScope<'_>,
     at: Timestamp,
-    why: &str,
+    reason: EndReason,
 ) -> Result<Vec<EndedSession>, Error> {
-    let set = (sessions::ended_at.eq(at), sessions::end_reason.eq(why), sessions::expires_at.eq(at));
+    let set = (sessions::ended_at.eq(at), sessions::end_reason.eq(reason), sessions::expires_at.eq(at));
     let live = sessions::account_id.eq(owner).and(sessions::ended_at.is_null());
     let ended = (sessions::id, sessions::account_id, sessions::access_expires_at);
     let all = sessions::table.filter(live);
@@ -293,14 +298,14 @@ pub fn end_signed_by_key(
     db: &mut Db,
     key_id: &str,
     at: Timestamp,
-    why: &str,
+    reason: EndReason,
     limit: i64,
 ) -> Result<Vec<EndedSession>, Error> {
     let live = sessions::key_id.eq(key_id).and(sessions::ended_at.is_null());
     let unexpired = sessions::idle_expires_at.gt(at).and(sessions::expires_at.gt(at));
     let ids: Vec<SessionId> =
         sessions::table.filter(live).filter(unexpired).select(sessions::id).limit(limit).load(db)?;
-    let set = (sessions::ended_at.eq(at), sessions::end_reason.eq(why), sessions::expires_at.eq(at));
+    let set = (sessions::ended_at.eq(at), sessions::end_reason.eq(reason), sessions::expires_at.eq(at));
     let query = diesel::update(sessions::table.filter(sessions::id.eq_any(ids)).filter(live)).set(set);
     Ok(query.returning((sessions::id, sessions::account_id, sessions::access_expires_at)).get_results(db)?)
 }

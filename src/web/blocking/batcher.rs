@@ -1,6 +1,6 @@
 //! Request coalescing: refreshes that arrive while a batch is being written form the next batch, and share one transaction.
-//! This file decides which refreshes form a batch and which are shed; how a batch is written is
-//! `core::refresh`'s to decide.
+//! This file decides which refreshes form a batch and which are shed; how a batch is written is decided by
+//! core/session/refresh/fast_path.rs.
 //!
 //! SQLite has one writer. The write queue below would let the same refreshes share a commit, but each of them would need a
 //! thread, two wake-ups and a savepoint, which cost more than its one statement.
@@ -35,7 +35,7 @@ pub struct Batcher {
 struct Request {
     rotation: RotationAttempt,
     submitted_at: Instant,
-    answer: oneshot::Sender<Result<FastRotation, Error>>,
+    outcome: oneshot::Sender<Result<FastRotation, Error>>,
 }
 
 impl Batcher {
@@ -64,10 +64,10 @@ impl Batcher {
 
     /// Rotates in the next batch. A full queue rejects the request immediately.
     pub async fn submit(&self, rotation: RotationAttempt) -> Result<FastRotation, Error> {
-        let (answer, outcome) = oneshot::channel();
-        // Before the thread can take the request and count it out again.
+        let (sender, outcome) = oneshot::channel();
+        // Before `try_send`: afterwards the thread may already have taken the request and decremented the gauge.
         self.queue_length.inc();
-        if self.queue.try_send(Request { rotation, submitted_at: Instant::now(), answer }).is_err() {
+        if self.queue.try_send(Request { rotation, submitted_at: Instant::now(), outcome: sender }).is_err() {
             self.queue_length.dec();
             self.rejected.inc();
             return Err(Refusal::Busy(RETRY_AFTER).into());
@@ -89,28 +89,29 @@ impl BatchWorker {
         while let Ok(first) = self.requests.recv() {
             let taken: Vec<Request> = std::iter::once(first).chain(self.requests.try_iter()).take(MAX_BATCH).collect();
             self.queue_length.sub(i64::try_from(taken.len()).unwrap_or(i64::MAX));
-            let (rotations, answers): (Vec<_>, Vec<_>) = taken.into_iter().filter_map(|one| self.admit(one)).unzip();
+            let admitted = taken.into_iter().filter_map(|request| self.admit(request));
+            let (rotations, senders): (Vec<_>, Vec<_>) = admitted.unzip();
             if rotations.is_empty() {
                 continue;
             }
             // A panic drops the senders, which their requests notice; the thread lives on.
             let outcomes = catch_unwind(AssertUnwindSafe(|| write(&rotations))).unwrap_or_default();
-            answers.into_iter().zip(outcomes).for_each(|(answer, outcome)| drop(answer.send(Ok(outcome))));
+            senders.into_iter().zip(outcomes).for_each(|(sender, outcome)| drop(sender.send(Ok(outcome))));
         }
     }
 
     /// Drops a request whose client has gone, and rejects one that waited too long.
     fn admit(&self, request: Request) -> Option<(RotationAttempt, oneshot::Sender<Result<FastRotation, Error>>)> {
-        let Request { rotation, submitted_at, answer } = request;
-        if answer.is_closed() {
+        let Request { rotation, submitted_at, outcome } = request;
+        if outcome.is_closed() {
             return None;
         }
         if submitted_at.elapsed() > self.max_wait {
             self.rejected.inc();
-            let _ = answer.send(Err(Refusal::Busy(RETRY_AFTER).into()));
+            let _ = outcome.send(Err(Refusal::Busy(RETRY_AFTER).into()));
             return None;
         }
-        Some((rotation, answer))
+        Some((rotation, outcome))
     }
 }
 

@@ -79,15 +79,15 @@ impl Doorward {
     pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy, client: Client) -> Result<Issued, Error> {
         self.core().check_rate_limit(LimitedAction::Refresh, &client)?;
         let one_statement = match self.batcher() {
-            Some(batcher) => self.core().rotation_attempt_by_text(&token, &policy)?.map(|rotation| (batcher, rotation)),
+            Some(batcher) => self.core().rotation_attempt_for(&token, &policy)?.map(|rotation| (batcher, rotation)),
             None => None,
         };
         let Some((batcher, rotation)) = one_statement else {
             return self.run_blocking(move |core| core.rotate_refresh_token(&token, &policy, &client)).await;
         };
-        let (mut budget, named) = (self.database_timeout(), rotation.named);
+        let (mut budget, named) = (self.database_timeout(), rotation.token);
         match self.with_deadline(&mut budget, batcher.submit(rotation)).await? {
-            rotated @ FastRotation::RotatedSession(_) => self.core().finish_refresh(&named, rotated, &policy, &client),
+            rotated @ FastRotation::Rotated(_) => self.core().finish_refresh(&named, rotated, &policy, &client),
             undecided => {
                 let finish = move |core: &Core| core.finish_refresh(&named, undecided, &policy, &client);
                 self.run_with_deadline(&mut budget, finish).await
@@ -99,13 +99,15 @@ impl Doorward {
     pub async fn sign_in(&self, request: SignIn, policy: TokenPolicy, client: Client) -> Result<SignedIn, Error> {
         let mut budget = self.database_timeout();
         for _ in 0..SIGN_IN_ATTEMPTS {
-            let (request, of) = (request.clone(), client.clone());
-            let looked_up = self.run_with_deadline(&mut budget, move |core| core.look_up(request, &of)).await?;
-            let of = client.clone();
-            let checked = self.run_hashing(move |core| core.check_secret(looked_up, &of)).await?;
-            let (policy, of) = (policy.clone(), client.clone());
-            let signed_in =
-                self.run_with_deadline(&mut budget, move |core| core.sign_in(&checked, &policy, &of)).await?;
+            let (request, attempt_client) = (request.clone(), client.clone());
+            let looked_up =
+                self.run_with_deadline(&mut budget, move |core| core.look_up(request, &attempt_client)).await?;
+            let attempt_client = client.clone();
+            let checked = self.run_hashing(move |core| core.check_secret(looked_up, &attempt_client)).await?;
+            let (policy, attempt_client) = (policy.clone(), client.clone());
+            let signed_in = self
+                .run_with_deadline(&mut budget, move |core| core.sign_in(&checked, &policy, &attempt_client))
+                .await?;
             if let Some(signed_in) = signed_in {
                 return Ok(signed_in);
             }
@@ -131,7 +133,7 @@ impl Doorward {
         self.run_with_deadline(&mut budget, insert).await
     }
 
-    /// Stores a registration whose outcome is only told by email: rules, hash, database.
+    /// Stores a registration whose outcome is only sent by email: rules, hash, database.
     pub async fn sign_up_with_confirmation(
         &self,
         registration: Registration,

@@ -1,6 +1,6 @@
 //! The bounded worker pool: a fixed number of threads behind a queue of limited length. It decides which requests wait and
-//! which are shed (load shedding, 503): when the queue is full, when the expected wait is too long, when the wait was too
-//! long. What the work is, and how long its caller waits for the result, is operations.rs's.
+//! which are shed (load shedding, 503): when the queue is full, when the expected wait is too long, and when the actual wait
+//! was too long. What the work is, and how long its caller waits for the result, is decided in operations.rs.
 //!
 //! The threads are those of a tokio runtime of the pool's own, and so is the queue; a semaphore with one permit a place
 //! bounds it. Work in the queue lies in a slot that its request's future shares with the thread, and whichever comes first
@@ -33,14 +33,14 @@ const HASHING_NICE: i32 = 10;
 /// How many requests may wait for a pool's threads, and how long.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueLimits {
-    /// Requests that find so many waiting are rejected immediately.
+    /// The most requests in the queue; another one is rejected immediately.
     pub capacity: usize,
     /// A request that waited longer is rejected when its turn comes: its client has mostly given up, and serving it would
     /// delay those behind.
     pub max_wait: Duration,
 }
 
-/// Threads for blocking work, and the queue before them.
+/// Threads for blocking work, with a queue before them.
 #[derive(Debug)]
 pub struct WorkerPool {
     /// `None` only while the pool is dropped.
@@ -87,8 +87,8 @@ impl<F> Drop for CancelOnDrop<F> {
 }
 
 impl WorkerPool {
-    /// Starts a pool of so many threads. `on_thread_start` runs first on each of them. With an estimator, requests that
-    /// would wait too long are rejected on arrival.
+    /// Starts a pool. `on_thread_start` runs first on each of its threads. With an estimator, requests that would wait too
+    /// long are rejected on arrival.
     pub fn start(
         name: &'static str,
         threads: usize,
@@ -100,7 +100,7 @@ impl WorkerPool {
         let (threads, started) = (threads.max(1), AtomicUsize::new(0));
         let runtime = Builder::new_current_thread()
             .max_blocking_threads(threads)
-            // A thread that ended would be started again by a request, which would wait for it.
+            // Otherwise idle threads end, and a request has to wait until one is started again.
             .thread_keep_alive(Duration::MAX)
             .thread_name_fn(move || format!("{name}-{}", started.fetch_add(1, Ordering::Relaxed)))
             .on_thread_start(on_thread_start)
@@ -190,8 +190,8 @@ pub fn lower_thread_priority() {
         use rustix::process::{getpriority_process, setpriority_process};
         let thread = Some(rustix::thread::gettid());
         let lowered = getpriority_process(thread).and_then(|nice| setpriority_process(thread, nice.max(HASHING_NICE)));
-        if let Err(why) = lowered {
-            log::warn!(why:%; "the priority of a hashing thread cannot be lowered");
+        if let Err(error) = lowered {
+            log::warn!(error:%; "the priority of a hashing thread cannot be lowered");
         }
     }
 }

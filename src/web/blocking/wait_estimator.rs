@@ -1,6 +1,6 @@
-//! Admission control by expected waiting time: an exponentially weighted moving average (EWMA) of the service time tells how
-//! long a new request would wait in a worker pool's queue. It only fits work whose service time varies little. What
-//! happens to a request that would wait too long is the pool's to decide.
+//! Admission control by expected waiting time: an exponentially weighted moving average (EWMA) of the service time predicts how
+//! long a new request would wait in a worker pool's queue. It is only suitable for work whose service time varies
+//! little. What happens to a request that would wait too long is decided by the pool.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,7 +25,7 @@ impl WaitEstimator {
         let micros = u64::try_from(service_time.as_micros()).unwrap_or(u64::MAX).max(1);
         // A weight of 1/8: a single outlier moves the mean by an eighth, and a lasting change is followed within about
         // 20 measurements. Load and store are two steps: of two threads that record at the same time one may be lost,
-        // which a mean can bear.
+        // which changes the mean little.
         let mean = match self.mean_micros.load(Ordering::Relaxed) {
             0 => micros,
             mean => mean - mean / 8 + micros / 8,
@@ -33,7 +33,7 @@ impl WaitEstimator {
         self.mean_micros.store(mean, Ordering::Relaxed);
     }
 
-    /// The mean service time of late; zero until the first measurement.
+    /// The mean of the recent service times; zero until the first measurement.
     pub fn mean(&self) -> Duration {
         Duration::from_micros(self.mean_micros.load(Ordering::Relaxed))
     }

@@ -24,7 +24,7 @@ async fn healthz() -> HttpResponse {
 
 async fn readyz(service: Data<Doorward>) -> HttpResponse {
     let database = service.run_blocking(|core| Ok(core.is_ready())).await;
-    let age = u64::try_from(service.core().view_age().as_millis()).unwrap_or(u64::MAX);
+    let age = u64::try_from(service.core().revocation_cache_age().as_millis()).unwrap_or(u64::MAX);
     let (stopping, answers) = (service.is_draining(), database.unwrap_or(false));
     let ready = answers && !stopping;
     let body = json!({

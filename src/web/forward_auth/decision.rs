@@ -32,7 +32,7 @@ pub(super) struct Allowed {
 /// Decides a check: a public path is allowed without a subject, any other for a subject that meets the requirement.
 pub(super) fn authorize(matched: RuleMatch, subject: Option<Subject>) -> Result<Allowed, Refusal> {
     let subject = match (matched, subject) {
-        // The app behind a public path is told no identity, so that it does not depend on who happens to be signed in.
+        // The app behind a public path receives no identity, even if a session exists: its requests were not checked.
         (RuleMatch::Public, _) => None,
         (RuleMatch::SignedIn(requirement), Some(subject)) if requirement.is_met_by(&subject.1) => Some(subject),
         (RuleMatch::SignedIn(_), Some(_)) => return Err(Refusal::PermissionDenied),
@@ -172,12 +172,12 @@ impl CheckQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{AccountId, Id128};
+    use crate::core::{AccountId, SessionId};
 
     fn subject(role: &str) -> Subject {
         let caller = Caller {
             account: AccountId(1),
-            session: Id128(uuid::Uuid::nil()),
+            session: SessionId(uuid::Uuid::nil()),
             generation: 0,
             expires_at: crate::clock::Timestamp::from_seconds(0),
             role: role.to_owned(),

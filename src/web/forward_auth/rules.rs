@@ -250,7 +250,7 @@ mod tests {
 
         /// The parsers: one that takes the path as it is, one that decodes it, one that decodes it twice, and a browser's.
         #[test]
-        fn every_reader_reads_a_plain_path_alike(target in path_like()) {
+        fn every_parser_reads_an_unambiguous_path_alike(target in path_like()) {
             let path = target.split(['?', '#']).next().unwrap();
             if is_ambiguous_path(path) {
                 return Ok(());

@@ -14,7 +14,7 @@ use crate::core::account::Account;
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Session;
-use crate::core::{Core, Id128};
+use crate::core::{Core, SessionId};
 use crate::web::pages::texts::catalog::count;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
@@ -107,7 +107,7 @@ pub async fn end_session(context: RequestContext, mut payload: Payload) -> Handl
     if !verify_session_token(&context, &[user.caller.session], &mut fields) {
         return form_expired(&context, &user, None).await;
     }
-    let id = context.request.match_info().get("id").and_then(|id| uuid::Uuid::try_parse(id).ok()).map(Id128);
+    let id = context.request.match_info().get("id").and_then(|id| uuid::Uuid::try_parse(id).ok()).map(SessionId);
     let (caller, client) = (user.caller.clone(), context.client());
     if id == Some(caller.session) {
         return user.set_cookies(&context, redirect("/logout"));

@@ -67,7 +67,7 @@ impl CurrentUser {
 }
 
 /// Refreshes by the refresh cookie; `None` if there is no valid one. HEAD requests, which link
-/// checkers send, do not refresh, so that a look at a page does not rotate the token.
+/// checkers send, do not refresh, so that opening a page does not rotate the token.
 pub async fn refresh(context: &RequestContext) -> Result<Option<Issued>, Error> {
     let Some(token) = context.refresh_cookie()?.filter(|_| context.request.method() != Method::HEAD) else {
         return Ok(None);

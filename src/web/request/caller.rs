@@ -50,7 +50,7 @@ impl Doorward {
     async fn find_restricted(&self, token: &str) -> Result<Caller, Error> {
         match self.core().resolve_restricted_session(token) {
             Ok(Resolved::Live(caller)) => Ok(caller),
-            Ok(Resolved::AskTable(claims)) => self.ask_table(claims).await,
+            Ok(Resolved::CheckTable(claims)) => self.ask_table(claims).await,
             Err(refusal) => Err(refusal.into()),
         }
     }

@@ -112,20 +112,8 @@ impl SessionCookies {
     /// Sets both cookies. `https` is whether this request came over it, whatever the public URL says.
     pub fn set(&self, response: &mut HttpResponse, issued: &Issued, https: bool) -> Result<(), InternalError> {
         let lives = |lives: Duration| issued.persistent.then_some(lives);
-        self.put(
-            response,
-            (&self.access, &self.attributes),
-            issued.access.expose(),
-            lives(issued.access_lives),
-            https,
-        )?;
-        self.put(
-            response,
-            (&self.refresh, &self.attributes),
-            issued.refresh.expose(),
-            lives(issued.refresh_lives),
-            https,
-        )
+        self.put(response, (&self.access, &self.attributes), issued.access.expose(), lives(issued.access_ttl), https)?;
+        self.put(response, (&self.refresh, &self.attributes), issued.refresh.expose(), lives(issued.refresh_ttl), https)
     }
 
     /// Sets what makes a device known.
@@ -140,7 +128,7 @@ impl SessionCookies {
 
     /// Sets the access cookie only: a wire whose refresh token stays the same.
     pub fn set_access(&self, response: &mut HttpResponse, issued: &Issued, https: bool) -> Result<(), InternalError> {
-        let lives = issued.persistent.then_some(issued.access_lives);
+        let lives = issued.persistent.then_some(issued.access_ttl);
         self.put(response, (&self.access, &self.attributes), issued.access.expose(), lives, https)
     }
 

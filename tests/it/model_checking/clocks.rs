@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use doorward::clock::Timestamp;
-use doorward::core::revocation::write::SLACK;
+use doorward::core::revocation::write::RETENTION_MARGIN;
 use doorward::core::session::end_reason::EndReason;
 use doorward::core::session::refresh::decide::Verdict;
 use stateright::{Model, Property};
 
-use super::rows::{Dead, Row, START, Writing, gives_tokens, is_revoked, view_of};
+use super::rows::{Dead, Row, START, Writing, cache_of, gives_tokens, is_revoked};
 
 pub const FINAL: &str = "a clock step revives nothing that an end has killed";
 pub const NO_TOKENS: &str = "no refresh gets tokens after an end, whatever the clock says";
@@ -114,7 +114,7 @@ impl Clocks {
 
     fn logout(&self, state: &mut State, node: usize) {
         let now = self.shown(state, node);
-        if state.row.as_mut().is_some_and(|row| row.end(now, EndReason::SignOut.as_str())) {
+        if state.row.as_mut().is_some_and(|row| row.end(now, EndReason::SignOut)) {
             state.table = Some(state.access_until);
             state.memories = [state.table; 2];
             state.ended = true;
@@ -122,13 +122,13 @@ impl Clocks {
     }
 
     fn purge(&self, state: &mut State, node: usize) {
-        let before = self.shown(state, node).minus(SLACK);
+        let before = self.shown(state, node).minus(RETENTION_MARGIN);
         state.row.take_if(|row| row.expires_at < before);
         state.table.take_if(|until| *until < before);
         state.memories[node].take_if(|until| {
-            let view = view_of(&Dead::Session(0).until(*until));
-            view.forget(before);
-            view.is_empty()
+            let cache = cache_of(&Dead::Session(0).until(*until));
+            cache.prune(before);
+            cache.is_empty()
         });
     }
 }

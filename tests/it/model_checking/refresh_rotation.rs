@@ -182,7 +182,7 @@ impl State {
             }
             Act::Rotate | Act::Reissue => None,
             Act::End => {
-                if self.row.end(now, EndReason::RefreshReuse.as_str()) {
+                if self.row.end(now, EndReason::RefreshReuse) {
                     self.found_by = Some(who);
                 }
                 Some(Answer::Reused)

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use doorward::clock::Timestamp;
 use doorward::core::error::Refusal;
-use doorward::core::revocation::cache::View;
+use doorward::core::revocation::cache::RevocationCache;
 use doorward::core::session::confirmations::PendingConfirmations;
 use doorward::core::session::refresh::decide::{RotationRules, Verdict, decide, first_confirmation};
 use doorward::core::token::claims::AccessClaims;
-use doorward::core::{AccountId, AccountStatus, Id128, SessionId};
+use doorward::core::{AccountId, AccountStatus, EndReason, SessionId};
 use doorward::store::tables::revocations::RevocationRow;
 use doorward::store::tables::sessions::{AccountState, SessionRow};
 use stateright::{Checker, Expectation, Model, Path, Property};
@@ -46,7 +46,7 @@ pub struct Row {
     pub rotated_at: Timestamp,
     pub confirmed_at: Option<Timestamp>,
     pub expires_at: Timestamp,
-    pub ended: Option<(Timestamp, &'static str)>,
+    pub ended: Option<(Timestamp, EndReason)>,
 }
 
 impl Row {
@@ -102,7 +102,7 @@ impl Row {
     }
 
     /// `sessions::end`: whether the session was live.
-    pub fn end(&mut self, at: Timestamp, why: &'static str) -> bool {
+    pub fn end(&mut self, at: Timestamp, why: EndReason) -> bool {
         let alive = self.ended.is_none();
         if alive {
             (self.ended, self.expires_at) = (Some((at, why)), at);
@@ -132,7 +132,7 @@ impl Row {
             user_agent: None,
             address: None,
             ended_at: self.ended.map(|(at, _)| at),
-            end_reason: self.ended.map(|(_, why)| why.to_owned()),
+            end_reason: self.ended.map(|(_, why)| why),
         }
     }
 }
@@ -148,7 +148,7 @@ pub fn clears_cookies(refusal: Refusal) -> bool {
 }
 
 fn session_id(number: u8) -> SessionId {
-    Id128(Uuid::from_u128(u128::from(number)))
+    SessionId(Uuid::from_u128(u128::from(number)))
 }
 
 /// What is revoked before it expires.
@@ -182,16 +182,16 @@ impl Dead {
 }
 
 /// The production's revocation cache, with this row in it.
-pub fn view_of(row: &RevocationRow) -> View {
-    let view = View::default();
-    view.apply(row);
-    view
+pub fn cache_of(row: &RevocationRow) -> RevocationCache {
+    let cache = RevocationCache::default();
+    cache.apply(row);
+    cache
 }
 
 /// Whether a revocation cache with these entries revokes the token, by the production's own code.
 pub fn is_revoked(known: &[Dead], session: u8, generation: i64) -> bool {
     memoized(&REVOKED, (known.to_vec(), session, generation), || {
-        let view = View::default();
+        let view = RevocationCache::default();
         known.iter().for_each(|dead| view.apply(&dead.until(START)));
         view.is_revoked(&access_token(session, generation, 0))
     })
@@ -201,8 +201,8 @@ pub fn is_revoked(known: &[Dead], session: u8, generation: i64) -> bool {
 pub fn seen(mark: (i64, Timestamp), current: i64) -> Option<Timestamp> {
     memoized(&SEEN, (mark, current), || {
         let confirmations = PendingConfirmations::default();
-        confirmations.mark(session_id(0), mark.0, mark.1);
-        confirmations.seen(session_id(0), current)
+        confirmations.record(session_id(0), mark.0, mark.1);
+        confirmations.first_seen(session_id(0), current)
     })
 }
 

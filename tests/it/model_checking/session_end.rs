@@ -146,11 +146,11 @@ impl SessionEnds {
 impl State {
     /// One transaction of the act; `None` if it is refused.
     fn commit(&mut self, act: Act) -> Option<u8> {
-        let everywhere = EndReason::SignOutEverywhere.as_str();
+        let everywhere = EndReason::SignOutEverywhere;
         let before = self.revocations.len();
         match act {
             Act::Logout => {
-                if !self.row.end(START, EndReason::SignOut.as_str()) {
+                if !self.row.end(START, EndReason::SignOut) {
                     return Some(self.all());
                 }
                 self.revocations.push(Dead::Session(0));
@@ -166,7 +166,7 @@ impl State {
                 self.revocations.push(Dead::Epochs(self.epoch));
             }
             Act::SecretChange => {
-                if self.other.end(START, EndReason::SecretChange.as_str()) {
+                if self.other.end(START, EndReason::SecretChange) {
                     self.revocations.push(Dead::Session(1));
                 }
                 let read = self.row;

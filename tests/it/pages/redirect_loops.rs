@@ -68,7 +68,7 @@ fn a_loop_is_stopped_at_the_third_redirect(backend: Backend) {
         }
         let stopped = browser.get(page);
         assert_eq!(stopped.status, 409, "{}", stopped.text());
-        for words in ["Too many redirects", "app.good.test keeps sending you back", "COOKIE_DOMAIN", "role=\"alert\""] {
+        for words in ["Too many redirects", "app.good.test keeps redirecting you", "COOKIE_DOMAIN", "role=\"alert\""] {
             assert!(stopped.text().contains(words), "{words}: {}", stopped.text());
         }
         assert!(stopped.text().contains("href=\"https://app.good.test/deep\""), "and lets one try again");

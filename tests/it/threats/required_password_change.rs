@@ -13,7 +13,7 @@ use doorward::clock::Timestamp;
 use doorward::core::credential::password::GivenSecret;
 use doorward::core::error::{Error, Refusal};
 use doorward::core::token::claims::AccessClaims;
-use doorward::core::{AccountId, Id128};
+use doorward::core::{AccountId, SessionId};
 use doorward::secret::Secret;
 use doorward::testing::{Builder, TestService};
 use serde_json::{Value, json};
@@ -309,7 +309,7 @@ fn the_check_against_the_table_is_restricted_too(backend: Backend) {
     let said = decode_jwt(&access).1;
     let claims = AccessClaims {
         account: AccountId(said["sub"].as_str().unwrap().parse().unwrap()),
-        session: Id128(said["sid"].as_str().unwrap().parse().unwrap()),
+        session: SessionId(said["sid"].as_str().unwrap().parse().unwrap()),
         generation: said["gen"].as_i64().unwrap(),
         epoch: said["epoch"].as_i64().unwrap(),
         role: said["role"].as_str().unwrap().to_owned(),

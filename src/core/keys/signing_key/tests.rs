@@ -1,4 +1,4 @@
-//! The file, its order and its commands; and keys of the RFCs.
+//! Keys file and signing keys: order, activation, concurrent commands; and the keys of the RFCs' examples.
 
 use crate::clock::Timestamp;
 use crate::core::keys::key_source::KeySource;
@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::*;
-use crate::core::keys::keys_file::{Kind, Line, change};
+use crate::core::keys::keys_file::{KeyEntry, KeyKind, change};
 
 fn source(folder: &tempfile::TempDir) -> KeySource {
     KeySource {
@@ -14,8 +14,8 @@ fn source(folder: &tempfile::TempDir) -> KeySource {
         jwt_secret: None,
         pepper: None,
         algorithm: None,
-        settle: Duration::from_secs(1),
-        longest_life: Duration::from_secs(3600),
+        propagation_delay: Duration::from_secs(1),
+        max_token_lifetime: Duration::from_secs(3600),
     }
 }
 
@@ -24,10 +24,10 @@ const fn at(seconds: i64) -> Timestamp {
 }
 
 fn add(folder: &tempfile::TempDir, algorithm: TokenAlgorithm, now: Timestamp) -> String {
-    let line = Line::signing(algorithm, now).unwrap();
-    let id = line.id.clone();
+    let entry = KeyEntry::generate_signing(algorithm, now).unwrap();
+    let id = entry.id.clone();
     change(&source(folder).file, |file| {
-        file.lines.insert(0, line);
+        file.entries.insert(0, entry);
         Ok(())
     })
     .unwrap();
@@ -35,7 +35,7 @@ fn add(folder: &tempfile::TempDir, algorithm: TokenAlgorithm, now: Timestamp) ->
 }
 
 #[test]
-fn the_file_is_made_once_and_private() {
+fn the_file_is_created_once_and_private() {
     let folder = tempfile::tempdir().unwrap();
     let first = source(&folder).load_or_create(at(1_795_253_640)).unwrap();
     assert!(first.created);
@@ -47,40 +47,40 @@ fn the_file_is_made_once_and_private() {
 }
 
 #[test]
-fn the_first_key_is_of_the_algorithm_that_is_set() {
-    for (wanted, algorithm) in [
-        (None, Algorithm::HS256),
-        (Some(TokenAlgorithm::Hs256), Algorithm::HS256),
-        (Some(TokenAlgorithm::EdDsa), Algorithm::EdDSA),
-        (Some(TokenAlgorithm::Es256), Algorithm::ES256),
+fn the_first_key_has_the_configured_algorithm() {
+    for (configured, algorithm) in [
+        (None, TokenAlgorithm::Hs256),
+        (Some(TokenAlgorithm::Hs256), TokenAlgorithm::Hs256),
+        (Some(TokenAlgorithm::EdDsa), TokenAlgorithm::EdDsa),
+        (Some(TokenAlgorithm::Es256), TokenAlgorithm::Es256),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let source = KeySource { algorithm: wanted, ..source(&folder) };
+        let source = KeySource { algorithm: configured, ..source(&folder) };
         let loaded = source.load_or_create(at(0)).unwrap();
         assert_eq!(loaded.ring.active().algorithm, algorithm);
-        assert_eq!(loaded.ring.active().public.is_some(), algorithm != Algorithm::HS256);
-        assert!(!loaded.pending, "the only key waits for nobody");
+        assert_eq!(loaded.ring.active().public.is_some(), algorithm.has_public_key());
+        assert!(!loaded.pending, "the only key is active");
     }
 }
 
 #[test]
-fn a_new_key_is_believed_at_once_and_signs_when_every_node_has_read_it() {
+fn a_new_key_is_trusted_immediately_and_active_when_every_node_has_read_it() {
     let folder = tempfile::tempdir().unwrap();
     let old = source(&folder).load_or_create(at(0)).unwrap();
     let version = source(&folder).version();
     let id = add(&folder, TokenAlgorithm::Hs256, at(1));
     let loaded = |seconds| source(&folder).load(at(seconds)).unwrap();
-    let waiting = loaded(1);
-    assert!(waiting.pending && waiting.ring.get(&id).is_some(), "believed at once");
-    assert_eq!(waiting.ring.active().id, old.ring.active().id, "and signing once every node has read it");
-    let settled = loaded(2);
-    assert!(!settled.pending && settled.ring.get(&old.ring.active().id).is_some());
-    assert_eq!((settled.ring.active().id.clone(), settled.peppers.active.id), (id, old.peppers.active.id));
+    let pending = loaded(1);
+    assert!(pending.pending && pending.ring.get(&id).is_some(), "trusted immediately");
+    assert_eq!(pending.ring.active().id, old.ring.active().id, "and active once every node has read it");
+    let active = loaded(2);
+    assert!(!active.pending && active.ring.get(&old.ring.active().id).is_some());
+    assert_eq!((active.ring.active().id.clone(), active.peppers.active.id), (id, old.peppers.active.id));
     assert_ne!(version, source(&folder).version());
 }
 
 #[test]
-fn a_key_with_a_public_half_signs_when_those_who_keep_the_jwks_have_it_too() {
+fn a_key_pair_is_active_when_cached_key_sets_have_it_too() {
     for algorithm in [TokenAlgorithm::EdDsa, TokenAlgorithm::Es256] {
         let folder = tempfile::tempdir().unwrap();
         source(&folder).load_or_create(at(0)).unwrap();
@@ -91,13 +91,13 @@ fn a_key_with_a_public_half_signs_when_those_who_keep_the_jwks_have_it_too() {
 }
 
 #[test]
-fn a_pepper_waits_like_a_key_and_what_counts_failures_stays() {
+fn a_pepper_is_pending_like_a_key_and_the_digest_key_stays() {
     let folder = tempfile::tempdir().unwrap();
     let old = source(&folder).load_or_create(at(0)).unwrap().peppers;
-    let line = Line::pepper(at(1)).unwrap();
-    let id = line.id.clone();
+    let entry = KeyEntry::generate_pepper(at(1)).unwrap();
+    let id = entry.id.clone();
     let put = change(&source(&folder).file, |file| {
-        file.lines.insert(0, line);
+        file.entries.insert(0, entry);
         Ok(())
     });
     put.unwrap();
@@ -107,8 +107,8 @@ fn a_pepper_waits_like_a_key_and_what_counts_failures_stays() {
     assert!(!loaded(2).pending);
     assert_eq!((&peppers[0].active.id, &peppers[0].others[0].id), (&id, &old.active.id));
     let retired = change(&source(&folder).file, |file| {
-        let oldest = file.lines.iter_mut().rfind(|line| line.is_pepper()).unwrap();
-        oldest.kind = Kind::Digest;
+        let oldest = file.entries.iter_mut().rfind(|entry| entry.is_pepper()).unwrap();
+        oldest.kind = KeyKind::Digest;
         Ok(())
     });
     retired.unwrap();
@@ -120,7 +120,7 @@ fn a_pepper_waits_like_a_key_and_what_counts_failures_stays() {
 }
 
 #[test]
-fn a_file_that_others_read_or_that_is_torn_is_refused() {
+fn a_world_readable_or_damaged_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     source(&folder).load_or_create(at(0)).unwrap();
     let path = folder.path().join("a.keys");
@@ -130,8 +130,8 @@ fn a_file_that_others_read_or_that_is_torn_is_refused() {
         source(&folder).load(at(0)).unwrap_err().to_string()
     };
     assert!(refused(&text.replace("pepper", "popper")).contains("no usable popper"));
-    assert!(refused(&text.replace("hs256", "eddsa")).contains("no usable eddsa"), "octets that are no key pair");
-    assert!(refused(&text.replace("hs256", "es256")).contains("no usable es256"), "octets that are no key pair");
+    assert!(refused(&text.replace("hs256", "eddsa")).contains("no usable eddsa"), "bytes that are no key pair");
+    assert!(refused(&text.replace("hs256", "es256")).contains("no usable es256"), "bytes that are no key pair");
     assert!(refused(&text.replace("Z\n", "\n")).contains("no usable"), "a time that is none");
     let line = text.lines().find(|line| line.starts_with("hs256")).unwrap();
     assert!(refused(&format!("{text}{line}\n")).contains("two lines for k-"));
@@ -150,7 +150,7 @@ fn a_change_keeps_comments_mode_link_and_every_other_line() {
     let before = fs::read_to_string(&path).unwrap() + "# of 2026\n";
     fs::write(&path, &before).unwrap();
     fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
-    // Left behind by a command that was killed.
+    // Left by a command that was killed.
     fs::write(folder.path().join("elsewhere.keys.new"), "x").unwrap();
     let id = add(&folder, TokenAlgorithm::Es256, at(1));
     let after = fs::read_to_string(&path).unwrap();
@@ -163,20 +163,20 @@ fn a_change_keeps_comments_mode_link_and_every_other_line() {
 }
 
 #[test]
-fn a_change_that_fails_changes_nothing() {
+fn a_failed_change_leaves_the_file_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     source(&folder).load_or_create(at(0)).unwrap();
     let version = source(&folder).version();
     let refused = change(&source(&folder).file, |file| {
-        file.lines.clear();
-        Err::<(), _>(KeysError("no".to_owned()))
+        file.entries.clear();
+        Err::<(), _>(KeysError::NoKey("key"))
     });
     assert!(refused.is_err());
     assert_eq!(source(&folder).version(), version);
 }
 
 #[test]
-fn commands_at_the_same_time_lose_no_key() {
+fn concurrent_commands_lose_no_key() {
     let folder = tempfile::tempdir().unwrap();
     source(&folder).load_or_create(at(0)).unwrap();
     let ids: Vec<String> = std::thread::scope(|scope| {
@@ -216,22 +216,22 @@ fn a_p_256_key_is_that_of_rfc_7515() {
 }
 
 #[test]
-fn a_key_of_one_kind_is_none_of_another() {
-    let key = |algorithm| Line::signing(algorithm, at(0)).unwrap().key;
+fn a_key_pair_of_one_algorithm_is_rejected_by_another() {
+    let key = |algorithm| KeyEntry::generate_signing(algorithm, at(0)).unwrap().key;
     let (eddsa, es256) = (key(TokenAlgorithm::EdDsa), key(TokenAlgorithm::Es256));
     assert!(SigningKey::eddsa("k", &es256).is_err() && SigningKey::es256("k", &eddsa).is_err());
     assert!(SigningKey::eddsa("k", &[7; 32]).is_err() && SigningKey::es256("k", &[0; 32]).is_err());
 }
 
 #[test]
-fn the_companion_of_a_pair_is_made_from_its_private_half_alone() {
-    let line = Line::signing(TokenAlgorithm::EdDsa, at(0)).unwrap();
-    let (one, again) = (SigningKey::eddsa("a", &line.key).unwrap(), SigningKey::eddsa("b", &line.key).unwrap());
+fn the_companion_of_a_pair_is_derived_from_its_private_key_alone() {
+    let entry = KeyEntry::generate_signing(TokenAlgorithm::EdDsa, at(0)).unwrap();
+    let (one, again) = (SigningKey::eddsa("a", &entry.key).unwrap(), SigningKey::eddsa("b", &entry.key).unwrap());
     assert_eq!(one.derive.sign(b"x"), again.derive.sign(b"x"));
     assert_eq!(one.refresh_encoding.as_bytes(), again.refresh_encoding.as_bytes());
     assert_eq!(one.refresh_encoding.as_bytes().len(), 32);
-    let public = Ed25519KeyPair::from_pkcs8(&line.key).unwrap().public_key().as_ref().to_vec();
-    for known in [&public[..], &line.key[..]] {
+    let public = Ed25519KeyPair::from_pkcs8(&entry.key).unwrap().public_key().as_ref().to_vec();
+    for known in [&public[..], &entry.key[..]] {
         assert_ne!(one.refresh_encoding.as_bytes(), known);
         assert_ne!(one.derive.sign(b"x"), MacKey::new(known).sign(b"x"));
     }

@@ -1,5 +1,5 @@
-//! Refresh decision: what a presented refresh token is worth, as a pure function of now, the session's row and the rules.
-//! Acting on the verdict is refresh.rs's.
+//! Refresh verdict: what follows from a presented refresh token, as a pure function of the time, the session's row and the
+//! rules. Carrying it out is refresh.rs's; whether the token is genuine was decided before, in token.rs.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use crate::store::tables::sessions::{AccountState, SessionRow};
 /// What follows from a presented refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the current one: make the next generation.
+    /// The current generation: advance to the next.
     Rotate,
-    /// It is the current one and the mount keeps it: make an access token.
+    /// The current generation, on a mount that does not rotate: issue an access token only.
     Keep,
-    /// It was spent a moment ago, or its successor never arrived: answer the successor again.
+    /// The previous generation, whose successor is unconfirmed or was confirmed within the grace: issue the successor again.
     Replay,
-    /// It was spent and its successor was used: it has leaked.
+    /// A spent generation whose successor was used: the token was copied.
     Reuse,
-    /// No.
+    /// Refused; the session stays as it is.
     Refuse(Refusal),
 }
 
 impl Verdict {
-    /// The word in the metrics.
+    /// The label in the metrics.
     pub(in crate::core) const fn as_str(&self) -> &'static str {
         match self {
             Self::Rotate => "rotated",
@@ -37,7 +37,8 @@ impl Verdict {
     }
 }
 
-/// Decides over a genuine, unexpired refresh token. `confirmed` is when the current generation was first seen anywhere.
+/// Decides about a genuine, unexpired refresh token of generation `presented`. `confirmed` is when the current generation was
+/// first presented to any node.
 pub fn decide(
     now: Timestamp,
     presented: i64,
@@ -46,8 +47,9 @@ pub fn decide(
     confirmed: Option<Timestamp>,
     rules: &RotationRules,
 ) -> Verdict {
-    if row.end_reason.as_deref() == Some(EndReason::Replaced.as_str()) {
-        // A tab that refreshes while another signs in: the browser holds the new session's cookies, which must stay.
+    if row.end_reason == Some(EndReason::Replaced) {
+        // A tab refreshes while another one signs in: the browser holds the cookies of the new session. `SessionEnded` would
+        // clear them.
         return Verdict::Refuse(Refusal::TokenInvalid);
     }
     if row.ended_at.is_some() || row.epoch < account.epoch {
@@ -59,26 +61,29 @@ pub fn decide(
     if row.expires_at <= now || row.idle_expires_at <= now {
         return Verdict::Refuse(Refusal::TokenExpired);
     }
-    // Above the current generation: a token from before a restore of the table. Below the bar: a secret change replaced it.
+    // Above the current generation: the table was restored from a backup. Below the minimum: a change of the secret replaced
+    // the token. Neither proves theft, so the session continues.
     if presented > row.generation || presented < row.min_generation {
         return Verdict::Refuse(Refusal::TokenInvalid);
     }
     if presented == row.generation {
         return if rules.rotates { Verdict::Rotate } else { Verdict::Keep };
     }
+    // Unconfirmed: no node has seen the successor, so its response was probably lost, however long ago that is.
     let in_grace = confirmed.is_none_or(|at| now <= at.plus(rules.grace));
     if presented == row.generation - 1 && in_grace { Verdict::Replay } else { Verdict::Reuse }
 }
 
-/// When the current generation was first seen: a mark that this node could not write yet may be older than the table's.
+/// When the current generation was first presented. A confirmation that this node has not flushed yet may be earlier than
+/// the row's, which another node wrote.
 pub fn first_confirmation(row: &SessionRow, seen_here: Option<Timestamp>) -> Option<Timestamp> {
     row.confirmed_at.into_iter().chain(seen_here).min()
 }
 
-/// What of the settings and the mount the verdict depends on.
+/// The settings and properties of the mount that the verdict depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RotationRules {
-    /// Whether the mount rotates.
+    /// Whether the mount rotates refresh tokens.
     pub rotates: bool,
     /// `REFRESH_GRACE`.
     pub grace: Duration,

@@ -1,6 +1,6 @@
-//! What nearly every refresh is: the current token of a live session, with nothing else to write. One statement rotates
-//! that without a look at the row; on SQLite those that wait together share a transaction. What it does not rotate is
-//! refresh.rs's to decide.
+//! Fast path of a refresh: the current token of a live session, on a mount whose rotation has nothing else to write. One
+//! conditional `UPDATE` rotates it without reading the row first; on SQLite concurrent ones share a transaction
+//! (web/blocking/batcher.rs). Whatever it does not rotate is left to the slow path in refresh.rs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,43 +8,44 @@ use std::time::{Duration, Instant};
 use super::decide::Verdict;
 use crate::core::Core;
 use crate::core::error::{Error, InternalError};
-use crate::core::session::opaque_refresh_token::{RefreshTokenRef, is_opaque};
+use crate::core::session::opaque_refresh_token::{ExpiryCheck, RefreshTokenRef, is_opaque};
 use crate::core::session::{Issued, TokenPolicy};
 use crate::secret::RefreshToken;
 use crate::store::tables::sessions;
 use crate::store::tables::sessions::{AccountState, Rotation, SessionRow};
 use crate::store::{self, Db};
 
-/// A write that fails sooner did not wait for anything, and may be tried again at once.
-const WAITED: Duration = Duration::from_millis(100);
+/// A write that fails sooner did not wait for the database, so the slow path may write again.
+const TIMEOUT_THRESHOLD: Duration = Duration::from_millis(100);
 
-/// A genuine refresh token whose rotation is one statement, and what that writes.
+/// A genuine refresh token whose rotation is one statement, with the values that it writes.
 #[derive(Debug, Clone)]
 pub struct RotationAttempt {
-    /// What the token names.
-    pub named: RefreshTokenRef,
-    to: Rotation,
+    /// What the token refers to.
+    pub token: RefreshTokenRef,
+    rotation: Rotation,
 }
 
-/// A session that was rotated, and whose tokens are to be made.
+/// A session that was rotated, whose tokens are still to be issued.
 #[derive(Debug)]
 pub struct RotatedSession(Box<(SessionRow, AccountState)>);
 
-/// What became of a rotation without a look at the row.
+/// The outcome of the fast path.
 #[derive(Debug)]
 pub enum FastRotation {
-    /// It is written.
-    RotatedSession(RotatedSession),
-    /// A verdict decides.
+    /// The rotation is committed.
+    Rotated(RotatedSession),
+    /// Nothing was rotated: the slow path decides.
     Fallback,
-    /// A verdict decides, and if it is to rotate, that has been waited for long enough.
+    /// The database did not take the write in time. The slow path decides, but must not write a rotation: the client has
+    /// waited that long already.
     TimedOut(InternalError),
 }
 
 impl RotationAttempt {
     fn run(&self, db: &mut Db) -> Result<Option<RotatedSession>, store::Error> {
-        let RefreshTokenRef { session, account, generation } = self.named;
-        let rotated = sessions::rotate_live(db, session, account, generation, &self.to)?;
+        let RefreshTokenRef { session, account, generation } = self.token;
+        let rotated = sessions::rotate_live(db, session, account, generation, &self.rotation)?;
         Ok(rotated.map(|rotated| RotatedSession(Box::new(rotated))))
     }
 }
@@ -52,10 +53,12 @@ impl RotationAttempt {
 impl FastRotation {
     fn failed(error: &Arc<store::Error>, began: Instant) -> Self {
         match **error {
-            store::Error::Unavailable { .. } | store::Error::Conflict { .. } if began.elapsed() >= WAITED => {
+            store::Error::Unavailable { .. } | store::Error::Conflict { .. }
+                if began.elapsed() >= TIMEOUT_THRESHOLD =>
+            {
                 Self::TimedOut(InternalError::unavailable(Arc::clone(error)))
             }
-            // Sooner: over a connection from before a failover. What became of it stands in the row.
+            // Sooner: a connection from before a failover was broken. Whether the write was committed is seen in the row.
             _ => Self::Fallback,
         }
     }
@@ -63,18 +66,19 @@ impl FastRotation {
 
 impl From<Option<RotatedSession>> for FastRotation {
     fn from(rotated: Option<RotatedSession>) -> Self {
-        rotated.map_or(Self::Fallback, Self::RotatedSession)
+        rotated.map_or(Self::Fallback, Self::Rotated)
     }
 }
 
 impl Core {
-    /// Whether rotations that wait together share a transaction: PostgreSQL has many writers, and sees to that itself.
-    pub fn shares_commits(&self) -> bool {
+    /// Whether concurrent rotations should share a transaction. PostgreSQL has many writers and groups their commits itself.
+    pub fn batches_rotations(&self) -> bool {
         self.store.is_single_writer()
     }
 
-    /// A token that may be rotated without a look at the row, by its text alone: asks nobody. `None`: look at the row.
-    pub fn rotation_attempt_by_text(
+    /// The attempt for a token that can be verified without the database. `None` for an opaque token, and where the fast path
+    /// does not apply.
+    pub fn rotation_attempt_for(
         &self,
         token: &RefreshToken,
         policy: &TokenPolicy,
@@ -82,31 +86,35 @@ impl Core {
         if is_opaque(token.expose()) {
             return Ok(None);
         }
-        Ok(self.rotation_attempt(self.resolve_refresh_token(token, true).map_err(Error::of_refresh)?, policy))
+        Ok(self.rotation_attempt(
+            self.resolve_refresh_token(token, ExpiryCheck::Enforce).map_err(Error::of_refresh)?,
+            policy,
+        ))
     }
 
-    /// A repeated answer needs no write, so while nobody can write, nobody tries this.
-    pub(super) fn rotation_attempt(&self, named: RefreshTokenRef, policy: &TokenPolicy) -> Option<RotationAttempt> {
-        let more_to_write = !policy.rotates || policy.revokes_on_rotation || policy.opaque_refresh;
-        if more_to_write || self.store.is_unavailable() {
+    /// `None` where a rotation has more to write, and while the database is unavailable: a replay needs only a read, and must
+    /// not wait for a write first.
+    pub(super) fn rotation_attempt(&self, token: RefreshTokenRef, policy: &TokenPolicy) -> Option<RotationAttempt> {
+        let has_more_to_write = !policy.rotates || policy.revokes_on_rotation || policy.opaque_refresh;
+        if has_more_to_write || self.store.is_unavailable() {
             return None;
         }
-        Some(RotationAttempt { named, to: self.rotation(policy, self.now()) })
+        Some(RotationAttempt { token, rotation: self.rotation(policy, self.now()) })
     }
 
-    pub(super) fn rotate_fast(&self, rotation_attempt: &RotationAttempt) -> Result<FastRotation, Error> {
+    pub(super) fn try_fast_path(&self, attempt: &RotationAttempt) -> Result<FastRotation, Error> {
         let began = Instant::now();
-        match self.store.write_one_statement(|db| rotation_attempt.run(db)) {
+        match self.store.write_one_statement(|db| attempt.run(db)) {
             Ok(rotated) => Ok(rotated.into()),
             Err(error @ (store::Error::Unavailable { .. } | store::Error::Conflict { .. })) => {
                 Ok(FastRotation::failed(&Arc::new(error), began))
             }
-            Err(broken) => Err(broken.into()),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Rotates these in one transaction, each by a statement that changes one row or none. Where one breaks, none is written
-    /// and each is decided by itself.
+    /// Runs the attempts in one transaction, each a statement that changes one row or none. If one fails, none is committed and
+    /// each takes the slow path.
     pub fn rotate_batch(&self, all: &[RotationAttempt]) -> Vec<FastRotation> {
         let began = Instant::now();
         let rotated = self.store.write(|db| all.iter().map(|one| one.run(db)).collect::<Result<Vec<_>, _>>());
@@ -133,12 +141,13 @@ impl Core {
 
 #[cfg(test)]
 impl RotationAttempt {
-    /// For tests that never write it: one of a session that does not exist.
+    /// For tests that never run it: an attempt for a session that does not exist.
     pub(crate) fn of_generation(generation: i64) -> Self {
         use crate::clock::Timestamp;
-        use crate::store::{AccountId, Id128};
+        use crate::store::{AccountId, SessionId};
         let at = Timestamp::from_seconds(1);
-        let to = Rotation { at, key_id: String::new(), idle_expires_at: at, access_expires_at: at };
-        Self { named: RefreshTokenRef { session: Id128(uuid::Uuid::nil()), account: AccountId(1), generation }, to }
+        let rotation = Rotation { at, key_id: String::new(), idle_expires_at: at, access_expires_at: at };
+        let token = RefreshTokenRef { session: SessionId(uuid::Uuid::nil()), account: AccountId(1), generation };
+        Self { token, rotation }
     }
 }

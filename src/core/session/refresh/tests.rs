@@ -1,7 +1,7 @@
-//! The verdict, case by case, without a database.
+//! Refresh verdict, case by case, without a database.
 
 use super::*;
-use crate::core::{AccountId, Id128};
+use crate::core::{AccountId, SessionId};
 use crate::store::AccountStatus;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_000_000);
@@ -9,7 +9,7 @@ const NOW: Timestamp = Timestamp::from_seconds(1_000_000);
 fn row(generation: i64) -> SessionRow {
     let later = NOW.plus(Duration::from_secs(1000));
     SessionRow {
-        id: Id128(uuid::Uuid::from_u128(1)),
+        id: SessionId(uuid::Uuid::from_u128(1)),
         account_id: AccountId(1),
         dialect: "native".to_owned(),
         epoch: 3,
@@ -44,14 +44,14 @@ fn verdict(presented: i64, row: &SessionRow, confirmed_ago: Option<u64>) -> Verd
 }
 
 #[test]
-fn the_current_one_rotates_or_is_kept() {
+fn the_current_generation_rotates_or_is_kept() {
     assert_eq!(verdict(5, &row(5), None), Verdict::Rotate);
     let keeps = RotationRules { rotates: false, grace: Duration::ZERO };
     assert_eq!(decide(NOW, 5, &row(5), &account(), None, &keeps), Verdict::Keep);
 }
 
 #[test]
-fn the_parent_gets_the_child_until_the_grace_after_its_receipt() {
+fn the_previous_generation_is_replayed_until_the_grace_after_the_confirmation() {
     assert_eq!(verdict(4, &row(5), None), Verdict::Replay);
     assert_eq!(verdict(4, &row(5), Some(0)), Verdict::Replay);
     assert_eq!(verdict(4, &row(5), Some(10)), Verdict::Replay);
@@ -59,34 +59,34 @@ fn the_parent_gets_the_child_until_the_grace_after_its_receipt() {
 }
 
 #[test]
-fn the_earlier_receipt_counts_whoever_wrote_first() {
+fn the_earlier_confirmation_counts_whichever_node_recorded_it() {
     let (early, late) = (NOW.minus(Duration::from_secs(60)), NOW);
-    let told = |confirmed_at, seen| first_confirmation(&SessionRow { confirmed_at, ..row(5) }, seen);
-    assert_eq!(told(Some(late), Some(early)), Some(early));
-    assert_eq!(told(Some(early), Some(late)), Some(early));
-    assert_eq!((told(Some(late), None), told(None, Some(late)), told(None, None)), (Some(late), Some(late), None));
+    let first = |confirmed_at, seen| first_confirmation(&SessionRow { confirmed_at, ..row(5) }, seen);
+    assert_eq!(first(Some(late), Some(early)), Some(early));
+    assert_eq!(first(Some(early), Some(late)), Some(early));
+    assert_eq!((first(Some(late), None), first(None, Some(late)), first(None, None)), (Some(late), Some(late), None));
 }
 
 #[test]
-fn older_ones_are_reuse_even_in_the_grace() {
+fn older_generations_are_reuse_even_within_the_grace() {
     assert_eq!(verdict(3, &row(5), None), Verdict::Reuse);
     assert_eq!(verdict(0, &row(5), Some(0)), Verdict::Reuse);
 }
 
 #[test]
-fn what_a_secret_change_replaced_is_dead_and_no_theft() {
-    let barred = SessionRow { min_generation: 5, ..row(5) };
-    assert_eq!(verdict(4, &barred, None), Verdict::Refuse(Refusal::TokenInvalid));
-    assert_eq!(verdict(5, &barred, None), Verdict::Rotate);
+fn a_token_below_the_minimum_generation_is_invalid_and_no_reuse() {
+    let raised = SessionRow { min_generation: 5, ..row(5) };
+    assert_eq!(verdict(4, &raised, None), Verdict::Refuse(Refusal::TokenInvalid));
+    assert_eq!(verdict(5, &raised, None), Verdict::Rotate);
 }
 
 #[test]
-fn a_token_of_the_future_is_refused_and_kills_nothing() {
+fn a_generation_above_the_current_one_is_invalid_and_no_reuse() {
     assert_eq!(verdict(6, &row(5), None), Verdict::Refuse(Refusal::TokenInvalid));
 }
 
 #[test]
-fn no_grace_outlives_an_end() {
+fn the_grace_ends_with_the_session() {
     let ended = SessionRow { ended_at: Some(NOW), ..row(5) };
     let expired = SessionRow { expires_at: NOW, ..row(5) };
     let idle = SessionRow { idle_expires_at: NOW, ..row(5) };
@@ -104,27 +104,27 @@ fn no_grace_outlives_an_end() {
 }
 
 #[test]
-fn each_verdict_has_a_word_of_its_own() {
+fn each_verdict_has_a_metrics_label() {
     let refused = Verdict::Refuse(Refusal::SessionEnded);
-    let words =
+    let labels =
         [Verdict::Rotate, Verdict::Keep, Verdict::Replay, Verdict::Reuse, refused].map(|verdict| verdict.as_str());
-    assert_eq!(words, ["rotated", "kept", "repeated", "reused", "refused"]);
+    assert_eq!(labels, ["rotated", "reissued", "replayed", "reuse_detected", "refused"]);
 }
 
 #[test]
-fn a_reuse_is_told_with_what_tells_theft_from_a_race() {
-    let named = RefreshTokenRef { session: row(5).id, account: AccountId(1), generation: 4 };
+fn the_audit_detail_of_a_reuse_distinguishes_theft_from_a_race() {
+    let token = RefreshTokenRef { session: row(5).id, account: AccountId(1), generation: 4 };
     let from = |address: &str, agent: &str| Client {
         address: Some(address.parse().unwrap()),
         user_agent: Some(agent.to_owned()),
         ..Client::default()
     };
     let row = SessionRow { address: Some("192.0.2.1".to_owned()), user_agent: Some("tab".to_owned()), ..row(5) };
-    let told = |receipt, client| reuse_detail(&named, &row, receipt, NOW, &client);
+    let detail = |confirmed, client| reuse_detail(&token, &row, confirmed, NOW, &client);
     assert_eq!(
-        told(Some(NOW.minus(Duration::from_secs(11))), from("192.0.2.1", "tab")),
-        "presented=4 current=5 ms_since_rotation=100000 ms_since_receipt=11000 same_address=true same_agent=true"
+        detail(Some(NOW.minus(Duration::from_secs(11))), from("192.0.2.1", "tab")),
+        "presented=4 current=5 ms_since_rotation=100000 ms_since_confirmation=11000 same_address=true same_agent=true"
     );
-    let told = told(None, from("192.0.2.2", "curl"));
-    assert!(told.ends_with(" ms_since_receipt=none same_address=false same_agent=false"), "{told}");
+    let detail = detail(None, from("192.0.2.2", "curl"));
+    assert!(detail.ends_with(" ms_since_confirmation=none same_address=false same_agent=false"), "{detail}");
 }

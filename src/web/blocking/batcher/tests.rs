@@ -1,4 +1,4 @@
-//! The batcher: refreshes that wait together are written together, and each gets its own outcome.
+//! Tests of the batcher: refreshes that wait together are written together, and each gets its own outcome.
 
 use std::sync::mpsc::{Sender, channel};
 
@@ -31,20 +31,20 @@ fn text(outcome: Result<FastRotation, Error>) -> String {
     }
 }
 
-/// A batcher whose writer says when it has a batch, and waits to be released before it writes it.
-struct Stand {
+/// A batcher whose writer reports each batch, and waits for its release before it writes it.
+struct HeldBatcher {
     batcher: Batcher,
     started: Receiver<()>,
     release: Sender<()>,
 }
 
-impl Stand {
+impl HeldBatcher {
     fn new(capacity: usize, max_wait: Duration) -> Self {
         let ((start, started), (release, released)) = (channel(), channel());
         let write = move |all: &[RotationAttempt]| {
             start.send(()).unwrap();
             released.recv().unwrap();
-            let generations = all.iter().map(|rotation| rotation.named.generation);
+            let generations = all.iter().map(|rotation| rotation.token.generation);
             assert!(generations.clone().all(|generation| generation != PANICS), "on purpose");
             generations.map(|one| FastRotation::TimedOut(InternalError::broken(outcome(one, all.len())))).collect()
         };
@@ -59,66 +59,66 @@ impl Stand {
 
 #[test]
 fn refreshes_that_arrive_during_a_batch_form_the_next() {
-    let stand = Stand::new(100, LONG);
+    let held = HeldBatcher::new(100, LONG);
     block_on(async {
-        let mut first = Box::pin(stand.batcher.submit(rotation(1)));
+        let mut first = Box::pin(held.batcher.submit(rotation(1)));
         assert!(poll!(&mut first).is_pending());
-        stand.started.recv().unwrap();
-        let mut later: Vec<_> = (2..=70).map(|number| Box::pin(stand.batcher.submit(rotation(number)))).collect();
+        held.started.recv().unwrap();
+        let mut later: Vec<_> = (2..=70).map(|number| Box::pin(held.batcher.submit(rotation(number)))).collect();
         for submitted in &mut later {
             assert!(poll!(submitted).is_pending());
         }
-        assert_eq!(stand.batcher.queue_length.get(), 69);
-        stand.release(3);
+        assert_eq!(held.batcher.queue_length.get(), 69);
+        held.release(3);
         assert_eq!(text(first.await), outcome(1, 1));
         for (number, submitted) in (2..).zip(later) {
             let batch = if number < 66 { MAX_BATCH } else { 5 };
             assert_eq!(text(submitted.await), outcome(number, batch));
         }
-        assert_eq!(stand.batcher.queue_length.get(), 0);
+        assert_eq!(held.batcher.queue_length.get(), 0);
     });
 }
 
 #[test]
 fn a_full_queue_rejects_immediately_and_a_panic_fails_its_batch_only() {
-    let stand = Stand::new(2, LONG);
+    let held = HeldBatcher::new(2, LONG);
     block_on(async {
-        let mut first = Box::pin(stand.batcher.submit(rotation(1)));
+        let mut first = Box::pin(held.batcher.submit(rotation(1)));
         assert!(poll!(&mut first).is_pending());
-        stand.started.recv().unwrap();
-        let mut others = [98, PANICS].map(|number| Box::pin(stand.batcher.submit(rotation(number))));
+        held.started.recv().unwrap();
+        let mut others = [98, PANICS].map(|number| Box::pin(held.batcher.submit(rotation(number))));
         for submitted in &mut others {
             assert!(poll!(submitted).is_pending());
         }
-        let rejected = stand.batcher.submit(rotation(97)).await;
+        let rejected = held.batcher.submit(rotation(97)).await;
         assert!(matches!(rejected, Err(Error::Refusal(Refusal::Busy(RETRY_AFTER)))));
-        assert_eq!((stand.batcher.queue_length.get(), stand.batcher.rejected.get()), (2, 1));
-        stand.release(3);
+        assert_eq!((held.batcher.queue_length.get(), held.batcher.rejected.get()), (2, 1));
+        held.release(3);
         assert_eq!(text(first.await), outcome(1, 1));
         for submitted in others {
             assert!(matches!(submitted.await, Err(Error::InternalError(InternalError::Broken(_)))));
         }
-        assert_eq!(text(stand.batcher.submit(rotation(2)).await), outcome(2, 1), "the thread lives on");
+        assert_eq!(text(held.batcher.submit(rotation(2)).await), outcome(2, 1), "the thread keeps running");
     });
 }
 
 #[test]
-fn a_request_that_has_gone_or_waited_too_long_is_not_written() {
+fn a_request_that_is_cancelled_or_waited_too_long_is_not_written() {
     let max_wait = Duration::from_millis(300);
-    let stand = Stand::new(8, max_wait);
+    let held = HeldBatcher::new(8, max_wait);
     block_on(async {
-        let mut first = Box::pin(stand.batcher.submit(rotation(1)));
+        let mut first = Box::pin(held.batcher.submit(rotation(1)));
         assert!(poll!(&mut first).is_pending());
-        stand.started.recv().unwrap();
-        let mut gone = Box::pin(stand.batcher.submit(rotation(2)));
-        assert!(poll!(&mut gone).is_pending());
-        drop(gone);
-        let mut late = Box::pin(stand.batcher.submit(rotation(3)));
+        held.started.recv().unwrap();
+        let mut cancelled = Box::pin(held.batcher.submit(rotation(2)));
+        assert!(poll!(&mut cancelled).is_pending());
+        drop(cancelled);
+        let mut late = Box::pin(held.batcher.submit(rotation(3)));
         assert!(poll!(&mut late).is_pending());
         std::thread::sleep(max_wait * 2);
-        let mut in_time = Box::pin(stand.batcher.submit(rotation(4)));
+        let mut in_time = Box::pin(held.batcher.submit(rotation(4)));
         assert!(poll!(&mut in_time).is_pending());
-        stand.release(2);
+        held.release(2);
         assert_eq!(text(first.await), outcome(1, 1));
         assert!(matches!(late.await, Err(Error::Refusal(Refusal::Busy(RETRY_AFTER)))));
         assert_eq!(text(in_time.await), outcome(4, 1));

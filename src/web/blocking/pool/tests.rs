@@ -1,4 +1,4 @@
-//! The worker pool: which requests wait, which are rejected, and which work is never started.
+//! Tests of the worker pool: which requests wait, which are rejected, and which work is never started.
 
 use std::sync::mpsc;
 use std::task::Poll;
@@ -79,7 +79,7 @@ fn a_request_that_would_wait_too_long_is_rejected_on_arrival() {
         assert_eq!(waiting.len(), 5, "the sixth would wait 55 seconds, of which no more than 54 are allowed");
         drop(waiting);
         let mut next = Box::pin(pool.run(|| Ok(())));
-        assert!(poll!(&mut next).is_pending(), "requests whose clients have gone no longer count");
+        assert!(poll!(&mut next).is_pending(), "requests of disconnected clients no longer count");
         release.send(()).unwrap();
         first.await.unwrap();
         next.await.unwrap();
@@ -102,13 +102,13 @@ fn a_full_queue_rejects_immediately_and_a_panic_is_an_internal_error() {
         assert!(matches!((first.await, second.await), (Ok(()), Ok(2))));
         let panicked = pool.run::<()>(|| std::panic::panic_any("on purpose")).await;
         assert!(matches!(panicked, Err(Error::InternalError(InternalError::Broken(_)))));
-        assert!(matches!(pool.run(|| Ok(4)).await, Ok(4)), "the thread lives on");
+        assert!(matches!(pool.run(|| Ok(4)).await, Ok(4)), "the thread keeps running");
         assert_eq!(pool.queue_length.get(), 0);
     });
 }
 
 #[test]
-fn work_whose_client_has_gone_is_not_started_and_takes_no_place() {
+fn work_of_a_disconnected_client_is_not_started_and_takes_no_place() {
     let pool = pool_of_one_thread(1, LONG);
     let (busy, started, release) = busy_work();
     let (serve, served) = mpsc::channel::<&str>();

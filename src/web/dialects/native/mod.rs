@@ -8,10 +8,10 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
+use crate::core::SessionId;
 use crate::core::caller::Caller;
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::error::{Error, Refusal};
-use crate::core::{Id128, SessionId};
 use crate::web::mount::Dialect;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
@@ -147,7 +147,7 @@ async fn list_sessions(context: RequestContext, caller: Caller) -> HandlerResult
 
 async fn end_session(context: RequestContext, caller: Caller, request: HttpRequest) -> HandlerResult {
     let id = request.match_info().get("id").and_then(|id| uuid::Uuid::try_parse(id).ok());
-    let id = Id128(id.ok_or(Refusal::SessionNotFound)?);
+    let id = SessionId(id.ok_or(Refusal::SessionNotFound)?);
     let (client, current) = (context.client(), id == caller.session);
     context.service.run_blocking(move |core| core.end_session(&caller, id, &client)).await?;
     let answer = wire::message("Session ended");

@@ -248,7 +248,7 @@ pub fn refreshed(context: &RequestContext, tokens_made: &Issued, tokens: Tokens)
             let body = Entered {
                 message,
                 user: None,
-                expires_in: tokens_made.access_lives.as_secs(),
+                expires_in: tokens_made.access_ttl.as_secs(),
                 access_token: Some(tokens_made.access.expose()),
                 refresh_token: None,
                 token_type: None,
@@ -278,7 +278,7 @@ fn issued(
     let body = Entered {
         message,
         user,
-        expires_in: tokens_made.access_lives.as_secs(),
+        expires_in: tokens_made.access_ttl.as_secs(),
         access_token: in_body.then(|| tokens_made.access.expose()),
         refresh_token: in_body.then(|| tokens_made.refresh.expose()),
         token_type: in_body.then_some("Bearer"),

@@ -202,7 +202,7 @@ fn no_log_contains_an_address_a_token_or_the_password(backend: Backend) {
     node.signal("TERM");
     assert!(node.wait().success(), "it stops in time");
     let said = node.stdout() + &node.stderr();
-    assert!(said.contains("sign_up_asked"), "it logs: {said}");
+    assert!(said.contains("sign_up_requested"), "it logs: {said}");
     for typed in ["-logged@", "logged-name", &token, MAIL_PASSWORD] {
         assert!(!said.contains(typed), "{typed} in {said}");
     }
