@@ -15,17 +15,12 @@ use crate::store::connection::Db;
 use crate::store::database_url::DatabaseUrl;
 use crate::store::error::Error;
 
-/// Pages (of 4 KiB) from which the log must restart from its beginning, which it does by itself only in a pause between
-/// two writes: 16 MiB.
+/// Pages (of 4 KiB) from which the log must restart from its beginning: 16 MiB. It does so by itself only when a writer finds
+/// all of it checkpointed, which never happens under load: without this the log grew to `AUTOCHECKPOINT_PAGES`. A restart
+/// pauses the writers for some 20 ms, at 5,600 refreshes a second about once a second; fewer pages would mean more pauses.
 const RESTART_PAGES: i32 = 4000;
 
-/// Changed rows that may be left for the last step of a checkpoint, during which writers wait.
-const MAX_ROWS_IN_PAUSE: usize = 100;
-
-/// How often the log is checkpointed before that step, while writers go on.
-const MAX_PASSES: usize = 4;
-
-/// How long that step waits for readers that still use the log.
+/// How long a restart waits for readers that still use the log, while writers wait for it.
 const READERS_WAIT: Duration = Duration::from_millis(20);
 
 /// The checkpoint thread. It ends when this is dropped.
@@ -65,10 +60,10 @@ fn run(url: &DatabaseUrl, queue: &WriteQueue, pressure: &WalPressure) {
     let mut connected = None;
     while pressure.wait() {
         let outcome = match &mut connected {
-            Some(db) => checkpoint_wal(db, queue, pressure),
+            Some(db) => checkpoint_wal(db, queue),
             none => connection::open(url, READERS_WAIT)
                 .map_err(Error::from)
-                .and_then(|db| checkpoint_wal(none.insert(db), queue, pressure)),
+                .and_then(|db| checkpoint_wal(none.insert(db), queue)),
         };
         if let Err(error) = outcome {
             // The next one retries, and SQLite's own checkpoint is the fallback.
@@ -78,19 +73,17 @@ fn run(url: &DatabaseUrl, queue: &WriteQueue, pressure: &WalPressure) {
     }
 }
 
-/// Checkpoints while writers go on, until few rows are left. If the log is long, it then pauses the writers and checkpoints
-/// the rest, so that the next write restarts the log from its beginning.
-fn checkpoint_wal(db: &mut Db, queue: &WriteQueue, pressure: &WalPressure) -> Result<(), Error> {
-    if checkpoint(db, "PASSIVE")? < RESTART_PAGES {
-        return Ok(());
-    }
-    for _ in 0..MAX_PASSES {
-        if pressure.take_rows() < MAX_ROWS_IN_PAUSE {
-            break;
-        }
+/// Checkpoints while writers go on. If the log is long, a second pass checkpoints what they wrote meanwhile, and then the
+/// writers pause for the rest, so that the next write restarts the log from its beginning.
+///
+/// Measured at full load in two runs, the pause has a median of 17 and 26 ms with the second pass, 31 and 28 ms without it,
+/// and 33 ms in both with up to four more passes: most of it is the sync of the database file. With 64 writers, throughput
+/// of the three differs by less than 1 % in the longer run.
+fn checkpoint_wal(db: &mut Db, queue: &WriteQueue) -> Result<(), Error> {
+    if checkpoint(db, "PASSIVE")? >= RESTART_PAGES {
         checkpoint(db, "PASSIVE")?;
+        queue.pause_writers(|| checkpoint(db, "RESTART"))??;
     }
-    queue.pause_writers(|| checkpoint(db, "RESTART"))??;
     Ok(())
 }
 

@@ -43,11 +43,6 @@ impl WalPressure {
         !state.stopped
     }
 
-    /// The rows that were changed since this was last called.
-    pub fn take_rows(&self) -> usize {
-        std::mem::take(&mut self.lock().rows)
-    }
-
     /// Ends the thread.
     pub fn stop(&self) {
         self.lock().stopped = true;

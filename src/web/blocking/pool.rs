@@ -2,20 +2,23 @@
 //! which are shed (load shedding, 503): when the queue is full, when the expected wait is too long, and when the actual wait
 //! was too long. What the work is, and how long its caller waits for the result, is decided in operations.rs.
 //!
-//! The threads are those of a tokio runtime of the pool's own; a semaphore with one permit a thread is the queue before
-//! them. A request's future waits for a permit, and only then hands its work to a thread. So a request whose client hung up
-//! leaves the queue when its future is dropped, and its work never starts; and the queue is fair, since tokio's semaphore
-//! gives permits in the order in which they were asked for.
+//! The threads are those of a tokio runtime of the pool's own, and so is the queue; a semaphore with one permit a place
+//! bounds it. Work in the queue lies in a slot that its request's future shares with the thread, and whichever comes first
+//! takes it out: the thread, to run it, or the future when it is dropped, because the client hung up. So work whose client
+//! has gone never starts and frees its place immediately; an empty slot is all that stays in the queue.
+//!
+//! A thread goes from one job to the next by itself. Handing each idle thread to the next request's future, which would
+//! then submit its work, needs no slot, but leaves the thread idle until that future has run: with 8 threads, 64 clients
+//! and jobs that wait 0.3 ms for a disk, it did 0.75 to 0.9 of the jobs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::{IntCounter, IntGauge};
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
-use tokio::time::timeout;
 
 use crate::core::error::{Error, InternalError, Refusal};
 use crate::metrics::Metrics;
@@ -32,7 +35,8 @@ const HASHING_NICE: i32 = 10;
 pub struct QueueLimits {
     /// The most requests in the queue; another one is rejected immediately.
     pub capacity: usize,
-    /// A request that waited longer is rejected: its client has mostly given up, and serving it would delay those behind.
+    /// A request that waited longer is rejected when its turn comes: its client has mostly given up, and serving it would
+    /// delay those behind.
     pub max_wait: Duration,
 }
 
@@ -42,25 +46,43 @@ pub struct WorkerPool {
     /// `None` only while the pool is dropped.
     runtime: Option<Runtime>,
     handle: Handle,
-    /// One permit for each thread that is idle.
-    idle_threads: Arc<Semaphore>,
     /// One permit for each place in the queue that is free.
-    free_places: Semaphore,
+    free_places: Arc<Semaphore>,
     limits: QueueLimits,
     estimator: Option<Arc<WaitEstimator>>,
     queue_length: IntGauge,
     rejected: IntCounter,
 }
 
-/// A place in the queue, given back when the request leaves it in whatever way.
-struct QueuePlace<'a> {
-    _permit: SemaphorePermit<'a>,
-    queue_length: &'a IntGauge,
+/// A place in the queue. Dropping it frees the place.
+struct QueuePlace {
+    _permit: OwnedSemaphorePermit,
+    queue_length: IntGauge,
 }
 
-impl Drop for QueuePlace<'_> {
+impl Drop for QueuePlace {
     fn drop(&mut self) {
         self.queue_length.dec();
+    }
+}
+
+/// Work in the queue with its place, until it is taken out.
+struct Slot<F>(Mutex<Option<(F, QueuePlace)>>);
+
+impl<F> Slot<F> {
+    /// Takes the work out and frees its place.
+    fn take(&self) -> Option<F> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.map(|(work, _place)| work)
+    }
+}
+
+/// Held by the future of a request: empties the slot when it is dropped.
+struct CancelOnDrop<F>(Arc<Slot<F>>);
+
+impl<F> Drop for CancelOnDrop<F> {
+    fn drop(&mut self) {
+        drop(self.0.take());
     }
 }
 
@@ -91,8 +113,7 @@ impl WorkerPool {
         Ok(Self {
             runtime: Some(runtime),
             handle,
-            idle_threads: Arc::new(Semaphore::new(threads)),
-            free_places: Semaphore::new(limits.capacity),
+            free_places: Arc::new(Semaphore::new(limits.capacity)),
             limits,
             estimator: estimator.map(Arc::new),
             queue_length: metrics.pools.queue_length.with_label_values(&[name]),
@@ -105,11 +126,16 @@ impl WorkerPool {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let thread = self.acquire_thread().await?;
-        let estimator = self.estimator.clone();
+        let place = self.enqueue().ok_or_else(|| reject(&self.rejected))?;
+        let (queued_at, max_wait) = (Instant::now(), self.limits.max_wait);
+        let slot = Arc::new(Slot(Mutex::new(Some((work, place)))));
+        let _cancel = CancelOnDrop(Arc::clone(&slot));
+        let (estimator, rejected) = (self.estimator.clone(), self.rejected.clone());
         let job = self.handle.spawn_blocking(move || {
-            // Given back when the work has ended, also by a panic.
-            let _thread = thread;
+            let work = slot.take().ok_or_else(|| InternalError::unavailable("the client has gone"))?;
+            if queued_at.elapsed() > max_wait {
+                return Err(reject(&rejected));
+            }
             let started = Instant::now();
             let outcome = work();
             if let Some(estimator) = estimator {
@@ -120,38 +146,17 @@ impl WorkerPool {
         job.await.unwrap_or_else(|cause| Err(job_failed(&cause).into()))
     }
 
-    /// Waits for an idle thread, in the queue if there is none.
-    async fn acquire_thread(&self) -> Result<OwnedSemaphorePermit, Error> {
-        // This overtakes no request: while the queue is not empty, an idle thread's permit goes to its head.
-        if let Ok(thread) = Arc::clone(&self.idle_threads).try_acquire_owned() {
-            return Ok(thread);
-        }
-        let _place = self.enqueue().ok_or_else(|| self.reject())?;
-        let queued_at = Instant::now();
-        let acquired = timeout(self.limits.max_wait, Arc::clone(&self.idle_threads).acquire_owned()).await;
-        match acquired {
-            // A permit may come after the deadline, if the actix worker was busy when the timer fired.
-            Ok(Ok(thread)) if queued_at.elapsed() <= self.limits.max_wait => Ok(thread),
-            _ => Err(self.reject()),
-        }
-    }
-
     /// A place in the queue, unless it is full or the wait would be too long.
-    fn enqueue(&self) -> Option<QueuePlace<'_>> {
+    fn enqueue(&self) -> Option<QueuePlace> {
         let queued = self.limits.capacity.saturating_sub(self.free_places.available_permits());
         // The head of the queue is always admitted: without a job that runs, the mean would never come down again.
         let too_long = |estimator: &Arc<WaitEstimator>| queued > 0 && estimator.would_exceed_deadline(queued);
         if self.estimator.as_ref().is_some_and(too_long) {
             return None;
         }
-        let permit = self.free_places.try_acquire().ok()?;
+        let permit = Arc::clone(&self.free_places).try_acquire_owned().ok()?;
         self.queue_length.inc();
-        Some(QueuePlace { _permit: permit, queue_length: &self.queue_length })
-    }
-
-    fn reject(&self) -> Error {
-        self.rejected.inc();
-        Refusal::Busy(RETRY_AFTER).into()
+        Some(QueuePlace { _permit: permit, queue_length: self.queue_length.clone() })
     }
 }
 
@@ -162,6 +167,11 @@ impl Drop for WorkerPool {
             runtime.shutdown_background();
         }
     }
+}
+
+fn reject(rejected: &IntCounter) -> Error {
+    rejected.inc();
+    Refusal::Busy(RETRY_AFTER).into()
 }
 
 fn job_failed(cause: &JoinError) -> InternalError {

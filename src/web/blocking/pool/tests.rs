@@ -22,9 +22,14 @@ fn start(limits: QueueLimits, estimator: Option<WaitEstimator>) -> WorkerPool {
     WorkerPool::start("test", 1, limits, &Metrics::new().unwrap(), || {}, estimator).unwrap()
 }
 
-/// Work that keeps its thread busy until something is sent.
-fn busy_until(released: mpsc::Receiver<()>) -> impl FnOnce() -> Result<(), Error> + Send + 'static {
-    move || released.recv().map_err(|cause| InternalError::broken(cause).into())
+/// Work that says when it has started, and keeps its thread busy until it is released.
+fn busy_work() -> (impl FnOnce() -> Result<(), Error> + Send + 'static, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let ((start, started), (release, released)) = (mpsc::channel(), mpsc::channel());
+    let work = move || {
+        start.send(()).unwrap();
+        released.recv().map_err(|cause| InternalError::broken(cause).into())
+    };
+    (work, started, release)
 }
 
 fn is_rejected<T>(outcome: &Result<T, Error>) -> bool {
@@ -32,21 +37,21 @@ fn is_rejected<T>(outcome: &Result<T, Error>) -> bool {
 }
 
 #[test]
-fn a_request_that_waited_too_long_is_rejected() {
+fn a_request_that_waited_too_long_is_rejected_when_its_turn_comes() {
     let max_wait = Duration::from_millis(300);
     let pool = pool_of_one_thread(8, max_wait);
-    let (release, released) = mpsc::channel();
+    let (busy, started, release) = busy_work();
     block_on(async {
-        let mut first = Box::pin(pool.run(busy_until(released)));
+        let mut first = Box::pin(pool.run(busy));
         assert!(poll!(&mut first).is_pending());
-        assert!(is_rejected(&pool.run(|| Ok(())).await), "while the thread is still busy");
+        started.recv().unwrap();
         let mut late = Box::pin(pool.run(|| Ok(())));
         assert!(poll!(&mut late).is_pending());
         std::thread::sleep(max_wait * 2);
         release.send(()).unwrap();
         first.await.unwrap();
-        assert!(is_rejected(&late.await), "also when the thread is idle by then");
-        assert_eq!(pool.rejected.get(), 2);
+        assert!(is_rejected(&late.await));
+        assert_eq!(pool.rejected.get(), 1);
         assert!(pool.run(|| Ok(())).await.is_ok(), "a new request is served");
     });
 }
@@ -55,11 +60,12 @@ fn a_request_that_waited_too_long_is_rejected() {
 fn a_request_that_would_wait_too_long_is_rejected_on_arrival() {
     let limits = QueueLimits { capacity: 100, max_wait: Duration::from_secs(60) };
     let pool = start(limits, Some(WaitEstimator::new(1, limits.max_wait)));
-    let (release, released) = mpsc::channel();
+    let (busy, started, release) = busy_work();
     block_on(async {
         pool.estimator.as_ref().unwrap().record(Duration::from_secs(10));
-        let mut first = Box::pin(pool.run(busy_until(released)));
+        let mut first = Box::pin(pool.run(busy));
         assert!(poll!(&mut first).is_pending());
+        started.recv().unwrap();
         let mut waiting = vec![];
         let rejected = loop {
             let mut next = Box::pin(pool.run(|| Ok(())));
@@ -70,7 +76,7 @@ fn a_request_that_would_wait_too_long_is_rejected_on_arrival() {
             assert!(waiting.len() < 6, "ten seconds each, and sixty at the most");
         };
         assert!(is_rejected(&rejected));
-        assert!(waiting.len() >= 4, "{} may wait", waiting.len());
+        assert_eq!(waiting.len(), 5, "the sixth would wait 55 seconds, of which no more than 54 are allowed");
         drop(waiting);
         let mut next = Box::pin(pool.run(|| Ok(())));
         assert!(poll!(&mut next).is_pending(), "requests of disconnected clients no longer count");
@@ -83,15 +89,9 @@ fn a_request_that_would_wait_too_long_is_rejected_on_arrival() {
 #[test]
 fn a_full_queue_rejects_immediately_and_a_panic_is_an_internal_error() {
     let pool = pool_of_one_thread(1, LONG);
-    let (release, released) = mpsc::channel::<()>();
-    let (start, started) = mpsc::channel::<()>();
+    let (busy, started, release) = busy_work();
     block_on(async {
-        let first = pool.run(move || {
-            start.send(()).unwrap();
-            released.recv().unwrap();
-            Ok(1)
-        });
-        let mut first = Box::pin(first);
+        let mut first = Box::pin(pool.run(busy));
         assert!(poll!(&mut first).is_pending());
         started.recv().unwrap();
         let mut second = Box::pin(pool.run(|| Ok(2)));
@@ -99,7 +99,7 @@ fn a_full_queue_rejects_immediately_and_a_panic_is_an_internal_error() {
         assert!(is_rejected(&pool.run(|| Ok(3)).await));
         assert_eq!((pool.queue_length.get(), pool.rejected.get()), (1, 1));
         release.send(()).unwrap();
-        assert!(matches!((first.await, second.await), (Ok(1), Ok(2))));
+        assert!(matches!((first.await, second.await), (Ok(()), Ok(2))));
         let panicked = pool.run::<()>(|| std::panic::panic_any("on purpose")).await;
         assert!(matches!(panicked, Err(Error::InternalError(InternalError::Broken(_)))));
         assert!(matches!(pool.run(|| Ok(4)).await, Ok(4)), "the thread keeps running");
@@ -110,13 +110,14 @@ fn a_full_queue_rejects_immediately_and_a_panic_is_an_internal_error() {
 #[test]
 fn work_of_a_disconnected_client_is_not_started_and_takes_no_place() {
     let pool = pool_of_one_thread(1, LONG);
-    let (release, released) = mpsc::channel();
-    let (start, started) = mpsc::channel::<&str>();
-    let second = start.clone();
+    let (busy, started, release) = busy_work();
+    let (serve, served) = mpsc::channel::<&str>();
+    let second = serve.clone();
     block_on(async {
-        let mut first = Box::pin(pool.run(busy_until(released)));
+        let mut first = Box::pin(pool.run(busy));
         assert!(poll!(&mut first).is_pending());
-        let mut gone = Box::pin(pool.run(move || Ok(start.send("gone").is_ok())));
+        started.recv().unwrap();
+        let mut gone = Box::pin(pool.run(move || Ok(serve.send("gone").is_ok())));
         assert!(poll!(&mut gone).is_pending());
         drop(gone);
         let mut stayed = Box::pin(pool.run(move || Ok(second.send("stayed").is_ok())));
@@ -124,19 +125,20 @@ fn work_of_a_disconnected_client_is_not_started_and_takes_no_place() {
         release.send(()).unwrap();
         first.await.unwrap();
         stayed.await.unwrap();
+        assert_eq!((pool.queue_length.get(), pool.rejected.get()), (0, 0));
     });
-    assert_eq!(started.recv(), Ok("stayed"));
-    assert!(started.recv().is_err());
+    assert_eq!(served.iter().collect::<Vec<_>>(), ["stayed"]);
 }
 
 #[test]
 fn waiting_requests_are_served_in_the_order_of_their_arrival() {
     let pool = pool_of_one_thread(8, LONG);
-    let (release, released) = mpsc::channel();
+    let (busy, started, release) = busy_work();
     let (serve, served) = mpsc::channel();
     block_on(async {
-        let mut first = Box::pin(pool.run(busy_until(released)));
+        let mut first = Box::pin(pool.run(busy));
         assert!(poll!(&mut first).is_pending());
+        started.recv().unwrap();
         let mut waiting = vec![];
         for number in 0..8 {
             let serve = serve.clone();
