@@ -21,8 +21,8 @@ use doorward::core::session::{Issued, TokenPolicy};
 use doorward::secret::Secret;
 use doorward::settings::{KnownDialect, Settings};
 use doorward::web::dialects;
-use doorward::web::mount::Dialect;
 use doorward::web::service::Doorward;
+use doorward::web::service::mount::Dialect;
 use doorward::web::test_api;
 use futures_util::FutureExt as _;
 

@@ -34,11 +34,11 @@ pub use core::startup::{OpenError, Opened};
 pub use settings::builder::SettingsBuilder;
 pub use settings::{ConfigErrors, Settings};
 pub use store::{AccountId, SessionId};
-pub use web::embedding::{RequireRole, require_role};
 pub use web::request::caller::require_session;
 pub use web::response::error::WebError;
 pub use web::server::serve::{ServeError, Server};
 pub use web::service::Doorward;
+pub use web::service::embedding::{RequireRole, require_role};
 
 /// What a dialect outside this crate is written with: routes, requests, refusals. `tests/it/external_dialect.rs` is one.
 pub mod dialect {
@@ -50,10 +50,10 @@ pub mod dialect {
     pub use crate::core::session::end::PresentedTokens;
     pub use crate::core::session::{Issued, TokenPolicy};
     pub use crate::secret::{AccessToken, RefreshToken, Secret};
-    pub use crate::web::mount::Dialect;
     pub use crate::web::request::body::Fields;
     pub use crate::web::request::context::RequestContext;
     pub use crate::web::response::error::{ErrorContext, HandlerResult};
     pub use crate::web::response::problem::{self, Problem};
     pub use crate::web::response::routing::resource;
+    pub use crate::web::service::mount::Dialect;
 }

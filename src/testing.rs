@@ -19,8 +19,8 @@ use crate::core::account::demo;
 use crate::settings::{KnownDialect, Settings};
 use crate::web::Server;
 use crate::web::dialects;
-use crate::web::mount::Dialect;
 use crate::web::service::Doorward;
+use crate::web::service::mount::Dialect;
 
 /// The initial time of the test clock: noon of an ordinary day.
 const CLOCK_START: Timestamp = Timestamp::from_seconds(1_795_262_400);

@@ -3,18 +3,14 @@
 //! request may do is decided by core.
 
 mod blocking;
-mod confirmed_sign_up;
 pub mod dialects;
-pub mod embedding;
 pub mod endpoints;
 mod forward_auth;
-pub mod mount;
 mod pages;
 pub mod request;
 pub mod response;
 pub mod server;
 pub mod service;
-pub mod startup;
 #[doc(hidden)]
 pub mod test_api;
 

@@ -67,6 +67,26 @@ pub struct Opened {
     pub keys_created: bool,
 }
 
+fn key_source(settings: &Settings) -> KeySource {
+    KeySource {
+        file: settings.keys_file(),
+        jwt_secret: settings.keys.jwt_secret.clone(),
+        pepper: settings.keys.pepper.clone(),
+        algorithm: settings.keys.token_algorithm,
+        propagation_delay: settings.tokens.revocation_max_stale / 2,
+        max_token_lifetime: settings.longest_refresh_ttl(),
+    }
+}
+
+/// A database with accounts and no keys file: a new pepper would make every password wrong.
+fn refuse_missing_keys(keys: &KeySource, store: &Store) -> Result<(), OpenError> {
+    let is_missing = keys.uses_file() && !keys.file.exists();
+    if is_missing && store::retry_while_locked(|| store.has_accounts()).map_err(OpenError::Database)? {
+        return Err(OpenError::KeysMissing(keys.file.clone()));
+    }
+    Ok(())
+}
+
 impl Core {
     /// Opens database and keys, brings the tables up to date if the settings say so, and reads every revocation.
     pub fn open(settings: &Settings, clock: Clock) -> Result<(Self, Opened), OpenError> {
@@ -76,20 +96,8 @@ impl Core {
         let (size, timeout) = (database.database_connections, database.database_timeout);
         let store = Store::open(&database.database_url, size, timeout, metrics.clone()).map_err(OpenError::Database)?;
         let migrations = ensure_migrated(&store, database.auto_migrate)?;
-        let keys = KeySource {
-            file: settings.keys_file(),
-            jwt_secret: settings.keys.jwt_secret.clone(),
-            pepper: settings.keys.pepper.clone(),
-            algorithm: settings.keys.token_algorithm,
-            propagation_delay: settings.tokens.revocation_max_stale / 2,
-            max_token_lifetime: settings.longest_refresh_ttl(),
-        };
-        if keys.uses_file()
-            && !keys.file.exists()
-            && store::retry_while_locked(|| store.has_accounts()).map_err(OpenError::Database)?
-        {
-            return Err(OpenError::KeysMissing(keys.file));
-        }
+        let keys = key_source(settings);
+        refuse_missing_keys(&keys, &store)?;
         // Read before the file: a change in between is found by the next housekeeping round.
         let version = keys.version();
         let loaded = keys.load_or_create(clock.now())?;

@@ -8,7 +8,7 @@ pub mod pin;
 pub mod signin;
 pub mod store;
 
-use super::mount::Dialect;
+use super::service::mount::Dialect;
 use crate::settings::KnownDialect;
 
 /// Every dialect of the service.

@@ -6,16 +6,13 @@ mod confirm;
 mod csrf_form;
 mod current_user;
 mod device;
-mod layout;
+pub(in crate::web) mod layout;
 mod redirect_loop;
 mod refusals;
 mod register;
 mod sign_in;
 mod sign_in_fields;
 mod sign_out;
-mod static_files;
-mod texts;
-pub(in crate::web) mod theme;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::from_fn;
@@ -28,8 +25,8 @@ use super::response::middleware::render_errors;
 use super::response::routing::resource;
 use crate::core::session::TokenPolicy;
 use crate::settings::Settings;
-use crate::web::mount::{Dialect, Mounted};
 use crate::web::service::Doorward;
+use crate::web::service::mount::{Dialect, Mounted};
 
 /// The pages as a dialect: errors are rendered as pages, and cookies set as native sets them.
 const PAGES: Dialect = Dialect { issues_trusted_device: true, ..Dialect::new("pages", "/", |_| {}, refusals::refuse) };
@@ -61,8 +58,8 @@ pub fn routes(service: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
     let wrap = |resource: Resource| wrap(resource, mounted);
     app.service(wrap(resource("/auth/continue", "GET").route(web::get().to(redirect_loop::continue_to_target))));
     for file in service.theme().files() {
-        let serve = resource(&file.path, "GET, HEAD").route(web::get().to(static_files::file));
-        app.service(wrap(serve.route(web::head().to(static_files::file))));
+        let serve = resource(&file.path, "GET, HEAD").route(web::get().to(layout::static_files::file));
+        app.service(wrap(serve.route(web::head().to(layout::static_files::file))));
     }
     if !service.theme().serves_pages {
         return;

@@ -4,6 +4,7 @@ pub mod bearer;
 pub mod body;
 pub mod caller;
 pub(crate) mod client_address;
+pub(crate) mod confirmed_sign_up;
 pub mod context;
 pub(crate) mod credentials;
 pub(crate) mod limits;

@@ -1,19 +1,23 @@
 //! The service handle: an opened service's core, worker pools and HTTP configuration, cheap to clone. How a service is opened
 //! is decided in startup.rs; how a request reaches core, in blocking/.
 
+pub mod embedding;
+pub mod mount;
+pub mod startup;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::blocking::{Batcher, WorkerPool};
 use super::forward_auth::config::ForwardAuthConfig;
-use super::mount::Mounted;
-use super::pages::theme::Theme;
+use super::pages::layout::theme::Theme;
 use super::request::client_address::TrustedProxies;
 use super::request::origin::Origins;
 use super::request::request_id::RequestIds;
 use super::request::session_cookie::SessionCookies;
 use super::response::redirect::Redirects;
+use super::service::mount::Mounted;
 use crate::core::Core;
 use crate::core::error::InternalError;
 use crate::core::maintenance::worker::Worker;

@@ -5,12 +5,12 @@ use actix_web::HttpResponse;
 use actix_web::web::{self, Payload, ServiceConfig};
 use doorward::core::error::Error;
 use doorward::testing::TestService;
-use doorward::web::mount::Dialect;
 use doorward::web::request::body::Fields;
 use doorward::web::request::context::RequestContext;
 use doorward::web::response::error::{ErrorContext, HandlerResult};
 use doorward::web::response::problem;
 use doorward::web::response::routing::resource;
+use doorward::web::service::mount::Dialect;
 use serde_json::{Value, json};
 
 use crate::support::http::{Request, Response, exchange_raw};

@@ -1,4 +1,4 @@
-//! Mail worker of email-confirmed registration: sends due mails, with retries, and chooses each mail's template. The chosen
+//! Outbox worker of email-confirmed registration: sends due mails under a lease, retries with backoff, and chooses each mail's template. The chosen
 //! template alone depends on whether the address is taken, on a thread that no client waits for, so response times reveal
 //! nothing. How a mail is transmitted is crate::mail's.
 //!

@@ -1,4 +1,4 @@
-//! Email-confirmed registration, safe against account enumeration (ASVS 6.3.8): the request is stored without looking at other
+//! Email-confirmed registration by a one-time token, safe against account enumeration (ASVS 6.3.8): the request is stored without looking at other
 //! accounts, a mail goes to the address, and the account is created when its reader presents the link together with the
 //! chosen password. Which mail is sent, and when, is decided by confirmation_mail.rs.
 //!

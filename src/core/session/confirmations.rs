@@ -1,4 +1,4 @@
-//! Delivery confirmations, write-behind: which generations of a session were presented to this node. A check records a
+//! Write-behind of delivery confirmations: which generations of a session were presented to this node. A check records a
 //! generation in memory only; maintenance/housekeeping.rs flushes the pending ones to the table. What a confirmation means
 //! for a refresh is refresh/decide.rs's.
 

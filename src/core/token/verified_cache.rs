@@ -96,9 +96,9 @@ impl VerifiedTokenCache {
 mod tests {
     use uuid::Uuid;
 
-    use super::super::claims::AccessClaims;
     use super::*;
     use crate::clock::Timestamp;
+    use crate::core::token::claims::AccessClaims;
     use crate::store::{AccountId, SessionId};
 
     fn claims(generation: i64) -> Arc<VerifiedClaims> {

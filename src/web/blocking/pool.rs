@@ -1,4 +1,4 @@
-//! The bounded worker pool: a fixed number of threads behind a queue of limited length. It decides which requests wait and
+//! The bounded worker pool, with load shedding: a fixed number of threads behind a queue of limited length. It decides which requests wait and
 //! which are shed (load shedding, 503): when the queue is full, when the expected wait is too long, and when the actual wait
 //! was too long. What the work is, and how long its caller waits for the result, is decided in operations.rs.
 //!

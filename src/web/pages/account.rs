@@ -15,7 +15,7 @@ use crate::core::credential::password_change::PasswordChange;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Session;
 use crate::core::{Core, SessionId};
-use crate::web::pages::texts::catalog::count;
+use crate::web::pages::layout::texts::catalog::count;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::{HandlerResult, WebError};

@@ -1,6 +1,10 @@
 //! Layout of the pages: renders a template with the theme and the client's language, sets the page's security headers, and
 //! builds links that carry the return URL. Which return URLs are allowed is decided by response/redirect.rs.
 
+pub(crate) mod static_files;
+pub(crate) mod texts;
+pub(in crate::web) mod theme;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
@@ -9,10 +13,9 @@ use actix_web::http::header::{
 use askama::Template;
 use url::form_urlencoded::byte_serialize;
 
-use super::texts;
-use super::theme::Theme;
+use super::layout::theme::Theme;
 use crate::core::error::{Error, InternalError};
-use crate::web::pages::texts::catalog::Texts;
+use crate::web::pages::layout::texts::catalog::Texts;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
 use crate::web::response::redirect::{RETURN_PARAMETER, back_in};

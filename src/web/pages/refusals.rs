@@ -7,7 +7,7 @@ use actix_web::http::header::HeaderName;
 
 use super::layout::{Layout, Message, with_return_url};
 use crate::core::error::{Error, FieldRule, InternalError, Refusal};
-use crate::web::pages::texts::catalog::{Texts, count};
+use crate::web::pages::layout::texts::catalog::{Texts, count};
 use crate::web::response::error::{ErrorContext, HandlerResult, RequestError, WebError};
 use crate::web::response::problem;
 use crate::web::response::redirect::back_in;

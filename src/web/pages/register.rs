@@ -12,7 +12,7 @@ use super::layout::{Layout, Message, return_url, with_return_url};
 use super::{redirect_loop, refusals, sign_in_fields};
 use crate::core::error::{Error, Refusal};
 use crate::core::registration::sign_up::Registration;
-use crate::web::pages::texts::catalog::count;
+use crate::web::pages::layout::texts::catalog::count;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::{HandlerResult, WebError};

@@ -21,8 +21,8 @@ use crate::core::registration::sign_up::Registration;
 use crate::core::session::end::PresentedTokens;
 use crate::core::session::{Issued, TokenPolicy};
 use crate::secret::{AccessToken, RefreshToken};
-use crate::web::mount::Mounted;
 use crate::web::response::error::{ClearCookies, HandlerResult, RequestError, WebError};
+use crate::web::service::mount::Mounted;
 use crate::web::service::{Doorward, missing_doorward};
 
 /// One request to a mount.

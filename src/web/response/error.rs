@@ -9,7 +9,7 @@ use actix_web::http::header::HeaderValue;
 use super::redirect::Redirects;
 use crate::clock::Timestamp;
 use crate::core::error::{Error, InternalError, Refusal};
-use crate::web::pages::theme::Theme;
+use crate::web::pages::layout::theme::Theme;
 use crate::web::request::request_id::RequestId;
 
 /// What a handler returns.

@@ -19,12 +19,12 @@ use super::error::{ClearCookies, ErrorContext, RequestError, WebError, log_error
 use super::problem;
 use super::security_headers::{set_security_headers, strip_cors_headers};
 use crate::core::error::InternalError;
-use crate::web::mount::Mounted;
 use crate::web::request::credentials::request_id_of;
 use crate::web::request::limits;
 use crate::web::request::request_id::RequestId;
 use crate::web::server::in_flight::{InFlight, InFlightBody};
 use crate::web::service::Doorward;
+use crate::web::service::mount::Mounted;
 
 /// What rendering an error needs of a request; it outlives the request, which a panic drops.
 struct ErrorRenderer {

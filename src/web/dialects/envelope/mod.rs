@@ -13,11 +13,11 @@ use crate::core::credential::password_change::PasswordChange;
 use crate::core::credential::sign_in::NewSession;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::end::PresentedTokens;
-use crate::web::mount::Dialect;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
 use crate::web::response::routing::resource;
+use crate::web::service::mount::Dialect;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {

@@ -11,12 +11,12 @@ use actix_web::web::{self, Payload, ServiceConfig};
 use crate::core::error::{Error, Refusal};
 use crate::core::session::TokenPolicy;
 use crate::secret::AccessToken;
-use crate::web::mount::Dialect;
 use crate::web::request::bearer::AuthorizationHeader;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::{HandlerResult, WebError};
 use crate::web::response::routing::resource;
+use crate::web::service::mount::Dialect;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {

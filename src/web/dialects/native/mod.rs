@@ -12,11 +12,11 @@ use crate::core::SessionId;
 use crate::core::caller::Caller;
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::error::{Error, Refusal};
-use crate::web::mount::Dialect;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::{HandlerResult, RequestError};
 use crate::web::response::routing::resource;
+use crate::web::service::mount::Dialect;
 use wire::TokenDelivery;
 
 /// The dialect.

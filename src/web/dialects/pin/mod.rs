@@ -9,11 +9,11 @@ use std::time::Duration;
 use actix_web::web::{self, Payload, ServiceConfig};
 
 use crate::core::error::Refusal;
-use crate::web::mount::Dialect;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
 use crate::web::response::routing::resource;
+use crate::web::service::mount::Dialect;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {

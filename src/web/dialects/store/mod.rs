@@ -11,11 +11,11 @@ use actix_web::web::{self, Payload, Query, ServiceConfig};
 use crate::core::credential::sign_in::NewSession;
 use crate::core::error::Refusal;
 use crate::secret::RefreshToken;
-use crate::web::mount::Dialect;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
 use crate::web::response::routing::resource;
+use crate::web::service::mount::Dialect;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {

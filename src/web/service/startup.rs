@@ -8,26 +8,28 @@ use actix_web::guard;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 
-use super::blocking::{self, Batcher, QueueLimits, WaitEstimator, WorkerPool};
-use super::dialects;
-use super::endpoints::{health, jwks, metrics};
-use super::forward_auth::{self, config::ForwardAuthConfig};
 use super::mount::{Dialect, Mounted};
-use super::pages;
-use super::request::client_address::TrustedProxies;
-use super::request::origin::Origins;
-use super::request::request_id::RequestIds;
-use super::request::session_cookie::SessionCookies;
-use super::response::middleware::render_errors;
-use super::response::redirect::Redirects;
-use super::response::routing::no_such_route;
-use super::service::{Doorward, Inner};
+use super::{Doorward, Inner};
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::core::error::InternalError;
 use crate::core::session::refresh::fast_path::RotationAttempt;
 use crate::core::startup::{OpenError, Opened};
 use crate::settings::Settings;
+use crate::web::blocking;
+use crate::web::blocking::{Batcher, QueueLimits, WaitEstimator, WorkerPool};
+use crate::web::dialects;
+use crate::web::endpoints::{health, jwks, metrics};
+use crate::web::forward_auth;
+use crate::web::forward_auth::config::ForwardAuthConfig;
+use crate::web::pages;
+use crate::web::request::client_address::TrustedProxies;
+use crate::web::request::origin::Origins;
+use crate::web::request::request_id::RequestIds;
+use crate::web::request::session_cookie::SessionCookies;
+use crate::web::response::middleware::render_errors;
+use crate::web::response::redirect::Redirects;
+use crate::web::response::routing::no_such_route;
 
 /// The length of the queue before the database pool, for each database connection.
 const QUEUE_PER_CONNECTION: usize = 128;
@@ -70,7 +72,7 @@ impl Doorward {
             )?,
             batcher: batcher(&core, database_queue)?,
             pages: pages::mounted(settings, &mounts),
-            theme: pages::theme::Theme::new(settings),
+            theme: pages::layout::theme::Theme::new(settings),
             cookies: SessionCookies::new(settings),
             origins: Origins::new(settings),
             redirects: Redirects::new(settings),
@@ -113,7 +115,7 @@ impl Doorward {
 
     /// Adds what answers every path that no route has, in the shape of the mount at the root. The standalone server ends with
     /// it; an embedding service has its own default instead.
-    pub(super) fn configure_fallback(&self, app: &mut ServiceConfig) {
+    pub(in crate::web) fn configure_fallback(&self, app: &mut ServiceConfig) {
         if let Some(root) = self.0.mounts.iter().find(|mounted| mounted.scope().is_empty()) {
             app.service(mount(root, false));
         }

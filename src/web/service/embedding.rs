@@ -10,15 +10,15 @@ use actix_web::HttpMessage;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 
-use super::dialects;
-use super::request::caller::{authenticate, rejection};
-use super::response::error::WebError;
-use super::service::Doorward;
+use super::Doorward;
 use crate::core::account::identity_cache::Identity;
 use crate::core::caller::Caller;
 use crate::core::error::Refusal;
 use crate::settings::builder::SettingsBuilder;
 use crate::settings::{ConfigErrors, Settings};
+use crate::web::dialects;
+use crate::web::request::caller::{authenticate, rejection};
+use crate::web::response::error::WebError;
 
 impl Settings {
     /// Settings in code, for a service with the built-in dialects.

@@ -1,6 +1,6 @@
 //! The pages' texts in Spanish, in the informal second person. The purpose of each text is documented in catalog.rs.
 
-use crate::web::pages::texts::catalog::Texts;
+use crate::web::pages::layout::texts::catalog::Texts;
 
 pub const TEXTS: Texts = Texts {
     lang: "es",

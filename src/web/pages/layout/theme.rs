@@ -5,8 +5,8 @@ use crate::secret::{base64url, sha256};
 use crate::settings::{Colour, Settings};
 use crate::web::response::redirect::Redirects;
 
-const STYLE: &str = include_str!("../../../templates/pages.css");
-const DOOR: &str = include_str!("../../../templates/door.svg");
+const STYLE: &str = include_str!("../../../../templates/pages.css");
+const DOOR: &str = include_str!("../../../../templates/door.svg");
 
 /// What all pages have in common.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ pub struct Theme {
 pub struct StaticFile {
     /// The path under which it is served.
     pub path: String,
-    pub(super) bytes: Vec<u8>,
-    pub(super) media_type: &'static str,
+    pub(in crate::web::pages) bytes: Vec<u8>,
+    pub(in crate::web::pages) media_type: &'static str,
 }
 
 impl StaticFile {

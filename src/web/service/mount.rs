@@ -5,9 +5,9 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::web::ServiceConfig;
 
-use super::response::error::ErrorContext;
 use crate::core::session::TokenPolicy;
 use crate::settings::{Mount, Settings};
+use crate::web::response::error::ErrorContext;
 
 /// A dialect: one wire contract over the core.
 #[derive(Debug, Clone, Copy)]

@@ -1,12 +1,12 @@
 //! Email-confirmed registration for the native dialect and the pages: hands the request's language, policy and client to
 //! the service. The response is decided by the dialect or page.
 
-use super::pages;
-use super::request::context::RequestContext;
+use super::context::RequestContext;
 use crate::core::credential::sign_in::NewSession;
 use crate::core::error::Error;
 use crate::core::registration::confirmed_sign_up::{ConfirmedSignUp, SignUpConfirmation, SignUpOrigin};
 use crate::core::registration::sign_up::Registration;
+use crate::web::pages;
 
 impl RequestContext {
     /// Whether registrations are confirmed by email.
