@@ -24,7 +24,7 @@ use doorward::metrics::Metrics;
 use doorward::store::tables::accounts;
 use doorward::store::tables::sessions;
 use doorward::store::tables::sessions::{Rotation, SessionRow};
-use doorward::store::{AccountId, AccountStatus, AccountUuid, DatabaseUrl, Db, Error, SessionId, Store};
+use doorward::store::{AccountId, AccountStatus, AccountUuid, DatabaseUrl, Db, StoreError, SessionId, Store};
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp::from_seconds(4_000_000_000);
@@ -111,13 +111,13 @@ struct Clients(Vec<AtomicI64>);
 
 impl Clients {
     /// Rotates once, by what `within` makes of a change.
-    fn refresh(&self, number: u64, within: impl FnOnce(&mut dyn FnMut(&mut Db) -> Result<(), Error>)) {
+    fn refresh(&self, number: u64, within: impl FnOnce(&mut dyn FnMut(&mut Db) -> Result<(), StoreError>)) {
         let known = &self.0[usize::try_from(number).unwrap()];
         let generation = known.load(Ordering::Relaxed);
         within(&mut |db| {
             let to = Rotation { at: NOW, key_id: "k1".to_owned(), idle_expires_at: LATER, access_expires_at: LATER };
             let rotated = sessions::rotate_live(db, session_id(number), OWNER, generation, &to)?;
-            rotated.map(|_| ()).ok_or(Error::Abandoned)
+            rotated.map(|_| ()).ok_or(StoreError::Abandoned)
         });
         known.store(generation + 1, Ordering::Relaxed);
     }

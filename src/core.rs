@@ -3,7 +3,6 @@
 
 pub mod account;
 pub mod audit;
-pub mod caller;
 pub mod credential;
 pub mod defence;
 pub mod error;
@@ -24,7 +23,6 @@ use arc_swap::Guard;
 use crate::clock::Timestamp;
 use crate::metrics::Metrics;
 use crate::settings::{FreeFailures, Settings, TokenAlgorithm};
-use caller::Client;
 use credential::password::Hasher;
 use defence::rate_limit::LimitedAction;
 use defence::throttle_policy::ThrottleRules;
@@ -32,6 +30,7 @@ use error::{InternalError, Refusal};
 use keys::error::KeysError;
 use keys::key_source::{FileVersion, LoadedKeys};
 use keys::signing_key::PublicKey;
+use session::caller::Client;
 use token::{TokenAuthority, TokenRules};
 
 pub use crate::store::{AccountId, AccountStatus, AccountUuid, EndReason, PendingSignUpId, SessionId};

@@ -29,12 +29,12 @@ pub mod testing;
 pub mod web;
 
 pub use core::account::identity_cache::Identity;
-pub use core::caller::Caller;
+pub use core::session::caller::Caller;
 pub use core::startup::{OpenError, Opened};
 pub use settings::builder::SettingsBuilder;
 pub use settings::{ConfigErrors, Settings};
 pub use store::{AccountId, SessionId};
-pub use web::request::caller::require_session;
+pub use web::request::caller::{bearer_validator, require_session};
 pub use web::response::error::WebError;
 pub use web::server::serve::{ServeError, Server};
 pub use web::service::Doorward;
@@ -52,7 +52,7 @@ pub mod dialect {
     pub use crate::secret::{AccessToken, RefreshToken, Secret};
     pub use crate::web::request::body::Fields;
     pub use crate::web::request::context::RequestContext;
-    pub use crate::web::response::error::{ErrorContext, HandlerResult};
+    pub use crate::web::response::error::{ErrorContext, HandlerResult, RequestError};
     pub use crate::web::response::problem::{self, Problem};
     pub use crate::web::response::routing::resource;
     pub use crate::web::service::mount::Dialect;

@@ -24,7 +24,7 @@ use diesel::connection::SimpleConnection;
 
 pub use connection::Db;
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
-pub use error::{BoxedError, Error, OutageCause};
+pub use error::{BoxedError, OutageCause, StoreError};
 pub use tables::columns::{AccountId, AccountStatus, AccountUuid, EndReason, PendingSignUpId, SessionId};
 pub use transaction::MAX_TRANSACTION_AGE;
 
@@ -64,7 +64,7 @@ enum Writers {
 }
 
 impl Writers {
-    fn queued(url: &DatabaseUrl, pool: r2d2::Pool<Manager>, max_wait: Duration) -> Result<Self, Error> {
+    fn queued(url: &DatabaseUrl, pool: r2d2::Pool<Manager>, max_wait: Duration) -> Result<Self, StoreError> {
         let wal_pressure = Arc::new(WalPressure::default());
         let queue = Arc::new(WriteQueue::new(pool, max_wait, Arc::clone(&wal_pressure)));
         let checkpointer = Checkpointer::start(url, Arc::clone(&queue), wal_pressure)?;
@@ -74,7 +74,7 @@ impl Writers {
 
 impl Store {
     /// Opens the pools; fails when the database cannot be reached now. All calls of one request have `timeout` together.
-    pub fn open(url: &DatabaseUrl, connections: u32, timeout: Duration, metrics: Metrics) -> Result<Self, Error> {
+    pub fn open(url: &DatabaseUrl, connections: u32, timeout: Duration, metrics: Metrics) -> Result<Self, StoreError> {
         let wait = timeout.mul_f32(WAIT_SHARE);
         let build = |size: u32, idle: u32| {
             r2d2::Pool::builder()
@@ -84,7 +84,7 @@ impl Store {
                 .error_handler(Box::new(r2d2::NopErrorHandler))
                 .build_unchecked(Manager { url: url.clone(), lock_wait: wait })
         };
-        connection::create_private(url).map_err(|error| Error::unavailable(OutageCause::Storage, error))?;
+        connection::create_private(url).map_err(|error| StoreError::unavailable(OutageCause::Storage, error))?;
         connection::warn_about_message_language(&mut retry_while_locked(|| connect(url))?);
         // One more than there are request threads, so that housekeeping never takes a request's connection.
         let readers = build(connections.max(1) + 1, 1);
@@ -107,22 +107,22 @@ impl Store {
     }
 
     /// Runs the pending migrations; returns their names.
-    pub fn migrate(&self) -> Result<Vec<String>, Error> {
+    pub fn migrate(&self) -> Result<Vec<String>, StoreError> {
         retry_while_locked(|| migrate::run(&mut connect(&self.url)?))
     }
 
     /// Whether any account exists.
-    pub fn has_accounts(&self) -> Result<bool, Error> {
+    pub fn has_accounts(&self) -> Result<bool, StoreError> {
         self.read(|db| Ok(!tables::accounts::list(db, AccountId(i64::MIN), 1)?.is_empty()))
     }
 
     /// The number of pending migrations.
-    pub fn pending_migrations(&self) -> Result<usize, Error> {
+    pub fn pending_migrations(&self) -> Result<usize, StoreError> {
         retry_while_locked(|| migrate::pending(&mut connect(&self.url)?))
     }
 
     /// Opens a connection of its own that receives notifications of revocations.
-    pub fn listen(&self) -> Result<listen::Listener, Error> {
+    pub fn listen(&self) -> Result<listen::Listener, StoreError> {
         listen::Listener::open(&self.url, self.lock_wait)
     }
 
@@ -138,7 +138,7 @@ impl Store {
 
     /// The readiness probe: reads a row and commits a transaction that changes nothing. It fails when the disk is full, a lock
     /// is held or the server is a read-only standby; the outcome is recorded as that of any other call.
-    pub fn probe(&self) -> Result<(), Error> {
+    pub fn probe(&self) -> Result<(), StoreError> {
         self.read(|db| tables::accounts::find(db, AccountId(0)).map(|_| ()))?;
         self.write(|db| match db {
             // Writes the header page, with the value that it has.
@@ -148,10 +148,10 @@ impl Store {
     }
 
     /// Runs statements that change nothing and need no common snapshot.
-    pub fn read<T>(&self, mut query: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn read<T>(&self, mut query: impl FnMut(&mut Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let began = Instant::now();
         let mut outcome = with_connection(&self.readers, &mut query);
-        if matches!(outcome, Err(Error::Unavailable { .. } | Error::Conflict { .. })) {
+        if matches!(outcome, Err(StoreError::Unavailable { .. } | StoreError::Conflict { .. })) {
             // A connection that a restarted server closed reports it only when it is used; reading twice does no harm.
             outcome = with_connection(&self.readers, &mut query);
         }
@@ -162,21 +162,24 @@ impl Store {
     /// Changes rows in one transaction: all of it is durable when this returns `Ok`, and none of it is written otherwise. The
     /// change runs again from its beginning after a conflict on PostgreSQL, or when SQLite could not commit its group, so it
     /// must have no effect but on rows.
-    pub fn write<T>(&self, mut change: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn write<T>(&self, mut change: impl FnMut(&mut Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.change(&mut change, |db, change| transaction::run(db, change))
     }
 
     /// As `write`, for a change that is one statement: PostgreSQL makes that a transaction by itself, and beginning and
     /// committing one would be two more round trips.
-    pub fn write_one_statement<T>(&self, mut change: impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn write_one_statement<T>(
+        &self,
+        mut change: impl FnMut(&mut Db) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.change(&mut change, |db, change| change(db))
     }
 
-    fn change<T, C: FnMut(&mut Db) -> Result<T, Error>>(
+    fn change<T, C: FnMut(&mut Db) -> Result<T, StoreError>>(
         &self,
         change: &mut C,
-        on_postgres: impl Fn(&mut Db, &mut C) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        on_postgres: impl Fn(&mut Db, &mut C) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let began = Instant::now();
         let outcome = match &self.writers {
             Writers::Pooled(pool) => retry_on_conflict(|| with_connection(pool, |db| on_postgres(db, change))),
@@ -187,13 +190,13 @@ impl Store {
     }
 }
 
-fn connect(url: &DatabaseUrl) -> Result<Db, Error> {
+fn connect(url: &DatabaseUrl) -> Result<Db, StoreError> {
     Ok(connection::open_for_startup(url)?)
 }
 
 /// Repeats what a starting node does while another starting node holds SQLite's lock: where two connections change a new
 /// file's journal mode, SQLite reports the lock immediately, whatever the busy timeout.
-pub fn retry_while_locked<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+pub fn retry_while_locked<T>(mut attempt: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let began = Instant::now();
     loop {
         match attempt() {
@@ -206,17 +209,20 @@ pub fn retry_while_locked<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> R
 }
 
 /// Runs a transaction again after a conflict, `MAX_ATTEMPTS` times in all.
-fn retry_on_conflict<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+fn retry_on_conflict<T>(mut attempt: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
     for _ in 1..MAX_ATTEMPTS {
         match attempt() {
-            Err(Error::Conflict { .. }) => {}
+            Err(StoreError::Conflict { .. }) => {}
             other => return other,
         }
     }
     attempt()
 }
 
-fn with_connection<T>(pool: &r2d2::Pool<Manager>, work: impl FnOnce(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+fn with_connection<T>(
+    pool: &r2d2::Pool<Manager>,
+    work: impl FnOnce(&mut Db) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let mut pooled = pool.get()?;
     let pooled: &mut Pooled = &mut pooled;
     let outcome = work(&mut pooled.db);

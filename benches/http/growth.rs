@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use doorward::clock::Clock;
 use doorward::core::Core;
-use doorward::core::caller::Client;
 use doorward::core::session::TokenPolicy;
+use doorward::core::session::caller::Client;
 use doorward::secret::RefreshToken;
 use doorward::settings::{Settings, TokenAlgorithm};
 

@@ -7,9 +7,9 @@ use super::console::{print_line, print_table, read_secret};
 use crate::cli::error::CommandError;
 use crate::clock::Timestamp;
 use crate::core::account::{Account, Profile};
-use crate::core::caller::Client;
 use crate::core::credential::password::GivenSecret;
 use crate::core::registration::sign_up::{Privileges, Registration};
+use crate::core::session::caller::Client;
 use crate::core::{AccountId, AccountStatus, Core};
 use crate::settings::values::{InvalidValue, role};
 

@@ -8,9 +8,9 @@ pub mod import;
 
 use super::Core;
 use super::audit::{AuditEvent, EventKind};
-use super::caller::Client;
 use super::credential::password::{GivenSecret, NewSecret, new_password, new_pin};
 use super::error::{Error, Field, FieldError, FieldRule, Refusal, Taken};
+use super::session::caller::Client;
 use crate::core::session::end_reason::EndReason;
 use identifier::{IdentifierKind, canonical};
 use std::sync::Arc;
@@ -167,7 +167,9 @@ impl Core {
                 self.log_event(&event);
                 Ok(row.into())
             }
-            Err(store::Error::Taken) => Err(Refusal::IdentifierTaken(Taken { name: true, ..Taken::default() }).into()),
+            Err(store::StoreError::Taken) => {
+                Err(Refusal::IdentifierTaken(Taken { name: true, ..Taken::default() }).into())
+            }
             Err(other) => Err(other.into()),
         }
     }
@@ -234,7 +236,7 @@ impl Core {
 }
 
 /// Refuses a name that is another account's username, and the removal of an account's last identifier.
-fn check_name_change(db: &mut Db, id: AccountId, change: &ProfileChange) -> Result<Option<Refusal>, store::Error> {
+fn check_name_change(db: &mut Db, id: AccountId, change: &ProfileChange) -> Result<Option<Refusal>, store::StoreError> {
     match &change.name_canonical {
         None => Ok(None),
         Some(Some(name)) => {
@@ -285,7 +287,7 @@ pub(super) fn find_by_identifier(
     db: &mut Db,
     kind: IdentifierKind,
     text: &str,
-) -> Result<Option<AccountRow>, store::Error> {
+) -> Result<Option<AccountRow>, store::StoreError> {
     if text.chars().count() > IDENTIFIER_MAX || text.chars().any(char::is_control) {
         return Ok(None);
     }

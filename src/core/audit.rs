@@ -4,10 +4,10 @@
 //! (people type passwords into user name fields).
 
 use super::Core;
-use super::caller::Client;
 use super::error::Error;
+use super::session::caller::Client;
 use crate::clock::Timestamp;
-use crate::core::caller::sanitize_user_agent;
+use crate::core::session::caller::sanitize_user_agent;
 use crate::store::tables::audit_events;
 use crate::store::tables::audit_events::AuditRow;
 use crate::store::{self, AccountId, Db, SessionId};
@@ -177,7 +177,7 @@ impl AuditEvent {
     }
 
     /// Inserts the row, in the transaction of the act.
-    pub fn write(&self, db: &mut Db, at: Timestamp) -> Result<(), store::Error> {
+    pub fn write(&self, db: &mut Db, at: Timestamp) -> Result<(), store::StoreError> {
         let row = AuditRow {
             at,
             kind: self.kind.as_str().to_owned(),

@@ -304,18 +304,20 @@ impl From<Refusal> for Error {
     }
 }
 
-impl From<store::Error> for InternalError {
-    fn from(error: store::Error) -> Self {
+impl From<store::StoreError> for InternalError {
+    fn from(error: store::StoreError) -> Self {
         match error {
             // After a conflict that outlasted its retries the same request may succeed too.
-            store::Error::Unavailable { .. } | store::Error::Conflict { .. } => Self::unavailable(error),
-            store::Error::Broken(_) | store::Error::Taken | store::Error::Abandoned => Self::broken(error),
+            store::StoreError::Unavailable { .. } | store::StoreError::Conflict { .. } => Self::unavailable(error),
+            store::StoreError::Broken(_) | store::StoreError::Taken | store::StoreError::Abandoned => {
+                Self::broken(error)
+            }
         }
     }
 }
 
-impl From<store::Error> for Error {
-    fn from(error: store::Error) -> Self {
+impl From<store::StoreError> for Error {
+    fn from(error: store::StoreError) -> Self {
         Self::InternalError(error.into())
     }
 }
@@ -335,9 +337,9 @@ mod tests {
     #[test]
     fn internal_errors_keep_the_chain_of_their_sources() {
         let driver = diesel::result::Error::NotFound;
-        let internal = InternalError::from(store::Error::broken(driver));
+        let internal = InternalError::from(store::StoreError::broken(driver));
         let of_the_store = internal.source().unwrap();
-        assert!(of_the_store.is::<store::Error>());
+        assert!(of_the_store.is::<store::StoreError>());
         assert!(of_the_store.source().unwrap().is::<diesel::result::Error>());
 
         let io = std::io::Error::from(std::io::ErrorKind::WouldBlock);
@@ -348,12 +350,12 @@ mod tests {
 
     #[test]
     fn outages_and_conflicts_are_unavailable_and_defects_are_not() {
-        let outage = store::Error::unavailable(store::OutageCause::Locked, "a lock");
-        let conflict = store::Error::Conflict { source: "a race".into() };
+        let outage = store::StoreError::unavailable(store::OutageCause::Locked, "a lock");
+        let conflict = store::StoreError::Conflict { source: "a race".into() };
         for error in [outage, conflict] {
             assert!(matches!(InternalError::from(error), InternalError::Unavailable(_)));
         }
-        for error in [store::Error::broken("a column"), store::Error::Taken, store::Error::Abandoned] {
+        for error in [store::StoreError::broken("a column"), store::StoreError::Taken, store::StoreError::Abandoned] {
             assert!(matches!(InternalError::from(error), InternalError::Broken(_)));
         }
     }

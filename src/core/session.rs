@@ -8,6 +8,7 @@
 
 pub mod access_renewal;
 pub mod assertion;
+pub mod caller;
 pub mod confirmations;
 pub mod end;
 pub mod end_reason;
@@ -18,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Core;
-use super::caller::{Caller, Client, sanitize_user_agent};
 use super::error::{Error, Refusal};
+use super::session::caller::{Caller, Client, sanitize_user_agent};
 use crate::clock::Timestamp;
 use crate::core::defence::trusted_device::issue_device_token;
 use crate::core::revocation::cache::is_revoked_in_table;

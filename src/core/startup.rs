@@ -35,7 +35,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 pub enum OpenError {
     /// The database failed.
     #[error("DATABASE_URL: {0}; start the database, or set DATABASE_URL to one that runs")]
-    Database(#[source] store::Error),
+    Database(#[source] store::StoreError),
     /// Its tables are those of an older version.
     #[error(
         "DATABASE_URL: the tables are {0} migrations behind this version; run `doorward migrate`, or set AUTO_MIGRATE=true"
@@ -151,16 +151,16 @@ fn ensure_migrated(store: &Store, auto_migrate: bool) -> Result<Vec<String>, Ope
 }
 
 /// Runs the pending migrations of a database, without keys; returns their names.
-pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, store::Error> {
+pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, store::StoreError> {
     open_store(url)?.migrate()
 }
 
 /// The number of pending migrations of a database; changes nothing.
-pub fn pending_migrations(url: &DatabaseUrl) -> Result<usize, store::Error> {
+pub fn pending_migrations(url: &DatabaseUrl) -> Result<usize, store::StoreError> {
     open_store(url)?.pending_migrations()
 }
 
-fn open_store(url: &DatabaseUrl) -> Result<Store, store::Error> {
-    let metrics = Metrics::new().map_err(store::Error::broken)?;
+fn open_store(url: &DatabaseUrl) -> Result<Store, store::StoreError> {
+    let metrics = Metrics::new().map_err(store::StoreError::broken)?;
     Store::open(url, 1, COMMAND_TIMEOUT, metrics)
 }

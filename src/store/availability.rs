@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::metrics::Metrics;
-use crate::store::error::Error;
+use crate::store::error::StoreError;
 
 /// One of the two paths to the database, in one of two states. *Available*: the last call did not find an outage; a call that
 /// finds one logs its cause and changes the state to *failing*. *Failing*: the database is taken for unavailable; the first
@@ -67,12 +67,12 @@ impl Availability {
     }
 
     /// Records the outcome of a read.
-    pub fn record_read<T>(&self, began: Instant, outcome: &Result<T, Error>) {
+    pub fn record_read<T>(&self, began: Instant, outcome: &Result<T, StoreError>) {
         self.record(&self.reads, began, outcome);
     }
 
     /// Records the outcome of a write.
-    pub fn record_write<T>(&self, began: Instant, outcome: &Result<T, Error>) {
+    pub fn record_write<T>(&self, began: Instant, outcome: &Result<T, StoreError>) {
         self.record(&self.writes, began, outcome);
     }
 
@@ -84,21 +84,21 @@ impl Availability {
         self.update_gauge();
     }
 
-    fn record<T>(&self, path: &Path, began: Instant, outcome: &Result<T, Error>) {
+    fn record<T>(&self, path: &Path, began: Instant, outcome: &Result<T, StoreError>) {
         self.metrics.database.seconds.observe(began.elapsed().as_secs_f64());
         match outcome {
-            Err(Error::Unavailable { source, .. }) => {
+            Err(StoreError::Unavailable { source, .. }) => {
                 self.metrics.database.errors.with_label_values(&["unavailable"]).inc();
                 path.record_failure(source);
             }
             // A defect of a statement is no outage, or one faulty query would take every node out of the load balancer.
             // Nor does it end one: some defects are found before the database is asked.
-            Err(Error::Broken(_)) => self.metrics.database.errors.with_label_values(&["internal"]).inc(),
-            Err(Error::Conflict { .. }) => {
+            Err(StoreError::Broken(_)) => self.metrics.database.errors.with_label_values(&["internal"]).inc(),
+            Err(StoreError::Conflict { .. }) => {
                 self.metrics.database.errors.with_label_values(&["conflict"]).inc();
                 path.record_success();
             }
-            Ok(_) | Err(Error::Taken | Error::Abandoned) => path.record_success(),
+            Ok(_) | Err(StoreError::Taken | StoreError::Abandoned) => path.record_success(),
         }
         self.update_gauge();
     }

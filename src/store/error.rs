@@ -12,7 +12,7 @@ pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// Each text is complete on its own, with the text of the source in it: log lines and the command line print one line.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum StoreError {
     /// A unique column already holds the value.
     #[error("a unique value is taken")]
     Taken,
@@ -59,7 +59,7 @@ pub enum OutageCause {
     Memory,
 }
 
-impl Error {
+impl StoreError {
     /// An outage that the store itself found.
     pub fn unavailable(cause: OutageCause, source: impl Into<BoxedError>) -> Self {
         Self::Unavailable { cause, source: source.into() }
@@ -91,7 +91,7 @@ impl Error {
     }
 }
 
-impl From<DieselError> for Error {
+impl From<DieselError> for StoreError {
     fn from(error: DieselError) -> Self {
         // SQLite may have rolled back by itself, and then has nothing to roll back: the commit's error is the cause.
         let error = match error {
@@ -107,7 +107,7 @@ impl From<DieselError> for Error {
     }
 }
 
-impl From<ConnectionError> for Error {
+impl From<ConnectionError> for StoreError {
     fn from(error: ConnectionError) -> Self {
         match error {
             // Setting up SQLite's journal mode meets the locks of other processes.
@@ -124,7 +124,7 @@ impl From<ConnectionError> for Error {
     }
 }
 
-impl From<r2d2::Error> for Error {
+impl From<r2d2::Error> for StoreError {
     fn from(error: r2d2::Error) -> Self {
         Self::unavailable(OutageCause::Connection, error)
     }
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use std::error::Error as _;
 
-    fn of_message(message: &str) -> Error {
+    fn of_message(message: &str) -> StoreError {
         DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned())).into()
     }
 
@@ -258,9 +258,12 @@ mod tests {
             ("disk I/O error", Storage),
         ] {
             let error = of_message(message);
-            assert!(matches!(error, Error::Unavailable { cause, .. } if cause == expected), "{message}: {error:?}");
+            assert!(
+                matches!(error, StoreError::Unavailable { cause, .. } if cause == expected),
+                "{message}: {error:?}"
+            );
         }
-        assert!(matches!(of_message("deadlock detected"), Error::Conflict { .. }));
+        assert!(matches!(of_message("deadlock detected"), StoreError::Conflict { .. }));
     }
 
     #[test]
@@ -273,18 +276,18 @@ mod tests {
             "permission denied for table accounts",
             "",
         ] {
-            assert!(matches!(of_message(message), Error::Broken(_)), "{message}");
+            assert!(matches!(of_message(message), StoreError::Broken(_)), "{message}");
         }
     }
 
     #[test]
     fn kinds_that_diesel_exposes_need_no_message() {
-        let of_kind = |kind| Error::from(DieselError::DatabaseError(kind, Box::new("…".to_owned())));
-        assert!(matches!(of_kind(DatabaseErrorKind::UniqueViolation), Error::Taken));
-        assert!(matches!(of_kind(DatabaseErrorKind::SerializationFailure), Error::Conflict { .. }));
-        assert!(matches!(of_kind(DatabaseErrorKind::CheckViolation), Error::Broken(_)));
+        let of_kind = |kind| StoreError::from(DieselError::DatabaseError(kind, Box::new("…".to_owned())));
+        assert!(matches!(of_kind(DatabaseErrorKind::UniqueViolation), StoreError::Taken));
+        assert!(matches!(of_kind(DatabaseErrorKind::SerializationFailure), StoreError::Conflict { .. }));
+        assert!(matches!(of_kind(DatabaseErrorKind::CheckViolation), StoreError::Broken(_)));
         let cause = |kind| match of_kind(kind) {
-            Error::Unavailable { cause, .. } => Some(cause),
+            StoreError::Unavailable { cause, .. } => Some(cause),
             _ => None,
         };
         assert_eq!(cause(DatabaseErrorKind::ReadOnlyTransaction), Some(OutageCause::ReadOnly));
@@ -298,15 +301,15 @@ mod tests {
             rollback_error: Box::new(DieselError::NotInTransaction),
             commit_error: Box::new(commit),
         };
-        assert!(Error::from(both).is_locked());
+        assert!(StoreError::from(both).is_locked());
     }
 
     #[test]
     fn a_migration_that_cannot_begin_has_the_class_of_the_database_error() {
         let locked =
             || DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new("database is locked".to_owned()));
-        assert!(Error::migration(Box::new(locked())).is_locked());
-        assert!(matches!(Error::migration("no such file".into()), Error::Broken(_)));
+        assert!(StoreError::migration(Box::new(locked())).is_locked());
+        assert!(matches!(StoreError::migration("no such file".into()), StoreError::Broken(_)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::database_url::DatabaseUrl;
 use super::tables::revocations;
 use super::tables::revocations::{CHANNEL, RevocationRow};
 use crate::store::connection::Db;
-use crate::store::error::Error;
+use crate::store::error::StoreError;
 
 /// What `poll_notifications` found since its last call.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct DataVersion {
 impl Listener {
     /// Connects and subscribes: every later commit is reported while the connection lives. Rows that were committed before
     /// must be read after this call, or those committed between reading and subscribing would be missed.
-    pub fn open(url: &DatabaseUrl, wait: Duration) -> Result<Self, Error> {
+    pub fn open(url: &DatabaseUrl, wait: Duration) -> Result<Self, StoreError> {
         let mut db = connection::open(url, wait)?;
         let data_version = match &mut db {
             Db::Sqlite(db) => data_version(db)?,
@@ -51,7 +51,7 @@ impl Listener {
 
     /// The notifications that have arrived; does not wait. PostgreSQL sends the rows; SQLite reports only that another
     /// connection has committed. An error means that the connection is lost.
-    pub fn poll_notifications(&mut self) -> Result<Notification, Error> {
+    pub fn poll_notifications(&mut self) -> Result<Notification, StoreError> {
         match &mut self.db {
             Db::Sqlite(db) => {
                 let before = std::mem::replace(&mut self.data_version, data_version(db)?);
@@ -85,13 +85,13 @@ impl Listener {
     }
 
     /// Up to `limit` rows with an id above `after`, in order.
-    pub fn list_after(&mut self, after: i64, limit: i64) -> Result<Vec<RevocationRow>, Error> {
+    pub fn list_after(&mut self, after: i64, limit: i64) -> Result<Vec<RevocationRow>, StoreError> {
         revocations::list_after(&mut self.db, after, limit)
     }
 }
 
 /// A number that changes when another connection, of this process or of another, has committed.
-fn data_version(db: &mut SqliteConnection) -> Result<i64, Error> {
+fn data_version(db: &mut SqliteConnection) -> Result<i64, StoreError> {
     let row = diesel::sql_query("PRAGMA data_version").get_result::<DataVersion>(db)?;
     Ok(row.data_version)
 }

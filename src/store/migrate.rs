@@ -7,7 +7,7 @@ use diesel::{Connection, PgConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::store::connection::Db;
-use crate::store::error::{BoxedError, Error};
+use crate::store::error::{BoxedError, StoreError};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -16,7 +16,7 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 const ADVISORY_LOCK: i64 = 0x646f_6f72_7761_7264;
 
 /// Runs the pending migrations; returns their names, oldest first.
-pub fn run(db: &mut Db) -> Result<Vec<String>, Error> {
+pub fn run(db: &mut Db) -> Result<Vec<String>, StoreError> {
     match db {
         Db::Sqlite(db) => db.exclusive_transaction(|db| apply(db, SQLITE)),
         Db::Postgres(db) => {
@@ -31,17 +31,17 @@ pub fn run(db: &mut Db) -> Result<Vec<String>, Error> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "store's own transaction, on a connection that the pool never sees")]
-fn apply_postgres(db: &mut PgConnection) -> Result<Vec<String>, Error> {
+fn apply_postgres(db: &mut PgConnection) -> Result<Vec<String>, StoreError> {
     db.transaction(|db| apply(db, POSTGRES))
 }
 
 /// The number of migrations of this version that the database lacks.
-pub fn pending(db: &mut Db) -> Result<usize, Error> {
+pub fn pending(db: &mut Db) -> Result<usize, StoreError> {
     let pending = match db {
         Db::Sqlite(db) => count_pending::<_, diesel::sqlite::Sqlite>(db, SQLITE),
         Db::Postgres(db) => count_pending::<_, diesel::pg::Pg>(db, POSTGRES),
     };
-    pending.map_err(Error::migration)
+    pending.map_err(StoreError::migration)
 }
 
 fn count_pending<C, B>(db: &mut C, source: EmbeddedMigrations) -> Result<usize, BoxedError>
@@ -53,12 +53,12 @@ where
     db.pending_migrations(source).map(|pending| pending.len())
 }
 
-fn apply<C, B>(db: &mut C, source: EmbeddedMigrations) -> Result<Vec<String>, Error>
+fn apply<C, B>(db: &mut C, source: EmbeddedMigrations) -> Result<Vec<String>, StoreError>
 where
     B: diesel::backend::Backend,
     C: MigrationHarness<B>,
     EmbeddedMigrations: MigrationSource<B>,
 {
-    let versions = db.run_pending_migrations(source).map_err(Error::migration)?;
+    let versions = db.run_pending_migrations(source).map_err(StoreError::migration)?;
     Ok(versions.iter().map(ToString::to_string).collect())
 }

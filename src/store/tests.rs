@@ -34,7 +34,7 @@ fn number(db: &mut Db, pragma: &str) -> i64 {
     diesel::sql_query(query).get_result::<Number>(db).unwrap().value
 }
 
-fn assert_durable_with_timeout(db: &mut Db) -> Result<(), Error> {
+fn assert_durable_with_timeout(db: &mut Db) -> Result<(), StoreError> {
     assert_eq!(number(db, "synchronous"), 2, "FULL");
     assert_eq!(number(db, "foreign_keys"), 1);
     let wait = diesel::sql_query("SELECT timeout AS value FROM pragma_busy_timeout");
@@ -85,7 +85,7 @@ fn a_transaction_that_was_open_too_long_is_not_committed() {
     transaction::begin(&mut db).unwrap();
     throttles::count_failure(&mut db, "k", at).unwrap();
     let long_ago = Instant::now().checked_sub(MAX_TRANSACTION_AGE + Duration::from_secs(1)).unwrap();
-    assert!(matches!(transaction::commit(&mut db, long_ago), Err(Error::Unavailable { .. })));
+    assert!(matches!(transaction::commit(&mut db, long_ago), Err(StoreError::Unavailable { .. })));
     assert_eq!(throttles::find(&mut db, &["k".to_owned()]).unwrap(), []);
 }
 
@@ -93,11 +93,11 @@ fn a_transaction_that_was_open_too_long_is_not_committed() {
 fn a_failed_change_writes_nothing() {
     let (_folder, store) = store();
     let at = crate::clock::Timestamp::from_seconds(1);
-    let failed: Result<(), Error> = store.write(|db| {
+    let failed: Result<(), StoreError> = store.write(|db| {
         throttles::count_failure(db, "k", at)?;
-        Err(Error::Abandoned)
+        Err(StoreError::Abandoned)
     });
-    assert!(matches!(failed, Err(Error::Abandoned)));
+    assert!(matches!(failed, Err(StoreError::Abandoned)));
     assert_eq!(store.read(|db| throttles::find(db, &["k".to_owned()])).unwrap(), []);
 }
 

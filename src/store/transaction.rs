@@ -7,14 +7,14 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionMa
 use diesel::result::Error as DieselError;
 
 use crate::store::connection::Db;
-use crate::store::error::{Error, OutageCause};
+use crate::store::error::{OutageCause, StoreError};
 
 /// No transaction is committed that was open longer. The poll of revocations relies on it: a row becomes visible at most
 /// that much later than one with a higher id.
 pub const MAX_TRANSACTION_AGE: Duration = Duration::from_secs(8);
 
 /// Runs one change in a transaction of its own.
-pub fn run<T>(db: &mut Db, change: &mut impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+pub fn run<T>(db: &mut Db, change: &mut impl FnMut(&mut Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
     begin(db)?;
     let began = Instant::now();
     match change(db) {
@@ -29,7 +29,7 @@ pub fn run<T>(db: &mut Db, change: &mut impl FnMut(&mut Db) -> Result<T, Error>)
 /// Begins a transaction, with statements of its own to keep the enum: diesel's immediate transaction hands out the SQLite
 /// connection itself. Immediate, because a SQLite transaction that begins as a reader fails without waiting when it turns
 /// into a writer beside another one. The isolation level is the session's, which connection.rs sets.
-pub fn begin(db: &mut Db) -> Result<(), Error> {
+pub fn begin(db: &mut Db) -> Result<(), StoreError> {
     match db {
         Db::Sqlite(db) => AnsiTransactionManager::begin_transaction_sql(db, "BEGIN IMMEDIATE")?,
         Db::Postgres(db) => AnsiTransactionManager::begin_transaction_sql(db, "BEGIN")?,
@@ -38,16 +38,16 @@ pub fn begin(db: &mut Db) -> Result<(), Error> {
 }
 
 /// Commits the transaction that has been open since `began`. After an error none of its rows are written.
-pub fn commit(db: &mut Db, began: Instant) -> Result<(), Error> {
+pub fn commit(db: &mut Db, began: Instant) -> Result<(), StoreError> {
     if began.elapsed() > MAX_TRANSACTION_AGE {
         roll_back(db);
-        return Err(Error::unavailable(OutageCause::Timeout, "the transaction took too long and was rolled back"));
+        return Err(StoreError::unavailable(OutageCause::Timeout, "the transaction took too long and was rolled back"));
     }
     let outcome = release(db);
     if outcome.is_err() {
         roll_back(db);
     }
-    outcome.map_err(Error::from)
+    outcome.map_err(StoreError::from)
 }
 
 /// Rolls the transaction back with all its savepoints.

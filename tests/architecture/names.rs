@@ -96,3 +96,17 @@ impl<'a> PublicWalk<'a> {
         all.filter(|import| import.is_public && import.module == module).collect()
     }
 }
+
+/// The public API, a name a line: a new public name is a promise to embedding services.
+const PUBLIC_NAMES: &str = include_str!("public_names.txt");
+
+#[test]
+fn public_names_are_listed() {
+    let listed: BTreeSet<String> = PUBLIC_NAMES.lines().map(ToOwned::to_owned).collect();
+    let public = public_names(Source::project());
+    let differences: Vec<&String> = public.symmetric_difference(&listed).collect();
+    assert!(
+        differences.is_empty(),
+        "a public name is a decision: hide it, or change the list: ./scripts/house public >tests/architecture/public_names.txt\n{differences:?}"
+    );
+}

@@ -2,8 +2,8 @@
 //! reveals which accounts exist.
 
 use doorward::core::AccountStatus;
-use doorward::core::caller::Client;
 use doorward::core::registration::sign_up::{Privileges, Registration};
+use doorward::core::session::caller::Client;
 use doorward::secret::Secret;
 use doorward::testing::TestService;
 use serde_json::{Value, json};

@@ -118,8 +118,8 @@ fn an_operator_lists_and_filters_events(backend: Backend) {
     assert_eq!((list(&["--since", "1h"]).len(), list(&["--until", "1h"]).len()), (4, 0));
     assert_eq!(list(&["--limit", "2"]).len(), 2);
     let table = place.succeed(&["audit", "--kind", "sign_in"], "");
-    assert!(table.starts_with("WHEN ") && table.lines().count() == 2, "{table}");
-    assert!(table.lines().next().unwrap().ends_with("  AGENT"), "{table}");
+    assert!(table.starts_with("TIME ") && table.lines().count() == 2, "{table}");
+    assert!(table.lines().next().unwrap().ends_with("  USER AGENT"), "{table}");
     let refused = place.run(&["audit", "--kind", "sign-in"]);
     assert!(!refused.status.success() && refused.stderr.contains("sign_in_refused"), "{}", refused.stderr);
 }

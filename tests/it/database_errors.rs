@@ -9,7 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection, sql_query};
 use doorward::metrics::Metrics;
-use doorward::store::{Db, Error, OutageCause, Store};
+use doorward::store::{Db, StoreError, OutageCause, Store};
 use doorward::testing::TestService;
 
 use crate::support::http::{Browser, Request};
@@ -155,14 +155,14 @@ fn store(backend: Backend, timeout: Duration) -> (tempfile::TempDir, Store, Stri
     (folder, store, if database.is_empty() { url } else { database })
 }
 
-fn run(store: &Store, sql: &str) -> Result<(), Error> {
+fn run(store: &Store, sql: &str) -> Result<(), StoreError> {
     store.write(|db| Ok(db.batch_execute(sql)?))
 }
 
 #[track_caller]
 fn assert_outage(store: &Store, sql: &str, expected: OutageCause) {
     let outcome = run(store, sql);
-    assert!(matches!(outcome, Err(Error::Unavailable { cause, .. }) if cause == expected), "{sql}: {outcome:?}");
+    assert!(matches!(outcome, Err(StoreError::Unavailable { cause, .. }) if cause == expected), "{sql}: {outcome:?}");
     assert!(store.is_unavailable(), "{sql}");
     run(store, "SELECT 1").unwrap();
     assert!(!store.is_unavailable(), "{sql}");
@@ -178,7 +178,7 @@ fn statements_that_do_not_fit_the_tables_are_defects(backend: Backend) {
         "SELEKT 1",
     ] {
         for outcome in [run(&store, sql), store.read(|db| Ok(db.batch_execute(sql)?))] {
-            assert!(matches!(outcome, Err(Error::Broken(_))), "{sql}: {outcome:?}");
+            assert!(matches!(outcome, Err(StoreError::Broken(_))), "{sql}: {outcome:?}");
             assert!(!store.is_unavailable(), "{sql}");
         }
         run(&store, "SELECT 1").unwrap();
@@ -223,7 +223,7 @@ fn values_that_the_encoding_cannot_hold_are_defects() {
         let Db::Postgres(db) = db else { return Ok(0) };
         Ok(sql_query("SELECT $1").bind::<Text, _>("a\0b").execute(db)?)
     });
-    assert!(matches!(outcome, Err(Error::Broken(_))), "{outcome:?}");
+    assert!(matches!(outcome, Err(StoreError::Broken(_))), "{outcome:?}");
     assert!(!store.is_unavailable());
 }
 
@@ -240,7 +240,7 @@ fn a_serialization_failure_is_retried_with_a_bound() {
     assert!(attempt(3).is_ok());
     attempts.store(0, Ordering::SeqCst);
     let outcome = attempt(usize::MAX);
-    assert!(matches!(outcome, Err(Error::Conflict { .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(StoreError::Conflict { .. })), "{outcome:?}");
     assert_eq!(attempts.load(Ordering::SeqCst), 4);
     assert!(!store.is_unavailable(), "the database itself is well");
 }

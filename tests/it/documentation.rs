@@ -278,8 +278,12 @@ fn paths_that_documents_name_exist() {
 fn files_of(modules: &[&str]) -> Vec<PathBuf> {
     let path = modules.join("/");
     let unit = modules.split_last().filter(|(last, _)| **last == "tests").map(|(_, rest)| rest.join("/"));
-    let candidates =
-        [Some(format!("tests/it/{path}.rs")), unit.map(|of| format!("src/{of}.rs")), Some(format!("src/{path}.rs"))];
+    let candidates = [
+        Some(format!("tests/it/{path}.rs")),
+        Some(format!("tests/{path}.rs")),
+        unit.map(|of| format!("src/{of}.rs")),
+        Some(format!("src/{path}.rs")),
+    ];
     candidates.into_iter().flatten().map(|name| root().join(name)).filter(|file| file.exists()).collect()
 }
 

@@ -8,8 +8,8 @@ mod rules;
 mod signed_assertion;
 mod verify;
 
-use doorward::core::caller::Client;
 use doorward::core::registration::sign_up::{Privileges, Registration};
+use doorward::core::session::caller::Client;
 use doorward::secret::Secret;
 use doorward::testing::TestService;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use doorward::store::tables::{accounts, opaque_tokens, sessions};
-use doorward::store::{AccountId, AccountStatus, Db, Error};
+use doorward::store::{AccountId, AccountStatus, Db, StoreError};
 
 use crate::refresh_rotation::{HOUR, NOW, account, session, tables_on};
 use crate::support::process::until;
@@ -69,7 +69,7 @@ fn digest(session: u128, token: u64) -> Vec<u8> {
 }
 
 /// Three expired sessions and a live one, each with the tokens of many refreshes.
-fn fill(db: &mut Db) -> Result<(), Error> {
+fn fill(db: &mut Db) -> Result<(), StoreError> {
     accounts::insert(db, &account(OWNER.0, AccountStatus::Active))?;
     for number in 1..=4 {
         let mut row = session(number, OWNER);
@@ -84,13 +84,13 @@ fn fill(db: &mut Db) -> Result<(), Error> {
     Ok(())
 }
 
-fn tokens_of(db: &mut Db, session: u128) -> Result<usize, Error> {
-    let found: Result<Vec<_>, Error> =
+fn tokens_of(db: &mut Db, session: u128) -> Result<usize, StoreError> {
+    let found: Result<Vec<_>, StoreError> =
         (0..TOKENS).map(|token| opaque_tokens::find(db, &digest(session, token))).collect();
     Ok(found?.into_iter().flatten().count())
 }
 
-fn is_there(db: &mut Db, number: u128) -> Result<bool, Error> {
+fn is_there(db: &mut Db, number: u128) -> Result<bool, StoreError> {
     Ok(sessions::find(db, session(number, OWNER).id)?.is_some())
 }
 

@@ -9,7 +9,7 @@ use doorward::metrics::Metrics;
 use doorward::store::tables::accounts;
 use doorward::store::tables::sessions;
 use doorward::store::tables::sessions::{AccountState, Rotation, SessionRow};
-use doorward::store::{AccountId, AccountStatus, AccountUuid, Db, EndReason, Error, SessionId, Store};
+use doorward::store::{AccountId, AccountStatus, AccountUuid, Db, EndReason, StoreError, SessionId, Store};
 use uuid::Uuid;
 
 use crate::support::{Backend, on_both_backends};
@@ -130,7 +130,7 @@ fn expected(row: &SessionRow, state: &AccountState, presented: i64, to: &Rotatio
     })
 }
 
-fn compare(db: &mut Db, row: &SessionRow, presented: i64, to: &Rotation) -> Result<bool, Error> {
+fn compare(db: &mut Db, row: &SessionRow, presented: i64, to: &Rotation) -> Result<bool, StoreError> {
     sessions::insert(db, row)?;
     let (before, state) = sessions::find(db, row.id)?.unwrap();
     let stranger = AccountId(row.account_id.0 % 4 + 1);
@@ -183,7 +183,7 @@ fn the_sql_statement_and_the_decision_in_code_agree_on_every_row(backend: Backen
         let mut rotations = 0;
         for some in rows.chunks(400) {
             let done = store.write(|db| {
-                let outcomes: Result<Vec<bool>, Error> =
+                let outcomes: Result<Vec<bool>, StoreError> =
                     some.iter().map(|row| compare(db, row, presented, &to)).collect();
                 let rotated = outcomes?.into_iter().filter(|rotated| *rotated).count();
                 sessions::purge(db, NOW.plus(HOUR * 1000), 400)?;

@@ -2,9 +2,9 @@
 
 use super::Profile;
 use crate::core::Core;
-use crate::core::caller::Client;
 use crate::core::error::{Error, Refusal};
 use crate::core::registration::sign_up::{Privileges, Registration};
+use crate::core::session::caller::Client;
 use crate::secret::Secret;
 
 /// Adds the missing ones; emilys first, so that in a new database the account has the id 1 of the documentation.

@@ -8,12 +8,12 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::audit::{AuditEvent, EventKind};
-use crate::core::caller::Client;
 use crate::core::credential::password::{Hasher, ImportedHash};
 use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
 use crate::core::registration::sign_up::{
     FirstSignIn, HashedRegistration, Privileges, Registration, ValidatedRegistration, holders,
 };
+use crate::core::session::caller::Client;
 use crate::secret::Secret;
 use crate::store::tables::accounts;
 use crate::store::tables::accounts::NewAccount;
@@ -161,7 +161,11 @@ impl<'a> Importer<'a> {
 
     /// The outcome that the existing rows decide, before hashing: an existing account should not cost a bcrypt. A dry run has
     /// no later look-up.
-    fn find_early(&self, db: &mut Db, accepted_record: &AcceptedRecord) -> Result<Option<ImportOutcome>, store::Error> {
+    fn find_early(
+        &self,
+        db: &mut Db,
+        accepted_record: &AcceptedRecord,
+    ) -> Result<Option<ImportOutcome>, store::StoreError> {
         if self.dry_run || accepted_record.has_plain_secret() { find(db, accepted_record) } else { Ok(None) }
     }
 
@@ -303,7 +307,7 @@ fn unique_keys(record: &ImportRecord, validated: &ValidatedRegistration) -> Vec<
 }
 
 /// The outcome that existing accounts decide; `None` if the record is new.
-fn find(db: &mut Db, accepted_record: &AcceptedRecord) -> Result<Option<ImportOutcome>, store::Error> {
+fn find(db: &mut Db, accepted_record: &AcceptedRecord) -> Result<Option<ImportOutcome>, store::StoreError> {
     let holders = holders(db, &accepted_record.validated)?;
     let first = holders.given.first().copied().flatten();
     if first.is_some() && holders.given.iter().all(|holder| *holder == first) {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::audit::{AuditEvent, EventKind};
-use crate::core::caller::{Caller, Client};
 use crate::core::credential::password::{NewSecret, SecretCheck};
 use crate::core::defence::throttle_policy::{ThrottleKeys, ThrottleSubject};
 use crate::core::error::{Error, FieldError, Refusal};
+use crate::core::session::caller::{Caller, Client};
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
 use crate::core::session::refresh::MAX_ATTEMPTS;
@@ -108,7 +108,7 @@ impl Core {
         let written = self.store.write(|db| {
             let old = checked.account.password.as_deref();
             if !accounts::replace_password(db, caller.account, old, &checked.stored, now)? {
-                return Err(store::Error::Abandoned);
+                return Err(store::StoreError::Abandoned);
             }
             changed.write(db, now)?;
             self.reset_failures(db, &checked.throttle_keys)?;
@@ -116,14 +116,14 @@ impl Core {
             // An access token with the claim that the password must be changed would keep its bearer restricted.
             if checked.request.keeps_tokens && !caller.must_change_password {
                 let alive = sessions::touch_live(db, caller.session, now)?;
-                return if alive { Ok((None, revoked)) } else { Err(store::Error::Abandoned) };
+                return if alive { Ok((None, revoked)) } else { Err(store::StoreError::Abandoned) };
             }
             let (row, state, revocation) = self.rotate_and_invalidate_older(db, &checked.request, policy, now)?;
             revoked.push(revocation);
             Ok((Some((row, state)).filter(|_| !checked.request.keeps_tokens), revoked))
         });
         let (rotated, revoked) = match written {
-            Err(store::Error::Abandoned) => return Err(self.abandoned_reason(caller)?.into()),
+            Err(store::StoreError::Abandoned) => return Err(self.abandoned_reason(caller)?.into()),
             other => other?,
         };
         revoked.iter().for_each(|row| self.revocation_cache.apply(row));
@@ -147,7 +147,7 @@ impl Core {
         request: &PasswordChange,
         policy: &TokenPolicy,
         now: Timestamp,
-    ) -> Result<(SessionRow, AccountState, RevocationRow), store::Error> {
+    ) -> Result<(SessionRow, AccountState, RevocationRow), store::StoreError> {
         // A refresh from another tab may rotate the row between the two statements; the next attempt sees its generation.
         for _ in 0..MAX_ATTEMPTS {
             let Some((row, state)) = sessions::find(db, request.caller.session)? else { break };
@@ -161,11 +161,11 @@ impl Core {
                 return Ok((rotated, state, revocation));
             }
         }
-        Err(store::Error::Abandoned)
+        Err(store::StoreError::Abandoned)
     }
 }
 
-fn end_other_sessions(db: &mut Db, caller: &Caller, now: Timestamp) -> Result<Vec<RevocationRow>, store::Error> {
+fn end_other_sessions(db: &mut Db, caller: &Caller, now: Timestamp) -> Result<Vec<RevocationRow>, store::StoreError> {
     let reason = EndReason::SecretChange;
     let others = sessions::end_many(db, caller.account, EndScope::AllExcept(caller.session), now, reason)?;
     revoke_ended(db, &others, now)

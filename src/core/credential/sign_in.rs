@@ -7,10 +7,10 @@ use crate::core::Core;
 use crate::core::account::identifier::{IdentifierKind, canonical};
 use crate::core::account::{Account, find_by_identifier};
 use crate::core::audit::{AuditEvent, EventKind};
-use crate::core::caller::Client;
 use crate::core::defence::throttle_policy::{ThrottleKeys, ThrottleSubject};
 use crate::core::defence::trusted_device::TrustedDevice;
 use crate::core::error::{Error, Refusal};
+use crate::core::session::caller::Client;
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
 use crate::core::session::{Device, Issued, TokenPolicy};
@@ -210,7 +210,7 @@ impl Core {
         new: &NewSession,
         owner: AccountId,
         client: &Client,
-    ) -> Result<Vec<RevocationRow>, store::Error> {
+    ) -> Result<Vec<RevocationRow>, store::StoreError> {
         let (now, reason) = (self.now(), EndReason::Replaced);
         let mut ended = match &new.device.id {
             Some(device) => sessions::end_many(db, owner, EndScope::OnDevice(device), now, reason)?,
@@ -246,7 +246,7 @@ fn stored_secret(account: &AccountRow, column: SecretColumn) -> Option<&str> {
 fn find_by_all_identifiers(
     db: &mut Db,
     identifiers: &[(IdentifierKind, String)],
-) -> Result<Option<AccountRow>, store::Error> {
+) -> Result<Option<AccountRow>, store::StoreError> {
     let mut found: Option<AccountRow> = None;
     for (kind, text) in identifiers {
         let Some(account) = find_by_identifier(db, *kind, text)? else { return Ok(None) };

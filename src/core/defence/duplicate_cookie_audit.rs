@@ -4,8 +4,8 @@
 use super::duplicate_cookies::DuplicateCookieRow;
 use crate::core::Core;
 use crate::core::audit::{AuditEvent, EventKind};
-use crate::core::caller::Client;
 use crate::core::error::Error;
+use crate::core::session::caller::Client;
 
 fn event(row: &DuplicateCookieRow) -> AuditEvent {
     let requests = if row.requests == 1 { "request" } else { "requests" };

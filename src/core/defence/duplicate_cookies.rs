@@ -15,7 +15,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use super::rate_limit::{ClockedLimiter, MonotonicClock};
 use super::throttle_policy::network;
 use crate::clock::{Clock, Timestamp};
-use crate::core::caller::Client;
+use crate::core::session::caller::Client;
 
 /// The interval between two audit rows of one address.
 const ADDRESS_INTERVAL: Duration = Duration::from_mins(1);

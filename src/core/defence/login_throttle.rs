@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::throttle_policy::{ThrottleKeys, ThrottleSubject};
 use crate::core::Core;
-use crate::core::caller::Client;
 use crate::core::error::{Error, Refusal};
+use crate::core::session::caller::Client;
 use crate::store::tables::accounts::SecretColumn;
 use crate::store::tables::throttles;
 use crate::store::{self, AccountId, Db};
@@ -26,7 +26,7 @@ impl Core {
         &self,
         db: &mut Db,
         throttle_keys: &ThrottleKeys,
-    ) -> Result<Option<Refusal>, store::Error> {
+    ) -> Result<Option<Refusal>, store::StoreError> {
         let rows = throttles::find(db, &throttle_keys.keys())?;
         Ok(self.rules.throttle.remaining_block(throttle_keys, &rows, self.now()).map(Refusal::Throttled))
     }
@@ -36,7 +36,7 @@ impl Core {
         &self,
         db: &mut Db,
         throttle_keys: &ThrottleKeys,
-    ) -> Result<Option<Duration>, store::Error> {
+    ) -> Result<Option<Duration>, store::StoreError> {
         let (now, rules) = (self.now(), &self.rules.throttle);
         if rules.free.is_none() {
             return Ok(None);
@@ -59,7 +59,7 @@ impl Core {
         &self,
         db: &mut Db,
         throttle_keys: &ThrottleKeys,
-    ) -> Result<(), store::Error> {
+    ) -> Result<(), store::StoreError> {
         if self.rules.throttle.free.is_none() {
             return Ok(());
         }
@@ -75,7 +75,7 @@ impl Core {
     }
 
     /// Resets the failures of untrusted devices, at password and PIN, for an operator.
-    pub(in crate::core) fn unlock_account(&self, db: &mut Db, account: AccountId) -> Result<(), store::Error> {
+    pub(in crate::core) fn unlock_account(&self, db: &mut Db, account: AccountId) -> Result<(), store::StoreError> {
         let key = self.hasher.digest_key();
         let throttle_keys =
             ThrottleKeys::new(key, &ThrottleSubject::Account(account), SecretColumn::Password, &Client::operator());
@@ -85,11 +85,11 @@ impl Core {
     /// Runs `record`, and again if another transaction has inserted the row of the same key.
     pub(in crate::core) fn record_failure<T>(
         &self,
-        record: impl Fn(&mut Db) -> Result<T, store::Error>,
+        record: impl Fn(&mut Db) -> Result<T, store::StoreError>,
     ) -> Result<T, Error> {
         for _ in 0..INSERT_RETRIES {
             match self.store.write(&record) {
-                Err(store::Error::Taken) => {}
+                Err(store::StoreError::Taken) => {}
                 other => return Ok(other?),
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::trusted_device::TrustedDevice;
 use crate::clock::Timestamp;
-use crate::core::caller::Client;
+use crate::core::session::caller::Client;
 use crate::secret::{MacKey, base64url};
 use crate::store::tables::accounts::SecretColumn;
 use crate::store::tables::throttles::{ACCOUNT_KEY_PREFIX, ThrottleRow};

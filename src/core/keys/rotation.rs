@@ -24,10 +24,10 @@ use super::keys_file::{self, KeyEntry, KeyKind, KeysFile, active_key};
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::audit::{AuditEvent, EventKind};
-use crate::core::caller::Client;
 use crate::core::credential::password;
 use crate::core::error::{Error, InternalError};
 use crate::core::revocation::write::RETENTION_MARGIN;
+use crate::core::session::caller::Client;
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
 use crate::settings::TokenAlgorithm;
@@ -47,8 +47,8 @@ pub enum KeyAdminError {
     Core(#[from] Error),
 }
 
-impl From<crate::store::Error> for KeyAdminError {
-    fn from(error: crate::store::Error) -> Self {
+impl From<crate::store::StoreError> for KeyAdminError {
+    fn from(error: crate::store::StoreError) -> Self {
         Self::Core(InternalError::from(error).into())
     }
 }

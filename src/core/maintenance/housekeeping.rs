@@ -43,7 +43,7 @@ impl Core {
 
     /// Removes expired entries from the revocation cache. If the clock was set back behind an entry that has been removed, reads
     /// the table again first: a token of that entry would be valid again by this clock.
-    pub(in crate::core) fn prune_revocation_cache(&self) -> Result<(), store::Error> {
+    pub(in crate::core) fn prune_revocation_cache(&self) -> Result<(), store::StoreError> {
         let now = self.now();
         if self.revocation_cache.is_pruned_beyond(now) {
             self.resync_revocations()?;
@@ -54,7 +54,7 @@ impl Core {
     }
 
     /// Rebuilds the revocation cache from the table.
-    pub(in crate::core) fn resync_revocations(&self) -> Result<(), store::Error> {
+    pub(in crate::core) fn resync_revocations(&self) -> Result<(), store::StoreError> {
         self.revocation_cache.resync(|after, limit| self.store.read(|db| revocations::list_after(db, after, limit)))?;
         Ok(())
     }

@@ -12,11 +12,11 @@ use crate::core::Core;
 use crate::core::account::Profile;
 use crate::core::account::identifier::Identifier;
 use crate::core::audit::{AuditEvent, EventKind};
-use crate::core::caller::Client;
 use crate::core::credential::password::SecretCheck;
 use crate::core::credential::sign_in::{NewSession, SignedIn};
 use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal};
 use crate::core::session::TokenPolicy;
+use crate::core::session::caller::Client;
 use crate::secret::{Secret, base64url, constant_time_eq, from_base64url};
 use crate::store::tables::pending_sign_ups;
 use crate::store::tables::pending_sign_ups::PendingSignUpRow;
@@ -196,7 +196,7 @@ impl Core {
         fields.privileges = Privileges { email_verified: true, ..Privileges::default() };
         let hashed = HashedRegistration { fields, password: Some(row.password), pin: None };
         let delete_pending = |db: &mut store::Db| {
-            if pending_sign_ups::delete(db, id)? { Ok(()) } else { Err(store::Error::Abandoned) }
+            if pending_sign_ups::delete(db, id)? { Ok(()) } else { Err(store::StoreError::Abandoned) }
         };
         // No unique column prevents a username that is another account's name.
         let free = self.reject_taken_identifiers(&hashed.fields);

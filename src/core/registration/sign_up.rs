@@ -7,11 +7,11 @@ use crate::core::account::identifier;
 use crate::core::account::identifier::Identifier;
 use crate::core::account::{Account, Profile, profile_errors};
 use crate::core::audit::{AuditEvent, EventKind};
-use crate::core::caller::Client;
 use crate::core::credential::password::{Hasher, NewSecret, new_pin, skip_policy};
 use crate::core::credential::sign_in::{NewSession, SignedIn};
 use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
 use crate::core::session::TokenPolicy;
+use crate::core::session::caller::Client;
 use crate::secret::Secret;
 use crate::store::tables::accounts;
 use crate::store::tables::accounts::{AccountRow, IdentifierColumn, NewAccount};
@@ -179,12 +179,12 @@ impl Core {
         session: &NewSession,
         policy: &TokenPolicy,
         client: &Client,
-        also: impl Fn(&mut Db) -> Result<(), store::Error>,
+        also: impl Fn(&mut Db) -> Result<(), store::StoreError>,
     ) -> Result<SignedIn, Error> {
         let (account, inserted) = self.insert_account(hashed, FirstSignIn::Now, client, |account, db| {
             also(db)?;
             let row = self.new_session_row(account, &session.device, policy, client);
-            let row = row.map_err(|cause| store::Error::broken(cause))?;
+            let row = row.map_err(|cause| store::StoreError::broken(cause))?;
             let revoked = self.end_replaced_sessions(db, session, account.id, client)?;
             sessions::insert(db, &row)?;
             self.record_opaque_token(db, &row, policy)?;
@@ -206,7 +206,7 @@ impl Core {
         hashed: &HashedRegistration,
         first_sign_in: FirstSignIn,
         client: &Client,
-        also: impl Fn(&AccountRow, &mut Db) -> Result<T, store::Error>,
+        also: impl Fn(&AccountRow, &mut Db) -> Result<T, store::StoreError>,
     ) -> Result<(AccountRow, T), Error> {
         let now = self.now();
         let new = self.new_account(hashed, first_sign_in, now)?;
@@ -222,12 +222,12 @@ impl Core {
                 self.log_event(&event);
                 Ok((account, value))
             }
-            Err(store::Error::Taken) => {
+            Err(store::StoreError::Taken) => {
                 let taken = self.store.read(|db| taken(db, &hashed.fields))?;
                 Err(Refusal::IdentifierTaken(taken).into())
             }
             // A concurrent confirmation of the same registration has committed first.
-            Err(store::Error::Abandoned) => Err(Refusal::ConfirmationInvalid.into()),
+            Err(store::StoreError::Abandoned) => Err(Refusal::ConfirmationInvalid.into()),
             Err(other) => Err(other.into()),
         }
     }
@@ -292,15 +292,15 @@ pub(in crate::core) struct Holders {
     pub taken: Taken,
 }
 
-pub(in crate::core) fn holders(db: &mut Db, validated: &ValidatedRegistration) -> Result<Holders, store::Error> {
+pub(in crate::core) fn holders(db: &mut Db, validated: &ValidatedRegistration) -> Result<Holders, store::StoreError> {
     find_holders(db, &validated.fields)
 }
 
-pub(in crate::core) fn taken(db: &mut Db, fields: &AccountFields) -> Result<Taken, store::Error> {
+pub(in crate::core) fn taken(db: &mut Db, fields: &AccountFields) -> Result<Taken, store::StoreError> {
     Ok(find_holders(db, fields)?.taken)
 }
 
-fn find_holders(db: &mut Db, fields: &AccountFields) -> Result<Holders, store::Error> {
+fn find_holders(db: &mut Db, fields: &AccountFields) -> Result<Holders, store::StoreError> {
     use IdentifierColumn::{Email, Name, Username};
     let mut given = Vec::new();
     let mut is_held = |identifier: &Option<Identifier>, columns: &[IdentifierColumn]| {
@@ -312,7 +312,7 @@ fn find_holders(db: &mut Db, fields: &AccountFields) -> Result<Holders, store::E
             }
         }
         given.push(holder);
-        Ok::<_, store::Error>(holder.is_some())
+        Ok::<_, store::StoreError>(holder.is_some())
     };
     let email = is_held(&fields.email, &[Email])?;
     let username = is_held(&fields.username, &[Username, Name])?;

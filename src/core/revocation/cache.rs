@@ -177,8 +177,8 @@ impl RevocationCache {
     /// poll continues.
     pub fn resync(
         &self,
-        mut list_after: impl FnMut(i64, i64) -> Result<Vec<RevocationRow>, store::Error>,
-    ) -> Result<i64, store::Error> {
+        mut list_after: impl FnMut(i64, i64) -> Result<Vec<RevocationRow>, store::StoreError>,
+    ) -> Result<i64, store::StoreError> {
         // One at a time: rows that a second resync reads would count for the wrong generation.
         let _exclusive = self.resync.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = self.generation.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
@@ -199,8 +199,8 @@ impl RevocationCache {
     pub fn catch_up(
         &self,
         mut after: i64,
-        list_after: &mut impl FnMut(i64, i64) -> Result<Vec<RevocationRow>, store::Error>,
-    ) -> Result<i64, store::Error> {
+        list_after: &mut impl FnMut(i64, i64) -> Result<Vec<RevocationRow>, store::StoreError>,
+    ) -> Result<i64, store::StoreError> {
         // Fresh as of the beginning: a row that is committed while the pages are read may be missed.
         let began = Instant::now();
         loop {

@@ -67,7 +67,7 @@ struct Subscription {
 
 impl Subscription {
     /// Listens first and resynchronises then, so that no row is committed unseen between the two.
-    fn open(core: &Core) -> Result<Self, store::Error> {
+    fn open(core: &Core) -> Result<Self, store::StoreError> {
         let mut listener = core.store.listen()?;
         let mut cursor = PollCursor::new(core.store.is_single_writer());
         let began = Instant::now();
@@ -78,7 +78,7 @@ impl Subscription {
     }
 
     /// Applies notifications and polls, until shutdown or until the connection fails.
-    fn run(mut self, core: &Core, signal: &Signal) -> Result<(), store::Error> {
+    fn run(mut self, core: &Core, signal: &Signal) -> Result<(), store::StoreError> {
         // A quarter: two polls may fail before checks have to read the table.
         let interval = (core.rules.revocation_max_stale / 4).min(MAX_POLL_INTERVAL);
         while !signal.wait(self.listener.poll_interval()) {
@@ -98,7 +98,7 @@ impl Subscription {
         Ok(())
     }
 
-    fn poll(&mut self, core: &Core) -> Result<(), store::Error> {
+    fn poll(&mut self, core: &Core) -> Result<(), store::StoreError> {
         let began = Instant::now();
         let (listener, after) = (&mut self.listener, self.cursor.low_watermark(began));
         let last_id = core.revocation_cache.catch_up(after, &mut |after, limit| listener.list_after(after, limit))?;

@@ -19,7 +19,7 @@ pub fn revoke_session(
     generation: Option<i64>,
     now: Timestamp,
     until: Timestamp,
-) -> Result<RevocationRow, store::Error> {
+) -> Result<RevocationRow, store::StoreError> {
     let row = NewRevocation {
         session_id: Some(session),
         generation,
@@ -38,7 +38,7 @@ pub fn revoke_account(
     epoch: i64,
     now: Timestamp,
     until: Timestamp,
-) -> Result<RevocationRow, store::Error> {
+) -> Result<RevocationRow, store::StoreError> {
     let row = NewRevocation {
         session_id: None,
         generation: None,

@@ -4,9 +4,9 @@
 use super::opaque_refresh_token::{ExpiryCheck, is_opaque};
 use super::{Issued, TokenPolicy};
 use crate::core::Core;
-use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::core::session;
+use crate::core::session::caller::Caller;
 use crate::core::session::refresh::MAX_ATTEMPTS;
 use crate::core::session::refresh::decide::{RotationRules, Verdict, decide, first_confirmation};
 use crate::secret::{RefreshToken, random_token_id};

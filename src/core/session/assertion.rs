@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::core::Core;
-use crate::core::caller::Caller;
 use crate::core::error::{Error, InternalError};
 use crate::core::keys::signing_key::PublicKey;
+use crate::core::session::caller::Caller;
 use crate::secret::random_token_id;
 
 /// Lifetime of an assertion.

@@ -7,9 +7,9 @@ use super::opaque_refresh_token::{ExpiryCheck, RefreshTokenRef};
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::audit::{AuditEvent, EventKind};
-use crate::core::caller::{Caller, Client};
 use crate::core::error::{Error, Refusal};
 use crate::core::revocation::write::{revoke_account, revoke_session};
+use crate::core::session::caller::{Caller, Client};
 use crate::core::token::claims::AccessClaims;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::store;
@@ -129,7 +129,7 @@ impl Core {
         account: AccountId,
         reason: EndReason,
         event: &AuditEvent,
-        also: impl Fn(&mut Db) -> Result<(), store::Error>,
+        also: impl Fn(&mut Db) -> Result<(), store::StoreError>,
     ) -> Result<(), Error> {
         let now = self.now();
         let revoked = self.store.write(|db| {
@@ -184,7 +184,7 @@ pub(in crate::core) fn revoke_ended(
     db: &mut Db,
     ended: &[EndedSession],
     now: Timestamp,
-) -> Result<Vec<RevocationRow>, store::Error> {
+) -> Result<Vec<RevocationRow>, store::StoreError> {
     let revoke = |session: &EndedSession| revoke_session(db, session.id, None, now, session.access_expires_at);
     ended.iter().map(revoke).collect()
 }

@@ -83,11 +83,11 @@ impl Core {
         db: &mut Db,
         row: &SessionRow,
         policy: &TokenPolicy,
-    ) -> Result<(), store::Error> {
+    ) -> Result<(), store::StoreError> {
         if !policy.opaque_refresh {
             return Ok(());
         }
-        let token = self.opaque_refresh(row).map_err(|error| store::Error::broken(error))?;
+        let token = self.opaque_refresh(row).map_err(|error| store::StoreError::broken(error))?;
         opaque_tokens::insert_if_absent(db, &sha256(token.expose().as_bytes()), row.id, row.generation)
     }
 }

@@ -14,7 +14,7 @@ use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 
 use crate::store::connection::{Db, Manager, Pooled};
-use crate::store::error::Error;
+use crate::store::error::StoreError;
 use crate::store::transaction;
 
 /// How many changes share a commit at most. The sync is divided by the members: beyond 64 there is little left to save,
@@ -37,15 +37,15 @@ pub struct GroupTransaction {
 #[derive(Debug)]
 pub enum WriteError {
     /// The change itself failed, or it was alone in its transaction. Running it again would not help.
-    Change(Error),
+    Change(StoreError),
     /// The transaction of the whole group was rolled back, perhaps because of another member. Run again alone, the change
     /// may succeed.
-    GroupAborted(Error),
+    GroupAborted(StoreError),
 }
 
 impl GroupTransaction {
     /// Begins a transaction; waits at most `wait` for the connection.
-    pub fn begin(pool: &r2d2::Pool<Manager>, wait: Duration) -> Result<Self, Error> {
+    pub fn begin(pool: &r2d2::Pool<Manager>, wait: Duration) -> Result<Self, StoreError> {
         let mut connection = pool.get_timeout(wait)?;
         let begun = transaction::begin(&mut connection.db);
         // Counts as broken until the commit: if a panic unwinds through the group, the pool closes the connection, and
@@ -62,12 +62,12 @@ impl GroupTransaction {
     /// A change is undone alone by its savepoint. The first one needs none, since a rollback loses nothing else.
     pub fn run<T>(
         &mut self,
-        change: &mut impl FnMut(&mut Db) -> Result<T, Error>,
-    ) -> Result<Result<T, Error>, WriteError> {
+        change: &mut impl FnMut(&mut Db) -> Result<T, StoreError>,
+    ) -> Result<Result<T, StoreError>, WriteError> {
         let in_savepoint = self.applied > 0;
         let Pooled { db, broken, .. } = &mut *self.connection;
         // A savepoint that cannot be set, released or rolled back leaves the transaction in an unknown state.
-        let aborted = |error| WriteError::GroupAborted(Error::from(error));
+        let aborted = |error| WriteError::GroupAborted(StoreError::from(error));
         if in_savepoint {
             transaction::savepoint(db).map_err(aborted)?;
         }
@@ -85,7 +85,7 @@ impl GroupTransaction {
         }
         match outcome {
             Err(error) if !in_savepoint => {
-                *broken = matches!(error, Error::Unavailable { .. });
+                *broken = matches!(error, StoreError::Unavailable { .. });
                 Err(WriteError::Change(error))
             }
             outcome => Ok(outcome),
@@ -109,14 +109,14 @@ impl GroupTransaction {
 
     /// Commits, gives the connection back to the pool and returns the number of changed rows. The caller resolves the
     /// outcome.
-    pub fn commit(mut self) -> Result<usize, Error> {
+    pub fn commit(mut self) -> Result<usize, StoreError> {
         let Pooled { db, rows_changed, .. } = &mut *self.connection;
         // The count only decides when the log is checkpointed: without one the commit goes on.
         let total = rows_changed_by(db).unwrap_or(*rows_changed);
         let rows = total.saturating_sub(std::mem::replace(rows_changed, total));
         let committed = transaction::commit(db, self.began);
         self.finished = true;
-        self.connection.broken = matches!(committed, Err(Error::Unavailable { .. }));
+        self.connection.broken = matches!(committed, Err(StoreError::Unavailable { .. }));
         committed.map(|()| usize::try_from(rows).unwrap_or_default())
     }
 }

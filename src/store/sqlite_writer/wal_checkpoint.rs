@@ -13,7 +13,7 @@ use super::write_queue::WriteQueue;
 use crate::store::connection;
 use crate::store::connection::Db;
 use crate::store::database_url::DatabaseUrl;
-use crate::store::error::Error;
+use crate::store::error::StoreError;
 
 /// Pages (of 4 KiB) from which the log must restart from its beginning: 16 MiB. It does so by itself only when a writer finds
 /// all of it checkpointed, which never happens under load: without this the log grew to `AUTOCHECKPOINT_PAGES`. A restart
@@ -38,11 +38,11 @@ struct CheckpointResult {
 
 impl Checkpointer {
     /// Starts the thread for the file that `queue` writes to.
-    pub fn start(url: &DatabaseUrl, queue: Arc<WriteQueue>, pressure: Arc<WalPressure>) -> Result<Self, Error> {
+    pub fn start(url: &DatabaseUrl, queue: Arc<WriteQueue>, pressure: Arc<WalPressure>) -> Result<Self, StoreError> {
         let (url, waker) = (url.clone(), Arc::clone(&pressure));
         let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || run(&url, &queue, &waker));
         // Without threads there is no service either: a limit of the system, not of the database.
-        let thread = thread.map_err(Error::broken)?;
+        let thread = thread.map_err(StoreError::broken)?;
         Ok(Self { pressure, thread: Some(thread) })
     }
 }
@@ -62,7 +62,7 @@ fn run(url: &DatabaseUrl, queue: &WriteQueue, pressure: &WalPressure) {
         let outcome = match &mut connected {
             Some(db) => checkpoint_wal(db, queue),
             none => connection::open(url, READERS_WAIT)
-                .map_err(Error::from)
+                .map_err(StoreError::from)
                 .and_then(|db| checkpoint_wal(none.insert(db), queue)),
         };
         if let Err(error) = outcome {
@@ -79,7 +79,7 @@ fn run(url: &DatabaseUrl, queue: &WriteQueue, pressure: &WalPressure) {
 /// Measured at full load in two runs, the pause has a median of 17 and 26 ms with the second pass, 31 and 28 ms without it,
 /// and 33 ms in both with up to four more passes: most of it is the sync of the database file. With 64 writers, throughput
 /// of the three differs by less than 1 % in the longer run.
-fn checkpoint_wal(db: &mut Db, queue: &WriteQueue) -> Result<(), Error> {
+fn checkpoint_wal(db: &mut Db, queue: &WriteQueue) -> Result<(), StoreError> {
     if checkpoint(db, "PASSIVE")? >= RESTART_PAGES {
         checkpoint(db, "PASSIVE")?;
         queue.pause_writers(|| checkpoint(db, "RESTART"))??;
@@ -88,6 +88,6 @@ fn checkpoint_wal(db: &mut Db, queue: &WriteQueue) -> Result<(), Error> {
 }
 
 /// Runs a checkpoint in one of SQLite's modes; returns the number of pages in the log.
-pub fn checkpoint(db: &mut Db, mode: &str) -> Result<i32, Error> {
+pub fn checkpoint(db: &mut Db, mode: &str) -> Result<i32, StoreError> {
     Ok(diesel::sql_query(format!("PRAGMA wal_checkpoint({mode})")).get_result::<CheckpointResult>(db)?.log)
 }

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use super::group_commit::{GroupTransaction, WriteError};
 use super::wal_pressure::WalPressure;
 use crate::store::connection::{Db, Manager};
-use crate::store::error::{Error, OutageCause};
+use crate::store::error::{OutageCause, StoreError};
 
 /// A group that is older takes no further member: its first member waits for its last. Two milliseconds are in the order of
 /// one sync of the log, so membership at most about doubles the wait of the first.
@@ -89,7 +89,7 @@ impl WriteQueue {
     }
 
     /// Runs a change: all of it is durable when this returns `Ok`, and none of it is written otherwise.
-    pub fn write<T>(&self, change: &mut impl FnMut(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn write<T>(&self, change: &mut impl FnMut(&mut Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let deadline = Instant::now() + self.max_wait;
         let mut outcome = self.run_in_group(change, deadline, Grouping::Shared);
         if matches!(outcome, Err(WriteError::GroupAborted(_))) {
@@ -100,7 +100,7 @@ impl WriteQueue {
     }
 
     /// Runs `action` while no transaction is open and every writer waits.
-    pub fn pause_writers<T>(&self, action: impl FnOnce() -> T) -> Result<T, Error> {
+    pub fn pause_writers<T>(&self, action: impl FnOnce() -> T) -> Result<T, StoreError> {
         let (_guard, _) = self.acquire(Instant::now() + self.max_wait, Grouping::Exclusive)?;
         Ok(action())
     }
@@ -108,7 +108,7 @@ impl WriteQueue {
     /// States 1 to 6 of the protocol, once.
     fn run_in_group<T>(
         &self,
-        change: &mut impl FnMut(&mut Db) -> Result<T, Error>,
+        change: &mut impl FnMut(&mut Db) -> Result<T, StoreError>,
         deadline: Instant,
         grouping: Grouping,
     ) -> Result<T, WriteError> {
@@ -142,7 +142,7 @@ impl WriteQueue {
     }
 
     /// Waits for the right to write.
-    fn acquire(&self, deadline: Instant, grouping: Grouping) -> Result<(WriterGuard<'_>, Grant), Error> {
+    fn acquire(&self, deadline: Instant, grouping: Grouping) -> Result<(WriterGuard<'_>, Grant), StoreError> {
         let mut state = self.lock();
         if !state.busy {
             state.busy = true;
@@ -156,7 +156,8 @@ impl WriteQueue {
         }
         drop(state);
         let grant = waiter.wait(deadline).or_else(|| self.withdraw(&waiter));
-        let grant = grant.ok_or_else(|| Error::unavailable(OutageCause::Timeout, "other writers took too long"))?;
+        let grant =
+            grant.ok_or_else(|| StoreError::unavailable(OutageCause::Timeout, "other writers took too long"))?;
         Ok((WriterGuard { queue: self, owns_right: true }, grant))
     }
 
@@ -184,7 +185,7 @@ fn time_left(deadline: Instant) -> Duration {
 
 fn group_aborted() -> WriteError {
     // The cause is with the thread that ended the group; its members retry alone and then meet it themselves, if it lasts.
-    WriteError::GroupAborted(Error::unavailable(OutageCause::Storage, "the group's transaction was not committed"))
+    WriteError::GroupAborted(StoreError::unavailable(OutageCause::Storage, "the group's transaction was not committed"))
 }
 
 impl WriterGuard<'_> {

@@ -8,7 +8,7 @@ use diesel::sql_types::BigInt;
 use super::schema::accounts;
 use crate::clock::Timestamp;
 use crate::store::connection::Db;
-use crate::store::error::Error;
+use crate::store::error::StoreError;
 use crate::store::tables::columns::{AccountId, AccountStatus, AccountUuid};
 
 /// One row, column by column. JSON columns are text here; `password` and `pin` are stored forms of secrets.
@@ -120,13 +120,13 @@ pub enum SecretColumn {
 }
 
 /// Inserts a row; `Taken` when another account has one of its identifiers.
-pub fn insert(db: &mut Db, new: &NewAccount) -> Result<AccountRow, Error> {
+pub fn insert(db: &mut Db, new: &NewAccount) -> Result<AccountRow, StoreError> {
     Ok(diesel::insert_into(accounts::table).values(new).returning(accounts::all_columns).get_result(db)?)
 }
 
 /// Locks the table against inserts of other transactions until this one ends, and advances the id sequence past `highest`,
 /// as SQLite does by itself: imported rows bring their ids, which must not collide with one that the sequence assigns.
-pub fn lock_and_advance_id_sequence(db: &mut Db, highest: Option<AccountId>) -> Result<(), Error> {
+pub fn lock_and_advance_id_sequence(db: &mut Db, highest: Option<AccountId>) -> Result<(), StoreError> {
     const SEQUENCE: &str = "pg_get_serial_sequence('accounts', 'id')::regclass";
     let Db::Postgres(db) = db else { return Ok(()) };
     db.batch_execute("LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE")?;
@@ -139,18 +139,18 @@ pub fn lock_and_advance_id_sequence(db: &mut Db, highest: Option<AccountId>) -> 
 }
 
 /// Whether an account has this uuid.
-pub fn has_uuid(db: &mut Db, uuid: AccountUuid) -> Result<bool, Error> {
+pub fn has_uuid(db: &mut Db, uuid: AccountUuid) -> Result<bool, StoreError> {
     let query = accounts::table.filter(accounts::uuid.eq(uuid)).select(accounts::id);
     Ok(query.get_result::<AccountId>(db).optional()?.is_some())
 }
 
 /// The account with this id.
-pub fn find(db: &mut Db, id: AccountId) -> Result<Option<AccountRow>, Error> {
+pub fn find(db: &mut Db, id: AccountId) -> Result<Option<AccountRow>, StoreError> {
     Ok(accounts::table.find(id).get_result(db).optional()?)
 }
 
 /// The account with this canonical identifier.
-pub fn find_by(db: &mut Db, column: IdentifierColumn, canonical: &str) -> Result<Option<AccountRow>, Error> {
+pub fn find_by(db: &mut Db, column: IdentifierColumn, canonical: &str) -> Result<Option<AccountRow>, StoreError> {
     let query = accounts::table.into_boxed();
     let query = match column {
         IdentifierColumn::Email => query.filter(accounts::email_canonical.eq(canonical)),
@@ -161,7 +161,7 @@ pub fn find_by(db: &mut Db, column: IdentifierColumn, canonical: &str) -> Result
 }
 
 /// Up to `limit` accounts with an id above `after`, in order.
-pub fn list(db: &mut Db, after: AccountId, limit: i64) -> Result<Vec<AccountRow>, Error> {
+pub fn list(db: &mut Db, after: AccountId, limit: i64) -> Result<Vec<AccountRow>, StoreError> {
     Ok(accounts::table.filter(accounts::id.gt(after)).order(accounts::id).limit(limit).load(db)?)
 }
 
@@ -173,7 +173,7 @@ pub fn record_sign_in(
     column: SecretColumn,
     checked: Option<&str>,
     at: Timestamp,
-) -> Result<Option<AccountRow>, Error> {
+) -> Result<Option<AccountRow>, StoreError> {
     let active = accounts::table.find(id).filter(accounts::status.eq(AccountStatus::Active));
     let set = accounts::last_sign_in_at.eq(at);
     let query = match column {
@@ -190,7 +190,7 @@ pub fn record_sign_in(
 }
 
 /// Changes profile columns. Returns the new row, or `None` when there is no such account.
-pub fn change_profile(db: &mut Db, id: AccountId, change: &ProfileChange) -> Result<Option<AccountRow>, Error> {
+pub fn change_profile(db: &mut Db, id: AccountId, change: &ProfileChange) -> Result<Option<AccountRow>, StoreError> {
     let query = diesel::update(accounts::table.find(id)).set(change).returning(accounts::all_columns);
     Ok(query.get_result(db).optional()?)
 }
@@ -202,7 +202,7 @@ pub fn replace_password(
     old: Option<&str>,
     new: &str,
     at: Timestamp,
-) -> Result<bool, Error> {
+) -> Result<bool, StoreError> {
     let new = (accounts::password.eq(new), accounts::must_change_password.eq(false), accounts::updated_at.eq(at));
     let changed = match old {
         Some(old) => {
@@ -214,7 +214,13 @@ pub fn replace_password(
 }
 
 /// Sets the stored form of a secret.
-pub fn set_secret(db: &mut Db, id: AccountId, column: SecretColumn, stored: &str, at: Timestamp) -> Result<(), Error> {
+pub fn set_secret(
+    db: &mut Db,
+    id: AccountId,
+    column: SecretColumn,
+    stored: &str,
+    at: Timestamp,
+) -> Result<(), StoreError> {
     let row = accounts::table.find(id);
     match column {
         SecretColumn::Password => {
@@ -228,7 +234,7 @@ pub fn set_secret(db: &mut Db, id: AccountId, column: SecretColumn, stored: &str
 }
 
 /// The number of accounts with a stored secret that begins with `prefix`.
-pub fn count_secrets_with_prefix(db: &mut Db, prefix: &str) -> Result<i64, Error> {
+pub fn count_secrets_with_prefix(db: &mut Db, prefix: &str) -> Result<i64, StoreError> {
     // LIKE treats _ and % as wildcards, and the name of a hash scheme may contain them.
     let pattern = format!("{}%", prefix.replace('!', "!!").replace('%', "!%").replace('_', "!_"));
     let password =
@@ -238,28 +244,28 @@ pub fn count_secrets_with_prefix(db: &mut Db, prefix: &str) -> Result<i64, Error
 }
 
 /// Sets the role.
-pub fn set_role(db: &mut Db, id: AccountId, role: &str, at: Timestamp) -> Result<(), Error> {
+pub fn set_role(db: &mut Db, id: AccountId, role: &str, at: Timestamp) -> Result<(), StoreError> {
     let new = (accounts::role.eq(role), accounts::updated_at.eq(at));
     diesel::update(accounts::table.find(id)).set(new).execute(db)?;
     Ok(())
 }
 
 /// Sets the status.
-pub fn set_status(db: &mut Db, id: AccountId, status: AccountStatus, at: Timestamp) -> Result<(), Error> {
+pub fn set_status(db: &mut Db, id: AccountId, status: AccountStatus, at: Timestamp) -> Result<(), StoreError> {
     let new = (accounts::status.eq(status), accounts::updated_at.eq(at));
     diesel::update(accounts::table.find(id)).set(new).execute(db)?;
     Ok(())
 }
 
 /// Sets whether the password must be changed.
-pub fn set_must_change_password(db: &mut Db, id: AccountId, must: bool, at: Timestamp) -> Result<(), Error> {
+pub fn set_must_change_password(db: &mut Db, id: AccountId, must: bool, at: Timestamp) -> Result<(), StoreError> {
     let new = (accounts::must_change_password.eq(must), accounts::updated_at.eq(at));
     diesel::update(accounts::table.find(id)).set(new).execute(db)?;
     Ok(())
 }
 
 /// Increments the epoch. Returns the new one, or `None` when there is no such account.
-pub fn raise_epoch(db: &mut Db, id: AccountId) -> Result<Option<i64>, Error> {
+pub fn raise_epoch(db: &mut Db, id: AccountId) -> Result<Option<i64>, StoreError> {
     let query = diesel::update(accounts::table.find(id)).set(accounts::epoch.eq(accounts::epoch + 1));
     Ok(query.returning(accounts::epoch).get_result(db).optional()?)
 }

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::schema::audit_events;
 use crate::clock::Timestamp;
 use crate::store::connection::Db;
-use crate::store::error::Error;
+use crate::store::error::StoreError;
 use crate::store::tables::columns::{AccountId, SessionId};
 
 /// One row. Never holds a secret, a token or an identifier as it was entered.
@@ -24,7 +24,7 @@ pub struct AuditRow {
 }
 
 /// Inserts a row.
-pub fn insert(db: &mut Db, row: &AuditRow) -> Result<(), Error> {
+pub fn insert(db: &mut Db, row: &AuditRow) -> Result<(), StoreError> {
     diesel::insert_into(audit_events::table).values(row).execute(db)?;
     Ok(())
 }
@@ -44,7 +44,7 @@ pub struct AuditFilter {
 }
 
 /// The newest `limit` rows that match the filter, newest first.
-pub fn list(db: &mut Db, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditRow>, Error> {
+pub fn list(db: &mut Db, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditRow>, StoreError> {
     let mut query = audit_events::table.select(AuditRow::as_select()).into_boxed();
     if let Some(account) = filter.account_id {
         query = query.filter(audit_events::account_id.eq(account));
@@ -68,7 +68,7 @@ pub fn list(db: &mut Db, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditRo
 }
 
 /// Deletes up to `limit` rows from before `before`; returns the number of deleted rows.
-pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
+pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, StoreError> {
     let query = audit_events::table.filter(audit_events::at.lt(before)).order(audit_events::at);
     let old: Vec<i64> = query.select(audit_events::id).limit(limit).load(db)?;
     Ok(diesel::delete(audit_events::table.filter(audit_events::id.eq_any(old))).execute(db)?)

@@ -5,17 +5,17 @@ use diesel::prelude::*;
 
 use super::schema::opaque_tokens;
 use crate::store::connection::Db;
-use crate::store::error::Error;
+use crate::store::error::StoreError;
 use crate::store::tables::columns::SessionId;
 
 /// The session and the generation of the token with this digest.
-pub fn find(db: &mut Db, digest: &[u8]) -> Result<Option<(SessionId, i64)>, Error> {
+pub fn find(db: &mut Db, digest: &[u8]) -> Result<Option<(SessionId, i64)>, StoreError> {
     let row = opaque_tokens::table.find(digest).select((opaque_tokens::session_id, opaque_tokens::generation));
     Ok(row.get_result(db).optional()?)
 }
 
 /// Inserts a token unless it is stored already. diesel has ON CONFLICT for each backend, and not for `Db`.
-pub fn insert_if_absent(db: &mut Db, digest: &[u8], session: SessionId, generation: i64) -> Result<(), Error> {
+pub fn insert_if_absent(db: &mut Db, digest: &[u8], session: SessionId, generation: i64) -> Result<(), StoreError> {
     let row = (
         opaque_tokens::digest.eq(digest),
         opaque_tokens::session_id.eq(session),
@@ -31,7 +31,7 @@ pub fn insert_if_absent(db: &mut Db, digest: &[u8], session: SessionId, generati
 
 /// Deletes up to `limit` tokens of these sessions. Returns the number that was found, also where another node was deleting
 /// them at the same time.
-pub fn delete_of_sessions(db: &mut Db, sessions: &[SessionId], limit: i64) -> Result<usize, Error> {
+pub fn delete_of_sessions(db: &mut Db, sessions: &[SessionId], limit: i64) -> Result<usize, StoreError> {
     let query = opaque_tokens::table.filter(opaque_tokens::session_id.eq_any(sessions));
     let digests: Vec<Vec<u8>> = query.select(opaque_tokens::digest).limit(limit).load(db)?;
     diesel::delete(opaque_tokens::table.filter(opaque_tokens::digest.eq_any(&digests))).execute(db)?;

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use super::schema::pending_sign_ups;
 use crate::clock::Timestamp;
 use crate::store::connection::Db;
-use crate::store::error::Error;
+use crate::store::error::StoreError;
 use crate::store::tables::columns::PendingSignUpId;
 
 /// One row, column by column. `password` is the stored form of a secret.
@@ -53,7 +53,7 @@ impl std::fmt::Debug for PendingSignUpRow {
 }
 
 /// Inserts a row.
-pub fn insert(db: &mut Db, row: &PendingSignUpRow) -> Result<(), Error> {
+pub fn insert(db: &mut Db, row: &PendingSignUpRow) -> Result<(), StoreError> {
     diesel::insert_into(pending_sign_ups::table).values(row).execute(db)?;
     Ok(())
 }
@@ -64,7 +64,7 @@ pub fn count_confirmation_attempt(
     id: PendingSignUpId,
     now: Timestamp,
     max_attempts: i64,
-) -> Result<Option<PendingSignUpRow>, Error> {
+) -> Result<Option<PendingSignUpRow>, StoreError> {
     let open = pending_sign_ups::expires_at.gt(now).and(pending_sign_ups::tries.lt(max_attempts));
     let row = diesel::update(pending_sign_ups::table.find(id).filter(open))
         .set(pending_sign_ups::tries.eq(pending_sign_ups::tries + 1))
@@ -74,18 +74,22 @@ pub fn count_confirmation_attempt(
 }
 
 /// Deletes the row; returns whether it still existed. Of two concurrent confirmations one gets `true`.
-pub fn delete(db: &mut Db, id: PendingSignUpId) -> Result<bool, Error> {
+pub fn delete(db: &mut Db, id: PendingSignUpId) -> Result<bool, StoreError> {
     Ok(diesel::delete(pending_sign_ups::table.find(id)).execute(db)? == 1)
 }
 
 /// Whether any email is due.
-pub fn has_due_mail(db: &mut Db, now: Timestamp) -> Result<bool, Error> {
+pub fn has_due_mail(db: &mut Db, now: Timestamp) -> Result<bool, StoreError> {
     let due = pending_sign_ups::table.filter(pending_sign_ups::mail_due_at.le(now));
     Ok(due.filter(pending_sign_ups::expires_at.gt(now)).count().get_result::<i64>(db)? > 0)
 }
 
 /// Claims the row whose email has been due longest: no other node claims it before `lease_end`.
-pub fn claim_due_mail(db: &mut Db, now: Timestamp, lease_end: Timestamp) -> Result<Option<PendingSignUpRow>, Error> {
+pub fn claim_due_mail(
+    db: &mut Db,
+    now: Timestamp,
+    lease_end: Timestamp,
+) -> Result<Option<PendingSignUpRow>, StoreError> {
     let due = pending_sign_ups::mail_due_at.le(now).and(pending_sign_ups::expires_at.gt(now));
     let next = pending_sign_ups::table.filter(due).order(pending_sign_ups::mail_due_at).select(pending_sign_ups::id);
     let Some(id) = next.limit(1).get_result::<PendingSignUpId>(db).optional()? else { return Ok(None) };
@@ -103,7 +107,7 @@ pub fn claim_due_mail(db: &mut Db, now: Timestamp, lease_end: Timestamp) -> Resu
 }
 
 /// The number of emails of other rows that were sent to the row's address since then, or are being sent.
-pub fn count_others_mailed(db: &mut Db, row: &PendingSignUpRow, since: Timestamp) -> Result<i64, Error> {
+pub fn count_others_mailed(db: &mut Db, row: &PendingSignUpRow, since: Timestamp) -> Result<i64, StoreError> {
     let mailed = pending_sign_ups::table
         .filter(pending_sign_ups::email_canonical.eq(&row.email_canonical))
         .filter(pending_sign_ups::id.ne(row.id))
@@ -118,7 +122,7 @@ pub fn record_mail_outcome(
     row: &PendingSignUpRow,
     mailed_at: Option<Timestamp>,
     due_at: Option<Timestamp>,
-) -> Result<(), Error> {
+) -> Result<(), StoreError> {
     let own_claim = pending_sign_ups::mail_attempts.eq(row.mail_attempts);
     diesel::update(pending_sign_ups::table.find(row.id).filter(own_claim))
         .set((pending_sign_ups::mailed_at.eq(mailed_at), pending_sign_ups::mail_due_at.eq(due_at)))
@@ -127,7 +131,7 @@ pub fn record_mail_outcome(
 }
 
 /// Deletes up to `limit` rows that expired before `before`; returns the number of deleted rows.
-pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
+pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, StoreError> {
     let query = pending_sign_ups::table.filter(pending_sign_ups::expires_at.lt(before));
     let expired: Vec<PendingSignUpId> =
         query.order(pending_sign_ups::expires_at).select(pending_sign_ups::id).limit(limit).load(db)?;

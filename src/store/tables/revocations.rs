@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::schema::revocations;
 use crate::clock::Timestamp;
 use crate::store::connection::Db;
-use crate::store::error::Error;
+use crate::store::error::StoreError;
 use crate::store::tables::columns::{AccountId, SessionId};
 
 /// One row: a session (or its generations below one), or an account's epochs below one.
@@ -50,7 +50,7 @@ pub const CHANNEL: &str = "doorward_revocations";
 
 /// Inserts a row. PostgreSQL delivers the notification to every listening node when the transaction is committed, and not
 /// before: there is no notification without its row, and no row without its notification.
-pub fn insert(db: &mut Db, new: &NewRevocation) -> Result<RevocationRow, Error> {
+pub fn insert(db: &mut Db, new: &NewRevocation) -> Result<RevocationRow, StoreError> {
     let query = diesel::insert_into(revocations::table).values(new).returning(revocations::all_columns);
     let row: RevocationRow = query.get_result(db)?;
     if let Db::Postgres(db) = db {
@@ -92,18 +92,18 @@ impl RevocationRow {
 }
 
 /// Up to `limit` rows with an id above `after`, in order.
-pub fn list_after(db: &mut Db, after: i64, limit: i64) -> Result<Vec<RevocationRow>, Error> {
+pub fn list_after(db: &mut Db, after: i64, limit: i64) -> Result<Vec<RevocationRow>, StoreError> {
     Ok(revocations::table.filter(revocations::id.gt(after)).order(revocations::id).limit(limit).load(db)?)
 }
 
 /// Every row of this session or its account: for a check while the revocation cache is too old.
-pub fn list_concerning(db: &mut Db, session: SessionId, account: AccountId) -> Result<Vec<RevocationRow>, Error> {
+pub fn list_concerning(db: &mut Db, session: SessionId, account: AccountId) -> Result<Vec<RevocationRow>, StoreError> {
     let matching = revocations::session_id.eq(session).or(revocations::account_id.eq(account));
     Ok(revocations::table.filter(matching).load(db)?)
 }
 
 /// Deletes up to `limit` rows that expired before `before`; returns the number of deleted rows.
-pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
+pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, StoreError> {
     let query = revocations::table.filter(revocations::expires_at.lt(before)).order(revocations::expires_at);
     let old: Vec<i64> = query.select(revocations::id).limit(limit).load(db)?;
     Ok(diesel::delete(revocations::table.filter(revocations::id.eq_any(old))).execute(db)?)

@@ -9,7 +9,7 @@ use super::opaque_tokens;
 use super::schema::{accounts, sessions};
 use crate::clock::Timestamp;
 use crate::store::connection::{Db, on_backend};
-use crate::store::error::Error;
+use crate::store::error::StoreError;
 use crate::store::statement_cache::CacheStatement as _;
 use crate::store::tables::columns::{AccountId, AccountStatus, EndReason, SessionId};
 
@@ -99,13 +99,13 @@ pub struct EndedSession {
 }
 
 /// Adds a row.
-pub fn insert(db: &mut Db, row: &SessionRow) -> Result<(), Error> {
+pub fn insert(db: &mut Db, row: &SessionRow) -> Result<(), StoreError> {
     diesel::insert_into(sessions::table).values(row).execute(db)?;
     Ok(())
 }
 
 /// The session, with its account's state.
-pub fn find(db: &mut Db, id: SessionId) -> Result<Option<(SessionRow, AccountState)>, Error> {
+pub fn find(db: &mut Db, id: SessionId) -> Result<Option<(SessionRow, AccountState)>, StoreError> {
     let state = (accounts::epoch, accounts::status, accounts::role, accounts::must_change_password);
     let query = sessions::table.inner_join(accounts::table).filter(sessions::id.eq(id));
     let query = query.select((sessions::all_columns, state));
@@ -113,7 +113,7 @@ pub fn find(db: &mut Db, id: SessionId) -> Result<Option<(SessionRow, AccountSta
 }
 
 /// The account's sessions that have not ended, newest first.
-pub fn list_live(db: &mut Db, account: AccountId, epoch: i64, now: Timestamp) -> Result<Vec<SessionRow>, Error> {
+pub fn list_live(db: &mut Db, account: AccountId, epoch: i64, now: Timestamp) -> Result<Vec<SessionRow>, StoreError> {
     let live = sessions::ended_at.is_null().and(sessions::epoch.ge(epoch));
     let unexpired = sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now));
     let query = sessions::table.filter(sessions::account_id.eq(account)).filter(live).filter(unexpired);
@@ -156,7 +156,7 @@ fn next_generation<'a>(generation: i64, to: &'a Rotation) -> _ {
 
 /// Compare-and-set from `generation` to the next. Returns the new row, or `None` when another request was first or the
 /// session has ended.
-pub fn rotate(db: &mut Db, id: SessionId, generation: i64, to: &Rotation) -> Result<Option<SessionRow>, Error> {
+pub fn rotate(db: &mut Db, id: SessionId, generation: i64, to: &Rotation) -> Result<Option<SessionRow>, StoreError> {
     let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(current)).set(next_generation(generation, to));
     Ok(query.returning(sessions::all_columns).cached().get_result(db).optional()?)
@@ -170,7 +170,7 @@ pub fn rotate_live(
     owner: AccountId,
     generation: i64,
     to: &Rotation,
-) -> Result<Option<(SessionRow, AccountState)>, Error> {
+) -> Result<Option<(SessionRow, AccountState)>, StoreError> {
     let account =
         accounts::table.filter(accounts::id.eq(sessions::account_id).and(accounts::epoch.eq(sessions::epoch)));
     // One column, for a short text: diesel builds it for each call and finds the prepared statement by it.
@@ -193,7 +193,13 @@ pub fn rotate_live(
 }
 
 /// Records that an access token was issued without a rotation. Returns whether the session still was at `generation`.
-pub fn touch(db: &mut Db, id: SessionId, generation: i64, at: Timestamp, access: Timestamp) -> Result<bool, Error> {
+pub fn touch(
+    db: &mut Db,
+    id: SessionId,
+    generation: i64,
+    at: Timestamp,
+    access: Timestamp,
+) -> Result<bool, StoreError> {
     let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(current));
     let set = (sessions::last_seen_at.eq(at), sessions::access_expires_at.eq(no_earlier_than_stored(access)));
@@ -203,20 +209,20 @@ pub fn touch(db: &mut Db, id: SessionId, generation: i64, at: Timestamp, access:
 
 /// Returns whether the session is live. As an `UPDATE` of its row it waits for a transaction that is ending it, which a
 /// `SELECT` would not.
-pub fn touch_live(db: &mut Db, id: SessionId, at: Timestamp) -> Result<bool, Error> {
+pub fn touch_live(db: &mut Db, id: SessionId, at: Timestamp) -> Result<bool, StoreError> {
     let live = sessions::table.find(id).filter(sessions::ended_at.is_null());
     Ok(diesel::update(live).set(sessions::last_seen_at.eq(at)).cached().execute(db)? == 1)
 }
 
 /// Invalidates every older generation of the session, also within the refresh grace. The `touch` or `rotate` before it in
 /// the transaction has locked the row.
-pub fn invalidate_older_generations(db: &mut Db, id: SessionId, generation: i64) -> Result<(), Error> {
+pub fn invalidate_older_generations(db: &mut Db, id: SessionId, generation: i64) -> Result<(), StoreError> {
     diesel::update(sessions::table.find(id)).set(sessions::min_generation.eq(generation)).execute(db)?;
     Ok(())
 }
 
 /// Records the first presentation of `generation`, the proof that it arrived; later ones change nothing.
-pub fn confirm(db: &mut Db, id: SessionId, generation: i64, at: Timestamp) -> Result<(), Error> {
+pub fn confirm(db: &mut Db, id: SessionId, generation: i64, at: Timestamp) -> Result<(), StoreError> {
     let unconfirmed = sessions::generation.eq(generation).and(sessions::confirmed_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(unconfirmed));
     on_backend!(db, |db| query.set(sessions::confirmed_at.eq(at)).cached().execute(db))?;
@@ -230,7 +236,7 @@ pub fn end(
     owner: AccountId,
     at: Timestamp,
     reason: EndReason,
-) -> Result<Option<EndedSession>, Error> {
+) -> Result<Option<EndedSession>, StoreError> {
     let live = sessions::account_id.eq(owner).and(sessions::ended_at.is_null());
     let query = diesel::update(sessions::table.find(id).filter(live)).set((
         sessions::ended_at.eq(at),
@@ -247,7 +253,7 @@ pub fn end_of_any_account(
     id: SessionId,
     at: Timestamp,
     reason: EndReason,
-) -> Result<Option<EndedSession>, Error> {
+) -> Result<Option<EndedSession>, StoreError> {
     let owner = sessions::table.find(id).select(sessions::account_id).get_result(db).optional()?;
     owner.map_or(Ok(None), |owner| end(db, id, owner, at, reason))
 }
@@ -270,7 +276,7 @@ pub fn end_many(
     scope: EndScope<'_>,
     at: Timestamp,
     reason: EndReason,
-) -> Result<Vec<EndedSession>, Error> {
+) -> Result<Vec<EndedSession>, StoreError> {
     let set = (sessions::ended_at.eq(at), sessions::end_reason.eq(reason), sessions::expires_at.eq(at));
     let live = sessions::account_id.eq(owner).and(sessions::ended_at.is_null());
     let ended = (sessions::id, sessions::account_id, sessions::access_expires_at);
@@ -287,7 +293,7 @@ pub fn end_many(
 }
 
 /// The number of live sessions, by the signing key of their current refresh token.
-pub fn count_live_by_key(db: &mut Db, now: Timestamp) -> Result<Vec<(String, i64)>, Error> {
+pub fn count_live_by_key(db: &mut Db, now: Timestamp) -> Result<Vec<(String, i64)>, StoreError> {
     let live = sessions::ended_at.is_null().and(sessions::idle_expires_at.gt(now)).and(sessions::expires_at.gt(now));
     let query = sessions::table.filter(live).group_by(sessions::key_id);
     Ok(query.select((sessions::key_id, diesel::dsl::count_star())).load(db)?)
@@ -300,7 +306,7 @@ pub fn end_signed_by_key(
     at: Timestamp,
     reason: EndReason,
     limit: i64,
-) -> Result<Vec<EndedSession>, Error> {
+) -> Result<Vec<EndedSession>, StoreError> {
     let live = sessions::key_id.eq(key_id).and(sessions::ended_at.is_null());
     let unexpired = sessions::idle_expires_at.gt(at).and(sessions::expires_at.gt(at));
     let ids: Vec<SessionId> =
@@ -312,7 +318,7 @@ pub fn end_signed_by_key(
 
 /// Deletes up to `limit` rows of sessions that ended before `before`; returns the number of deleted rows. Their opaque tokens
 /// are deleted first, in batches too: a session of months has thousands, and the cascade would delete them in one statement.
-pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, Error> {
+pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, StoreError> {
     let query = sessions::table.filter(sessions::expires_at.lt(before)).order(sessions::expires_at);
     let old: Vec<SessionId> = query.select(sessions::id).limit(limit).load(db)?;
     let tokens = opaque_tokens::delete_of_sessions(db, &old, limit)?;

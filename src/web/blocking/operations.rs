@@ -5,13 +5,13 @@
 use std::time::{Duration, Instant};
 
 use crate::core::Core;
-use crate::core::caller::Client;
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::credential::sign_in::{NewSession, SignIn, SignedIn};
 use crate::core::defence::rate_limit::LimitedAction;
 use crate::core::error::{Error, InternalError, Refusal};
 use crate::core::registration::confirmed_sign_up::{ConfirmedSignUp, SignUpConfirmation, SignUpOrigin};
 use crate::core::registration::sign_up::Registration;
+use crate::core::session::caller::Client;
 use crate::core::session::refresh::fast_path::FastRotation;
 use crate::core::session::{Issued, TokenPolicy};
 use crate::secret::RefreshToken;

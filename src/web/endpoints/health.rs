@@ -31,7 +31,7 @@ async fn readyz(service: Data<Doorward>) -> HttpResponse {
     let body = json!({
         "status": if ready { "ready" } else { "unavailable" },
         "database": if database_ok { "ok" } else { "unavailable" },
-        "revocationViewAgeMs": age,
+        "revocationCacheAgeMs": age,
         "stopping": stopping,
     });
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };

@@ -5,10 +5,10 @@
 use actix_web::HttpRequest;
 
 use super::decision::Denied;
-use crate::core::caller::Caller;
 use crate::core::defence::rate_limit::LimitedAction;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Issued;
+use crate::core::session::caller::Caller;
 use crate::web::request::credentials::{client_of, refresh_cookie};
 use crate::web::service::Doorward;
 

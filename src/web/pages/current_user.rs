@@ -4,9 +4,9 @@
 use actix_web::HttpResponse;
 use actix_web::http::Method;
 
-use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Issued;
+use crate::core::session::caller::Caller;
 use crate::core::session::end::PresentedTokens;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::{HandlerResult, RequestError, WebError};

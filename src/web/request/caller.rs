@@ -11,9 +11,9 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
 
-use crate::core::caller::Caller;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Resolved;
+use crate::core::session::caller::Caller;
 use crate::core::token::claims::VerifiedClaims;
 use crate::web::request::bearer::BearerToken;
 use crate::web::request::credentials::{access_token, request_id_of};

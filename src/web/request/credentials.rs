@@ -9,7 +9,7 @@ use actix_web::{HttpMessage, HttpRequest};
 
 use super::bearer::{BearerToken, strict_bearer};
 use super::request_id::{RequestId, RequestIds};
-use crate::core::caller::Client;
+use crate::core::session::caller::Client;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::web::response::error::{RequestError, WebError};
 use crate::web::service::Doorward;

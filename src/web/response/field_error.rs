@@ -46,8 +46,8 @@ pub fn message(rule: FieldRule) -> String {
         FieldRule::TooCommon => "is on the list of common passwords; choose another",
         FieldRule::LikeIdentifier => "must not be like the name it protects",
         FieldRule::NoPassword => "must be set before its change can be required; this account has none",
-        FieldRule::WithoutPassword => "must be left out where there is no password",
-        FieldRule::BesidePlainSecret => "must be left out where the plain secret stands",
+        FieldRule::WithoutPassword => "must be omitted if there is no password",
+        FieldRule::BesidePlainSecret => "must be omitted if the plain secret is given",
         FieldRule::TimeOutOfRange => "must be a time between 1970 and now",
         FieldRule::UnknownHashFormat => {
             "must be a hash of bcrypt ($2a$, $2b$, $2y$), argon2i or argon2id, PBKDF2 or scrypt, in the PHC form or Django's"

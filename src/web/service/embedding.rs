@@ -12,8 +12,8 @@ use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forwar
 
 use super::Doorward;
 use crate::core::account::identity_cache::Identity;
-use crate::core::caller::Caller;
 use crate::core::error::Refusal;
+use crate::core::session::caller::Caller;
 use crate::settings::builder::SettingsBuilder;
 use crate::settings::{ConfigErrors, Settings};
 use crate::web::dialects;

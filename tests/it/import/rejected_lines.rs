@@ -35,7 +35,10 @@ const REFUSED: [(&str, &str); 26] = [
     (r#"{"username":"b5","id":"7"}"#, "(b5) id must be a whole number"),
     (r#"{"username":"b6","pin":"12"}"#, "(b6) pin must be 4 to 12 digits"),
     (r#"{"username":"b7","password":""}"#, "(b7) password must not be empty"),
-    (r#"{"username":"b8","password":"canary$42","passwordHash":"HASH"}"#, "(b8) passwordHash must be left out"),
+    (
+        r#"{"username":"b8","password":"canary$42","passwordHash":"HASH"}"#,
+        "(b8) passwordHash must be omitted if the plain secret is given",
+    ),
     (r#"{"username":"b9","permissions":["a b"]}"#, "(b9) permissions must be a list of words"),
     (r#"{"username":"c1","image":"javascript:canary"}"#, "(c1) image must be an http or https URL"),
     (r#"{"username":"c2","profile":["canary"]}"#, "(c2) profile must be an object"),
@@ -127,7 +130,7 @@ fn a_binary_or_overlong_line_affects_no_other(backend: Backend) {
         "{said:?}"
     );
     assert_eq!(said[2], "line 5: refused: it is longer than 64 KiB");
-    assert!(said[3].starts_with("line 6: refused: it is no JSON"), "{said:?}");
+    assert!(said[3].starts_with("line 6: refused: it is not valid JSON"), "{said:?}");
     assert_eq!(said[4], "6 accounts read: 2 added, 0 already exist, 4 refused");
     assert_eq!(workspace.count("username IN ('first', 'last')"), 2);
 }

@@ -1,8 +1,8 @@
 //! A service with confirmed sign-up and the mail server that receives its mails, with shorthands for tests of it.
 
 use doorward::core::AccountId;
-use doorward::core::caller::Client;
 use doorward::core::registration::sign_up::{Privileges, Registration};
+use doorward::core::session::caller::Client;
 use doorward::secret::Secret;
 use doorward::testing::{Builder, TestService};
 use serde_json::{Value, json};

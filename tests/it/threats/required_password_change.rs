@@ -189,7 +189,7 @@ fn entered_by_pin(service: &TestService) -> Tokens {
     let account = core.find_account_by("emilys").unwrap();
     core.set_secret(&account, &GivenSecret::Pin(Secret::new("271828"))).unwrap();
     let name = doorward::core::account::Profile { name: Some(Some("Emily".to_owned())), ..Default::default() };
-    core.change_profile(account.id, &name, &doorward::core::caller::Client::operator()).unwrap();
+    core.change_profile(account.id, &name, &doorward::core::session::caller::Client::operator()).unwrap();
     Tokens::set_by(&enter(service, "/pin/auth/login", r#"{"name":"Emily","pin":"271828"}"#))
 }
 

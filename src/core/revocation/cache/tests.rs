@@ -89,7 +89,7 @@ fn a_resync_accepts_no_revoked_token_between_two_rows() {
             assert!(cache.is_revoked(&token(1, 0, 7, 2)), "{rows:?} are still to come");
             match rows.next() {
                 Some(Some(row)) => Ok(vec![row]),
-                Some(None) => Err(store::Error::unavailable(store::OutageCause::Connection, "the server is gone")),
+                Some(None) => Err(store::StoreError::unavailable(store::OutageCause::Connection, "the server is gone")),
                 None => Ok(vec![]),
             }
         });

@@ -43,7 +43,7 @@ pub enum FastRotation {
 }
 
 impl RotationAttempt {
-    fn run(&self, db: &mut Db) -> Result<Option<RotatedSession>, store::Error> {
+    fn run(&self, db: &mut Db) -> Result<Option<RotatedSession>, store::StoreError> {
         let RefreshTokenRef { session, account, generation } = self.token;
         let rotated = sessions::rotate_live(db, session, account, generation, &self.rotation)?;
         Ok(rotated.map(|rotated| RotatedSession(Box::new(rotated))))
@@ -51,9 +51,9 @@ impl RotationAttempt {
 }
 
 impl FastRotation {
-    fn failed(error: &Arc<store::Error>, began: Instant) -> Self {
+    fn failed(error: &Arc<store::StoreError>, began: Instant) -> Self {
         match **error {
-            store::Error::Unavailable { .. } | store::Error::Conflict { .. }
+            store::StoreError::Unavailable { .. } | store::StoreError::Conflict { .. }
                 if began.elapsed() >= TIMEOUT_THRESHOLD =>
             {
                 Self::TimedOut(InternalError::unavailable(Arc::clone(error)))
@@ -106,7 +106,7 @@ impl Core {
         let began = Instant::now();
         match self.store.write_one_statement(|db| attempt.run(db)) {
             Ok(rotated) => Ok(rotated.into()),
-            Err(error @ (store::Error::Unavailable { .. } | store::Error::Conflict { .. })) => {
+            Err(error @ (store::StoreError::Unavailable { .. } | store::StoreError::Conflict { .. })) => {
                 Ok(FastRotation::failed(&Arc::new(error), began))
             }
             Err(error) => Err(error.into()),

@@ -18,9 +18,9 @@ use crate::store::sqlite_writer::wal_pressure::AUTOCHECKPOINT_PAGES;
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What `write` returned, or the panic that left it.
-type Outcome = std::thread::Result<Result<(), Error>>;
+type Outcome = std::thread::Result<Result<(), StoreError>>;
 
-type Change<'a> = Box<dyn FnMut(&mut Db) -> Result<(), Error> + Send + 'a>;
+type Change<'a> = Box<dyn FnMut(&mut Db) -> Result<(), StoreError> + Send + 'a>;
 
 #[derive(QueryableByName)]
 struct Number {
@@ -93,7 +93,7 @@ fn wait_until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn execute(db: &mut Db, statement: &str) -> Result<(), Error> {
+fn execute(db: &mut Db, statement: &str) -> Result<(), StoreError> {
     Ok(db.batch_execute(statement)?)
 }
 
@@ -101,7 +101,7 @@ fn number(db: &mut Db, query: &str) -> i64 {
     diesel::sql_query(query).get_result::<Number>(db).unwrap().value
 }
 
-fn insert_note(db: &mut Db, n: usize) -> Result<(), Error> {
+fn insert_note(db: &mut Db, n: usize) -> Result<(), StoreError> {
     execute(db, &format!("INSERT INTO notes (n) VALUES ({n})"))
 }
 
@@ -162,7 +162,7 @@ fn a_member_that_fails_is_undone_alone() {
             runs.fetch_add(1, Ordering::SeqCst);
             insert_note(db, n)?;
             match n % 4 {
-                1 => Err(Error::Abandoned),
+                1 => Err(StoreError::Abandoned),
                 2 => execute(db, "INSERT INTO notes (n) VALUES (0)"),
                 3 => execute(db, "INSERT INTO nowhere VALUES (0)"),
                 _ => Ok(()),
@@ -172,8 +172,8 @@ fn a_member_that_fails_is_undone_alone() {
     let outcomes = test.write_group((0..20).map(change).collect());
     assert_outcomes_match_rows(&test, &outcomes);
     assert_eq!(test.notes(), 5);
-    assert!(matches!(outcomes[1], Ok(Err(Error::Abandoned))));
-    assert!(matches!(outcomes[2], Ok(Err(Error::Taken))));
+    assert!(matches!(outcomes[1], Ok(Err(StoreError::Abandoned))));
+    assert!(matches!(outcomes[2], Ok(Err(StoreError::Taken))));
     assert_eq!(runs.into_inner(), 20, "no change had to run again");
 }
 
@@ -256,7 +256,7 @@ fn readers_see_all_of_a_change_or_nothing() {
             Box::new(move |db| {
                 insert_note(db, 2 * n)?;
                 insert_note(db, 2 * n + 1)?;
-                if n.is_multiple_of(3) { Err(Error::Abandoned) } else { Ok(()) }
+                if n.is_multiple_of(3) { Err(StoreError::Abandoned) } else { Ok(()) }
             })
         };
         for round in 0..5 {
@@ -293,7 +293,7 @@ fn a_change_that_is_not_granted_in_time_is_not_written() {
         });
         wait_until(|| test.queue.lock().busy);
         let late = test.queue.write(&mut |db| insert_note(db, 1));
-        assert!(matches!(late, Err(Error::Unavailable { .. })), "{late:?}");
+        assert!(matches!(late, Err(StoreError::Unavailable { .. })), "{late:?}");
         timed_out.store(true, Ordering::SeqCst);
         holder.join().unwrap().unwrap();
     });

@@ -9,9 +9,9 @@ use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::core::SessionId;
-use crate::core::caller::Caller;
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::error::{Error, Refusal};
+use crate::core::session::caller::Caller;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::{HandlerResult, RequestError};

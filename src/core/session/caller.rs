@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::error::Refusal;
 use crate::clock::Timestamp;
+use crate::core::error::Refusal;
 use crate::secret::DeviceToken;
 use crate::store::{AccountId, SessionId};
 
