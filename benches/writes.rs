@@ -24,7 +24,7 @@ use doorward::metrics::Metrics;
 use doorward::store::tables::accounts;
 use doorward::store::tables::sessions;
 use doorward::store::tables::sessions::{Rotation, SessionRow};
-use doorward::store::{AccountId, AccountStatus, AccountUuid, DatabaseUrl, Db, StoreError, SessionId, Store};
+use doorward::store::{AccountId, AccountStatus, AccountUuid, DatabaseUrl, Db, SessionId, Store, StoreError};
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp::from_seconds(4_000_000_000);

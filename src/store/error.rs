@@ -141,7 +141,7 @@ enum Class {
 impl Class {
     fn of(error: &DieselError) -> Self {
         match error {
-            DieselError::DatabaseError(kind, about) => classify(kind, about.as_ref()),
+            DieselError::DatabaseError(kind, about) => classify(*kind, about.as_ref()),
             _ => Self::Broken,
         }
     }
@@ -200,7 +200,7 @@ const DISK_FULL: [&str; 3] = ["No space left on device", "Disk quota exceeded", 
 ///    language of `lc_messages`, which connection.rs sets to English where the role may.
 /// 3. Everything else is a defect. The other default would let a client stop the service: a value that the database's
 ///    encoding cannot hold (22P05, 22021) would be an outage, and each node would refuse everybody.
-fn classify(kind: &DatabaseErrorKind, about: &(dyn DatabaseErrorInformation + Send + Sync)) -> Class {
+fn classify(kind: DatabaseErrorKind, about: &(dyn DatabaseErrorInformation + Send + Sync)) -> Class {
     match kind {
         DatabaseErrorKind::UniqueViolation => Class::Taken,
         DatabaseErrorKind::SerializationFailure => Class::Conflict,
@@ -316,6 +316,6 @@ mod tests {
     fn the_source_is_the_drivers_error() {
         let error = of_message("no such table: accounts");
         assert_eq!(error.to_string(), "the database refused the statement: no such table: accounts");
-        assert!(error.source().is_some_and(|source| source.is::<DieselError>()));
+        assert!(error.source().is_some_and(<dyn std::error::Error>::is::<DieselError>));
     }
 }

@@ -104,8 +104,9 @@ async fn check(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Den
     let decided = decide(service, request).await;
     match &decided {
         Err(Denied::Error(WebError::Core(error))) => service.count_check(Some(error)),
-        Err(Denied::Error(WebError::Request(_))) => service.core().metrics().checks.denied.inc(),
-        Err(Denied::InvalidForwardedHeaders(_)) => service.core().metrics().checks.denied.inc(),
+        Err(Denied::Error(WebError::Request(_)) | Denied::InvalidForwardedHeaders(_)) => {
+            service.core().metrics().checks.denied.inc();
+        }
         Ok(_) => service.count_check(None),
     }
     decided

@@ -9,7 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection, sql_query};
 use doorward::metrics::Metrics;
-use doorward::store::{Db, StoreError, OutageCause, Store};
+use doorward::store::{Db, OutageCause, Store, StoreError};
 use doorward::testing::TestService;
 
 use crate::support::http::{Browser, Request};
@@ -194,7 +194,7 @@ fn outages_of_sqlite_are_told_apart() {
     let mut other = SqliteConnection::establish(&file).unwrap();
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
     let outcome = run(&store, "SELECT 1");
-    assert!(outcome.as_ref().is_err_and(Error::is_locked), "{outcome:?}");
+    assert!(outcome.as_ref().is_err_and(StoreError::is_locked), "{outcome:?}");
     assert!(store.is_unavailable());
     other.batch_execute("ROLLBACK").unwrap();
     run(&store, "SELECT 1").unwrap();

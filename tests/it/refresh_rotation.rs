@@ -9,7 +9,7 @@ use doorward::metrics::Metrics;
 use doorward::store::tables::accounts;
 use doorward::store::tables::sessions;
 use doorward::store::tables::sessions::{AccountState, Rotation, SessionRow};
-use doorward::store::{AccountId, AccountStatus, AccountUuid, Db, EndReason, StoreError, SessionId, Store};
+use doorward::store::{AccountId, AccountStatus, AccountUuid, Db, EndReason, SessionId, Store, StoreError};
 use uuid::Uuid;
 
 use crate::support::{Backend, on_both_backends};

@@ -50,21 +50,21 @@ pub fn run(
 }
 
 /// The same error with a hint at its cause.
-fn with_hint(error: CheckError, hint: &str) -> CheckError {
+fn with_hint(error: &CheckError, hint: &str) -> CheckError {
     CheckError(format!("{error}; {hint}"))
 }
 
 fn check_me(client: &HttpClient, cookies: &str) -> Result<(), CheckError> {
     let me = client.send("GET", "/auth/me", &[("cookie", cookies), ("accept", "application/json")], None)?;
     expect(&me, 200, "GET /auth/me with the cookies")
-        .map_err(|error| with_hint(error, "does a proxy drop or rename cookies?"))?;
+        .map_err(|error| with_hint(&error, "does a proxy drop or rename cookies?"))?;
     check_not_cacheable(&me)
 }
 
 fn check_me_without_cookies(client: &HttpClient) -> Result<(), CheckError> {
     let anonymous = client.send("GET", "/auth/me", &[], None)?;
     expect(&anonymous, 401, "GET /auth/me without cookies")
-        .map_err(|error| with_hint(error, "does a cache in front of the service answer?"))
+        .map_err(|error| with_hint(&error, "does a cache in front of the service answer?"))
 }
 
 fn check_sign_out(client: &HttpClient, cookies: &str) -> Result<(), CheckError> {
@@ -92,23 +92,23 @@ fn expect(response: &HttpResponse, status: u16, request: &str) -> Result<(), Che
 fn check_health(client: &HttpClient) -> Result<(), CheckError> {
     let health = client.send_at_root("GET", "/healthz", &[], None);
     let health = health.and_then(|health| expect(&health, 200, "GET /healthz"));
-    health.map_err(|error| with_hint(error, "is the service running, and does this URL lead to it?"))
+    health.map_err(|error| with_hint(&error, "is the service running, and does this URL lead to it?"))
 }
 
 fn check_foreign_origin(client: &HttpClient, credentials: &Value) -> Result<(), CheckError> {
     let response = client.send("POST", "/auth/login", &[("origin", "https://foreign.invalid")], Some(credentials))?;
     expect(&response, 403, "a sign-in from another origin")
-        .map_err(|error| with_hint(error, "does a proxy remove or rewrite Origin?"))
+        .map_err(|error| with_hint(&error, "does a proxy remove or rewrite Origin?"))
 }
 
 /// The sign-in, with the usual cause when it fails.
 fn check_sign_in(response: &HttpResponse) -> Result<(), CheckError> {
     expect(response, 200, "POST /auth/login").map_err(|error| match response.status {
-        400 | 404 | 405 | 422 => with_hint(error, "is the native API mounted there? --prefix sets its prefix"),
-        401 => with_hint(error, "is the password correct?"),
+        400 | 404 | 405 | 422 => with_hint(&error, "is the native API mounted there? --prefix sets its prefix"),
+        401 => with_hint(&error, "is the password correct?"),
         429 => {
             let wait = response.header("retry-after").unwrap_or("some");
-            with_hint(error, &format!("too many sign-ins failed: try again in {wait} s"))
+            with_hint(&error, &format!("too many sign-ins failed: try again in {wait} s"))
         }
         _ => error,
     })

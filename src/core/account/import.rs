@@ -235,17 +235,17 @@ impl AcceptedRecord {
 /// Hashes all plain secrets, on as many threads as the machine has cores. The result has the order of the records.
 fn hash_all(
     accepted: &[&AcceptedRecord],
-    hasher: &Hasher,
+    with: &Hasher,
     on_hashed: &(dyn Fn() + Sync),
 ) -> Result<Vec<HashedRegistration>, InternalError> {
     let next = AtomicUsize::new(0);
     let work = || {
-        let mut hashes = Vec::new();
+        let mut done = Vec::new();
         while let Some((number, accepted_record)) = take_next(accepted, &next) {
-            hashes.push((number, accepted_record.validated.clone().hash(hasher)));
+            done.push((number, accepted_record.validated.clone().hash(with)));
             on_hashed();
         }
-        hashes
+        done
     };
     let threads = std::thread::available_parallelism().map_or(1, Into::into).min(accepted.len());
     let mut hashes: Vec<(usize, Result<HashedRegistration, InternalError>)> = std::thread::scope(|scope| {

@@ -184,7 +184,7 @@ impl Core {
         let (account, inserted) = self.insert_account(hashed, FirstSignIn::Now, client, |account, db| {
             also(db)?;
             let row = self.new_session_row(account, &session.device, policy, client);
-            let row = row.map_err(|cause| store::StoreError::broken(cause))?;
+            let row = row.map_err(store::StoreError::broken)?;
             let revoked = self.end_replaced_sessions(db, session, account.id, client)?;
             sessions::insert(db, &row)?;
             self.record_opaque_token(db, &row, policy)?;

@@ -87,7 +87,7 @@ impl Core {
         if !policy.opaque_refresh {
             return Ok(());
         }
-        let token = self.opaque_refresh(row).map_err(|error| store::StoreError::broken(error))?;
+        let token = self.opaque_refresh(row).map_err(store::StoreError::broken)?;
         opaque_tokens::insert_if_absent(db, &sha256(token.expose().as_bytes()), row.id, row.generation)
     }
 }

@@ -17,6 +17,7 @@ pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     problem::shaped(status, json!({ "message": message }), refused.error)
 }
 
+#[expect(clippy::unnested_or_patterns, reason = "the macro is a pattern of its own")]
 fn table(refusal: &Refusal) -> Option<(Status, String)> {
     let (status, message) = match refusal {
         Refusal::InvalidCredentials | Refusal::AccountNotActive(_) => (Status::BAD_REQUEST, "Invalid credentials"),

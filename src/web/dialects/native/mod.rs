@@ -64,7 +64,7 @@ async fn confirm_registration(context: RequestContext, mut payload: Payload) -> 
     }
     let mut parsed = wire::confirmation(Fields::required(&context.request, &mut payload).await?)?;
     parsed.session.replaces = replaced_sessions(&context)?;
-    let confirmed = context.confirm_sign_up(parsed.confirmation, parsed.session).await?;
+    let confirmed = context.confirm_sign_up(parsed.sign_up, parsed.session).await?;
     wire::signed_in(&context, StatusCode::CREATED, "Registration successful", &confirmed.signed_in, parsed.tokens)
 }
 

@@ -46,7 +46,7 @@ pub struct Register {
 
 /// `POST /auth/register/confirm`
 pub struct Confirmation {
-    pub confirmation: SignUpConfirmation,
+    pub sign_up: SignUpConfirmation,
     pub session: NewSession,
     pub tokens: TokenDelivery,
 }
@@ -105,7 +105,7 @@ pub fn confirmation(mut fields: Fields) -> Result<Confirmation, Refusal> {
     let (device, tokens) = (device(&mut fields), tokens(&mut fields).unwrap_or(TokenDelivery::Cookies));
     fields.deny_unknown_fields()?;
     let session = NewSession { device, ..NewSession::default() };
-    Ok(Confirmation { confirmation: SignUpConfirmation { token, password }, session, tokens })
+    Ok(Confirmation { sign_up: SignUpConfirmation { token, password }, session, tokens })
 }
 
 pub fn refresh(mut fields: Fields) -> Result<Refresh, Refusal> {

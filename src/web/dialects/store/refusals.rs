@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode as Status;
 use serde_json::{Value, json};
 
-use crate::core::error::{Field, FieldError, FieldRule, Refusal, Taken};
+use crate::core::error::{Error, Field, FieldError, FieldRule, Refusal, Taken};
 use crate::web::response::error::{ErrorContext, RequestError, WebError};
 use crate::web::response::field_error::{message, wire_name};
 use crate::web::response::problem;
@@ -21,13 +21,11 @@ pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
         WebError::Request(RequestError::RouteNotFound | RequestError::MethodNotAllowed(_)) => {
             (Status::NOT_FOUND, Value::from(format!("Cannot {} {path}", refused.method)))
         }
-        error => match error.refusal() {
-            Some(Refusal::InvalidFields(errors)) => (Status::BAD_REQUEST, texts(errors).into()),
-            _ => {
-                let (status, message) = problem::by_table(error, table);
-                (status, message.into())
-            }
-        },
+        WebError::Core(Error::Refusal(Refusal::InvalidFields(errors))) => (Status::BAD_REQUEST, texts(errors).into()),
+        error => {
+            let (status, message) = problem::by_table(error, table);
+            (status, message.into())
+        }
     };
     let body = json!({
         "statusCode": status.as_u16(),
@@ -38,6 +36,7 @@ pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     problem::shaped(status, body, refused.error)
 }
 
+#[expect(clippy::unnested_or_patterns, reason = "the macro is a pattern of its own")]
 fn table(refusal: &Refusal) -> Option<(Status, String)> {
     let (status, message) = match refusal {
         Refusal::IdentifierTaken(taken) => (Status::BAD_REQUEST, taken_text(*taken)),
