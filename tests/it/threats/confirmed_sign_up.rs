@@ -240,7 +240,7 @@ fn audit_events_name_no_account_before_the_confirmation(backend: Backend) {
     let mut events = setup.service.core().list_events(&AuditFilter::default(), 1000).unwrap();
     events.reverse();
     let seen: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.account)).collect();
-    let pending = ("sign_up_asked", None);
+    let pending = ("sign_up_requested", None);
     // The first event is the operator's.
     assert_eq!(seen, [("sign_up", Some(known)), pending, pending, ("sign_up", Some(newcomer))]);
     for event in &events[1..] {
