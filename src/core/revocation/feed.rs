@@ -1,4 +1,4 @@
-//! Revocation feed with reconnect backoff: how a node learns of revocations that other nodes wrote. A connection of its own subscribes to
+//! Revocation feed with reconnect backoff: how a node learns of logouts and other revocations on other nodes. A connection of its own subscribes to
 //! notifications, a poll covers notifications that were lost, and each reconnection is a full resync.
 //! What the cache does with a row is cache.rs's; what a check does with a stale cache is session.rs's.
 

@@ -1,4 +1,4 @@
-//! Refresh token rotation with reuse detection and idempotent replay (single flight over all tabs and nodes): carries out the verdict on a presented refresh token.
+//! Refresh token rotation with reuse detection; idempotent replay takes the place of single flight. Carries out the verdict on a presented refresh token.
 //! The verdict itself is a pure function in refresh/decide.rs; the common case without it is refresh/fast_path.rs's; an
 //! access token without a rotation is access_renewal.rs's.
 //!

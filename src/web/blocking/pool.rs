@@ -1,5 +1,5 @@
-//! The bounded worker pool, with load shedding: a fixed number of threads behind a queue of limited length. It decides which requests wait and
-//! which are shed (load shedding, 503): when the queue is full, when the expected wait is too long, and when the actual wait
+//! The bounded worker pool, with load shedding: a fixed number of threads behind a queue of limited length. It decides which
+//! requests wait and which are shed (503): when the queue is full, when the expected wait is too long, and when the actual wait
 //! was too long. What the work is, and how long its caller waits for the result, is decided in operations.rs.
 //!
 //! The threads are those of a tokio runtime of the pool's own, and so is the queue; a semaphore with one permit a place
