@@ -17,7 +17,7 @@ use doorward::core::keys::signing_key::{KeyRing, SigningKey};
 use doorward::core::revocation::cache::RevocationCache;
 use doorward::core::token::claims::AccessClaims;
 use doorward::core::token::{TokenAuthority, TokenRules};
-use doorward::core::{AccountId, SessionId};
+use doorward::core::{AccountUuid, SessionId};
 use doorward::secret::{MacKey, Secret};
 use doorward::store::tables::revocations::RevocationRow;
 use doorward::web::test_api;
@@ -29,7 +29,7 @@ const NOW: Timestamp = Timestamp::from_seconds(4_000_000_000);
 
 fn claims() -> AccessClaims {
     AccessClaims {
-        account: AccountId(7),
+        account: AccountUuid(Uuid::from_u128(7)),
         session: SessionId(Uuid::from_u128(u128::MAX)),
         generation: 2,
         epoch: 3,
@@ -48,7 +48,8 @@ fn cache_of(revocations: u128) -> RevocationCache {
             id: 1,
             session_id: Some(SessionId(Uuid::from_u128(id))),
             generation: None,
-            account_id: None,
+            account_uuid: None,
+            except_session_id: None,
             epoch: None,
             created_at: NOW,
             expires_at: NOW,

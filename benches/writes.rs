@@ -23,7 +23,8 @@ use doorward::clock::Timestamp;
 use doorward::metrics::Metrics;
 use doorward::store::tables::accounts;
 use doorward::store::tables::sessions;
-use doorward::store::tables::sessions::{Rotation, SessionRow};
+use doorward::store::tables::sessions::SessionRow;
+use doorward::store::tables::sessions::rotation::{self, Rotation};
 use doorward::store::{AccountId, AccountStatus, AccountUuid, DatabaseUrl, Db, SessionId, Store, StoreError};
 use uuid::Uuid;
 
@@ -36,6 +37,7 @@ fn setting(name: &str, default: usize) -> usize {
 }
 
 const OWNER: AccountId = AccountId(1);
+const OWNER_UUID: AccountUuid = AccountUuid(Uuid::from_u128(1));
 
 /// Ids come in no order that the table has.
 fn session_id(number: u64) -> SessionId {
@@ -45,7 +47,7 @@ fn session_id(number: u64) -> SessionId {
 fn account() -> accounts::NewAccount {
     accounts::NewAccount {
         id: Some(OWNER),
-        uuid: AccountUuid(Uuid::from_u128(1)),
+        uuid: OWNER_UUID,
         email: None,
         email_canonical: Some("a@b.example".to_owned()),
         email_verified: false,
@@ -95,6 +97,8 @@ fn session(number: u64) -> SessionRow {
         address: Some("192.0.2.7".to_owned()),
         ended_at: None,
         end_reason: None,
+        parent: None,
+        access_ttl: 900_000,
     }
 }
 
@@ -115,8 +119,17 @@ impl Clients {
         let known = &self.0[usize::try_from(number).unwrap()];
         let generation = known.load(Ordering::Relaxed);
         within(&mut |db| {
-            let to = Rotation { at: NOW, key_id: "k1".to_owned(), idle_expires_at: LATER, access_expires_at: LATER };
-            let rotated = sessions::rotate_live(db, session_id(number), OWNER, generation, &to)?;
+            let to = Rotation {
+                dialect: "native".to_owned(),
+                // Every generation is old enough: the statement is measured, not the protocol.
+                made_before: LATER,
+                confirmed_before: LATER,
+                at: NOW,
+                key_id: "k1".to_owned(),
+                idle_expires_at: LATER,
+                access_expires_at: LATER,
+            };
+            let rotated = rotation::rotate_live(db, session_id(number), OWNER_UUID, (generation, Some(NOW)), &to)?;
             rotated.map(|_| ()).ok_or(StoreError::Abandoned)
         });
         known.store(generation + 1, Ordering::Relaxed);

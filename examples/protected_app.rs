@@ -11,9 +11,9 @@ use std::sync::{Mutex, PoisonError};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, Json};
 use actix_web::{App, HttpServer, Responder};
-use doorward::{AccountId, Caller, Doorward, Settings, WebError, require_role, require_session};
+use doorward::{AccountUuid, Caller, Doorward, Settings, WebError, require_role, require_session};
 
-type Notes = Mutex<HashMap<AccountId, Vec<String>>>;
+type Notes = Mutex<HashMap<AccountUuid, Vec<String>>>;
 
 async fn list(caller: Caller, notes: Data<Notes>) -> impl Responder {
     let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,9 +23,11 @@ use arc_swap::Guard;
 use crate::clock::Timestamp;
 use crate::metrics::Metrics;
 use crate::settings::{FreeFailures, Settings, TokenAlgorithm};
+use account::identity_cache::EmailDisclosure;
+use account::reserved_names::ReservedNames;
 use credential::password::Hasher;
-use defence::rate_limit::LimitedAction;
-use defence::throttle_policy::ThrottleRules;
+use defence::rate_limit::{LimitedAction, Writer};
+use defence::throttle_policy::{ThrottleRules, TokenBucket};
 use error::{InternalError, Refusal};
 use keys::error::KeysError;
 use keys::key_source::{FileVersion, LoadedKeys};
@@ -45,7 +47,7 @@ pub struct Core(Arc<state::CoreState>);
 /// The state that clones share. Nameable inside core only: the operations are the public surface, in the files of the domains.
 mod state {
     use std::sync::Mutex;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
     use std::time::Instant;
 
     use arc_swap::ArcSwap;
@@ -79,6 +81,8 @@ mod state {
         pub(in crate::core) duplicate_cookies: DuplicateCookies,
         pub(in crate::core) mail_queue: Option<MailQueue>,
         pub(in crate::core) last_probe: Mutex<Option<Instant>>,
+        /// Milliseconds; see `cover_access_ttl`.
+        pub(in crate::core) longest_access_ttl: AtomicU64,
     }
 }
 
@@ -95,10 +99,15 @@ struct KeysSnapshot {
 struct Rules {
     session_max_age: Duration,
     refresh_grace: Duration,
+    refresh_lost_after: Duration,
+    verify_renew_max: Duration,
+    sessions_max: i64,
     revocation_max_stale: Duration,
     password_min_length: usize,
     signup: bool,
     signup_role: String,
+    reserved_names: ReservedNames,
+    email_disclosure: EmailDisclosure,
     throttle: ThrottleRules,
     audit_retention: Duration,
     tokens: TokenRules,
@@ -122,7 +131,12 @@ impl Core {
     /// Counts an action of a client's address, and refuses it above the rate limit.
     pub fn check_rate_limit(&self, action: LimitedAction, client: &Client) -> Result<(), Refusal> {
         let Some(address) = client.address else { return Ok(()) };
-        self.rate_limiter.check(action, address).map_or(Ok(()), |wait| Err(Refusal::Throttled(wait)))
+        self.rate_limiter.check(action, address).map_or(Ok(()), |wait| Err(Refusal::RateLimited(wait)))
+    }
+
+    /// Counts a write of a signed-in caller, and refuses it above the rate limit.
+    fn check_write_rate(&self, writer: Writer) -> Result<(), Refusal> {
+        self.rate_limiter.check_write(writer).map_or(Ok(()), |wait| Err(Refusal::RateLimited(wait)))
     }
 
     /// The password hasher; its calls are slow on purpose.
@@ -219,10 +233,19 @@ impl Rules {
         Self {
             session_max_age: settings.tokens.session_max_age,
             refresh_grace: settings.tokens.refresh_grace,
+            refresh_lost_after: settings.tokens.refresh_lost_after,
+            verify_renew_max: settings.forward_auth.verify_renew_max,
+            sessions_max: settings.tokens.sessions_max.into(),
             revocation_max_stale: settings.tokens.revocation_max_stale,
             password_min_length: usize::from(settings.passwords.password_min_length),
-            signup: settings.passwords.signup,
+            signup: settings.passwords.allows_signup(),
             signup_role: settings.passwords.signup_role.clone(),
+            reserved_names: ReservedNames::new(&settings.passwords.reserved_names),
+            email_disclosure: if settings.forward_auth.remote_email_unproved {
+                EmailDisclosure::All
+            } else {
+                EmailDisclosure::Verified
+            },
             throttle: ThrottleRules {
                 free: match settings.throttle.throttle_free_failures {
                     FreeFailures::Some(count) => Some(count),
@@ -230,6 +253,7 @@ impl Rules {
                 },
                 first_wait: settings.throttle.throttle_first_wait,
                 max_wait: settings.throttle.throttle_longest_wait,
+                address: TokenBucket::new(settings.throttle.throttle_address),
             },
             audit_retention: settings.database.audit_retention,
             tokens: TokenRules {

@@ -33,7 +33,7 @@ pub use core::session::caller::Caller;
 pub use core::startup::{OpenError, Opened};
 pub use settings::builder::SettingsBuilder;
 pub use settings::{ConfigErrors, Settings};
-pub use store::{AccountId, SessionId};
+pub use store::{AccountUuid, SessionId};
 pub use web::request::caller::{bearer_validator, require_session};
 pub use web::response::error::WebError;
 pub use web::server::serve::{ServeError, Server};
@@ -47,7 +47,7 @@ pub mod dialect {
     pub use crate::core::credential::password::GivenSecret;
     pub use crate::core::credential::sign_in::{SignIn, SignedIn};
     pub use crate::core::error::{Error, FieldError, FieldRule, Refusal};
-    pub use crate::core::session::end::PresentedTokens;
+    pub use crate::core::session::presented_tokens::PresentedTokens;
     pub use crate::core::session::{Issued, TokenPolicy};
     pub use crate::secret::{AccessToken, RefreshToken, Secret};
     pub use crate::web::request::body::Fields;

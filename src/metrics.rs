@@ -22,12 +22,16 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     /// The worker pools.
     pub pools: PoolMetrics,
+    /// Forwarded headers that were ignored.
+    pub proxies: ProxyMetrics,
     /// Refreshes by verdict.
     pub refreshes: IntCounterVec,
     /// Audit events by kind.
     pub events: IntCounterVec,
     /// Sign-in attempts rejected by the throttle.
     pub throttle_rejections: IntCounter,
+    /// Requests that are not valid HTTP/1.1.
+    pub malformed_requests: IntCounter,
     /// Responses by mount and status.
     pub responses: IntCounterVec,
     /// Duration of one hash.
@@ -83,6 +87,8 @@ pub struct FeedMetrics {
     pub polls_ok: IntCounter,
     /// Failed polls and connections.
     pub polls_failed: IntCounter,
+    /// Rows read by polls and resyncs.
+    pub rows_read: IntCounter,
 }
 
 /// Metrics of the revocation cache.
@@ -101,6 +107,17 @@ pub struct PoolMetrics {
     pub rejected: IntCounterVec,
     /// Queued jobs, by pool.
     pub queue_length: IntGaugeVec,
+}
+
+/// Metrics of the reverse proxies in front.
+#[derive(Debug, Clone)]
+pub struct ProxyMetrics {
+    /// Forwarded headers of a peer that is not in TRUSTED_PROXIES.
+    pub untrusted: IntCounter,
+    /// Entries of X-Forwarded-For that are not an address.
+    pub unreadable: IntCounter,
+    /// Requests of a trusted proxy with another header in place of X-Forwarded-For.
+    pub missing: IntCounter,
 }
 
 impl CheckMetrics {
@@ -141,6 +158,7 @@ impl FeedMetrics {
             notifications: counter(r, "feed_notifications_total", about)?,
             polls_ok: polls.with_label_values(&["ok"]),
             polls_failed: polls.with_label_values(&["failed"]),
+            rows_read: counter(r, "revocations_read_total", "Rows that this node has read of the revocation table.")?,
         })
     }
 }
@@ -164,6 +182,19 @@ impl PoolMetrics {
     }
 }
 
+impl ProxyMetrics {
+    fn register(r: &Registry) -> Result<Self, prometheus::Error> {
+        let about = "Forwarded headers that were ignored, by reason. `untrusted`: the sender is not in TRUSTED_PROXIES; `unreadable`: an \
+             entry is not an address; `missing`: a trusted proxy sends Forwarded or X-Real-IP, and no X-Forwarded-For.";
+        let ignored = counters(r, "forwarded_headers_ignored_total", about, "reason")?;
+        Ok(Self {
+            untrusted: ignored.with_label_values(&["untrusted"]),
+            unreadable: ignored.with_label_values(&["unreadable"]),
+            missing: ignored.with_label_values(&["missing"]),
+        })
+    }
+}
+
 impl Metrics {
     /// Registers all metrics, at zero.
     pub fn new() -> Result<Self, prometheus::Error> {
@@ -171,6 +202,7 @@ impl Metrics {
         let throttle = "Sign-in attempts rejected by the throttle before the password was checked.";
         let hash = "Duration of hashing or verifying one password or PIN.";
         let flushed = "Delivery confirmations written to the database.";
+        let malformed = "Requests that are not valid HTTP/1.1, or whose head is too large to be read.";
         let responses = Opts::new("responses_total", "Responses, by mount and status.");
         let metrics = Self {
             checks: CheckMetrics::register(&r)?,
@@ -178,9 +210,11 @@ impl Metrics {
             feed: FeedMetrics::register(&r)?,
             cache: CacheMetrics::register(&r)?,
             pools: PoolMetrics::register(&r)?,
+            proxies: ProxyMetrics::register(&r)?,
             refreshes: counters(&r, "refreshes_total", "Refreshes, by verdict.", "outcome")?,
             events: counters(&r, "events_total", "Audit events, by kind.", "kind")?,
             throttle_rejections: counter(&r, "throttle_rejections_total", throttle)?,
+            malformed_requests: counter(&r, "malformed_requests_total", malformed)?,
             responses: IntCounterVec::new(responses, &["mount", "status"])?,
             password_hash_seconds: histogram(&r, "password_hash_seconds", hash)?,
             confirmations_flushed: counter(&r, "confirmations_flushed_total", flushed)?,

@@ -21,6 +21,7 @@ use clap::{CommandFactory, Parser};
 
 use names::unknown_names;
 use server::mounts::resolve_mounts;
+use values::entries;
 
 pub use database::DatabaseSettings;
 pub use mail::{MailSettings, MailTls, SmtpUrl};
@@ -39,6 +40,9 @@ pub use server::web::{LogFormat, MountText, WebSettings};
 /// Keys for which an empty value is an error, not a missing one: a secret that a deployment failed to fill in must not
 /// silently be replaced by a key of the keys file.
 const NEVER_EMPTY: [&str; 2] = ["JWT_SECRET", "PEPPER"];
+
+/// The list that is empty if its value is empty, instead of its default: no default is empty, so nothing else could say it.
+const EMPTY_IS_A_VALUE: &str = "RESERVED_NAMES";
 
 /// The configuration of a node.
 #[derive(Debug, Clone, Parser)]
@@ -121,9 +125,10 @@ impl Settings {
                 Err(error) => errors.push(format!(".env cannot be read: {error}")),
             }
         }
-        // An empty variable counts as unset and does not hide the value in .env, except for keys.
+        // An empty variable counts as unset and does not hide the value in .env, except where an empty value says something.
         let (environment, unreadable) = environment();
-        let is_set = |name: &str, value: &str| !value.trim().is_empty() || NEVER_EMPTY.contains(&name);
+        let may_be_empty = |name: &str| NEVER_EMPTY.contains(&name) || name == EMPTY_IS_A_VALUE;
+        let is_set = |name: &str, value: &str| !value.trim().is_empty() || may_be_empty(name);
         vars.extend(environment.into_iter().filter(|(name, value)| is_set(name, value)));
         errors.extend(unreadable);
         let mut settings = Self::from_vars(&vars, known);
@@ -136,31 +141,46 @@ impl Settings {
 
     /// Reads only the given variables: for tests and embedding services.
     pub fn from_vars(vars: &BTreeMap<String, String>, known: &[KnownDialect]) -> Result<Self, ConfigErrors> {
-        let names: Vec<String> = describe().into_iter().map(|setting| setting.name).collect();
+        let command = Self::command();
+        let (names, lists) = (setting_names(&command, |_| true), setting_names(&command, is_list));
         let mut errors = unknown_names(vars, &names, known);
-        let mut arguments = vec!["doorward".to_owned()];
         for name in NEVER_EMPTY.into_iter().filter(|name| vars.get(*name).is_some_and(|key| key.trim().is_empty())) {
             errors.push(format!("{name}: the value is empty; remove it, or make a key with: openssl rand -base64 48"));
         }
-        for name in &names {
-            let Some(value) = vars.get(name).map(|value| value.trim()).filter(|value| !value.is_empty()) else {
-                continue;
+        let value_of = |name: &String| {
+            let value = vars.get(name)?;
+            let value = if lists.contains(name) {
+                entries(value).collect::<Vec<_>>().join(",")
+            } else {
+                value.trim().to_owned()
             };
-            let argument = format!("--{}={value}", name.to_lowercase().replace('_', "-"));
-            // clap stops at the first error, so each argument is parsed alone first to report all of them.
-            match Self::try_parse_from(["doorward", &argument]) {
-                Ok(_) => arguments.push(argument),
-                Err(error) => errors.push(format!("{name}: {}", error_message(&error))),
-            }
-        }
-        let mut settings = match Self::try_parse_from(&arguments) {
-            Ok(settings) => settings,
-            Err(error) => return Err(ConfigErrors(vec![error_message(&error)])),
+            (!value.is_empty() || name == EMPTY_IS_A_VALUE).then_some(value)
         };
+        let argument = |name: &str, value: &str| format!("--{}={value}", name.to_lowercase().replace('_', "-"));
+        let given = names.iter().filter_map(|name| Some((name, value_of(name)?)));
+        let mut arguments: Vec<_> = given.map(|(name, value)| (name.as_str(), argument(name, &value))).collect();
+        let mut parsed = parse_arguments(&arguments);
+        if parsed.is_err() {
+            // clap stops at the first error, so each argument is parsed alone to report all of them, and the valid ones
+            // together for the cross-checks.
+            arguments.retain(|argument| match parse_arguments(std::slice::from_ref(argument)) {
+                Ok(_) => true,
+                Err(error) => {
+                    errors.push(format!("{}: {}", argument.0, error_message(&error)));
+                    false
+                }
+            });
+            parsed = parse_arguments(&arguments);
+        }
+        let mut settings = parsed.map_err(|error| ConfigErrors(vec![error_message(&error)]))?;
         let (mounts, mount_errors) = resolve_mounts(&settings.web.dialects, vars, known);
         settings.mounts = mounts;
         errors.extend(mount_errors);
-        errors.extend(settings.conflicts());
+        // A setting with an invalid value is compared by its default, about which it says nothing.
+        let is_reported = |conflict: &String| errors.iter().any(|error| setting_of(error) == setting_of(conflict));
+        let conflicts: Vec<String> =
+            settings.conflicts().into_iter().filter(|conflict| !is_reported(conflict)).collect();
+        errors.extend(conflicts);
         if errors.is_empty() { Ok(settings) } else { Err(ConfigErrors(errors)) }
     }
 
@@ -196,16 +216,31 @@ impl Settings {
         self.web.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
     }
 
+    /// Which cookies are not Secure; `None` if all are.
+    pub(crate) fn insecure_cookies(&self) -> Option<&'static str> {
+        match (self.is_https(), self.web.trusted_proxies.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some("cookies are not Secure"),
+            (false, false) => Some("cookies are Secure only where a trusted proxy sends X-Forwarded-Proto: https"),
+        }
+    }
+
+    /// Why the proxy that serves https should be in TRUSTED_PROXIES, unless one is there.
+    pub(crate) fn missing_proxies(&self) -> Option<&'static str> {
+        (self.is_https() && self.web.trusted_proxies.is_empty()).then_some(
+            "TRUSTED_PROXIES is not set, but an https PUBLIC_URL needs a proxy: all clients have the proxy's address, and one \
+             client's failed sign-ins throttle everyone",
+        )
+    }
+
     /// Warnings about settings that are unsafe on the internet.
     pub fn security_warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        match &self.web.public_url {
-            Some(url) if url.scheme() == "https" => {}
-            _ => warnings.push("cookies are not Secure; set PUBLIC_URL=https://…".to_owned()),
-        }
+        let insecure = self.insecure_cookies().map(|which| format!("{which}; set PUBLIC_URL=https://…"));
+        let mut warnings: Vec<String> = insecure.into_iter().collect();
         if !self.web.bind.ip().is_loopback() && !self.is_https() {
             warnings.push(format!("BIND={} accepts connections from other machines without https", self.web.bind));
         }
+        warnings.extend(self.missing_proxies().map(ToOwned::to_owned));
         if self.passwords.test_mode {
             warnings.push("TEST_MODE is on: password hashes are weak".to_owned());
         }
@@ -213,12 +248,30 @@ impl Settings {
     }
 }
 
+/// The name with which an error begins.
+fn setting_of(error: &str) -> Option<&str> {
+    error.split(':').next()
+}
+
+/// The names of the settings that fulfil a condition.
+fn setting_names(command: &clap::Command, condition: impl Fn(&clap::Arg) -> bool) -> Vec<String> {
+    command.get_arguments().filter(|argument| condition(argument)).map(name_of).collect()
+}
+
+fn name_of(argument: &clap::Arg) -> String {
+    argument.get_id().as_str().to_uppercase()
+}
+
+fn is_list(argument: &clap::Arg) -> bool {
+    argument.get_value_delimiter().is_some()
+}
+
 /// The settings in the order of the help, without those of single mounts.
 pub fn describe() -> Vec<SettingDescription> {
     let command = Settings::command();
     let described = command.get_arguments().map(|argument| SettingDescription {
         heading: argument.get_help_heading().unwrap_or_default().to_owned(),
-        name: argument.get_id().as_str().to_uppercase(),
+        name: name_of(argument),
         help: argument.get_help().map(ToString::to_string).unwrap_or_default(),
         default: argument.get_default_values().first().map(|value| value.to_string_lossy().into_owned()),
     });
@@ -228,7 +281,7 @@ pub fn describe() -> Vec<SettingDescription> {
 /// The environment's variables, and an error for each setting whose value is not UTF-8. Other variables are ignored then.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment() -> (BTreeMap<String, String>, Vec<String>) {
-    let names: Vec<String> = describe().into_iter().map(|setting| setting.name).collect();
+    let names = setting_names(&Settings::command(), |_| true);
     let (mut vars, mut errors) = (BTreeMap::new(), Vec::new());
     for (name, value) in std::env::vars_os() {
         let Ok(name) = name.into_string() else { continue };
@@ -254,6 +307,11 @@ fn explain_env_file(error: &dotenvy::Error) -> String {
     format!(
         ".env: syntax error{place}; write one NAME=value per line, and quote values with spaces: NAME=\"two words\""
     )
+}
+
+/// Parses the arguments of these names.
+fn parse_arguments(arguments: &[(&str, String)]) -> Result<Settings, clap::Error> {
+    Settings::try_parse_from(std::iter::once("doorward").chain(arguments.iter().map(|(_, argument)| argument.as_str())))
 }
 
 /// The message of a parse error without clap's usage text.

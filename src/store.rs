@@ -151,8 +151,10 @@ impl Store {
     pub fn read<T>(&self, mut query: impl FnMut(&mut Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let began = Instant::now();
         let mut outcome = with_connection(&self.readers, &mut query);
-        if matches!(outcome, Err(StoreError::Unavailable { .. } | StoreError::Conflict { .. })) {
-            // A connection that a restarted server closed reports it only when it is used; reading twice does no harm.
+        let failed = matches!(outcome, Err(StoreError::Unavailable { .. } | StoreError::Conflict { .. }));
+        if failed && began.elapsed() < self.lock_wait / 2 {
+            // A connection that a restarted server closed reports it only when it is used; reading twice does no harm. But
+            // a caller that has waited for the database must not wait again: a request that was answered 503 would go on to write.
             outcome = with_connection(&self.readers, &mut query);
         }
         self.availability.record_read(began, &outcome);

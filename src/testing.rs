@@ -119,6 +119,7 @@ impl Builder {
             ("BIND", "127.0.0.1:0".to_owned()),
             ("TEST_MODE", "true".to_owned()),
             ("BCRYPT_COST", "4".to_owned()),
+            ("SIGNUP", "true".to_owned()),
             ("WORKERS", "2".to_owned()),
             ("DRAIN_DELAY", "0".to_owned()),
             ("DATABASE_CONNECTIONS", "4".to_owned()),
@@ -130,12 +131,12 @@ impl Builder {
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         if self.vars.get("TEST_MODE").is_none_or(|mode| mode == "true") {
-            let limits = ["THROTTLE_FREE_FAILURES", "THROTTLE_SIGN_UPS", "THROTTLE_REFRESHES"];
+            let limits =
+                ["THROTTLE_FREE_FAILURES", "THROTTLE_ADDRESS", "THROTTLE_SIGN_UPS", "THROTTLE_REFRESHES", "WRITE_RATE"];
             vars.extend(limits.map(|name| (name.to_owned(), "off".to_owned())));
         }
         vars.extend(self.vars.clone());
-        let known: Vec<KnownDialect> =
-            self.dialects.iter().map(|dialect| KnownDialect { name: dialect.name, prefix: dialect.prefix }).collect();
+        let known: Vec<KnownDialect> = self.dialects.iter().map(Dialect::known).collect();
         Ok(Settings::from_vars(&vars, &known)?)
     }
 

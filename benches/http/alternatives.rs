@@ -40,14 +40,14 @@ const ALL: [Alternative; 4] = [
         folder: "better-auth",
         argument: None,
         goal: Some(80.0),
-        differs: "revocable at once, by reading the session's row each time; passwords by scrypt",
+        differs: "revocable immediately, by reading the session's row each time; passwords by scrypt",
     },
     Alternative {
         name: "better-auth, cookie cache",
         folder: "better-auth",
         argument: Some("cached"),
         goal: None,
-        differs: "a signed cookie is believed for 5 minutes, so a revocation waits as long",
+        differs: "a signed cookie is accepted for 5 minutes, so a revocation takes effect up to 5 minutes later",
     },
     Alternative {
         name: "Django simplejwt",
@@ -143,7 +143,7 @@ fn wait_for(url: &str) -> Result<(), String> {
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    Err(format!("nobody listens at {address}"))
+    Err(format!("no server listens at {address}"))
 }
 
 /// Starts the available ones; the table lists them and the unavailable ones.

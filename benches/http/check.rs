@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::Arc;
 
 use doorward::settings::TokenAlgorithm;
 
@@ -23,7 +24,7 @@ const REVOCATIONS: u64 = 100_000;
 pub struct Ground {
     folder: PathBuf,
     /// The signing keys.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// A header file with a single token.
     pub one: PathBuf,
 }
@@ -34,7 +35,7 @@ impl Ground {
         let folder = plan.folder.join("work").join(name);
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        let keys = Keys::write(&folder, algorithm);
+        let keys = Arc::new(Keys::write(&folder, algorithm));
         seed::sqlite(&folder.join("doorward.db"), rows);
         let one = keys.access_cookies(&folder, 1);
         Self { folder, keys, one }

@@ -129,7 +129,7 @@ pub fn drive<C: Client>(
         Pace::Closed => driver.run_closed(end),
         Pace::Rate(rate) => driver.run_paced(began, end, Duration::from_secs_f64(1.0 / rate)),
     }
-    // Requests in flight are waited for: the server has them in any case.
+    // Wait for requests in flight: the server has already received them.
     while driver.idle.len() < driver.lines.len() && end.elapsed() < PATIENCE {
         driver.turn(Some(Duration::from_millis(50)));
     }
@@ -289,50 +289,29 @@ impl Client for Same {
     fn answer(&mut self, _: u16, _: &str, _: &str) {}
 }
 
-/// A browser that refreshes as often as possible, with the cookie that it received last.
-pub struct Browser {
-    refresh: String,
-}
-
-impl Browser {
-    /// One that holds this refresh token.
-    pub fn new(refresh: String) -> Self {
-        Self { refresh }
-    }
-}
-
-impl Client for Browser {
-    fn request(&mut self, to: &mut Vec<u8>) {
-        let head = "POST /auth/refresh HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nCookie: refreshToken=";
-        to.extend_from_slice(head.as_bytes());
-        to.extend_from_slice(self.refresh.as_bytes());
-        to.extend_from_slice(b"\r\n\r\n");
-    }
-
-    fn answer(&mut self, _: u16, head: &str, _: &str) {
-        let cookie = head.lines().find_map(|line| line.split_once("refreshToken=").map(|(_, rest)| rest));
-        if let Some(cookie) = cookie {
-            cookie.split(';').next().unwrap_or_default().clone_into(&mut self.refresh);
-        }
-    }
-}
-
-/// Signs out of one session after the other.
-pub struct Leaver<I> {
+/// Refreshes one session after the other, or signs out of it.
+pub struct Visitor<I> {
+    path: &'static str,
     tokens: I,
 }
 
-impl<I: Iterator<Item = String>> Leaver<I> {
+impl<I: Iterator<Item = String>> Visitor<I> {
+    /// One that refreshes these sessions, each once: a generation that was made a moment ago does not rotate.
+    pub fn refreshing(tokens: I) -> Self {
+        Self { path: "/auth/refresh", tokens }
+    }
+
     /// One that leaves these sessions, by their refresh tokens.
-    pub fn new(tokens: I) -> Self {
-        Self { tokens }
+    pub fn leaving(tokens: I) -> Self {
+        Self { path: "/auth/logout", tokens }
     }
 }
 
-impl<I: Iterator<Item = String>> Client for Leaver<I> {
+impl<I: Iterator<Item = String>> Client for Visitor<I> {
     fn request(&mut self, to: &mut Vec<u8>) {
-        let token = self.tokens.next().expect("more sessions to leave");
-        let head = "POST /auth/logout HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nCookie: refreshToken=";
+        let token = self.tokens.next().expect("more sessions in the database: this machine is faster than expected");
+        let head =
+            format!("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nCookie: refreshToken=", self.path);
         to.extend_from_slice(format!("{head}{token}\r\n\r\n").as_bytes());
     }
 

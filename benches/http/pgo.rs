@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use doorward::settings::TokenAlgorithm;
 
 use super::check::{CHECK, Ground, timed};
-use super::load::{self, Leaver, Outcome, Pace, Same};
+use super::load::{self, Outcome, Pace, Same, Visitor};
 use super::node::Node;
 use super::refresh::Crowd;
 use super::report::{Report, Series, interleaved};
@@ -17,8 +17,8 @@ use super::{Plan, login, machine, wrk};
 const TOKENS: u64 = 20_000;
 
 /// The first session that is left, and how many there are.
-const LEFT: u64 = 10_000;
-const SESSIONS: u64 = 50_000;
+const REFRESHED: u64 = 150_000;
+const SESSIONS: u64 = 200_000;
 
 /// Drives this binary through all hot code, and stops it as an operator does, so that it writes its profile.
 pub fn train(plan: &Plan, program: &Path) {
@@ -36,11 +36,11 @@ pub fn train(plan: &Plan, program: &Path) {
     let get = |path: &str, line: &str| (0..wrk::CONNECTIONS).map(|_| Same::get(path, line)).collect();
     closed(plan, &node, get(CHECK, "Cookie: accessToken=no.token.atall")).must_be(&[401]);
     closed(plan, &node, get("/auth/me", line.trim())).must_be(&[200]);
-    for clients in [1, 64] {
-        Crowd::new(&ground.keys, clients * 10, clients).refresh(&node, plan.seconds);
+    for (sessions, clients) in [(0..REFRESHED / 8, 1), (REFRESHED / 8..REFRESHED, 64)] {
+        Crowd::new(&ground.keys, sessions, clients).refresh(&node, plan.seconds);
     }
     closed(plan, &node, login::visitors(&login::account(&node), 16)).must_be(&[200]);
-    let leaver = |n: u64| Leaver::new((LEFT + n..SESSIONS).step_by(8).map(|n| ground.keys.refresh(n)));
+    let leaver = |n: u64| Visitor::leaving((REFRESHED + n..SESSIONS).step_by(8).map(|n| ground.keys.refresh(n)));
     closed(plan, &node, (0..8).map(leaver).collect()).must_be(&[200, 204]);
     assert!(node.stop().success(), "{} did not stop as it should", program.display());
     std::fs::remove_dir_all(ground.folder()).unwrap();
@@ -77,7 +77,7 @@ pub fn measure(plan: &Plan, report: &mut Report) {
     report.series("Checks", "requests/s", &rates);
     report.series("CPU time of a check", "µs", &cpu);
 
-    let mut crowds = grounds.each_ref().map(|ground| Crowd::new(&ground.keys, 0, 64));
+    let mut crowds = grounds.each_ref().map(|ground| Crowd::new(&ground.keys, 0..plan.many, 64));
     let mut cpu = names.map(Series::new);
     let rates = interleaved(plan.rounds, &names, |at| {
         let before = nodes[at].cpu_micros();

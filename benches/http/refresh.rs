@@ -2,20 +2,21 @@
 //! single and group commits, on SQLite; beside pgbench on PostgreSQL.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use doorward::clock::{Clock, Timestamp};
 use doorward::settings::TokenAlgorithm;
-use doorward::store::tables::sessions;
-use doorward::store::tables::sessions::Rotation;
-use doorward::store::{AccountId, Db};
+use doorward::store::Db;
+use doorward::store::tables::sessions::rotation::{self, Rotation};
 
 use super::check::Ground;
-use super::load::{self, Browser, Outcome, Pace};
+use super::load::{self, Outcome, Pace, Visitor};
 use super::machine::Pinned;
 use super::node::{Node, Place};
 use super::postgres::Cluster;
@@ -27,26 +28,42 @@ use super::{Plan, machine};
 /// Connections to PostgreSQL, doorward's and pgbench's.
 pub const CONNECTIONS: usize = 8;
 
+/// A prime: pages in random order, as in production.
+const STRIDE: u64 = 7919;
+
 /// The rotation, as doorward writes it, of any session.
-pub const UPDATE: &str = "UPDATE sessions SET generation = generation + 1, confirmed_at = NULL, \
+pub const UPDATE: &str = "UPDATE sessions SET generation = generation + 1, parent = generation, confirmed_at = NULL, \
     rotated_at = :at::bigint, last_seen_at = :at::bigint, key_id = 'bench', \
     idle_expires_at = CASE WHEN expires_at < :at::bigint + 2592000000 THEN expires_at ELSE :at::bigint + 2592000000 END, \
     access_expires_at = CASE WHEN access_expires_at >= :at::bigint + 900000 THEN access_expires_at \
     WHEN expires_at < :at::bigint + 900000 THEN expires_at ELSE :at::bigint + 900000 END \
     WHERE id = decode(lpad(to_hex(:n::bigint), 32, '0'), 'hex') AND generation >= 0 AND min_generation <= generation \
     AND ended_at IS NULL AND idle_expires_at > :at::bigint AND expires_at > :at::bigint AND account_id > 0 \
-    AND epoch = (SELECT epoch FROM accounts WHERE id = sessions.account_id AND status = 'active') \
-    RETURNING *, (SELECT role FROM accounts WHERE id = sessions.account_id);\n";
+    AND (generation = 0 OR rotated_at < :at::bigint + 1) AND dialect = 'native' \
+    AND EXISTS (SELECT id FROM accounts WHERE id = sessions.account_id AND epoch = sessions.epoch AND status = 'active' \
+    AND uuid = decode(lpad(to_hex(:n::bigint % 1000), 32, '0'), 'hex')) \
+    RETURNING *, (SELECT role FROM accounts WHERE id = sessions.account_id), \
+    (SELECT must_change_password FROM accounts WHERE id = sessions.account_id);\n";
 
-/// Clients with a session each, from the n-th on.
+/// The refresh tokens of sessions.
+type Tokens = Box<dyn Iterator<Item = String> + Send>;
+
+/// Clients that refresh sessions of their own, each session once.
 pub struct Crowd {
-    browsers: Vec<Browser>,
+    browsers: Vec<Visitor<Tokens>>,
 }
 
 impl Crowd {
-    /// So many.
-    pub fn new(keys: &Keys, from: u64, clients: u64) -> Self {
-        Self { browsers: (from..from + clients).map(|n| Browser::new(keys.refresh(n))).collect() }
+    /// So many, with these sessions dealt out among them.
+    pub fn new(keys: &Arc<Keys>, sessions: Range<u64>, clients: usize) -> Self {
+        let tokens = |client: u64| -> Tokens {
+            let (keys, sessions) = (Arc::clone(keys), sessions.clone());
+            // Of all sessions alike, so that a grown index is really walked: a stride that is no divisor of their number.
+            let count = sessions.end - sessions.start;
+            let nth = move |turn: u64| keys.refresh(sessions.start + turn.wrapping_mul(STRIDE) % count);
+            Box::new((client..count).step_by(clients).map(nth))
+        };
+        Self { browsers: (0..clients as u64).map(|client| Visitor::refreshing(tokens(client))).collect() }
     }
 
     /// Refreshes as fast as it goes.
@@ -60,6 +77,13 @@ impl Crowd {
     }
 }
 
+/// 1, 8 and 64 clients, with a part of the sessions that is large enough for each.
+fn crowds(keys: &Arc<Keys>, sessions: u64) -> [Crowd; 3] {
+    let (some, most) = (sessions / 8, sessions / 2);
+    [(0..some, 1), (some..most, 8), (most..of_pgbench(sessions), 64)]
+        .map(|(part, clients)| Crowd::new(keys, part, clients))
+}
+
 /// On both.
 pub fn measure(plan: &Plan, report: &mut Report) {
     on_sqlite(plan, report);
@@ -67,14 +91,14 @@ pub fn measure(plan: &Plan, report: &mut Report) {
 }
 
 fn on_sqlite(plan: &Plan, report: &mut Report) {
-    let rows = Rows { sessions: plan.many / 10, ..Rows::default() };
+    let rows = Rows { sessions: plan.many, ..Rows::default() };
     let ground = Ground::new(plan, "refresh", TokenAlgorithm::Hs256, rows);
     let bare = ground.folder().join("bare.db");
     std::fs::copy(ground.folder().join("doorward.db"), &bare).unwrap();
     machine::settle();
     let node = ground.place().serve();
-    let mut crowds = [1, 8, 64].map(|clients| Crowd::new(&ground.keys, clients * 10, clients));
-    let mut bare = Bare::open(&bare, plan.many / 10);
+    let mut crowds = crowds(&ground.keys, plan.many);
+    let mut bare = Bare::open(&bare, plan.many);
     let names = [
         "doorward, 1 client",
         "doorward, 8 clients",
@@ -179,8 +203,7 @@ impl Bare {
             let commit = Instant::now();
             self.db.batch_execute("BEGIN IMMEDIATE").unwrap();
             for _ in 0..batch {
-                // A stride that is no divisor: pages in random order, as in production.
-                self.next = (self.next + 7919) % self.sessions;
+                self.next = (self.next + STRIDE) % self.sessions;
                 self.rotate(self.next);
                 done += 1;
             }
@@ -193,32 +216,43 @@ impl Bare {
     fn rotate(&mut self, n: u64) {
         let now: Timestamp = Clock::system().now();
         let to = Rotation {
+            dialect: "native".to_owned(),
+            // Every generation is old enough: the statement is measured, not the protocol.
+            made_before: now.plus(Duration::from_secs(1)),
+            confirmed_before: now.plus(Duration::from_secs(1)),
             at: now,
             key_id: "bench".to_owned(),
             idle_expires_at: now.plus(Duration::from_secs(30 * 86_400)),
             access_expires_at: now.plus(Duration::from_secs(900)),
         };
         let generation = self.generations.entry(n).or_default();
-        let (owner, session) = (AccountId(i64::try_from(seed::account(n)).unwrap()), seed::session(n));
-        sessions::rotate_live(&mut self.db, session, owner, *generation, &to).unwrap().expect("nobody else rotates");
+        let (owner, session) = (seed::account_uuid(n), seed::session(n));
+        rotation::rotate_live(&mut self.db, session, owner, (*generation, Some(now)), &to)
+            .unwrap()
+            .expect("no concurrent rotation");
         *generation += 1;
     }
+}
+
+/// The first of the sessions that pgbench rotates: a client would be refused where it has been before.
+const fn of_pgbench(sessions: u64) -> u64 {
+    sessions - sessions / 16
 }
 
 /// A pgbench script: a random session that none of our clients uses, and then these statements.
 pub fn script(sessions: u64, statements: &[&str]) -> String {
     let now = Clock::system().now().as_millis();
-    format!("\\set n random(1000, {})\n\\set at {now}\n{}", sessions - 1, statements.concat())
+    format!("\\set n random({}, {})\n\\set at {now}\n{}", of_pgbench(sessions), sessions - 1, statements.concat())
 }
 
 fn on_postgres(plan: &Plan, report: &mut Report) {
     // The database on one core, its clients on the other.
     let cluster = Cluster::start(machine::server_core());
-    let rows = Rows { sessions: plan.many / 10, ..Rows::default() };
+    let rows = Rows { sessions: plan.many, ..Rows::default() };
     let ground = Ground::new(plan, "refresh-postgres", TokenAlgorithm::Hs256, Rows::default());
     let url = seed::postgres(&cluster, "refresh", rows);
     let node = postgres_place(&ground, &url).serve();
-    let mut crowds = [1, 8, 64].map(|clients| Crowd::new(&ground.keys, clients * 10, clients));
+    let mut crowds = crowds(&ground.keys, plan.many);
     let update = script(rows.sessions, &[UPDATE]);
     let names = ["doorward, 1 client", "doorward, 8 clients", "doorward, 64 clients", "pgbench, the same statement"];
     let mut worst: Vec<Series> = names[..3].iter().map(|name| Series::new(name)).collect();

@@ -4,7 +4,7 @@
 use doorward::settings::TokenAlgorithm;
 
 use super::check::Ground;
-use super::load::{self, Leaver, Pace};
+use super::load::{self, Pace, Visitor};
 use super::node::Node;
 use super::postgres::Cluster;
 use super::refresh::{self, CONNECTIONS, Crowd};
@@ -13,7 +13,7 @@ use super::seed::{self, Rows};
 use super::{Plan, login, machine};
 
 /// The statements of a logout, without the notification.
-const END: &str = "UPDATE sessions SET ended_at = :at::bigint, end_reason = 'sign_out', expires_at = :at::bigint \
+const END: &str = "UPDATE sessions SET ended_at = :at::bigint, end_reason = 'sign_out', expires_at = idle_expires_at \
     WHERE id = decode(lpad(to_hex(:n::bigint), 32, '0'), 'hex') RETURNING id, account_id, access_expires_at;\n\
     INSERT INTO revocations (session_id, created_at, expires_at) \
     VALUES (decode(lpad(to_hex(:n::bigint), 32, '0'), 'hex'), :at::bigint, :at::bigint + 900000) RETURNING *;\n\
@@ -56,10 +56,10 @@ fn disk(plan: &Plan, report: &mut Report) {
 fn carries(plan: &Plan, report: &mut Report, ground: &Ground, node: &Node) {
     let core = Some(machine::load_core());
     let request = login::account(node);
-    let mut crowd = Crowd::new(&ground.keys, 0, 64);
+    let mut crowd = Crowd::new(&ground.keys, 0..plan.many / 2, 64);
     let half = plan.many / 2;
     let mut leavers: Vec<_> = (0..64)
-        .map(|at| Leaver::new((0..).map(move |turn| half + at + turn * 64).map(|n| ground.keys.refresh(n))))
+        .map(|at| Visitor::leaving((half + at..plan.many).step_by(64).map(|n| ground.keys.refresh(n))))
         .collect();
     let names = ["doorward, refreshes", "doorward, logouts", "doorward, logins at cost 4"];
     let rates = interleaved(plan.rounds, &names, |at| match at {

@@ -12,7 +12,7 @@ use doorward::clock::{Clock, Timestamp};
 use doorward::core::keys::signing_key::{KeyRing, SigningKey};
 use doorward::core::token::claims::{AccessClaims, RefreshClaims};
 use doorward::core::token::{TokenAuthority, TokenRules};
-use doorward::core::{AccountId, SessionId};
+use doorward::core::{AccountUuid, SessionId};
 use doorward::secret::base64url;
 use doorward::settings::TokenAlgorithm;
 use uuid::Uuid;
@@ -43,9 +43,9 @@ pub fn session(n: u64) -> SessionId {
     SessionId(Uuid::from_u128(u128::from(n)))
 }
 
-/// The account of the n-th session.
-pub const fn account(n: u64) -> u64 {
-    1 + n % ACCOUNTS
+/// The UUID of that account.
+pub fn account_uuid(n: u64) -> AccountUuid {
+    AccountUuid(Uuid::from_u128(u128::from(n % ACCOUNTS)))
 }
 
 impl Keys {
@@ -78,7 +78,7 @@ impl Keys {
     /// A unique access token of the n-th session.
     pub fn access(&self, n: u64, serial: u64) -> String {
         let claims = AccessClaims {
-            account: AccountId(account(n).cast_signed()),
+            account: account_uuid(n),
             session: session(n),
             generation: 0,
             epoch: 0,
@@ -94,7 +94,7 @@ impl Keys {
     /// The first refresh token of the n-th session.
     pub fn refresh(&self, n: u64) -> String {
         let claims = RefreshClaims {
-            account: AccountId(account(n).cast_signed()),
+            account: account_uuid(n),
             session: session(n),
             generation: 0,
             issued_at: self.made,

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{App, HttpResponse, HttpServer, web};
-use doorward::settings::{KnownDialect, Settings};
+use doorward::settings::Settings;
 use doorward::web::service::Doorward;
 use doorward::web::{Server, dialects};
 
@@ -23,8 +23,7 @@ pub fn serve() {
         .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
         .collect();
     vars.retain(|name, _| !["PATH", "RUST_LOG"].contains(&name.as_str()));
-    let known: Vec<KnownDialect> =
-        dialects::ALL.iter().map(|dialect| KnownDialect { name: dialect.name, prefix: dialect.prefix }).collect();
+    let known = dialects::known();
     let settings = Settings::from_vars(&vars, &known).unwrap();
     let (service, _) = Doorward::open(&settings).unwrap();
     let workers = std::thread::available_parallelism().unwrap().get();

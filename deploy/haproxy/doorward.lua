@@ -13,6 +13,7 @@ local identity = {
 -- script's request. Never the body, nor its length.
 local request_headers = {
     "cookie", "authorization", "accept", "sec-fetch-mode", "sec-fetch-site", "user-agent", "host",
+    "x-requested-with", "hx-request", "hx-boosted",
     "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-method", "x-forwarded-uri",
 }
 

@@ -22,13 +22,17 @@ use doorward::core::error::FieldRule;
 use doorward::core::keys::signing_key::{KeyRing, SigningKey};
 use doorward::core::token::claims::AccessClaims;
 use doorward::core::token::{TokenAuthority, TokenRules};
-use doorward::core::{AccountId, SessionId};
+use doorward::core::{AccountUuid, SessionId};
 use doorward::web::response::error::RequestError;
 use doorward::web::test_api;
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use url::Url;
+
+use forwarded_for::reference_client;
+
+mod forwarded_for;
 
 const NAME: &str = "__Host-accessToken";
 
@@ -108,16 +112,6 @@ pub fn bearer(bytes: &[u8]) {
     assert_eq!(test_api::bearer(&lines), reference_bearer(&lines));
 }
 
-/// Reference resolution of the client address: from the peer outwards, through trusted proxies only.
-fn reference_client(client: IpAddr, trusted: &[IpNet], entries: &[&[u8]]) -> IpAddr {
-    let vouched = trusted.iter().any(|net| net.contains(&client));
-    let Some((last, rest)) = entries.split_last().filter(|_| vouched) else { return client };
-    match std::str::from_utf8(last).ok().and_then(|entry| entry.trim().parse::<IpAddr>().ok()) {
-        Some(address) => reference_client(address.to_canonical(), trusted, rest),
-        None => client,
-    }
-}
-
 /// The `X-Forwarded-For` parser agrees with the reference, and ignores what untrusted peers claim. The first byte
 /// chooses the peer.
 pub fn forwarded(bytes: &[u8]) {
@@ -141,7 +135,7 @@ static AUTHORITY: LazyLock<(TokenAuthority, [String; 2])> = LazyLock::new(|| {
     let authority =
         TokenAuthority::new(rules, &KeyRing::new(SigningKey::hs256("k1", KEY), [])).expect("a token authority");
     let claims = AccessClaims {
-        account: AccountId(7),
+        account: AccountUuid(uuid::Uuid::from_u128(7)),
         session: SessionId(uuid::Uuid::from_u128(1)),
         generation: 2,
         epoch: 3,
@@ -191,7 +185,7 @@ fn reference_payload(kind: usize, payload: &[u8]) -> bool {
     let (now, iat, exp) = (NOW.seconds(), number("iat"), number("exp"));
     let times = iat.is_some_and(|iat| iat <= now + 5) && exp > iat && exp > Some(now);
     let begun = !claims.contains_key("nbf") || number("nbf").is_some_and(|nbf| nbf <= now + 5);
-    let subject = text("sub").is_some_and(|sub| sub.parse::<i64>().is_ok_and(|id| id.to_string() == sub));
+    let subject = text("sub").is_some_and(|sub| uuid::Uuid::try_parse(sub).is_ok());
     let session = text("sid").is_some_and(|sid| uuid::Uuid::try_parse(sid).is_ok());
     let generation = number("gen").is_some_and(|generation| generation >= 0);
     of_kind && times && begun && subject && session && generation && text("iss") == Some("doorward")

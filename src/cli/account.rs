@@ -63,6 +63,14 @@ pub enum AccountCommand {
         #[arg(long)]
         lift: bool,
     },
+    /// Record that the account's email is verified, so that apps behind a proxy receive it. Ends no session.
+    VerifyEmail {
+        #[command(flatten)]
+        selector: AccountSelector,
+        /// Record that it is not known to be.
+        #[arg(long)]
+        withdraw: bool,
+    },
     /// Reset the account's failed sign-in counter. Per-address limits stay in force.
     Unlock(AccountSelector),
 }
@@ -74,10 +82,14 @@ pub struct AccountSelector {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct AddAccount {
     /// The email to sign in with.
     #[arg(long)]
     email: Option<String>,
+    /// The email is not verified: apps behind a proxy do not receive it.
+    #[arg(long, requires = "email")]
+    email_unverified: bool,
     /// The username to sign in with.
     #[arg(long)]
     username: Option<String>,
@@ -144,14 +156,8 @@ impl AccountCommand {
                 set_secret(core, &selector, "password", password_stdin, GivenSecret::Password)
             }
             Self::SetPin { selector, pin_stdin } => set_secret(core, &selector, "pin", pin_stdin, GivenSecret::Pin),
-            Self::RequirePasswordChange { selector, lift } => {
-                let account = selector.find(core)?;
-                core.require_password_change(&account, !lift)?;
-                let must =
-                    if lift { "is no longer required to change its password" } else { "must change its password" };
-                print_line(&format!("account {} {must}; its sessions have ended", account.id));
-                Ok(())
-            }
+            Self::RequirePasswordChange { selector, lift } => require_password_change(core, &selector, lift),
+            Self::VerifyEmail { selector, withdraw } => verify_email(core, &selector, withdraw),
             Self::Unlock(selector) => {
                 let account = selector.find(core)?;
                 core.unlock(account.id)?;
@@ -182,6 +188,22 @@ fn set_secret(
     Ok(())
 }
 
+fn require_password_change(core: &Core, selector: &AccountSelector, lift: bool) -> Result<(), CommandError> {
+    let account = selector.find(core)?;
+    core.require_password_change(&account, !lift)?;
+    let must = if lift { "is no longer required to change its password" } else { "must change its password" };
+    print_line(&format!("account {} {must}; its sessions have ended", account.id));
+    Ok(())
+}
+
+fn verify_email(core: &Core, selector: &AccountSelector, withdraw: bool) -> Result<(), CommandError> {
+    let account = selector.find(core)?;
+    core.set_email_verified(&account, !withdraw)?;
+    let outcome = if withdraw { "unverified" } else { "verified" };
+    print_line(&format!("the email of account {} is {outcome}", account.id));
+    Ok(())
+}
+
 impl AddAccount {
     fn run(self, core: &Core) -> Result<(), CommandError> {
         let pin = self.pin_stdin.then(|| read_secret("pin", true)).transpose()?;
@@ -192,9 +214,11 @@ impl AddAccount {
             last_name: self.last_name.map(Some),
             ..Profile::default()
         };
+        let email_verified = self.email.is_some() && !self.email_unverified;
         let registration =
             Registration { email: self.email, username: self.username, name: self.name, password, pin, profile };
-        let privileges = Privileges { role: self.role, permissions: self.permissions, ..Privileges::default() };
+        let (role, permissions) = (self.role, self.permissions);
+        let privileges = Privileges { role, permissions, email_verified, ..Privileges::default() };
         let validated = core.validate_account(registration, privileges)?;
         let hashed = validated.hash(core.hasher()).map_err(crate::core::error::Error::from)?;
         let account = core.add_account(&hashed, &Client::operator())?;

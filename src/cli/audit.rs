@@ -87,7 +87,10 @@ impl AuditCommand {
             return Ok(());
         }
         let rows: Vec<Vec<String>> = events.into_iter().map(cells).collect();
-        print_table(&["TIME", "KIND", "ACCOUNT", "SESSION", "ADDRESS", "DETAIL", "REQUEST", "USER AGENT"], &rows);
+        print_table(
+            &["TIME", "KIND", "COUNT", "ACCOUNT", "SESSION", "ADDRESS", "DETAIL", "REQUEST", "USER AGENT"],
+            &rows,
+        );
         Ok(())
     }
 }
@@ -97,6 +100,7 @@ fn cells(event: AuditRecord) -> Vec<String> {
     vec![
         event.at.rfc3339(),
         event.kind,
+        event.count.to_string(),
         or_dash(event.account.map(|id| id.to_string())),
         or_dash(event.session.map(|id| id.to_string())),
         or_dash(event.address),
@@ -110,6 +114,7 @@ fn json_line(event: &AuditRecord) -> String {
     json!({
         "at": event.at.rfc3339(),
         "kind": event.kind,
+        "count": event.count,
         "account": event.account.map(|id| id.0),
         "session": event.session.map(|id| id.to_string()),
         "address": event.address,

@@ -1,6 +1,8 @@
 //! `doorward doctor`: diagnostics. It checks the settings as the service would read them and, with a URL, a running service as
-//! browsers behind the same proxies see it, up to the first problem. Only the URL check changes anything: it signs in and out.
+//! browsers behind the same proxies see it, up to the first problem. Only the URL check changes anything: with an account it signs
+//! in and out.
 
+mod app_check;
 mod calibration;
 mod configuration;
 mod finding;
@@ -18,16 +20,17 @@ use crate::settings::Settings;
 use crate::settings::values::origin;
 use crate::web::dialects;
 use finding::Finding;
-use http_client::HttpClient;
+use http_client::{CheckError, HttpClient};
 
 /// Check the configuration and, with a URL, the running service there.
 #[derive(Debug, Args)]
 pub struct DoctorCommand {
-    /// Also check the running service at this URL: sign in, refresh and sign out. Needs --as.
-    #[arg(value_parser = origin, requires = "identifier")]
+    /// Also check the running service at this URL, and the app behind it: what a stranger gets, and with --as a sign-in, a
+    /// refresh and a sign-out.
+    #[arg(value_parser = origin)]
     url: Option<Url>,
     /// The email, username or name to sign in with at the URL. The password is prompted for.
-    #[arg(long = "as", value_name = "IDENTIFIER")]
+    #[arg(long = "as", value_name = "IDENTIFIER", requires = "url")]
     identifier: Option<String>,
     /// Read the password from standard input.
     #[arg(long)]
@@ -55,16 +58,11 @@ impl DoctorCommand {
         };
         findings.iter().for_each(Finding::print_line);
         let mut problems = findings.iter().filter(|finding| matches!(finding, Finding::Failed(_))).count();
-        if let (Some(url), Some(identifier)) = (&self.url, &self.identifier) {
-            let secret = read_secret("password", self.password_stdin)?;
-            print_line(&format!("checking {}", url.as_str().trim_end_matches('/')));
-            let client = HttpClient::new(url, &self.prefix, self.ca.as_deref())
-                .map_err(|error| CommandError::Other(error.to_string()))?;
-            let passed = |step: &str| Finding::Passed(step.to_owned()).print_line();
-            if let Err(problem) = url_check::run(&client, identifier, &secret, passed) {
-                Finding::Failed(problem.to_string()).print_line();
-                problems += 1;
-            }
+        if let Some(url) = &self.url
+            && let Err(problem) = self.check_url(url)?
+        {
+            Finding::Failed(problem.to_string()).print_line();
+            problems += 1;
         }
         match problems {
             0 => {
@@ -74,5 +72,22 @@ impl DoctorCommand {
             1 => Err(CommandError::Other("1 problem found".to_owned())),
             count => Err(CommandError::Other(format!("{count} problems found"))),
         }
+    }
+
+    /// Walks through the service at the URL; the first problem.
+    fn check_url(&self, url: &Url) -> Result<Result<(), CheckError>, CommandError> {
+        let account = self.identifier.as_deref();
+        let secret = account.map(|_| read_secret("password", self.password_stdin)).transpose()?;
+        print_line(&format!("checking {}", url.as_str().trim_end_matches('/')));
+        let client = HttpClient::new(url, &self.prefix, self.ca.as_deref())
+            .map_err(|error| CommandError::Other(error.to_string()))?;
+        let mut report = |step: &str| Finding::Passed(step.to_owned()).print_line();
+        let walked = url_check::run_anonymous(&client, &mut report);
+        Ok(match account.zip(secret) {
+            Some((account, secret)) => {
+                walked.and_then(|has_app| url_check::run_signed_in(&client, account, &secret, has_app, &mut report))
+            }
+            None => walked.map(drop),
+        })
     }
 }

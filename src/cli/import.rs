@@ -15,10 +15,10 @@ use super::console::{is_terminal, print_line, print_progress};
 use crate::cli::error::{CommandError, explain};
 use crate::core::Core;
 use crate::core::account::import;
-use crate::core::account::import::{ImportOutcome, ImportRecord};
+use crate::core::account::import::{ImportMode, ImportOutcome, ImportRecord};
 use crate::settings::values::role;
 use fields::RecordParser;
-use line::{ImportLine, describe_errors};
+use line::{ImportLine, LineError};
 use records::RecordReader;
 
 /// Accounts per transaction.
@@ -79,8 +79,9 @@ impl ImportCommand {
             role: self.role,
             new_ids: self.new_ids,
         };
+        let mode = if self.dry_run { ImportMode::DryRun } else { ImportMode::Write };
         let mut records = RecordReader::open(&self.file, parser.flat)?;
-        let mut import = import::Importer::new(core, self.dry_run);
+        let mut import = import::Importer::new(core, mode);
         let mut summary = ImportSummary::default();
         loop {
             let batch: Vec<ImportLine> =
@@ -127,8 +128,8 @@ fn import_batch(
     let mut outcomes = outcomes?.into_iter();
     for ImportLine { number, label, result } in batch {
         let outcome = match result {
-            Ok(_) => outcomes.next().map_or_else(|| Err("no outcome for this line".to_owned()), Ok),
-            Err(message) => Err(message),
+            Ok(_) => outcomes.next().map_or_else(|| Err(LineError::new("no outcome for this line")), Ok),
+            Err(error) => Err(error),
         };
         summary.count(number, label.as_deref(), outcome);
     }
@@ -136,7 +137,7 @@ fn import_batch(
 }
 
 impl ImportSummary {
-    fn count(&mut self, number: usize, label: Option<&str>, outcome: Result<ImportOutcome, String>) {
+    fn count(&mut self, number: usize, label: Option<&str>, outcome: Result<ImportOutcome, LineError>) {
         self.lines += 1;
         let report = |what: &str| match label {
             Some(label) => print_line(&format!("line {number} ({label}): {what}")),
@@ -155,13 +156,13 @@ impl ImportSummary {
                 }
                 return;
             }
-            Ok(ImportOutcome::Invalid(errors)) => describe_errors(&errors),
+            Ok(ImportOutcome::Invalid(errors)) => LineError::from(errors.as_slice()).to_string(),
             Ok(ImportOutcome::Taken(taken)) => explain(&crate::core::error::Refusal::IdentifierTaken(taken).into()),
             Ok(ImportOutcome::IdTaken) => {
                 "another account has this id or uuid; use --new-ids to assign new ones".to_owned()
             }
             Ok(ImportOutcome::Duplicate { line }) => format!("line {line} has the same email, username, name or id"),
-            Err(message) => message,
+            Err(error) => error.to_string(),
         };
         self.refused += 1;
         report(&format!("refused: {message}"));

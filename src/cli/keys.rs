@@ -13,7 +13,7 @@ use crate::settings::TokenAlgorithm;
 pub enum KeysCommand {
     /// List signing keys and peppers: the state of each, and how many live sessions or accounts need it.
     List,
-    /// Create a new signing key. Tokens of the old keys stay valid, so nobody is signed out. Running services accept the new
+    /// Create a new signing key. Tokens of the old keys stay valid, so no session ends. Running services accept the new
     /// key immediately and sign with it once every node has read it; with a public key (eddsa, es256) a minute later, once
     /// every service that caches /.well-known/jwks.json has it too. Keys without live tokens are removed.
     Rotate {

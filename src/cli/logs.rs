@@ -17,7 +17,9 @@ pub fn start(settings: &Settings, is_serving: bool) {
     // actix-server logs its workers and sockets, which the start-up lines show already.
     builder.filter_module("actix_server", LevelFilter::Warn);
     // Below warnings, actix-http quotes requests that it cannot parse, and a header may contain a secret.
-    builder.filter_module("actix_http", LevelFilter::Warn).parse_filters(&settings.web.rust_log);
+    builder.filter_module("actix_http", LevelFilter::Warn);
+    // An error for each malformed request of a stranger; web/server/connection_errors.rs reports them in their stead.
+    builder.filter_module("actix_http::h1", LevelFilter::Off).parse_filters(&settings.web.rust_log);
     if !is_serving && settings.web.rust_log == "info" {
         builder.filter_level(LevelFilter::Warn);
     }

@@ -13,6 +13,12 @@ pub enum SessionCommand {
     List {
         /// The account's number, email, username or name.
         account: String,
+        /// How many to list.
+        #[arg(long, default_value = "50", value_parser = clap::value_parser!(u16).range(1..))]
+        limit: u16,
+        /// List those that began before this session: the next page.
+        #[arg(long)]
+        after: Option<Uuid>,
     },
     /// Revoke one session.
     Revoke {
@@ -29,10 +35,11 @@ pub enum SessionCommand {
 impl SessionCommand {
     pub fn run(self, core: &Core) -> Result<(), CommandError> {
         match self {
-            Self::List { account } => {
+            Self::List { account, limit, after } => {
                 let account = core.find_account_by(&account)?;
                 let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-                let sessions = core.list_sessions(account.id)?.into_iter().map(|session| {
+                let page = core.list_sessions(account.uuid, after.map(SessionId), limit.into())?;
+                let sessions = page.sessions.into_iter().map(|session| {
                     vec![
                         session.id.to_string(),
                         session.dialect,
@@ -46,6 +53,9 @@ impl SessionCommand {
                     &["SESSION", "DIALECT", "CREATED", "LAST SEEN", "ADDRESS", "DEVICE"],
                     &sessions.collect::<Vec<_>>(),
                 );
+                if let Some(next) = page.next {
+                    print_line(&format!("more: doorward session list {} --after {next}", account.id));
+                }
             }
             Self::Revoke { session } => {
                 core.end_session_as_operator(SessionId(session))?;

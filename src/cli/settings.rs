@@ -54,7 +54,8 @@ const INTRODUCTION: &str = "\
 Settings come from the environment, or from `.env` in the working directory; the environment takes precedence. An invalid value, a misspelt name or
 an invalid combination stops the start with a message for each. `doorward settings` prints all of them as an `.env` file.
 
-Durations are seconds (`90`) or units (`15m`, `12h`, `30d`, `1h30m`). Lists are separated by commas.
+Durations are seconds (`90`) or units (`15m`, `12h`, `30d`, `1h30m`). Entries of a list are separated by commas or line breaks;
+blanks around them and a comma at the end are ignored.
 ";
 
 fn markdown() -> String {
@@ -72,7 +73,7 @@ fn markdown() -> String {
     text + &mounts()
 }
 
-/// The table of mount lifetimes. They are not fields of the settings, but follow from the list of dialects.
+/// The table of the settings of mounts. They are not fields of the settings, but follow from the list of dialects.
 fn mounts() -> String {
     let mut text = "\n## Mounts\n\nMounts without a default use `ACCESS_TTL` and `REFRESH_TTL`.\n\n\
                     | setting | default | meaning |\n|---|---|---|\n"
@@ -86,6 +87,14 @@ fn mounts() -> String {
             let default = ttl.map(|ttl| format!("`{}`", format_duration(ttl))).unwrap_or_default();
             let _ =
                 writeln!(text, "| `{name}_{kind}` | {default} | Lifetime of {subject} on the {} mount |", dialect.name);
+        }
+        if dialect.rotates {
+            let _ = writeln!(
+                text,
+                "| `{name}_ROTATES` | `true` | `false`: a refresh on the {} mount returns the same refresh token, and no theft of one \
+                 is detected ([api.md](api.md#dialects)) |",
+                dialect.name
+            );
         }
     }
     text

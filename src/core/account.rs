@@ -5,14 +5,16 @@ pub mod demo;
 pub mod identifier;
 pub mod identity_cache;
 pub mod import;
+pub mod reserved_names;
 
 use super::Core;
 use super::audit::{AuditEvent, EventKind};
 use super::credential::password::{GivenSecret, NewSecret, new_password, new_pin};
 use super::error::{Error, Field, FieldError, FieldRule, Refusal, Taken};
 use super::session::caller::Client;
-use crate::core::session::end_reason::EndReason;
-use identifier::{IdentifierKind, canonical};
+use crate::core::defence::rate_limit::Writer;
+use crate::core::revocation::write::announce_change;
+use identifier::IdentifierKind;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
@@ -21,10 +23,7 @@ use crate::store::tables::accounts;
 use crate::store::tables::accounts::{AccountRow, IdentifierColumn, ProfileChange, SecretColumn};
 use crate::store::{self, AccountId, AccountStatus, AccountUuid, Db};
 use identity_cache::Identity;
-
-/// The longest identifier that is looked up; no account has a longer one. One with a control character is not looked up
-/// either: PostgreSQL refuses NUL in a text, which would turn a wrong identifier into a database error.
-const IDENTIFIER_MAX: usize = 320;
+use reserved_names::ReservedNames;
 
 /// The longest text of a profile, in characters.
 pub const PROFILE_TEXT_MAX: usize = 200;
@@ -106,17 +105,20 @@ impl Core {
         new_password(secret, self.rules.password_min_length, names)
     }
 
-    /// The account of a caller.
-    pub fn find_account(&self, id: AccountId) -> Result<Account, Error> {
-        let found = self.store.read(|db| accounts::find(db, id))?;
-        found.map(Account::from).ok_or_else(|| Refusal::AccountNotFound.into())
+    /// The account of a caller. Without a row the session has ended with it.
+    pub fn find_account(&self, account: AccountUuid) -> Result<Account, Error> {
+        let found = self.store.read(|db| accounts::find_by_uuid(db, account))?;
+        found.map(Account::from).ok_or_else(|| Refusal::SessionEnded.into())
     }
 
     /// The account with this number or identifier, for operators.
     pub fn find_account_by(&self, text: &str) -> Result<Account, Error> {
         let found = self.store.read(|db| match text.parse::<i64>() {
             Ok(id) => accounts::find(db, AccountId(id)),
-            Err(_not_a_number) => find_by_identifier(db, IdentifierKind::Any, text),
+            Err(_not_a_number) => match identifier::presented(text) {
+                Some(canonical) => find_by_identifier(db, IdentifierKind::Any, &canonical),
+                None => Ok(None),
+            },
         })?;
         found.map(Account::from).ok_or_else(|| Refusal::AccountNotFound.into())
     }
@@ -128,13 +130,14 @@ impl Core {
     }
 
     /// Changes the profile of the caller's account.
-    pub fn change_profile(&self, id: AccountId, profile: &Profile, client: &Client) -> Result<Account, Error> {
+    pub fn change_profile(&self, account: AccountUuid, profile: &Profile, client: &Client) -> Result<Account, Error> {
         let mut errors = profile_errors(profile);
         let name = profile.name.clone().map(|name| name.map(|name| identifier::name(&name)).transpose());
         let name = name.transpose().map_err(|rule| errors.push(FieldError::new("name", rule))).unwrap_or_default();
         if !errors.is_empty() {
             return Err(Refusal::InvalidFields(errors).into());
         }
+        self.check_write_rate(Writer::Account(account))?;
         let now = self.now();
         let change = ProfileChange {
             name: name.clone().map(|name| name.map(|name| name.shown)),
@@ -147,22 +150,25 @@ impl Core {
             profile: profile.further.clone(),
             updated_at: Some(now),
         };
-        let event = AuditEvent::new(EventKind::ProfileChange, client).account(id);
+        let event = AuditEvent::new(EventKind::ProfileChange, client);
         let changed = self.store.write(|db| {
-            if let Some(refusal) = check_name_change(db, id, &change)? {
+            let Some(AccountRow { id, .. }) = accounts::find_by_uuid(db, account)? else {
+                return Ok(Err(Refusal::SessionEnded));
+            };
+            let event = event.clone().account(id);
+            if let Some(refusal) = check_name_change(db, id, &change, &self.rules.reserved_names)? {
                 return Ok(Err(refusal));
             }
             event.write(db, now)?;
             let Some(row) = accounts::change_profile(db, id, &change)? else {
                 return Ok(Err(Refusal::AccountNotFound));
             };
-            // At the account's current epoch it revokes nothing; it makes every node drop the account from its identity cache.
-            let notice = crate::core::revocation::write::revoke_account(db, id, row.epoch, now, now)?;
-            Ok(Ok((row, notice)))
+            let notice = announce_change(db, account, now)?;
+            Ok(Ok((row, notice, event)))
         });
         match changed {
             Ok(row) => {
-                let (row, notice) = row?;
+                let (row, notice, event) = row?;
                 self.revocation_cache.apply(&notice);
                 self.log_event(&event);
                 Ok(row.into())
@@ -174,18 +180,38 @@ impl Core {
         }
     }
 
+    /// Sets, as an operator, whether the account's owner reads its email. No session ends; the next check tells it.
+    pub fn set_email_verified(&self, account: &Account, verified: bool) -> Result<(), Error> {
+        if account.email.is_none() {
+            return Err(Refusal::InvalidFields(vec![FieldError::new(Field::Email, FieldRule::Missing)]).into());
+        }
+        let (id, now) = (account.id, self.now());
+        let event = AuditEvent::new(EventKind::ProfileChange, &Client::operator()).account(id);
+        let event = event.detail(if verified { "email_verified" } else { "email_unverified" });
+        let notice = self.store.write(|db| {
+            if !accounts::set_email_verified(db, id, verified, now)? {
+                return Ok(None);
+            }
+            event.write(db, now)?;
+            announce_change(db, account.uuid, now).map(Some)
+        })?;
+        self.revocation_cache.apply(&notice.ok_or(Refusal::AccountNotFound)?);
+        self.log_event(&event);
+        Ok(())
+    }
+
     /// Sets the role; every session ends, so that no valid token carries the old one.
     pub fn set_role(&self, id: AccountId, role: &str) -> Result<(), Error> {
         let event = AuditEvent::new(EventKind::RoleChange, &Client::operator()).account(id).detail(role);
         let now = self.now();
-        self.end_all_sessions(id, EndReason::Operator, &event, |db| accounts::set_role(db, id, role, now))
+        self.end_all_sessions(id, &event, |db| accounts::set_role(db, id, role, now))
     }
 
     /// Sets the status; every session ends.
     pub fn set_status(&self, id: AccountId, status: AccountStatus) -> Result<(), Error> {
         let event = AuditEvent::new(EventKind::StatusChange, &Client::operator()).account(id).detail(status.as_str());
         let now = self.now();
-        self.end_all_sessions(id, EndReason::Operator, &event, |db| accounts::set_status(db, id, status, now))
+        self.end_all_sessions(id, &event, |db| accounts::set_status(db, id, status, now))
     }
 
     /// Sets whether the account must change its password before anything else (SP 800-63B-4 section 3.1.1.2, on compromise).
@@ -197,9 +223,7 @@ impl Core {
         let (id, now) = (account.id, self.now());
         let event = AuditEvent::new(EventKind::PasswordChangeRequired, &Client::operator()).account(id);
         let event = event.detail(if required { "required" } else { "lifted" });
-        self.end_all_sessions(id, EndReason::Operator, &event, |db| {
-            accounts::set_must_change_password(db, id, required, now)
-        })
+        self.end_all_sessions(id, &event, |db| accounts::set_must_change_password(db, id, required, now))
     }
 
     /// Sets a secret as an operator; every session ends. Takes one bcrypt. A required password change stays required: the
@@ -217,29 +241,42 @@ impl Core {
         let now = self.now();
         let event = AuditEvent::new(EventKind::SecretChange, &Client::operator()).account(account.id).detail(field);
         let id = account.id;
-        self.end_all_sessions(id, EndReason::SecretChange, &event, |db| {
+        self.end_all_sessions(id, &event, |db| {
             accounts::set_secret(db, id, column, &stored, now)?;
-            self.unlock_account(db, id)
+            self.unlock_account(db, account.uuid)
         })
     }
 
     /// Resets the account's failed sign-in counters: the free attempts start again. Counters of client addresses remain.
     pub fn unlock(&self, id: AccountId) -> Result<(), Error> {
         let event = AuditEvent::new(EventKind::ThrottleLifted, &Client::operator()).account(id);
-        self.store.write(|db| {
-            self.unlock_account(db, id)?;
-            event.write(db, self.now())
+        let found = self.store.write(|db| {
+            let Some(account) = accounts::find(db, id)? else { return Ok(None) };
+            self.unlock_account(db, account.uuid)?;
+            event.write(db, self.now()).map(Some)
         })?;
+        found.ok_or(Refusal::AccountNotFound)?;
         self.log_event(&event);
         Ok(())
     }
 }
 
-/// Refuses a name that is another account's username, and the removal of an account's last identifier.
-fn check_name_change(db: &mut Db, id: AccountId, change: &ProfileChange) -> Result<Option<Refusal>, store::StoreError> {
+/// Refuses a name that is reserved or another account's username, and the removal of an account's last identifier. A reserved
+/// name that the account has from an operator may be sent again, as forms do with every field.
+fn check_name_change(
+    db: &mut Db,
+    id: AccountId,
+    change: &ProfileChange,
+    reserved: &ReservedNames,
+) -> Result<Option<Refusal>, store::StoreError> {
     match &change.name_canonical {
         None => Ok(None),
         Some(Some(name)) => {
+            let is_own = |account: AccountRow| account.name_canonical.as_ref() == Some(name);
+            if reserved.contains(name) && !accounts::find(db, id)?.is_some_and(is_own) {
+                let error = FieldError::new(Field::Name, FieldRule::Reserved);
+                return Ok(Some(Refusal::InvalidFields(vec![error])));
+            }
             let other = accounts::find_by(db, IdentifierColumn::Username, name)?.filter(|other| other.id != id);
             Ok(other.map(|_| Refusal::IdentifierTaken(Taken { name: true, ..Taken::default() })))
         }
@@ -282,40 +319,36 @@ fn is_web_url(text: &str) -> bool {
     is_http && text.len() <= 2048 && !text.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
-/// The account with an identifier. Of kind `Any`, a username takes precedence over a name.
+/// The account with an identifier in canonical form. Of kind `Any`, a username takes precedence over a name.
 pub(super) fn find_by_identifier(
     db: &mut Db,
     kind: IdentifierKind,
-    text: &str,
+    canonical: &str,
 ) -> Result<Option<AccountRow>, store::StoreError> {
-    if text.chars().count() > IDENTIFIER_MAX || text.chars().any(char::is_control) {
-        return Ok(None);
-    }
-    let canonical = canonical(text);
     match kind {
-        IdentifierKind::Email => accounts::find_by(db, IdentifierColumn::Email, &canonical),
-        IdentifierKind::Username => accounts::find_by(db, IdentifierColumn::Username, &canonical),
-        IdentifierKind::Name => accounts::find_by(db, IdentifierColumn::Name, &canonical),
-        IdentifierKind::Any if canonical.contains('@') => accounts::find_by(db, IdentifierColumn::Email, &canonical),
-        IdentifierKind::Any => match accounts::find_by(db, IdentifierColumn::Username, &canonical)? {
+        IdentifierKind::Email => accounts::find_by(db, IdentifierColumn::Email, canonical),
+        IdentifierKind::Username => accounts::find_by(db, IdentifierColumn::Username, canonical),
+        IdentifierKind::Name => accounts::find_by(db, IdentifierColumn::Name, canonical),
+        IdentifierKind::Any if canonical.contains('@') => accounts::find_by(db, IdentifierColumn::Email, canonical),
+        IdentifierKind::Any => match accounts::find_by(db, IdentifierColumn::Username, canonical)? {
             Some(account) => Ok(Some(account)),
-            None => accounts::find_by(db, IdentifierColumn::Name, &canonical),
+            None => accounts::find_by(db, IdentifierColumn::Name, canonical),
         },
     }
 }
 
 impl Core {
     /// The account's identity, if it is cached and the cache is recent enough to be trusted.
-    pub fn cached_identity(&self, account: AccountId) -> Option<Arc<Identity>> {
+    pub fn cached_identity(&self, account: AccountUuid) -> Option<Arc<Identity>> {
         let fresh = self.revocation_cache.age() <= self.rules.revocation_max_stale;
         fresh.then(|| self.revocation_cache.identity_cache.get(account)).flatten()
     }
 
     /// The account's identity by its row, which is then cached.
-    pub fn find_identity(&self, account: AccountId) -> Result<Arc<Identity>, Error> {
+    pub fn find_identity(&self, account: AccountUuid) -> Result<Arc<Identity>, Error> {
         let version = self.revocation_cache.identity_cache.change_count();
-        let row = self.store.read(|db| accounts::find(db, account))?.ok_or(Refusal::SessionEnded)?;
-        let identity = Arc::new(Identity::from(row));
+        let row = self.store.read(|db| accounts::find_by_uuid(db, account))?.ok_or(Refusal::SessionEnded)?;
+        let identity = Arc::new(Identity::of(row, self.rules.email_disclosure));
         self.revocation_cache.identity_cache.insert_if_unchanged(&identity, version);
         Ok(identity)
     }

@@ -31,8 +31,12 @@ pub enum EventKind {
     SignOutEverywhere,
     /// A session ended for another reason.
     SessionEnded,
-    /// A spent refresh token was presented again.
+    /// A spent refresh token was presented again; its session ended.
     RefreshReuse,
+    /// A refresh token was replaced that had not been presented since it was issued: the response was lost, or a thief keeps it.
+    RefreshAnswerLost,
+    /// A spent refresh token was presented to a check, which ends no session.
+    SpentTokenAtCheck,
     /// A password or PIN was changed.
     SecretChange,
     /// A change of a secret was refused.
@@ -64,6 +68,8 @@ impl EventKind {
         Self::SignOutEverywhere,
         Self::SessionEnded,
         Self::RefreshReuse,
+        Self::RefreshAnswerLost,
+        Self::SpentTokenAtCheck,
         Self::SecretChange,
         Self::SecretChangeRefused,
         Self::ProfileChange,
@@ -86,6 +92,8 @@ impl EventKind {
             Self::SignOutEverywhere => "sign_out_everywhere",
             Self::SessionEnded => "session_ended",
             Self::RefreshReuse => "refresh_reuse",
+            Self::RefreshAnswerLost => "refresh_answer_lost",
+            Self::SpentTokenAtCheck => "spent_token_at_check",
             Self::SecretChange => "secret_change",
             Self::SecretChangeRefused => "secret_change_refused",
             Self::ProfileChange => "profile_change",
@@ -98,9 +106,16 @@ impl EventKind {
         }
     }
 
+    /// Whether the events of an account that happen from one address within a minute share a row with their number: those that
+    /// a client can repeat in a loop, and of which each one says nothing about the security of the account. All others are
+    /// exact. Log lines and metrics always are.
+    const fn is_aggregated(self) -> bool {
+        matches!(self, Self::ProfileChange)
+    }
+
     /// Whether the log line is a warning: these events indicate an attack.
     const fn is_warning(self) -> bool {
-        matches!(self, Self::RefreshReuse | Self::DuplicateCookie)
+        matches!(self, Self::RefreshReuse | Self::SpentTokenAtCheck | Self::DuplicateCookie)
     }
 }
 
@@ -116,12 +131,14 @@ pub struct AuditRecord {
     pub user_agent: Option<String>,
     pub request_id: Option<String>,
     pub detail: Option<String>,
+    /// How many such events the row stands for; the other columns are the first one's.
+    pub count: i64,
 }
 
 impl From<AuditRow> for AuditRecord {
     fn from(row: AuditRow) -> Self {
-        let AuditRow { at, kind, account_id, session_id, address, user_agent, request_id, detail } = row;
-        Self { at, kind, account: account_id, session: session_id, address, user_agent, request_id, detail }
+        let AuditRow { at, kind, account_id, session_id, address, user_agent, request_id, detail, count, .. } = row;
+        Self { at, kind, account: account_id, session: session_id, address, user_agent, request_id, detail, count }
     }
 }
 
@@ -176,7 +193,7 @@ impl AuditEvent {
         self
     }
 
-    /// Inserts the row, in the transaction of the act.
+    /// Inserts the row, in the transaction of the act, or adds the event to the row of its minute.
     pub fn write(&self, db: &mut Db, at: Timestamp) -> Result<(), store::StoreError> {
         let row = AuditRow {
             at,
@@ -187,7 +204,12 @@ impl AuditEvent {
             user_agent: sanitize_user_agent(self.client.user_agent.as_deref()),
             request_id: self.client.request_id.clone(),
             detail: self.detail.clone(),
+            count: 1,
+            minute: self.kind.is_aggregated().then(|| at.seconds().div_euclid(60)),
         };
+        if row.minute.is_some() && audit_events::add_to_minute(db, &row)? {
+            return Ok(());
+        }
         audit_events::insert(db, &row)
     }
 

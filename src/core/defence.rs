@@ -8,3 +8,4 @@ pub mod login_throttle;
 pub mod rate_limit;
 pub mod throttle_policy;
 pub mod trusted_device;
+pub mod work_share;

@@ -54,8 +54,10 @@ pub enum Refusal {
     AccountNotFound,
     /// No such session of this account.
     SessionNotFound,
-    /// The rate limiter or the throttle rejected the attempt; retry after this time.
+    /// The throttle rejected the attempt after too many failures; retry after this time.
     Throttled(Duration),
+    /// A rate limit rejected the operation; retry after this time.
+    RateLimited(Duration),
     /// Load shedding rejected the operation; retry after this time.
     Busy(Duration),
 }
@@ -168,6 +170,8 @@ pub enum FieldRule {
     NotAnEmail,
     /// Letters, digits and a few signs only, of one script.
     NotAName,
+    /// A name that only operators give to accounts.
+    Reserved,
     /// Not an http or https URL.
     NotAUrl,
     /// Not 4 to 12 digits.
@@ -217,6 +221,7 @@ impl Refusal {
             Self::AccountNotFound => "account_not_found",
             Self::SessionNotFound => "session_not_found",
             Self::Throttled(_) => "throttled",
+            Self::RateLimited(_) => "rate_limited",
             Self::Busy(_) => "overloaded",
         }
     }

@@ -13,16 +13,20 @@ pub mod confirmations;
 pub mod end;
 pub mod end_reason;
 pub mod opaque_refresh_token;
+pub mod presented_tokens;
 pub mod refresh;
+pub mod token_policy;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use token_policy::{MountPolicies, TokenPolicy};
 
 use super::Core;
 use super::error::{Error, Refusal};
 use super::session::caller::{Caller, Client, sanitize_user_agent};
 use crate::clock::Timestamp;
-use crate::core::defence::trusted_device::issue_device_token;
+use crate::core::defence::trusted_device::{TrustedDevice, issue_device_token};
 use crate::core::revocation::cache::is_revoked_in_table;
 use crate::core::token::claims::{AccessClaims, RefreshClaims, VerifiedClaims};
 use crate::secret::{AccessToken, DeviceToken, NoRandomness, RefreshToken, random_bytes, random_token_id};
@@ -30,24 +34,7 @@ use crate::store::tables::accounts;
 use crate::store::tables::accounts::AccountRow;
 use crate::store::tables::sessions;
 use crate::store::tables::sessions::{AccountState, SessionRow};
-use crate::store::{AccountId, SessionId};
-
-/// The properties of a mount that its sessions' tokens depend on.
-#[derive(Debug, Clone)]
-pub struct TokenPolicy {
-    /// The dialect's name.
-    pub dialect: String,
-    /// Lifetime of an access token.
-    pub access_ttl: Duration,
-    /// Lifetime of a refresh token, and so of a session that is not refreshed.
-    pub refresh_ttl: Duration,
-    /// Whether a refresh issues a new refresh token.
-    pub rotates: bool,
-    /// Whether a rotation revokes the older access tokens.
-    pub revokes_on_rotation: bool,
-    /// Whether its refresh tokens are opaque, in the form of a UUID.
-    pub opaque_refresh: bool,
-}
+use crate::store::{AccountId, AccountUuid, SessionId};
 
 /// The device of a sign-in, as the client describes it.
 #[derive(Debug, Clone)]
@@ -66,18 +53,21 @@ pub struct Issued {
     /// The session.
     pub session: SessionId,
     /// Its account.
-    pub account: AccountId,
+    pub account: AccountUuid,
     /// The access token.
     pub access: AccessToken,
     /// Its remaining lifetime.
     pub access_ttl: Duration,
     /// The refresh token.
     pub refresh: RefreshToken,
+    /// Whether the client may not have it yet. One that it has presented is not set as a cookie again: a response that is late
+    /// must not replace a newer one.
+    pub refresh_is_new: bool,
     /// Its remaining lifetime.
     pub refresh_ttl: Duration,
     /// Whether its cookies outlive the browser.
     pub persistent: bool,
-    /// The trusted-device token, after a sign-in.
+    /// The trusted-device token, after a sign-in; its cookie lives as the session's do.
     pub device: Option<DeviceToken>,
     /// Whether the account must change its password before anything else is allowed.
     pub must_change_password: bool,
@@ -97,6 +87,15 @@ pub struct Session {
     pub device_name: Option<String>,
     pub user_agent: Option<String>,
     pub address: Option<String>,
+}
+
+/// One page of an account's sessions.
+#[derive(Debug, Clone, Default)]
+pub struct SessionPage {
+    /// The sessions, newest first.
+    pub sessions: Vec<Session>,
+    /// What the next page begins before; `None` on the last one.
+    pub next: Option<SessionId>,
 }
 
 /// The result of checking an access token in memory.
@@ -132,6 +131,12 @@ impl Core {
             Resolved::Live(caller) => caller.require_full_access().ok(),
             Resolved::CheckTable(_) => None,
         }
+    }
+
+    /// Whether this service has signed the text as a token, however long ago and whatever became of its session. Says nothing
+    /// about whether it is accepted.
+    pub fn has_signed(&self, token: &str) -> bool {
+        self.tokens().has_signed(token)
     }
 
     fn check_revocation(&self, claims: Arc<VerifiedClaims>, now: Timestamp) -> Result<Resolved, Refusal> {
@@ -184,6 +189,7 @@ impl Core {
         let expires_at = whole_seconds(now.plus(self.rules.session_max_age));
         Ok(SessionRow {
             id: new_session_id(now)?,
+            access_ttl: i64::try_from(policy.access_ttl.as_millis()).unwrap_or(i64::MAX),
             account_id: account.id,
             dialect: policy.dialect.clone(),
             epoch: account.epoch,
@@ -204,6 +210,7 @@ impl Core {
             address: client.address.map(|address| address.to_string()),
             ended_at: None,
             end_reason: None,
+            parent: None,
         })
     }
 
@@ -220,7 +227,7 @@ impl Core {
         // A commit that took less than a second is not deducted from `expires_in`: a lifetime of a minute is reported as 60 s.
         let now = if now.since(access_from) < Duration::from_secs(1) { access_from } else { now };
         let access = AccessClaims {
-            account: row.account_id,
+            account: account.uuid,
             session: row.id,
             generation: row.generation,
             epoch: row.epoch,
@@ -234,7 +241,7 @@ impl Core {
         // A replay must repeat the access token of the rotation, also when the signing key has changed since.
         let access_key = if access_from == row.rotated_at { &row_key } else { authority.active_key_id() };
         let refresh = RefreshClaims {
-            account: row.account_id,
+            account: account.uuid,
             session: row.id,
             generation: row.generation,
             issued_at: row.rotated_at,
@@ -242,7 +249,7 @@ impl Core {
         };
         Ok(Issued {
             session: row.id,
-            account: row.account_id,
+            account: account.uuid,
             access: authority.mint_access(&access, access_key)?,
             access_ttl: access.expires_at.since(now),
             refresh: if policy.opaque_refresh {
@@ -250,6 +257,7 @@ impl Core {
             } else {
                 authority.mint_refresh(&refresh, &row_key)?
             },
+            refresh_is_new: true,
             refresh_ttl: row.idle_expires_at.since(now),
             persistent: row.persistent,
             device: None,
@@ -266,14 +274,17 @@ impl Core {
         client: &Client,
     ) -> Result<Issued, Error> {
         let state = AccountState {
+            uuid: account.uuid,
             epoch: account.epoch,
             status: account.status,
             role: account.role.clone(),
             must_change_password: account.must_change_password,
         };
         let mut issued = self.issue(row, &state, policy, row.rotated_at, random_token_id()?)?;
-        if row.persistent {
-            issued.device = Some(issue_device_token(self.hasher.digest_key(), client.device.as_ref(), account.id)?);
+        let (key, presented) = (self.hasher.digest_key(), client.device.as_ref());
+        // A cookie that ends with the browser must not take the place of one that knows the account already.
+        if row.persistent || TrustedDevice::recognize(key, presented, account.uuid).is_none() {
+            issued.device = Some(issue_device_token(key, presented, account.uuid)?);
         }
         Ok(issued)
     }
@@ -284,14 +295,23 @@ impl Core {
         if authority.trusts_key(&row.key_id) { row.key_id.clone() } else { authority.active_key_id().to_owned() }
     }
 
-    /// The live sessions of an account, newest first.
-    pub fn list_sessions(&self, account: AccountId) -> Result<Vec<Session>, Error> {
+    /// Up to `limit` live sessions of an account, newest first; those that began before the session `before`, if it is given.
+    pub fn list_sessions(
+        &self,
+        account: AccountUuid,
+        before: Option<SessionId>,
+        limit: i64,
+    ) -> Result<SessionPage, Error> {
         let now = self.now();
         let rows = self.store.read(|db| {
-            let Some(row) = accounts::find(db, account)? else { return Ok(Vec::new()) };
-            sessions::list_live(db, account, row.epoch, now)
+            let Some(row) = accounts::find_by_uuid(db, account)? else { return Ok(None) };
+            sessions::list_live(db, row.id, row.epoch, now, before, limit.saturating_add(1)).map(Some)
         })?;
-        Ok(rows.into_iter().map(Session::from).collect())
+        let mut rows = rows.ok_or(Refusal::SessionEnded)?;
+        let has_more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let next = if has_more { rows.last().map(|row| row.id) } else { None };
+        Ok(SessionPage { sessions: rows.into_iter().map(Session::from).collect(), next })
     }
 }
 

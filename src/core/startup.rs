@@ -1,7 +1,7 @@
 //! Startup: opens database, keys and mail for a node, runs the migrations, and starts the node's background workers. The
 //! state that results is core.rs's; what the workers do is maintenance/, revocation/feed.rs and registration/.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ use crate::store::{self, BoxedError, DatabaseUrl, Store};
 
 /// How long the command line's own store waits for the database.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest lifetime that a dialect of this service has by default: the command line opens no mounts, and revokes too.
+pub(crate) const BUILT_IN_ACCESS_TTL_MAX: Duration = Duration::from_hours(24);
 
 /// Why a service cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +108,7 @@ impl Core {
         let rate_limits = RateLimits {
             sign_ups: settings.throttle.throttle_sign_ups,
             refreshes: settings.throttle.throttle_refreshes,
+            writes: settings.throttle.write_rate,
         };
         let shared = state::CoreState {
             tokens: ArcSwap::from_pointee(TokenAuthority::new(rules.tokens.clone(), &loaded.ring)?),
@@ -118,12 +122,15 @@ impl Core {
             duplicate_cookies: DuplicateCookies::new(&clock),
             mail_queue: MailQueue::new(settings).map_err(|error| OpenError::Mail(error.into()))?,
             last_probe: Mutex::new(None),
+            longest_access_ttl: AtomicU64::new(0),
             store,
             clock,
             rules,
             metrics,
         };
         let core = Self(Arc::new(shared));
+        core.cover_access_ttl(BUILT_IN_ACCESS_TTL_MAX.max(settings.tokens.access_ttl));
+        settings.mounts.iter().filter_map(|mount| mount.access_ttl).for_each(|ttl| core.cover_access_ttl(ttl));
         store::retry_while_locked(|| core.resync_revocations()).map_err(OpenError::Database)?;
         core.prune_revocation_cache().map_err(OpenError::Database)?;
         Ok((core, Opened { migrations, keys_created: loaded.created }))

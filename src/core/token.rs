@@ -24,7 +24,7 @@ use super::keys::signing_key::{KeyRing, PublicKey, SigningKey};
 use crate::clock::Timestamp;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::settings::TokenAlgorithm;
-use crate::store::{AccountId, SessionId};
+use crate::store::{AccountUuid, SessionId};
 use assertion_key::AssertionKey;
 use claims::{AccessClaims, RefreshClaims, VerifiedClaims};
 use signature::{SignatureVerifier, header, header_text, read_claims, sign, verify};
@@ -299,6 +299,13 @@ impl TokenAuthority {
         Ok(VerifiedClaims { claims, not_before: payload.nbf })
     }
 
+    /// Whether a trusted key has signed this as an access or refresh token. Nothing else is checked.
+    pub fn has_signed(&self, token: &str) -> bool {
+        self.verified.get(token).is_some()
+            || verify(token, &self.access_by_header).is_ok()
+            || verify(token, &self.refresh_by_header).is_ok()
+    }
+
     /// Verifies a refresh token.
     pub fn verify_refresh(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, Refusal> {
         let claims = self.verify_refresh_ignoring_expiry(token, now)?;
@@ -341,11 +348,11 @@ impl TokenAuthority {
     }
 }
 
-/// Parses both ids. Only the canonical text of a number is accepted, so that an account has one `sub`.
-fn subject(sub: &str, sid: &str) -> Result<(AccountId, SessionId), Refusal> {
-    let account = sub.parse::<i64>().ok().filter(|id| id.to_string() == sub).ok_or(Refusal::TokenInvalid)?;
+/// Parses both ids.
+fn subject(sub: &str, sid: &str) -> Result<(AccountUuid, SessionId), Refusal> {
+    let account = Uuid::try_parse(sub).map_err(|_not_ours| Refusal::TokenInvalid)?;
     let session = Uuid::try_parse(sid).map_err(|_not_ours| Refusal::TokenInvalid)?;
-    Ok((AccountId(account), SessionId(session)))
+    Ok((AccountUuid(account), SessionId(session)))
 }
 
 #[cfg(test)]

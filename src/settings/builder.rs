@@ -106,17 +106,17 @@ mod tests {
     use super::*;
 
     fn builder() -> SettingsBuilder {
-        SettingsBuilder::new(vec![KnownDialect { name: "native", prefix: "/" }])
+        SettingsBuilder::new(vec![KnownDialect { name: "native", prefix: "/", rotates: true }])
     }
 
     #[test]
     fn builder_values_are_the_settings() {
         let minute = Duration::from_secs(60);
         let settings = builder().access_ttl(minute).signup(false).database_url("sqlite://x.db").build().unwrap();
-        assert_eq!((settings.tokens.access_ttl, settings.passwords.signup), (minute, false));
+        assert_eq!((settings.tokens.access_ttl, settings.passwords.allows_signup()), (minute, false));
         assert_eq!(settings.database.database_url.file(), Some(Path::new("x.db")));
         let defaults = builder().build().unwrap();
-        assert!(defaults.passwords.signup && defaults.tokens.access_ttl > minute);
+        assert!(defaults.passwords.allows_signup() && defaults.tokens.access_ttl > minute);
     }
 
     #[test]

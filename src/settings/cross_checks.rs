@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::Settings;
 use super::security::cookies::{CookiePrefix, SameSite};
 
+/// The maximum of REFRESH_LOST_AFTER.
+const LOST_AFTER_MAX: Duration = Duration::from_mins(10);
+
 /// The maximum of REFRESH_GRACE, CLOCK_SKEW and REVOCATION_MAX_STALE: each is time in which a stolen token may work.
 const TOLERANCE_MAX: Duration = Duration::from_mins(1);
 
@@ -17,6 +20,7 @@ impl Settings {
         errors.extend(self.pages.conflicts(self.web.public_url.as_ref()));
         errors.extend(self.test_mode_conflicts());
         errors.extend(self.mail_conflicts());
+        errors.extend(self.undecided_signup());
         errors.extend(self.throttle.conflicts(self.passwords.test_mode));
         errors.extend(self.forward_auth.conflicts(!self.web.trusted_proxies.is_empty()));
         errors.extend(self.token_conflicts());
@@ -58,6 +62,15 @@ impl Settings {
         }
         if self.tokens.refresh_grace > TOLERANCE_MAX {
             errors.push("REFRESH_GRACE: a stolen refresh token would work for too long; use at most 60s".to_owned());
+        }
+        if self.tokens.refresh_lost_after < self.tokens.refresh_grace {
+            errors.push(
+                "REFRESH_LOST_AFTER: a response on its way would count as lost; use at least REFRESH_GRACE".to_owned(),
+            );
+        }
+        if self.tokens.refresh_lost_after > LOST_AFTER_MAX {
+            errors
+                .push("REFRESH_LOST_AFTER: a stolen refresh token would work for too long; use at most 10m".to_owned());
         }
         if self.tokens.clock_skew > TOLERANCE_MAX {
             errors.push("CLOCK_SKEW: too large; synchronise the clocks (NTP) and use at most 60s".to_owned());
@@ -117,6 +130,21 @@ impl Settings {
             ));
         }
         errors
+    }
+
+    /// Behind a proxy an account is the key to other apps, most of which let in everybody whom the proxy lets in: whether
+    /// strangers can make one must be a decision, not a default.
+    fn undecided_signup(&self) -> Option<String> {
+        let in_use = [
+            (!self.web.trusted_proxies.is_empty(), "TRUSTED_PROXIES"),
+            (self.forward_auth.rules_file.is_some(), "RULES_FILE"),
+            (self.forward_auth.verify_renew, "VERIFY_RENEW"),
+        ];
+        let (_, name) = in_use.into_iter().find(|(is_set, _)| *is_set && self.passwords.signup.is_none())?;
+        Some(format!(
+            "SIGNUP: has no default with {name}, since every account can use the apps behind the proxy; set SIGNUP=false to \
+             add accounts by `doorward account add`, or SIGNUP=true to let anybody register"
+        ))
     }
 
     /// What an email-confirmed sign-up needs and does not have.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::store::DatabaseUrl;
 
-use super::values::{InvalidValue, boolean, lifetime};
+use super::values::{InvalidValue, boolean, lifetime, number};
 
 /// Settings of the database.
 #[derive(Debug, Clone, clap::Args)]
@@ -17,7 +17,7 @@ pub struct DatabaseSettings {
 
     /// The maximum number of database connections per node. The number of threads that use them is the same on PostgreSQL
     /// and four times as high on SQLite, where most threads wait to write.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, default_value_t = 8, value_parser = |text: &str| number::<u32>(text, 1..=256))]
     pub database_connections: u32,
 
     /// How long a request waits for the database before it is answered with 503: at most 30s.

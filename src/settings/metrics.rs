@@ -1,4 +1,4 @@
-//! Metrics settings: who may read `/metrics`. Without one of these settings nobody may (ASVS 13.4.5).
+//! Metrics settings: who may read `/metrics`. Without one of these settings it is closed (ASVS 13.4.5).
 
 use std::net::SocketAddr;
 

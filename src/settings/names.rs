@@ -16,7 +16,7 @@ const TEST_SUITE: &str = "DOORWARD_TEST_BACKENDS";
 /// An error for each variable that is not a setting and looks like one.
 pub fn unknown_names(vars: &BTreeMap<String, String>, names: &[String], known: &[KnownDialect]) -> Vec<String> {
     let of_mounts = |dialect: &KnownDialect| {
-        ["ACCESS_TTL", "REFRESH_TTL"].map(|kind| format!("{}_{kind}", dialect.name.to_uppercase()))
+        ["ACCESS_TTL", "REFRESH_TTL", "ROTATES"].map(|kind| format!("{}_{kind}", dialect.name.to_uppercase()))
     };
     let all: Vec<String> = names.iter().cloned().chain(known.iter().flat_map(of_mounts)).collect();
     let unknown = vars.keys().filter(|name| !all.contains(name) && *name != TEST_SUITE);

@@ -1,9 +1,11 @@
-//! Parsers of setting values: durations, booleans, lists, origins, networks. An error says what is wrong with the value
+//! Parsers of setting values: durations, numbers, booleans, lists, origins, networks. An error says what is wrong with the value
 //! and what to write instead; which values make sense for one setting is decided in the file of that setting.
 
 use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -88,6 +90,20 @@ pub fn boolean(text: &str) -> Result<bool, InvalidValue> {
     }
 }
 
+/// A whole number within the range.
+pub fn number<T>(text: &str, range: RangeInclusive<T>) -> Result<T, InvalidValue>
+where
+    T: FromStr + PartialOrd + fmt::Display,
+{
+    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        InvalidValue::new(format!(
+            "{text:?} is not valid; write a whole number from {} to {}",
+            range.start(),
+            range.end()
+        ))
+    })
+}
+
 /// A socket address to listen on. `localhost` stands for 127.0.0.1; other host names are not resolved.
 pub fn address(text: &str) -> Result<SocketAddr, InvalidValue> {
     let localhost = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
@@ -119,6 +135,12 @@ pub fn origin(text: &str) -> Result<Url, InvalidValue> {
         return Err(InvalidValue::new(format!("{text:?} has a path, query or fragment; {shape}")));
     }
     Ok(url)
+}
+
+/// The entries of a list: separated by commas or line breaks, without blanks around them. Empty entries, as after a comma at
+/// the end, are none.
+pub fn entries(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', '\n', '\r']).map(str::trim).filter(|entry| !entry.is_empty())
 }
 
 /// A network or a single address: `10.0.0.0/8`, `::1`.
@@ -160,6 +182,15 @@ mod tests {
         for invalid in ["a.example", "https://a.example/x", "ftp://a", "https://u:p@a", "https://a?x", "*", "null"] {
             assert!(origin(invalid).is_err(), "{invalid}");
         }
+    }
+
+    #[test]
+    fn list_entries_are_separated_by_commas_or_line_breaks() {
+        for list in ["a,b", " a , b ", "a,b,", ",a,,b", "a\nb", "\n  a,\n  b,\n", "a\r\nb\r\n", "\ta\t,\tb"] {
+            assert_eq!(entries(list).collect::<Vec<_>>(), ["a", "b"], "{list:?}");
+        }
+        assert_eq!(entries("a b, c").collect::<Vec<_>>(), ["a b", "c"]);
+        assert_eq!(entries(" , ,\n").count(), 0);
     }
 
     #[test]

@@ -125,6 +125,7 @@ impl From<ConnectionError> for StoreError {
 }
 
 impl From<r2d2::Error> for StoreError {
+    /// The pool has one error, a timeout: all connections are in use, or none could be opened.
     fn from(error: r2d2::Error) -> Self {
         Self::unavailable(OutageCause::Connection, error)
     }
@@ -148,7 +149,8 @@ impl Class {
 }
 
 /// Beginnings of messages whose code diesel does not expose, with the class of that code: SQLSTATE of PostgreSQL, result code
-/// of SQLite. Each begins with fixed text of the database, before any value or name, so that no input can imitate one.
+/// of SQLite. Each begins with fixed text of the database, before any value or name, so that no input can imitate one. The first
+/// that fits counts: a lock timeout is one of the cancellations after it.
 const MESSAGES: [(&str, Class); 24] = {
     use Class::{Conflict, Unavailable};
     use OutageCause::{Connection, Locked, Memory, ReadOnly, Storage, Timeout};
@@ -225,6 +227,7 @@ fn classify(kind: DatabaseErrorKind, about: &(dyn DatabaseErrorInformation + Sen
 }
 
 fn classify_message(message: &str) -> Class {
+    // First, because PostgreSQL reports a full disk as a failed write to a file: "could not extend file …: No space left …".
     if DISK_FULL.iter().any(|part| message.contains(part)) {
         return Class::Unavailable(OutageCause::DiskFull);
     }

@@ -10,7 +10,7 @@ use diesel::sql_types::BigInt;
 use super::connection;
 use super::database_url::DatabaseUrl;
 use super::tables::revocations;
-use super::tables::revocations::{CHANNEL, RevocationRow};
+use super::tables::revocations::{CHANNEL, RevocationRow, Selection};
 use crate::store::connection::Db;
 use crate::store::error::StoreError;
 
@@ -25,7 +25,8 @@ pub enum Notification {
     Rows(Vec<RevocationRow>),
 }
 
-/// The listening connection.
+/// The listening connection. It is none of the pool's: LISTEN belongs to the connection that ran it, and `data_version` shows
+/// the commits of all connections but its own.
 pub struct Listener {
     db: Db,
     data_version: i64,
@@ -76,17 +77,18 @@ impl Listener {
         }
     }
 
-    /// The interval between two polls: diesel does not expose libpq's socket to wait on, and a poll costs microseconds.
-    pub fn poll_interval(&self) -> Duration {
+    /// The interval between two calls of `poll_notifications`: diesel does not expose libpq's socket to wait on, and a call
+    /// costs microseconds, since it reads no table. The interval of the fallback poll of the table, which does, is feed.rs's.
+    pub fn notification_check_interval(&self) -> Duration {
         match self.db {
             Db::Sqlite(_) => Duration::from_millis(20),
             Db::Postgres(_) => Duration::from_millis(5),
         }
     }
 
-    /// Up to `limit` rows with an id above `after`, in order.
-    pub fn list_after(&mut self, after: i64, limit: i64) -> Result<Vec<RevocationRow>, StoreError> {
-        revocations::list_after(&mut self.db, after, limit)
+    /// Up to `limit` rows.
+    pub fn list(&mut self, selection: Selection, limit: i64) -> Result<Vec<RevocationRow>, StoreError> {
+        revocations::list(&mut self.db, selection, limit)
     }
 }
 

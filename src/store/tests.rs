@@ -68,7 +68,7 @@ fn sixty_four_writers_lose_nothing() {
         for _ in 0..64 {
             scope.spawn(|| {
                 for _ in 0..100 {
-                    store.write(|db| throttles::count_failure(db, "k", at)).unwrap();
+                    store.write(|db| throttles::count_failure(db, "k", at, at)).unwrap();
                 }
             });
         }
@@ -83,7 +83,7 @@ fn a_transaction_that_was_open_too_long_is_not_committed() {
     let mut db = connect(store.url()).unwrap();
     let at = crate::clock::Timestamp::from_seconds(1);
     transaction::begin(&mut db).unwrap();
-    throttles::count_failure(&mut db, "k", at).unwrap();
+    throttles::count_failure(&mut db, "k", at, at).unwrap();
     let long_ago = Instant::now().checked_sub(MAX_TRANSACTION_AGE + Duration::from_secs(1)).unwrap();
     assert!(matches!(transaction::commit(&mut db, long_ago), Err(StoreError::Unavailable { .. })));
     assert_eq!(throttles::find(&mut db, &["k".to_owned()]).unwrap(), []);
@@ -94,7 +94,7 @@ fn a_failed_change_writes_nothing() {
     let (_folder, store) = store();
     let at = crate::clock::Timestamp::from_seconds(1);
     let failed: Result<(), StoreError> = store.write(|db| {
-        throttles::count_failure(db, "k", at)?;
+        throttles::count_failure(db, "k", at, at)?;
         Err(StoreError::Abandoned)
     });
     assert!(matches!(failed, Err(StoreError::Abandoned)));
@@ -108,7 +108,15 @@ fn the_statements_of_a_refresh_are_parsed_once_per_connection() {
     let log = Arc::clone(&parsed);
     let id = SessionId(uuid::Uuid::from_u128(1));
     let at = crate::clock::Timestamp::from_seconds(1);
-    let to = sessions::Rotation { at, key_id: "k".to_owned(), idle_expires_at: at, access_expires_at: at };
+    let to = sessions::rotation::Rotation {
+        dialect: "native".to_owned(),
+        made_before: at,
+        confirmed_before: at,
+        at,
+        key_id: "k".to_owned(),
+        idle_expires_at: at,
+        access_expires_at: at,
+    };
     store
         .write(move |db| {
             let log = Arc::clone(&log);
@@ -118,7 +126,16 @@ fn the_statements_of_a_refresh_are_parsed_once_per_connection() {
                 }
             });
             for generation in 0..3 {
-                assert!(sessions::rotate_live(db, id, AccountId(1), generation, &to)?.is_none());
+                assert!(
+                    sessions::rotation::rotate_live(
+                        db,
+                        id,
+                        AccountUuid(uuid::Uuid::from_u128(1)),
+                        (generation, None),
+                        &to
+                    )?
+                    .is_none()
+                );
                 assert!(sessions::find(db, id)?.is_none());
             }
             Ok(())

@@ -1,5 +1,5 @@
-//! Transactions and savepoints: begin, commit and rollback on either backend. Which changes share a transaction is
-//! group_commit.rs's to decide, and which are retried is store.rs's.
+//! Transactions and savepoints: begin, commit and rollback on either backend. Which SQLite changes share a
+//! transaction is sqlite_writer/write_queue.rs's to decide; which PostgreSQL transactions are retried is store.rs's.
 
 use std::time::{Duration, Instant};
 

@@ -7,7 +7,9 @@ mod operations;
 mod pool;
 mod retry_after;
 mod wait_estimator;
+mod work_shares;
 
 pub use batcher::Batcher;
 pub use pool::{QueueLimits, WorkerPool, lower_thread_priority};
 pub use wait_estimator::WaitEstimator;
+pub use work_shares::WorkShares;

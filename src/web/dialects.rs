@@ -17,5 +17,19 @@ pub const ALL: &[Dialect] =
 
 /// Names and default prefixes, against which the settings are checked.
 pub fn known() -> Vec<KnownDialect> {
-    ALL.iter().map(|dialect| KnownDialect { name: dialect.name, prefix: dialect.prefix }).collect()
+    ALL.iter().map(Dialect::known).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::startup::BUILT_IN_ACCESS_TTL_MAX;
+
+    /// A command that revokes opens no mounts, and covers what they may have issued by this constant.
+    #[test]
+    fn no_dialect_issues_access_tokens_for_longer_than_revocations_cover() {
+        for dialect in ALL {
+            assert!(dialect.access_ttl.is_none_or(|ttl| ttl <= BUILT_IN_ACCESS_TTL_MAX), "{}", dialect.name);
+        }
+    }
 }

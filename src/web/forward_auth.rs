@@ -12,13 +12,16 @@ mod decision;
 mod fast_path;
 mod forwarded_request;
 mod identity_headers;
+mod navigation;
+mod own_paths;
+mod protected_names;
 mod renewal;
 mod rules;
 
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, AUTHORIZATION, HeaderName, LOCATION};
+use actix_web::http::header::LOCATION;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -28,7 +31,7 @@ use crate::core::account::identity_cache::Identity;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Issued;
 use crate::core::session::caller::Caller;
-use crate::web::request::credentials::access_token;
+use crate::web::request::credentials::{access_cookie, own_bearer};
 use crate::web::response::error::{HandlerResult, WebError};
 use crate::web::response::routing::resource;
 use crate::web::service::Doorward;
@@ -39,10 +42,15 @@ use rules::RuleMatch;
 
 pub use fast_path::try_fast_path;
 
-const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-
 const UNTRUSTED_PROXY: InvalidForwardedHeaders =
     InvalidForwardedHeaders("the check comes from an address that is not in TRUSTED_PROXIES");
+
+const IMITATED_HEADER: InvalidForwardedHeaders = InvalidForwardedHeaders(
+    "a header has the name of an identity or forwarded header with another character for a hyphen",
+);
+
+const CHECK_OF_A_CHECK: InvalidForwardedHeaders =
+    InvalidForwardedHeaders("no assertion is made for the path of a check, which clients must not reach");
 
 /// Adds the routes under a prefix, for every method: some proxies send the browser's method, some their own.
 pub fn routes(prefix: &str) -> impl FnOnce(&mut ServiceConfig) + use<> {
@@ -66,7 +74,7 @@ async fn list_assertion_keys(service: Data<Doorward>) -> HandlerResult {
 async fn verify(request: HttpRequest, service: Data<Doorward>) -> HttpResponse {
     match check(&service, &request).await {
         Ok(allowed) => allow(&service, &request, &allowed),
-        Err(denied) => denied.response(&request),
+        Err(denied) => denied.response(&service, &request),
     }
 }
 
@@ -75,12 +83,14 @@ async fn forward(request: HttpRequest, service: Data<Doorward>) -> HttpResponse 
         Ok(allowed) => allow(&service, &request, &allowed),
         Err(Denied::Error(error)) if has_remedy_page(&error) => {
             let forwarded = read_forwarded(&service, &request);
-            if is_navigation(&request, forwarded.as_ref().ok()) {
+            let original = forwarded.as_ref().ok().and_then(Option::as_ref);
+            let method = original.map_or(request.method().as_str(), |forwarded| &forwarded.method);
+            if navigation::is_navigation(request.headers(), method) {
                 return redirect_to_page(&service, &request, forwarded, &error);
             }
-            Denied::Error(error).response(&request)
+            Denied::Error(error).response(&service, &request)
         }
-        Err(denied) => denied.response(&request),
+        Err(denied) => denied.response(&service, &request),
     }
 }
 
@@ -94,14 +104,16 @@ fn allow(service: &Doorward, request: &HttpRequest, allowed: &Allowed) -> HttpRe
     }
     let https = service.proxies().is_https(request);
     match allowed.renewal().map(|issued| service.cookies().set_access(&mut response, issued, https)) {
-        Some(Err(error)) => Denied::Error(error.into()).response(request),
+        Some(Err(error)) => Denied::Error(error.into()).response(service, request),
         None | Some(Ok(())) => response,
     }
 }
 
-/// Decides a check, and counts it by its outcome.
+/// Decides a check, and counts it by its outcome. Ignored forwarded headers are reported here alone: the fast path reads none of
+/// them, and looking for them would cost each of its checks. The first check of a connection is always on this path.
 async fn check(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Denied> {
-    let decided = decide(service, request).await;
+    service.client_addresses().report_untrusted(service.proxies(), request, service.core().now());
+    let decided = collect_and_authorize(service, request).await;
     match &decided {
         Err(Denied::Error(WebError::Core(error))) => service.count_check(Some(error)),
         Err(Denied::Error(WebError::Request(_)) | Denied::InvalidForwardedHeaders(_)) => {
@@ -112,14 +124,14 @@ async fn check(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Den
     decided
 }
 
-/// Collects what `authorize` needs. `fast_path::decide_in_memory` is the same sequence for the checks that need no rules, no
+/// Collects what `authorize` needs, and has it decide. `fast_path::decide_in_memory` is the same sequence for the checks that need no rules, no
 /// assertion and no database, and must reject at least what this rejects.
-async fn decide(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Denied> {
+async fn collect_and_authorize(service: &Doorward, request: &HttpRequest) -> Result<Allowed, Denied> {
     limits::check(request)?;
     let settings = service.forward_auth();
     let mut names = request.headers().keys();
-    if names.any(|name| forwarded_request::is_underscore_lookalike(name.as_str(), &settings.protected_names)) {
-        return Err(InvalidForwardedHeaders("a header imitates another one with an underscore").into());
+    if names.any(|name| settings.protected_names.is_imitated_by(name.as_str())) {
+        return Err(IMITATED_HEADER.into());
     }
     let query = CheckQuery::parse(request.uri().query().unwrap_or_default())?;
     let mut requirement = query.requirement;
@@ -138,10 +150,14 @@ async fn decide(service: &Doorward, request: &HttpRequest) -> Result<Allowed, De
     Ok(allowed.with_renewal(renewal))
 }
 
-/// The caller of the access token, or else of the refresh cookie, with a new access token, where VERIFY_RENEW allows it.
+/// The caller of the bearer header if it holds a token of this service, and otherwise of the access cookie, or of the refresh
+/// cookie, with a new access token, where VERIFY_RENEW allows it.
 async fn resolve_caller(service: &Doorward, request: &HttpRequest) -> Result<(Caller, Option<Issued>), Denied> {
-    let presented = access_token(service, request)?;
-    let resolved = match &presented {
+    // No cookie makes up for a dead token: the client would act as another account than the one it named.
+    if let Some(token) = own_bearer(service, request)? {
+        return Ok((service.find_caller(token.expose()).await?, None));
+    }
+    let resolved = match access_cookie(service, request)? {
         Some(token) => service.find_caller(token.expose()).await,
         None => Err(Refusal::TokenMissing.into()),
     };
@@ -149,10 +165,7 @@ async fn resolve_caller(service: &Doorward, request: &HttpRequest) -> Result<(Ca
         Ok(caller) => Ok((caller, None)),
         // A renewed token would have the same restriction.
         Err(Error::Refusal(Refusal::PasswordChangeRequired)) => Err(Refusal::PasswordChangeRequired.into()),
-        // An Authorization header takes precedence over cookies, even if its token is invalid.
-        Err(Error::Refusal(refusal))
-            if service.forward_auth().renews && !request.headers().contains_key(AUTHORIZATION) =>
-        {
+        Err(Error::Refusal(refusal)) if service.forward_auth().renews => {
             let (caller, renewal) = renewal::renew(service, request, refusal).await?;
             Ok((caller, Some(renewal)))
         }
@@ -170,6 +183,9 @@ async fn find_identity(service: &Doorward, caller: &Caller) -> Result<Arc<Identi
 
 fn assertion(service: &Doorward, request: &HttpRequest, caller: &Caller) -> Result<String, Denied> {
     let forwarded = read_forwarded(service, request)?.ok_or(UNTRUSTED_PROXY)?;
+    if own_paths::is_one_of(forwarded.path(), &service.forward_auth().fast_path_template.paths) {
+        return Err(CHECK_OF_A_CHECK.into());
+    }
     Ok(service.core().assert_caller(caller, &forwarded.host, &forwarded.method)?)
 }
 
@@ -178,17 +194,6 @@ fn read_forwarded(
     request: &HttpRequest,
 ) -> Result<Option<ForwardedRequest>, InvalidForwardedHeaders> {
     ForwardedRequest::read(request, service.forward_auth().forwarded_headers, service.proxies())
-}
-
-/// Whether a browser loads a page and would show the target of a redirect. A script's request that followed a redirect would
-/// get the sign-in page instead of data.
-fn is_navigation(request: &HttpRequest, forwarded: Option<&Option<ForwardedRequest>>) -> bool {
-    if let Some(mode) = request.headers().get(FETCH_MODE) {
-        return mode.as_bytes() == b"navigate";
-    }
-    let method = forwarded.and_then(Option::as_ref).map_or(request.method().as_str(), |forwarded| &forwarded.method);
-    let accepts_html = |accept: &str| accept.to_ascii_lowercase().contains("text/html");
-    method == "GET" && request.headers().get_all(ACCEPT).any(|value| value.to_str().is_ok_and(accepts_html))
 }
 
 /// Whether there is a page on which the user can resolve the error: by signing in, or by changing the password.
@@ -211,7 +216,7 @@ fn redirect_to_page(
 ) -> HttpResponse {
     let forwarded = match forwarded {
         Ok(forwarded) => forwarded,
-        Err(invalid) => return Denied::InvalidForwardedHeaders(invalid).response(request),
+        Err(invalid) => return Denied::InvalidForwardedHeaders(invalid).response(service, request),
     };
     let is_repeatable = |forwarded: &ForwardedRequest| matches!(forwarded.method.as_str(), "GET" | "HEAD");
     let return_url = forwarded.filter(is_repeatable).map(|forwarded| forwarded.url());

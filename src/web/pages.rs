@@ -29,7 +29,7 @@ use crate::web::service::Doorward;
 use crate::web::service::mount::{Dialect, Mounted};
 
 /// The pages as a dialect: errors are rendered as pages, and cookies set as native sets them.
-const PAGES: Dialect = Dialect { issues_trusted_device: true, ..Dialect::new("pages", "/", |_| {}, refusals::refuse) };
+const PAGES: Dialect = Dialect::new("pages", "/", |_| {}, refusals::refuse);
 
 /// The pages as a mount. Their sessions have the token policy of native, if native is mounted.
 pub fn mounted(settings: &Settings, mounts: &[Mounted]) -> Mounted {
@@ -42,6 +42,8 @@ pub fn mounted(settings: &Settings, mounts: &[Mounted]) -> Mounted {
             rotates: true,
             revokes_on_rotation: false,
             opaque_refresh: false,
+            access_ttl_max: settings.tokens.access_ttl,
+            returns_refresh_token: true,
         },
         |native| native.policy.clone(),
     );

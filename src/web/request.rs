@@ -7,6 +7,7 @@ pub(crate) mod client_address;
 pub(crate) mod confirmed_sign_up;
 pub mod context;
 pub(crate) mod credentials;
+mod forwarded_for;
 pub(crate) mod limits;
 pub(crate) mod origin;
 pub mod request_id;

@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod error;
 pub mod field_error;
+pub(in crate::web) mod log_limit;
 pub mod middleware;
 pub mod problem;
 pub mod redirect;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::blocking::{Batcher, WorkerPool};
+use super::blocking::{Batcher, WorkShares, WorkerPool};
 use super::forward_auth::config::ForwardAuthConfig;
 use super::pages::layout::theme::Theme;
-use super::request::client_address::TrustedProxies;
+use super::request::client_address::{ClientAddresses, TrustedProxies};
 use super::request::origin::Origins;
 use super::request::request_id::RequestIds;
 use super::request::session_cookie::SessionCookies;
@@ -21,7 +21,7 @@ use super::service::mount::Mounted;
 use crate::core::Core;
 use crate::core::error::InternalError;
 use crate::core::maintenance::worker::Worker;
-use crate::core::session::TokenPolicy;
+use crate::core::session::MountPolicies;
 use crate::secret::Secret;
 
 /// An opened service. Cheap to clone; `configure` adds it to an actix app as `web::Data`.
@@ -32,14 +32,17 @@ pub(super) struct Inner {
     pub(super) core: Core,
     pub(super) database_pool: WorkerPool,
     pub(super) hash_pool: WorkerPool,
+    pub(super) work_shares: Arc<WorkShares>,
     pub(super) batcher: Option<Batcher>,
     pub(super) mounts: Vec<Mounted>,
     pub(super) cookies: SessionCookies,
     pub(super) origins: Origins,
     pub(super) redirects: Redirects,
     pub(super) pages: Mounted,
+    pub(super) policies: Arc<MountPolicies>,
     pub(super) theme: Theme,
     pub(super) proxies: TrustedProxies,
+    pub(super) client_addresses: ClientAddresses,
     pub(super) forward_auth: ForwardAuthConfig,
     pub(super) request_ids: RequestIds,
     pub(super) database_timeout: Duration,
@@ -105,6 +108,10 @@ impl Doorward {
         &self.0.proxies
     }
 
+    pub(super) fn client_addresses(&self) -> &ClientAddresses {
+        &self.0.client_addresses
+    }
+
     pub(super) fn request_ids(&self) -> &RequestIds {
         &self.0.request_ids
     }
@@ -113,10 +120,9 @@ impl Doorward {
         &self.0.forward_auth
     }
 
-    /// The token policy of the mount with this dialect, or that of the pages if it is not mounted any more.
-    pub(super) fn policy_of(&self, dialect: &str) -> TokenPolicy {
-        let mounted = self.0.mounts.iter().find(|mounted| mounted.dialect.name == dialect);
-        mounted.unwrap_or(&self.0.pages).policy.clone()
+    /// The token policies of all mounts; the pages' is that of sessions whose dialect is not mounted any more.
+    pub(super) fn policies(&self) -> &Arc<MountPolicies> {
+        &self.0.policies
     }
 
     pub(super) fn database_timeout(&self) -> Duration {
@@ -133,6 +139,10 @@ impl Doorward {
 
     pub(super) fn hash_pool(&self) -> &WorkerPool {
         &self.0.hash_pool
+    }
+
+    pub(super) fn work_shares(&self) -> &Arc<WorkShares> {
+        &self.0.work_shares
     }
 }
 

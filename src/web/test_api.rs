@@ -43,7 +43,7 @@ pub fn bearer(lines: &[&[u8]]) -> Result<Option<String>, &'static str> {
 
 /// The client's address according to the `X-Forwarded-For` lines that a peer sent.
 pub fn client_address(peer: IpAddr, trusted: &[IpNet], lines: &[&[u8]]) -> IpAddr {
-    TrustedProxies(trusted.to_vec()).resolve(peer, &headers(&FORWARDED_FOR, lines))
+    TrustedProxies(trusted.to_vec()).resolve(peer, &headers(&FORWARDED_FOR, lines)).address
 }
 
 /// The head of bytes that are exactly one request without a body.

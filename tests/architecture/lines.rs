@@ -20,7 +20,7 @@ pub struct Line {
     pub text: String,
 }
 
-/// Every line of a text with its kind, told by how the line begins.
+/// Every line of a text with its kind, by how the line begins.
 pub fn classify(text: &str) -> Vec<Line> {
     let kind_of = |line: &str| match line {
         "" => LineKind::Blank,

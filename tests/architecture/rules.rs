@@ -1,4 +1,4 @@
-//! The walls: which module may use which and which crates, what a dialect may see, and the files that alone may do what an
+//! Layers: which module may use which and which crates, what a dialect may see, and the files that alone may do what an
 //! attacker would like done elsewhere.
 
 use std::path::Path;
@@ -8,22 +8,22 @@ use crate::dependencies::{Dependency, Resolver, Target};
 use crate::source::{Source, SourceFile, root};
 
 /// A module of the crate's root, with the modules and the crates that it does without.
-struct Storey {
+struct Layer {
     name: &'static str,
     modules: &'static [&'static str],
     crates: &'static [&'static str],
 }
 
-const STOREYS: &[Storey] = &[
-    Storey { name: "store", modules: &["core", "web", "cli"], crates: &["actix_web", "actix_http", "actix_cors"] },
-    Storey {
+const LAYERS: &[Layer] = &[
+    Layer { name: "store", modules: &["core", "web", "cli"], crates: &["actix_web", "actix_http", "actix_cors"] },
+    Layer {
         name: "core",
         modules: &["web", "cli"],
         crates: &["actix_web", "actix_http", "actix_cors", "serde_json", "tokio"],
     },
-    Storey { name: "web", modules: &["store", "cli"], crates: &["diesel"] },
-    Storey { name: "cli", modules: &["store"], crates: &["diesel"] },
-    Storey { name: "settings", modules: &["core", "web", "cli"], crates: &["actix_web", "diesel"] },
+    Layer { name: "web", modules: &["store", "cli"], crates: &["diesel"] },
+    Layer { name: "cli", modules: &["store"], crates: &["diesel"] },
+    Layer { name: "settings", modules: &["core", "web", "cli"], crates: &["actix_web", "diesel"] },
 ];
 
 /// Core knows no JSON but what a token's payload is by RFC 7519.
@@ -37,25 +37,25 @@ const AUTHORIZES_A_CHECK: &str = "web/forward_auth/decision.rs";
 /// The only files that write the 200 of a check: the handler, and the constant parts of the fast path's response.
 const WRITES_A_CHECKS_200: [&str; 2] = ["web/forward_auth.rs", "web/forward_auth/config.rs"];
 
-/// Whether a storey may not use what a dependency leads to.
-fn is_forbidden(source: &Source, storey: &Storey, file: &SourceFile, target: &Target) -> bool {
+/// Whether a layer may not use what a dependency leads to.
+fn is_forbidden(source: &Source, layer: &Layer, file: &SourceFile, target: &Target) -> bool {
     match target {
-        Target::File(index) => storey.modules.iter().any(|module| source.files[*index].is_in(module)),
+        Target::File(index) => layer.modules.iter().any(|module| source.files[*index].is_in(module)),
         Target::External(name) => {
             let is_exempt = name == "serde_json" && file.path == READS_JSON_IN_CORE;
-            storey.crates.contains(&name.as_str()) && !is_exempt
+            layer.crates.contains(&name.as_str()) && !is_exempt
         }
     }
 }
 
-/// What storeys use that they may not, each as a line for people.
-fn storey_faults(source: &Source) -> Vec<String> {
+/// What layers use that they may not, each as a line for people.
+fn layer_faults(source: &Source) -> Vec<String> {
     let resolver = Resolver::new(source);
     let mut faults = vec![];
-    for storey in STOREYS {
-        for file in source.files.iter().filter(|file| file.is_in(storey.name)) {
+    for layer in LAYERS {
+        for file in source.files.iter().filter(|file| file.is_in(layer.name)) {
             let dependencies = resolver.dependencies(file).into_iter();
-            let forbidden = dependencies.filter(|used| is_forbidden(source, storey, file, &used.target));
+            let forbidden = dependencies.filter(|used| is_forbidden(source, layer, file, &used.target));
             faults.extend(forbidden.map(|Dependency { path, line, .. }| format!("{}:{line} uses {path}", file.path)));
         }
     }
@@ -63,21 +63,21 @@ fn storey_faults(source: &Source) -> Vec<String> {
 }
 
 #[test]
-fn no_storey_uses_one_above_or_beside_it() {
+fn no_layer_uses_one_above_or_beside_it() {
     let source = Source::project();
     source.file(READS_JSON_IN_CORE);
-    for storey in STOREYS {
-        let files = source.files.iter().filter(|file| file.is_in(storey.name)).count();
-        assert!(files > 5, "src/{} is read", storey.name);
+    for layer in LAYERS {
+        let files = source.files.iter().filter(|file| file.is_in(layer.name)).count();
+        assert!(files > 5, "src/{} is read", layer.name);
     }
-    assert_none(&storey_faults(source));
+    assert_none(&layer_faults(source));
 }
 
 #[test]
 fn a_forbidden_use_is_found_however_it_is_written() {
     let lib = ("lib.rs", "mod clock; mod core; mod store; mod storehouse; mod web;");
     let others = [("clock.rs", ""), ("core.rs", ""), ("store.rs", ""), ("storehouse.rs", ""), ("web.rs", "mod page;")];
-    let faults = |text: &str| storey_faults(&Source::of(&[&[lib, ("web/page.rs", text)], &others[..]].concat()));
+    let faults = |text: &str| layer_faults(&Source::of(&[&[lib, ("web/page.rs", text)], &others[..]].concat()));
     for text in [
         "use crate::store::Db;",
         "use crate::store;",

@@ -229,9 +229,9 @@ fn a_block_in_two_places_is_one_pair_however_long() {
 #[test]
 fn a_word_leads_to_names_of_files_before_their_first_lines_before_their_text() {
     let named = ("store/write_queue.rs", "//! Orders writers.");
-    let said = ("store/other.rs", "//! The write-queue's other half.");
+    let shown = ("store/other.rs", "//! The write-queue's other half.");
     let text = ("store/deep.rs", "//! Something.\nstruct WriteQueue; // checkpoint");
-    let source = Source::of(&[LIB, text, said, named]);
+    let source = Source::of(&[LIB, text, shown, named]);
     let index = Index::new(&source);
     assert_eq!(index.search("write queue"), (FoundIn::Heading, vec!["store/write_queue.rs", "store/other.rs"]));
     assert_eq!(index.search("checkpoint"), (FoundIn::Text, vec!["store/deep.rs"]));

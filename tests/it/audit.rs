@@ -9,8 +9,8 @@ use doorward::testing::TestService;
 use serde_json::{Value, json};
 
 use crate::support::http::Request;
-use crate::support::process::{Node, Place};
-use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, post, refresh_with, register, sign_in};
+use crate::support::process::{Node, WorkDir};
+use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, post, refresh_with, register, rotated, sign_in};
 
 on_both_backends!(
     every_event_is_recorded_once_with_account_and_address,
@@ -40,7 +40,7 @@ fn every_event_is_recorded_once_with_account_and_address(backend: Backend) {
     post(&service, "/auth/login", &json!({ "username": "nobody", "password": "wrong-wrong" }));
     let other = Tokens::in_jar_of(&sign_in(&service, "emily"));
     let next = Tokens::set_by(&refresh_with(&service, &other.refresh));
-    Tokens::set_by(&refresh_with(&service, &next.refresh));
+    rotated(&service, &next);
     assert_eq!(refresh_with(&service, &other.refresh).status, 401);
     let change = json!({ "currentPassword": PASSWORD, "newPassword": "another-long-one" }).to_string();
     assert_eq!(browser.post("/auth/change-password", &change).status, 200);
@@ -98,14 +98,14 @@ fn events_are_purged_after_their_retention(backend: Backend) {
 }
 
 fn an_operator_lists_and_filters_events(backend: Backend) {
-    let place = Place::on(backend);
-    let node = place.serve(&["serve", "--demo"]);
+    let workdir = WorkDir::on(backend);
+    let node = workdir.serve(&["serve", "--demo"]);
     node.sign_in("emilys", "emilyspass");
     let wrong = json!({ "username": "emilys", "password": "wrong-wrong" }).to_string();
     node.send(&Request::new("POST", "/auth/login").json(&wrong));
     let list = |arguments: &[&str]| -> Vec<Value> {
-        let said = place.succeed(&[&["audit", "--json"], arguments].concat(), "");
-        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let output = workdir.succeed(&[&["audit", "--json"], arguments].concat(), "");
+        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     let all = list(&[]);
     let recorded: Vec<&str> = all.iter().map(|event| event["kind"].as_str().unwrap()).collect();
@@ -117,25 +117,25 @@ fn an_operator_lists_and_filters_events(backend: Backend) {
     assert_eq!(list(&["--address", "192.0.2.1"]).len(), 0);
     assert_eq!((list(&["--since", "1h"]).len(), list(&["--until", "1h"]).len()), (4, 0));
     assert_eq!(list(&["--limit", "2"]).len(), 2);
-    let table = place.succeed(&["audit", "--kind", "sign_in"], "");
+    let table = workdir.succeed(&["audit", "--kind", "sign_in"], "");
     assert!(table.starts_with("TIME ") && table.lines().count() == 2, "{table}");
     assert!(table.lines().next().unwrap().ends_with("  USER AGENT"), "{table}");
-    let refused = place.run(&["audit", "--kind", "sign-in"]);
+    let refused = workdir.run(&["audit", "--kind", "sign-in"]);
     assert!(!refused.status.success() && refused.stderr.contains("sign_in_refused"), "{}", refused.stderr);
 }
 
 fn operator_actions_are_recorded(backend: Backend) {
-    let place = Place::on(backend);
-    place.succeed(&["account", "add", "--username", "emily", "--password-stdin"], PASSWORD);
-    let node = place.serve(&[]);
+    let workdir = WorkDir::on(backend);
+    workdir.succeed(&["account", "add", "--username", "emily", "--password-stdin"], PASSWORD);
+    let node = workdir.serve(&[]);
     let session = |node: &Node| {
         let (access, _) = node.sign_in("emily", PASSWORD);
         crate::support::decode_jwt(&access).1["sid"].as_str().unwrap().to_owned()
     };
     let one = session(&node);
-    place.succeed(&["session", "revoke", &one], "");
+    workdir.succeed(&["session", "revoke", &one], "");
     session(&node);
-    place.succeed(&["session", "revoke-all", "emily"], "");
+    workdir.succeed(&["session", "revoke-all", "emily"], "");
     drop(node);
     for (command, input) in [
         (&["account", "set-role", "emily", "EDITOR"][..], ""),
@@ -147,23 +147,23 @@ fn operator_actions_are_recorded(backend: Backend) {
         (&["account", "unlock", "emily"], ""),
         (&["keys", "rotate"], ""),
     ] {
-        place.succeed(command, input);
+        workdir.succeed(command, input);
     }
-    let said = place.succeed(&["audit", "--json"], "");
-    let mut events: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let output = workdir.succeed(&["audit", "--json"], "");
+    let mut events: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     events.reverse();
     let by_operator: Vec<&Value> = events.iter().filter(|event| event["userAgent"] == "command line").collect();
     let recorded: Vec<&str> = by_operator.iter().map(|event| event["kind"].as_str().unwrap()).collect();
     let expected = "sign_up session_ended sign_out_everywhere role_change status_change secret_change secret_change \
                     password_change_required password_change_required throttle_lifted keys_change";
-    assert_eq!(recorded, expected.split_whitespace().collect::<Vec<_>>(), "{said}");
-    assert_eq!(by_operator[1]["session"], one, "{said}");
-    assert_eq!([&by_operator[7]["detail"], &by_operator[8]["detail"]], ["required", "lifted"], "{said}");
+    assert_eq!(recorded, expected.split_whitespace().collect::<Vec<_>>(), "{output}");
+    assert_eq!(by_operator[1]["session"], one, "{output}");
+    assert_eq!([&by_operator[7]["detail"], &by_operator[8]["detail"]], ["required", "lifted"], "{output}");
     for event in by_operator {
         let of_account = if event["kind"] == "keys_change" { Value::Null } else { json!(1) };
         assert_eq!(event["account"], of_account, "{event}");
     }
     for secret in [PASSWORD, "another-quiet-harbour", "918273"] {
-        assert!(!said.contains(secret), "{said}");
+        assert!(!output.contains(secret), "{output}");
     }
 }

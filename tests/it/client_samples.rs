@@ -17,7 +17,7 @@ use serde_json::Value;
 use shown::{ORIGINS, Placeholders, assert_like, sample, shown};
 
 use crate::support::http::Request;
-use crate::support::process::{Node, Place};
+use crate::support::process::{Node, WorkDir};
 use crate::support::{Backend, PASSWORD, on_both_backends};
 
 on_both_backends!(
@@ -45,16 +45,19 @@ const CHANGED_004: &str = "NewSecurePass456!";
 /// The service with its sample accounts, at the address that a source's clients use.
 struct SampleService {
     node: Node,
-    place: Place,
+    workdir: WorkDir,
     base: String,
 }
 
 impl SampleService {
     fn open(backend: Backend, mount: &str) -> Self {
-        let place = Place::on(backend);
-        let node = place.serve(&["serve", "--demo"]);
+        Self::open_in(WorkDir::on(backend), mount)
+    }
+
+    fn open_in(workdir: WorkDir, mount: &str) -> Self {
+        let node = workdir.serve(&["serve", "--demo"]);
         let base = format!("http://{}{mount}", node.address());
-        Self { node, place, base }
+        Self { node, workdir, base }
     }
 }
 
@@ -68,9 +71,9 @@ fn every_sample_names_its_place_in_the_source() {
     assert_eq!(found, ORIGINS.map(|(name, _)| name));
 }
 
-/// Fails unless the two cookies contain the tokens of the body.
-fn assert_cookies_are_those_of(seen: &Seen) {
-    assert_eq!(seen.cookie_names(), ["accessToken", "refreshToken"], "{seen:?}");
+/// Fails unless these are the cookies, and the two of the session contain the tokens of the body.
+fn assert_cookies_are_those_of(seen: &Seen, names: &[&str]) {
+    assert_eq!(seen.cookie_names(), names, "{seen:?}");
     assert_eq!(seen.cookie("accessToken").0, seen.text_at("/accessToken"));
     assert_eq!(seen.cookie("refreshToken").0, seen.text_at("/refreshToken"));
 }
@@ -94,12 +97,12 @@ fn the_fetch_samples_of_source_000_run(backend: Backend) {
         seen
     };
     let login = run("000-1-login", &[]);
-    assert_cookies_are_those_of(&login);
+    assert_cookies_are_those_of(&login, &["accessToken", "deviceToken", "refreshToken"]);
     assert_lives(&login, "accessToken", 30 * 60);
     let me = run("000-2-me", &[("/* YOUR_ACCESS_TOKEN_HERE */", &login.text_at("/accessToken"))]);
     assert!(me.cookies.is_empty(), "{me:?}");
     let refreshed = run("000-3-refresh", &[("/* YOUR_REFRESH_TOKEN_HERE */", &login.text_at("/refreshToken"))]);
-    assert_cookies_are_those_of(&refreshed);
+    assert_cookies_are_those_of(&refreshed, &["accessToken", "refreshToken"]);
     assert_lives(&refreshed, "accessToken", 30 * 60);
     assert_ne!(refreshed.text_at("/accessToken"), login.text_at("/accessToken"));
     run("000-2-me", &[("/* YOUR_ACCESS_TOKEN_HERE */", &refreshed.text_at("/accessToken"))]);
@@ -128,7 +131,7 @@ fn the_browser_samples_of_source_001_run(backend: Backend) {
 fn add_john(service: &SampleService) {
     let names = ["--email", "john@example.org", "--username", "johndoe", "--first-name", "John", "--last-name", "Doe"];
     let rest = ["--permission", "reports:read", "--password-stdin"];
-    service.place.succeed(&[&["account", "add"], &names[..], &rest].concat(), PASSWORD);
+    service.workdir.succeed(&[&["account", "add"], &names[..], &rest].concat(), PASSWORD);
 }
 
 /// The sign-in answer of source 002; the three numbers in it are names of answers that its page shows elsewhere.
@@ -176,7 +179,7 @@ fn the_curl_samples_of_source_002_run(backend: Backend) {
     assert_eq!((short.status, short.json()), (400, shown("002-refused-400.json", &[])));
     let wrong = curl_of_002(&service, "002-1-sign-in", "wrong-wrong");
     assert_eq!((wrong.status, wrong.json()), (401, shown("002-refused-401.json", &[])));
-    service.place.succeed(&["account", "set-status", "johndoe", "inactive"], "");
+    service.workdir.succeed(&["account", "set-status", "johndoe", "inactive"], "");
     let inactive = curl_of_002(&service, "002-1-sign-in", PASSWORD);
     assert_eq!((inactive.status, inactive.json()), (403, shown("002-refused-403.json", &[])));
 }
@@ -216,7 +219,7 @@ fn the_typescript_samples_of_source_002_run(backend: Backend) {
         assert_eq!(stored[2][0], "user_data");
         assert_eq!(parsed(stored[2][1].as_str().unwrap()), seen.json()["user"]);
     }
-    service.place.succeed(&["account", "set-status", "johndoe", "inactive"], "");
+    service.workdir.succeed(&["account", "set-status", "johndoe", "inactive"], "");
     refused(403);
 }
 
@@ -284,7 +287,8 @@ fn me_004(service: &SampleService, status: u16, access: &str) {
 }
 
 fn the_curl_samples_of_source_004_run(backend: Backend) {
-    let service = SampleService::open(backend, "/envelope");
+    // Without grace each refresh token of this strict wire is used once.
+    let service = SampleService::open_in(WorkDir::on(backend).set("REFRESH_GRACE", "0"), "/envelope");
     me_004(&service, 200, &access_of(&register_004(&service)));
     let login = login_004(&service);
     me_004(&service, 200, &access_of(&login));
@@ -296,6 +300,7 @@ fn the_curl_samples_of_source_004_run(backend: Backend) {
     let current = rotated.text_at("/data/refreshToken");
     assert_ne!(current, old);
     let again = run_004(&service, "004-3-refresh-token", 200, &[(example, &current)]);
+    assert_ne!(again.text_at("/data/refreshToken"), current);
     run_004(&service, "004-3-refresh-token", 401, &[(example, &old)]);
     me_004(&service, 401, &access_of(&again));
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::process::{Node, Place, search_path};
+use crate::support::process::{Node, WorkDir, search_path};
 
 const BASE: &str = "http://127.0.0.1:9154";
 
@@ -39,7 +39,7 @@ struct Seen {
     refused: (String, String),
 }
 
-fn follow(node: &Node, place: &Place, mount: &str) -> Seen {
+fn follow(node: &Node, workdir: &WorkDir, mount: &str) -> Seen {
     let script = format!(
         "{LOGIN}\nprintf '%s' \"$headers\" >login\nprintf '%s\\n' \"$ACCESS_TOKEN\" \"$REFRESH_TOKEN\" >tokens\n\
          {REFRESH} >refresh.body 2>refresh.trace\n{LOGOUT} >logout.body\n{REFRESH} >again.body 2>again.trace\n"
@@ -48,13 +48,13 @@ fn follow(node: &Node, place: &Place, mount: &str) -> Seen {
     assert!(is_there("curl"), "This test runs the source's own client: install curl, `apt-get install curl`.");
     let ran = Command::new(shell)
         .args(["-c", &script.replace(BASE, &format!("http://{}{mount}", node.address()))])
-        .current_dir(place.path())
+        .current_dir(workdir.path())
         .env_clear()
         .envs([("PATH", search_path()), ("NO_PROXY", "*".to_owned())])
         .output()
         .unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let read = |name: &str| std::fs::read_to_string(place.file(name)).unwrap().replace("\r\n", "\n");
+    let read = |name: &str| std::fs::read_to_string(workdir.file(name)).unwrap().replace("\r\n", "\n");
     Seen {
         login: read("login"),
         tokens: read("tokens").lines().map(ToOwned::to_owned).collect(),
@@ -62,6 +62,12 @@ fn follow(node: &Node, place: &Place, mount: &str) -> Seen {
         logged_out: read("logout.body"),
         refused: (read("again.body"), read("again.trace")),
     }
+}
+
+/// The status in curl's trace. Its progress meter, on the same stream, may stand before the status line.
+fn status_in(trace: &str) -> &str {
+    let status = trace.split("< HTTP/1.1 ").nth(1).unwrap_or_else(|| panic!("no answer: {trace}"));
+    status.split(' ').next().unwrap()
 }
 
 fn is_there(tool: &str) -> bool {
@@ -98,7 +104,7 @@ fn assert_as_the_document_shows(seen: &Seen, access_lives: &str) {
     assert!(seen.tokens.iter().all(|token| token.split('.').count() == 3), "{:?}", seen.tokens);
 
     let (body, trace) = &seen.refreshed;
-    assert!(trace.contains("\n< HTTP/1.1 200 "), "{trace}");
+    assert!(status_in(trace) == "200", "{trace}");
     let refreshed: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!(refreshed["message"], "Access token refreshed successfully");
     let access = refreshed["accessToken"].as_str().unwrap();
@@ -109,30 +115,30 @@ fn assert_as_the_document_shows(seen: &Seen, access_lives: &str) {
     let logged_out: serde_json::Value = serde_json::from_str(&seen.logged_out).unwrap();
     assert_eq!(logged_out, serde_json::json!({ "message": "Logout successful" }));
     let (body, trace) = &seen.refused;
-    assert!(trace.contains("\n< HTTP/1.1 401 "), "a logged-out refresh token is refused: {trace}");
+    assert!(status_in(trace) == "401", "a logged-out refresh token is refused: {trace}");
     assert!(!body.contains("accessToken\":"), "{body}");
 }
 
 #[test]
 fn the_documented_shell_client_works_unchanged() {
-    let place = Place::new();
-    let node = place.serve(&["serve", "--demo"]);
+    let workdir = WorkDir::new();
+    let node = workdir.serve(&["serve", "--demo"]);
     // The default ACCESS_TTL of native.
-    assert_as_the_document_shows(&follow(&node, &place, ""), "900");
+    assert_as_the_document_shows(&follow(&node, &workdir, ""), "900");
 }
 
 #[test]
 fn with_one_setting_the_lifetimes_are_the_documented_ones_too() {
-    let place = Place::new().set("NATIVE_ACCESS_TTL", "1m");
-    let node = place.serve(&["serve", "--demo"]);
-    assert_as_the_document_shows(&follow(&node, &place, ""), MINUTE);
+    let workdir = WorkDir::new().set("NATIVE_ACCESS_TTL", "1m");
+    let node = workdir.serve(&["serve", "--demo"]);
+    assert_as_the_document_shows(&follow(&node, &workdir, ""), MINUTE);
 }
 
 #[test]
 fn under_its_own_mount_the_document_holds_exactly() {
-    let place = Place::new();
-    let node = place.serve(&["serve", "--demo"]);
-    let seen = follow(&node, &place, "/pin");
+    let workdir = WorkDir::new();
+    let node = workdir.serve(&["serve", "--demo"]);
+    let seen = follow(&node, &workdir, "/pin");
     assert_as_the_document_shows(&seen, MINUTE);
     let (_, trace) = &seen.refreshed;
     assert!(!trace.to_lowercase().contains("set-cookie: refreshtoken="), "the refresh token stays: {trace}");

@@ -6,7 +6,9 @@ use doorward::testing::{Builder, TestService};
 use serde_json::json;
 
 use crate::support::http::{Browser, Request, Response, SetCookie};
-use crate::support::{Backend, PASSWORD, Tokens, code, expiry_of, is_accepted, on_both_backends, register, sign_in};
+use crate::support::{
+    Backend, PASSWORD, SETTLED, Tokens, code, expiry_of, is_accepted, on_both_backends, register, sign_in,
+};
 
 on_both_backends!(
     cookies_are_set_and_cleared_with_the_same_attributes,
@@ -191,6 +193,7 @@ fn without_remember_me_cookies_end_with_the_browser(backend: Backend) {
     answers.push(browser.post_empty("/auth/refresh"));
     let change = json!({ "currentPassword": PASSWORD, "newPassword": "another-harbour-lantern" }).to_string();
     answers.push(browser.post("/auth/change-password", &change));
+    assert_eq!(browser.get("/auth/me").status, 200);
     service.advance(Duration::from_hours(1));
     answers.push(browser.post_empty("/auth/refresh"));
     for answer in answers {
@@ -372,6 +375,10 @@ fn tokens_in_the_body_come_without_cookies(backend: Backend) {
         assert!(is_accepted(&service, &first.access), "{path}");
         let second = post("/auth/refresh", &json!({ "refreshToken": first.refresh, "tokens": "body" }));
         assert!(is_accepted(&service, &second.access), "{path}");
+        let young = post("/auth/refresh", &json!({ "refreshToken": second.refresh }));
+        assert!(is_accepted(&service, &young.access) && young.access != second.access, "{path}");
+        assert_eq!(young.refresh, second.refresh, "too young to be rotated: the body has it again");
+        service.advance(SETTLED);
         let third = post("/auth/refresh", &json!({ "refreshToken": second.refresh }));
         assert!(is_accepted(&service, &third.access), "a client that sends it in the body reads it there");
         assert_ne!(first.refresh, second.refresh);

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use doorward::testing::TestService;
 
 use crate::support::postgres::psql;
-use crate::support::process::{Node, PATIENCE, Place, until};
+use crate::support::process::{Node, PATIENCE, WorkDir, until};
 use crate::support::rng::Rng;
 use crate::support::{Backend, is_soak, on_both_backends, on_postgres, soak_number};
 use client::Client;
@@ -39,25 +39,26 @@ const CLIENTS: usize = 4;
 /// The longest time that clients act before a kill, in milliseconds.
 const LONGEST_LIFE: usize = 400;
 
-fn place_on(backend: Backend) -> Place {
+fn workdir_on(backend: Backend) -> WorkDir {
     // Access tokens outlive the test, so that only a revocation can invalidate one.
-    let place = Place::on(backend).set("ACCESS_TTL", "20h").set("REFRESH_GRACE", GRACE.as_secs().to_string());
+    let workdir = WorkDir::on(backend).set("ACCESS_TTL", "20h").set("REFRESH_GRACE", GRACE.as_secs().to_string());
     // All clients share an address, so the limits by address are off.
-    let lifted = ["THROTTLE_FREE_FAILURES", "THROTTLE_SIGN_UPS", "THROTTLE_REFRESHES"];
-    lifted.into_iter().fold(place.set("RUST_LOG", "warn"), |place, throttle| place.set(throttle, "off"))
+    let lifted =
+        ["THROTTLE_FREE_FAILURES", "THROTTLE_ADDRESS", "THROTTLE_SIGN_UPS", "THROTTLE_REFRESHES", "WRITE_RATE"];
+    lifted.into_iter().fold(workdir.set("RUST_LOG", "warn"), |workdir, throttle| workdir.set(throttle, "off"))
 }
 
 /// Starts the service; the time until it is ready.
-fn start(place: &Place) -> (Node, Duration) {
+fn start(workdir: &WorkDir) -> (Node, Duration) {
     let began = Instant::now();
-    let node = place.serve(&["serve"]);
+    let node = workdir.serve(&["serve"]);
     until(PATIENCE, "/readyz", || (node.get("/readyz").status == 200).then_some(()));
     (node, began.elapsed())
 }
 
 /// Starts the service and kills it during the start, which for a new folder includes creating tables and keys.
-fn start_and_kill(place: &Place, rng: &mut Rng, longest: usize) {
-    let node = place.begin(&["serve"]);
+fn start_and_kill(workdir: &WorkDir, rng: &mut Rng, longest: usize) {
+    let node = workdir.begin(&["serve"]);
     std::thread::sleep(rng.moment(longest));
     drop(node);
 }
@@ -124,9 +125,9 @@ fn acknowledged_writes_survive_a_kill_and_none_is_half_done(backend: Backend) {
         (true, Backend::Sqlite) => 500,
         (true, Backend::Postgres) => 200,
     };
-    let (mut rng, place, mut tally) = (Rng::seeded("kill -9"), place_on(backend), Tally::default());
-    let (rows, mut clients) = (Rows::of(&place, backend), Client::some(CLIENTS, &mut rng));
-    let (mut node, _) = start(&place);
+    let (mut rng, workdir, mut tally) = (Rng::seeded("kill -9"), workdir_on(backend), Tally::default());
+    let (rows, mut clients) = (Rows::of(&workdir, backend), Client::some(CLIENTS, &mut rng));
+    let (mut node, _) = start(&workdir);
     for cycle in 1..=soak_number("DOORWARD_CRASH_CYCLES", cycles) {
         let life = rng.moment(LONGEST_LIFE);
         // Dropping a node sends SIGKILL, in the middle of the clients' requests.
@@ -137,9 +138,9 @@ fn acknowledged_writes_survive_a_kill_and_none_is_half_done(backend: Backend) {
         tally.record_doubts(&clients);
         let killed_at = rows.moment();
         if rng.below(4) == 0 {
-            start_and_kill(&place, &mut rng, 120);
+            start_and_kill(&workdir, &mut rng, 120);
         }
-        let (started, took) = start(&place);
+        let (started, took) = start(&workdir);
         node = started;
         tally.starts.push(took);
         tally.late += usize::from(rows.settle(killed_at));
@@ -154,17 +155,17 @@ fn acknowledged_writes_survive_a_kill_and_none_is_half_done(backend: Backend) {
 fn a_killed_first_start_does_not_block_the_next(backend: Backend) {
     let mut rng = Rng::seeded("first starts");
     for round in 0..if is_soak() { 60 } else { 4 } {
-        let place = place_on(backend);
+        let workdir = workdir_on(backend);
         for _ in 0..=rng.below(2) {
-            start_and_kill(&place, &mut rng, 150);
+            start_and_kill(&workdir, &mut rng, 150);
         }
-        let (node, _) = start(&place);
+        let (node, _) = start(&workdir);
         let mut clients = Client::some(1, &mut rng);
         act_while(&mut clients, node.address(), || std::thread::sleep(Duration::from_millis(50)));
         drop(node);
-        let rows = Rows::of(&place, backend);
+        let rows = Rows::of(&workdir, backend);
         let killed_at = rows.moment();
-        let (node, _) = start(&place);
+        let (node, _) = start(&workdir);
         rows.settle(killed_at);
         verify(&mut clients, &node, &rows);
         assert_eq!(node.get("/readyz").status, 200, "round {round}");
@@ -185,11 +186,11 @@ fn a_start_ignores_leftovers_of_a_killed_process_with_the_same_id() {
 /// The server side: PostgreSQL terminates the service's connections in the middle of transactions, as an administrator
 /// or a failing pooler does. The service continues without a restart.
 fn terminated_connections_lose_no_acknowledged_write_and_leave_none_half_done() {
-    let (mut rng, place, mut tally) = (Rng::seeded("cut"), place_on(Backend::Postgres), Tally::default());
-    let (rows, mut clients) = (Rows::of(&place, Backend::Postgres), Client::some(CLIENTS, &mut rng));
-    let (mut node, took) = start(&place);
+    let (mut rng, workdir, mut tally) = (Rng::seeded("cut"), workdir_on(Backend::Postgres), Tally::default());
+    let (rows, mut clients) = (Rows::of(&workdir, Backend::Postgres), Client::some(CLIENTS, &mut rng));
+    let (mut node, took) = start(&workdir);
     tally.starts.push(took);
-    let url = place.get("DATABASE_URL").unwrap();
+    let url = workdir.get("DATABASE_URL").unwrap();
     for _ in 0..if is_soak() { 100 } else { 5 } {
         act_while(&mut clients, node.address(), || {
             for _ in 0..3 {

@@ -1,5 +1,7 @@
 //! Device sessions: which session a sign-in replaces, and what the session list shows.
 
+mod one_jar;
+
 use std::time::Duration;
 
 use doorward::testing::TestService;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::support::process::Place;
+use crate::support::process::WorkDir;
 use crate::support::project::{assert_none, document, root};
 
 /// Codes that no refusal has: internal errors, and the one that only the checks of a proxy answer.
@@ -54,7 +54,7 @@ fn has_row(document: &str, first: &str, also: &str) -> bool {
 
 /// A document is exactly what a command prints.
 fn assert_generated(file: &str, arguments: &[&str]) {
-    let printed = Place::new().run(arguments).stdout;
+    let printed = WorkDir::new().run(arguments).stdout;
     assert!(printed == document(file), "{file} is not what doorward {arguments:?} prints: run ./scripts/generate");
 }
 
@@ -156,11 +156,11 @@ fn metrics_that_documents_name_exist() {
 
 /// The commands without subcommands, each with its help.
 fn commands() -> Vec<(String, String)> {
-    let place = Place::new();
+    let workdir = WorkDir::new();
     let (mut leaves, mut waiting) = (vec![], vec![vec![]]);
     while let Some(command) = waiting.pop() {
         let arguments: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
-        let help = place.run(&arguments).stdout;
+        let help = workdir.run(&arguments).stdout;
         let Some((_, list)) = help.split_once("\nCommands:\n") else {
             leaves.push((format!("doorward {}", command.join(" ")), help));
             continue;
@@ -216,10 +216,10 @@ fn import_example_prints_what_its_page_says() {
     let example = page.split("```").find(|block| block.contains("$ cat people.jsonl")).unwrap();
     let mut steps = example.split("\n$ ").skip(1).map(|step| step.split_once('\n').unwrap());
     let (_, people) = steps.next().unwrap();
-    let place = Place::new();
-    std::fs::write(place.file("people.jsonl"), people).unwrap();
+    let workdir = WorkDir::new();
+    std::fs::write(workdir.file("people.jsonl"), people).unwrap();
     for (command, printed) in steps {
-        let ran = place.run(&command.split(' ').skip(1).collect::<Vec<_>>());
+        let ran = workdir.run(&command.split(' ').skip(1).collect::<Vec<_>>());
         assert_eq!(format!("{}{}", ran.stdout, ran.stderr).trim_end(), printed.trim_end(), "{command}");
     }
 }
@@ -290,6 +290,7 @@ fn files_of(modules: &[&str]) -> Vec<PathBuf> {
 #[test]
 fn security_page_names_tests_that_exist() {
     let text = document("docs/security.md");
+    let (_, text) = text.split_once("## Requirements and tests").unwrap();
     let rows = text.lines().filter(|line| line.starts_with("| "));
     let named: Vec<&str> =
         rows.flat_map(|row| row.split('`').skip(1).step_by(2)).filter(|name| name.contains("::")).collect();
@@ -309,4 +310,38 @@ fn security_page_names_tests_that_exist() {
 fn readme_is_short() {
     let lines = document("README.md").lines().count();
     assert!(lines <= 150, "{lines} lines; each fact stands in one page of docs/");
+}
+
+/// The settings of every command in a text that starts a service behind a proxy.
+fn start_commands(text: &str) -> Vec<Vec<(String, String)>> {
+    let starts = |line: &&str| line.contains("TRUSTED_PROXIES=") && line.contains("doorward serve");
+    let settings = |line: &str| {
+        // A placeholder, `<Envoy's address>`, is one word.
+        let line = line.split_once('<').and_then(|(before, rest)| Some((before, rest.split_once('>')?.1)));
+        line.map(|(before, after)| format!("{before}127.0.0.1{after}"))
+    };
+    let commands = text.lines().filter(starts).map(|line| settings(line).unwrap_or_else(|| line.to_owned()));
+    let words = |line: String| line.split(' ').filter_map(|word| word.split_once('=')).map(owned).collect();
+    commands.map(words).collect()
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+#[test]
+fn sign_up_is_closed_in_every_start_command_behind_a_proxy() {
+    let deployed = ["", "yaml", "yml", "cfg", "conf"].map(|extension| files("deploy", extension)).concat();
+    let deployed = [deployed, vec!["deploy/caddy/Caddyfile".to_owned()]].concat();
+    let mut commands = 0;
+    for name in documents().into_iter().chain(deployed) {
+        for command in start_commands(&document(&name)) {
+            commands += 1;
+            let builder = doorward::settings::Settings::builder();
+            let builder = command.iter().fold(builder, |builder, (name, value)| builder.set(name, value));
+            let settings = builder.build().unwrap_or_else(|why| panic!("{name}: {command:?}: {why}"));
+            assert!(!settings.passwords.allows_signup(), "{name}: {command:?}");
+        }
+    }
+    assert!(commands >= 6, "README and five proxies: {commands}");
 }

@@ -62,7 +62,14 @@ fn start(backend: Backend) -> Example {
         Backend::Sqlite => "sqlite://doorward.db".to_owned(),
         Backend::Postgres => crate::support::postgres::new_database(),
     };
-    let vars = [("BIND", "127.0.0.1:0"), ("TEST_MODE", "true"), ("BCRYPT_COST", "4"), ("DATABASE_URL", &database)];
+    let vars = [
+        ("BIND", "127.0.0.1:0"),
+        ("TEST_MODE", "true"),
+        ("BCRYPT_COST", "4"),
+        ("DATABASE_URL", &database),
+        // An identity has no email otherwise until it is verified.
+        ("REMOTE_EMAIL_UNPROVED", "true"),
+    ];
     let command =
         Command::new(example()).env_clear().envs(vars).current_dir(folder.path()).stdout(Stdio::piped()).spawn();
     let mut process = command.unwrap_or_else(|why| panic!("{} does not start: {why}", example().display()));

@@ -4,11 +4,14 @@
 use std::time::Duration;
 
 use doorward::clock::Timestamp;
+use doorward::core::{AccountId, AccountStatus};
 use doorward::testing::TestService;
+use serde_json::json;
 
-use crate::support::http::{Request, Response};
+use crate::support::http::{Browser, Request, Response};
 use crate::support::{
-    Backend, Tables, Tokens, code, expiry_of, is_accepted, on_both_backends, refresh_with, register, sign_in,
+    Backend, PASSWORD, Tables, Tokens, code, expiry_of, is_accepted, on_both_backends, refresh_with, register, rotated,
+    sign_in,
 };
 
 on_both_backends!(
@@ -19,6 +22,7 @@ on_both_backends!(
     a_clock_set_back_revives_no_signed_out_session,
     a_purge_and_a_clock_set_back_revive_nothing,
     revocations_are_purged_a_day_after_the_last_token_they_concern,
+    a_revocation_outlasts_every_token_that_it_ends,
     sessions_are_purged_a_day_after_their_end,
     a_refreshed_session_is_never_purged,
     a_restart_keeps_every_logout,
@@ -72,6 +76,7 @@ fn an_idle_session_expires(backend: Backend) {
     for _ in 0..3 {
         service.advance(HOUR.checked_sub(SECOND).unwrap());
         assert_eq!(browser.post_empty("/auth/refresh").status, 200, "each refresh begins the hour anew");
+        assert_eq!(browser.get("/auth/me").status, 200);
     }
     let refresh = Tokens::in_jar_of(&browser).refresh;
     service.advance(HOUR);
@@ -204,11 +209,64 @@ fn revocations_are_purged_a_day_after_the_last_token_they_concern(backend: Backe
     service.clock().set(start.plus(15 * MINUTE + DAY).minus(SECOND));
     assert_eq!(left(&tables, &service, "revocations"), 2);
     // Cache and table are bounded by the lifetime of access tokens, not of sessions.
-    service.clock().set(start.plus(16 * MINUTE + DAY));
+    service.clock().set(start.plus(15 * MINUTE + DAY + SECOND));
+    assert_eq!(
+        left(&tables, &service, "revocations"),
+        1,
+        "that of all sessions outlasts what any mount of any node may issue while it is written"
+    );
+    service.clock().set(start.plus(DAY + MINUTE + DAY).minus(SECOND));
+    assert_eq!(left(&tables, &service, "revocations"), 1);
+    service.clock().set(start.plus(DAY + MINUTE + DAY + SECOND));
     assert_eq!(left(&tables, &service, "revocations"), 0);
     for tokens in [&tokens, &everywhere] {
         tokens.assert_invalid(&service);
     }
+}
+
+/// Of an account whose only session ends: no other one makes the revocation last.
+fn a_revocation_outlasts_every_token_that_it_ends(backend: Backend) {
+    type End = fn(&TestService, &mut Browser);
+    let ends: [(&str, End); 6] = [
+        ("logout", |_, browser| assert_eq!(browser.post_empty("/auth/logout").status, 200)),
+        ("logout-all", |_, browser| assert_eq!(browser.post_empty("/auth/logout-all").status, 200)),
+        ("password", |_, browser| {
+            let body = json!({ "currentPassword": PASSWORD, "newPassword": "another-harbour-lantern" }).to_string();
+            assert_eq!(browser.post("/auth/change-password", &body).status, 200);
+        }),
+        ("role", |service, _| service.core().set_role(account_of(service, "role"), "ADMIN").unwrap()),
+        ("status", |service, _| {
+            for status in [AccountStatus::Locked, AccountStatus::Active] {
+                service.core().set_status(account_of(service, "status"), status).unwrap();
+            }
+        }),
+        ("byoperator", |service, _| {
+            service.core().end_all_sessions_as_operator(account_of(service, "byoperator")).unwrap();
+        }),
+    ];
+    let service = backend.service().start();
+    for (name, end) in ends {
+        let mut browser = register(&service, name);
+        // Renewed later than it began.
+        service.advance(10 * MINUTE);
+        assert_eq!(browser.post_empty("/auth/refresh").status, 200);
+        let access = Tokens::in_jar_of(&browser).access;
+        assert!(is_accepted(&service, &access), "{name}");
+        end(&service, &mut browser);
+        while service.clock().now().seconds() < expiry_of(&access) {
+            service.core().purge().unwrap();
+            assert!(
+                !is_accepted(&service, &access),
+                "{name}: {} s",
+                expiry_of(&access) - service.clock().now().seconds()
+            );
+            service.advance(MINUTE);
+        }
+    }
+}
+
+fn account_of(service: &TestService, username: &str) -> AccountId {
+    service.core().find_account_by(username).unwrap().id
 }
 
 fn sessions_are_purged_a_day_after_their_end(backend: Backend) {
@@ -241,6 +299,7 @@ fn a_refreshed_session_is_never_purged(backend: Backend) {
         service.advance(HOUR.checked_sub(SECOND).unwrap());
         assert_eq!(left(&tables, &service, "sessions"), 1);
         assert_eq!(browser.post_empty("/auth/refresh").status, 200);
+        assert_eq!(browser.get("/auth/me").status, 200);
     }
     Tokens::in_jar_of(&browser).assert_valid(&service);
 }
@@ -265,7 +324,7 @@ fn a_restart_revives_no_session_ended_in_another_way(backend: Backend) {
     assert_eq!(everywhere.status, 200);
     let stolen = tokens_of(&service, "emily");
     let second = Tokens::set_by(&refresh_with(&service, &stolen.refresh));
-    let third = Tokens::set_by(&refresh_with(&service, &second.refresh));
+    let third = rotated(&service, &second);
     let reuse = refresh_with(&service, &stolen.refresh);
     assert_eq!((reuse.status, code(&reuse).as_str()), (401, "refresh_token_reused"));
     service.restart();

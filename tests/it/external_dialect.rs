@@ -50,7 +50,7 @@ async fn sign_in(context: RequestContext, mut payload: Payload) -> HandlerResult
 }
 
 async fn again(context: RequestContext, token: String) -> HandlerResult {
-    let issued = context.refresh(RefreshToken::new(token), context.policy()).await?;
+    let issued = context.refresh(RefreshToken::new(token), None).await?;
     Ok(HttpResponse::Ok().body(format!("{} {}", issued.access.expose(), issued.refresh.expose())))
 }
 
@@ -102,14 +102,14 @@ fn it_renders_its_own_refusals(backend: Backend) {
         let answer = request.send(service.address());
         (answer.status, answer.text())
     };
-    let said = |status: u16, code: &str| (status, format!("no: {code}"));
-    assert_eq!(send(Request::new("POST", "/plain/in").json("{}")), said(422, "invalid_fields"));
-    assert_eq!(send(Request::new("POST", "/plain/in").json("{")), said(400, "malformed_body"));
-    assert_eq!(send(Request::new("GET", "/plain/in")), said(405, "method_not_allowed"));
-    assert_eq!(send(Request::new("GET", "/plain/nowhere")), said(404, "route_not_found"));
-    assert_eq!(send(Request::new("GET", "/plain/who")), said(401, "token_missing"));
+    let shown = |status: u16, code: &str| (status, format!("no: {code}"));
+    assert_eq!(send(Request::new("POST", "/plain/in").json("{}")), shown(422, "invalid_fields"));
+    assert_eq!(send(Request::new("POST", "/plain/in").json("{")), shown(400, "malformed_body"));
+    assert_eq!(send(Request::new("GET", "/plain/in")), shown(405, "method_not_allowed"));
+    assert_eq!(send(Request::new("GET", "/plain/nowhere")), shown(404, "route_not_found"));
+    assert_eq!(send(Request::new("GET", "/plain/who")), shown(401, "token_missing"));
     let foreign = Request::new("POST", "/plain/in").header("origin", "https://evil.example").json("{}");
-    assert_eq!(send(foreign), said(403, "origin_not_allowed"));
+    assert_eq!(send(foreign), shown(403, "origin_not_allowed"));
 }
 
 fn its_lifetimes_are_settings_like_the_others(backend: Backend) {

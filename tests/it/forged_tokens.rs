@@ -66,8 +66,8 @@ fn faults(name: &str, answers: [Response; 2]) -> Vec<String> {
     };
     let wrong = answers.into_iter().filter(|answer| !refused(answer));
     let challenge = |answer: &Response| answer.header("WWW-Authenticate").map(ToOwned::to_owned);
-    let said = |answer: &Response| answer.text().chars().take(70).collect::<String>();
-    wrong.map(|answer| format!("{name}: {} {:?} {}", answer.status, challenge(&answer), said(&answer))).collect()
+    let shown = |answer: &Response| answer.text().chars().take(70).collect::<String>();
+    wrong.map(|answer| format!("{name}: {} {:?} {}", answer.status, challenge(&answer), shown(&answer))).collect()
 }
 
 fn assert_none(faults: &[String]) {
@@ -189,8 +189,8 @@ fn a_refresh_token_with_out_of_range_numbers_is_refused(backend: Backend) {
         let (_, refresh) = genuine(&service, &format!("emily{number}"));
         let forged = Forge::of(&refresh).with(claim, &json!(odd));
         let refused = |answer: &Response| answer.status == 401 && answer.header("WWW-Authenticate").is_some();
-        let believed = refreshed_with(&service, &forged).into_iter().filter(|answer| !refused(answer));
-        found.extend(believed.map(|answer| format!("{claim} {odd}: {}", answer.status)));
+        let accepted = refreshed_with(&service, &forged).into_iter().filter(|answer| !refused(answer));
+        found.extend(accepted.map(|answer| format!("{claim} {odd}: {}", answer.status)));
     }
     assert_none(&found);
 }
@@ -214,8 +214,8 @@ fn a_clock_ahead_is_tolerated_up_to_the_skew(backend: Backend) {
         claims.insert(claim.to_owned(), json!(now + ahead));
         claims.entry("exp").and_modify(|exp| *exp = if claim == "exp" { exp.clone() } else { json!(now + 90_000) });
         for answer in me_with(&service, &forge.with_payload(&json!(claims).to_string())) {
-            let said = (answer.status == 401).then(|| code(&answer));
-            assert_eq!((answer.status, said.as_deref()), expected, "{claim} {ahead} s ahead: {}", answer.text());
+            let shown = (answer.status == 401).then(|| code(&answer));
+            assert_eq!((answer.status, shown.as_deref()), expected, "{claim} {ahead} s ahead: {}", answer.text());
             let challenge = (answer.status == 401).then_some(INVALID_TOKEN);
             assert_eq!(answer.header("WWW-Authenticate"), challenge);
         }

@@ -3,6 +3,7 @@
 
 mod fast_path;
 mod forward;
+mod proofs;
 mod renewal;
 mod rules;
 mod signed_assertion;
@@ -28,6 +29,9 @@ pub const IDENTITY: [&str; 8] = [
     "Remote-Session",
     "Remote-Assertion",
 ];
+
+/// The bytes that a header's name may have (RFC 9110 section 5.6.2) besides letters, digits and the hyphen.
+pub const ODD_OCTETS: &str = "!#$%&'*+.^_`|~";
 
 /// A check with the headers by which a proxy describes the original request.
 pub fn forwarded(path: &str, method: &str, host: &str, target: &str) -> Request {

@@ -10,7 +10,7 @@ mod repeated_runs;
 use serde_json::{Value, json};
 
 use crate::support::http::{Request, Response};
-use crate::support::process::{Node, Place, Ran};
+use crate::support::process::{CommandOutput, Node, WorkDir};
 use crate::support::{Backend, postgres};
 
 /// The password behind every hash of `KNOWN`.
@@ -48,36 +48,36 @@ const SOME_HASH: &str = KNOWN[7].1;
 
 /// A folder in which imports run, and its database.
 struct Workspace {
-    place: Place,
+    workdir: WorkDir,
     postgres: Option<String>,
 }
 
 impl Workspace {
     fn on(backend: Backend) -> Self {
-        let place = Place::on(Backend::Sqlite).set("THROTTLE_FREE_FAILURES", "off");
+        let workdir = WorkDir::on(Backend::Sqlite).set("THROTTLE_FREE_FAILURES", "off");
         match backend {
-            Backend::Sqlite => Self { place, postgres: None },
+            Backend::Sqlite => Self { workdir, postgres: None },
             Backend::Postgres => {
                 let url = postgres::new_database();
-                Self { place: place.set("DATABASE_URL", url.clone()), postgres: Some(url) }
+                Self { workdir: workdir.set("DATABASE_URL", url.clone()), postgres: Some(url) }
             }
         }
     }
 
     /// Writes a file of these lines.
     fn file(&self, lines: &[String]) -> &'static str {
-        std::fs::write(self.place.file("accounts.jsonl"), lines.join("\n")).unwrap();
+        std::fs::write(self.workdir.file("accounts.jsonl"), lines.join("\n")).unwrap();
         "accounts.jsonl"
     }
 
     /// Imports these lines.
-    fn import(&self, arguments: &[&str], lines: &[Value]) -> Ran {
+    fn import(&self, arguments: &[&str], lines: &[Value]) -> CommandOutput {
         self.import_text(arguments, &lines.iter().map(Value::to_string).collect::<Vec<_>>())
     }
 
-    fn import_text(&self, arguments: &[&str], lines: &[String]) -> Ran {
+    fn import_text(&self, arguments: &[&str], lines: &[String]) -> CommandOutput {
         let file = self.file(lines);
-        self.place.run(&[&["import", file], arguments].concat())
+        self.workdir.run(&[&["import", file], arguments].concat())
     }
 
     /// Imports lines that are all valid.
@@ -92,15 +92,15 @@ impl Workspace {
         let query = format!("SELECT count(*) FROM accounts WHERE {condition}");
         match &self.postgres {
             Some(url) => postgres::psql(url, &query).parse().unwrap(),
-            None => number_in_sqlite(&self.place, &query),
+            None => number_in_sqlite(&self.workdir, &query),
         }
     }
 }
 
-fn number_in_sqlite(place: &Place, query: &str) -> i64 {
+fn number_in_sqlite(workdir: &WorkDir, query: &str) -> i64 {
     use diesel::{Connection, RunQueryDsl, SqliteConnection, dsl::sql, select, sql_types::BigInt};
 
-    let mut db = SqliteConnection::establish(&place.file("doorward.db").display().to_string()).unwrap();
+    let mut db = SqliteConnection::establish(&workdir.file("doorward.db").display().to_string()).unwrap();
     select(sql::<BigInt>(&format!("({query})"))).get_result(&mut db).unwrap()
 }
 

@@ -88,10 +88,10 @@ fn a_revocation_lasts_as_long_as_the_longest_token_of_any_mount(backend: Backend
     let (builder, tables) = backend.service_and_tables();
     let service = builder.start();
     register(&service, "emily");
-    let wish = json!({ "username": "emily", "password": PASSWORD, "expiresInMins": 43200 }).to_string();
+    let sign_in = json!({ "username": "emily", "password": PASSWORD, "expiresInMins": 43200 }).to_string();
     let long = Tokens::in_jar_of(&{
         let mut browser = Browser::new(service.address());
-        assert_eq!(browser.post("/flat/auth/login", &wish).status, 200);
+        assert_eq!(browser.post("/flat/auth/login", &sign_in).status, 200);
         browser
     });
     let body = json!({ "refreshToken": long.refresh }).to_string();

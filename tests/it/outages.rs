@@ -10,7 +10,7 @@ mod scenario;
 use std::time::Duration;
 
 use crate::support::http::Request;
-use crate::support::process::Place;
+use crate::support::process::WorkDir;
 use crate::support::{Backend, on_both_backends, on_postgres, on_sqlite};
 use fault_injection::{Hanging, Lock, Slow, Unreachable};
 use scenario::Scenario;
@@ -37,10 +37,10 @@ fn a_database_locked_by_another_process_loses_no_session(backend: Backend) {
 
 /// A second wait would block the thread beyond the client's timeout, and the metric would blame the reads.
 fn a_refresh_waits_for_the_write_lock_once() {
-    let place = Place::on(Backend::Sqlite).set("DATABASE_TIMEOUT", "4s").set("RUST_LOG", "info");
-    let node = place.serve(&["serve", "--demo"]);
+    let workdir = WorkDir::on(Backend::Sqlite).set("DATABASE_TIMEOUT", "4s").set("RUST_LOG", "info");
+    let node = workdir.serve(&["serve", "--demo"]);
     let (_, refresh) = node.sign_in("emilys", "emilyspass");
-    let lock = Lock::take(&place.file("doorward.db").display().to_string());
+    let lock = Lock::take(&workdir.file("doorward.db").display().to_string());
     let answer = node.send(&Request::new("POST", "/auth/refresh").cookie_header(&format!("refreshToken={refresh}")));
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
     lock.release();

@@ -14,6 +14,7 @@ on_both_backends!(
     a_password_change_ends_every_other_session,
     a_password_change_ends_the_refresh_grace,
     a_client_without_cookies_gets_its_new_tokens_in_the_body,
+    a_profile_change_does_not_end_the_session_that_changed_the_password,
     after_two_concurrent_changes_exactly_one_password_works,
     passwords_that_differ_in_any_byte_differ,
     a_password_is_compared_exactly_as_typed,
@@ -135,6 +136,37 @@ fn a_client_without_cookies_gets_its_new_tokens_in_the_body(backend: Backend) {
     new.assert_valid(&service);
 }
 
+/// The envelope contract keeps the tokens at a change of the password: its revocation excepts the session, and later notices to
+/// the other nodes must not.
+fn a_profile_change_does_not_end_the_session_that_changed_the_password(backend: Backend) {
+    let mut service = backend.service().set("DIALECTS", "native,envelope").start();
+    let register = json!({ "email": "ada@example.org", "password": PASSWORD, "name": "Ada" });
+    assert_eq!(post(&service, "/envelope/auth/register", &register).status, 201);
+    let login = || {
+        let login =
+            post(&service, "/envelope/auth/login", &json!({ "email": "ada@example.org", "password": PASSWORD }));
+        login.json()["data"]["accessToken"].as_str().unwrap_or_else(|| panic!("{}", login.text())).to_owned()
+    };
+    let (kept, other) = (login(), login());
+    let body = json!({ "oldPassword": PASSWORD, "newPassword": "Another-harbour-lantern-2" });
+    let change = Request::new("POST", "/envelope/auth/change-password").bearer(&kept).json(&body.to_string());
+    let changed = change.send(service.address());
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let assert_kept = |service: &TestService, when: &str| {
+        assert!(is_accepted(service, &kept), "{when}");
+        assert!(!is_accepted(service, &other), "{when}");
+    };
+    assert_kept(&service, "the change itself");
+    let profile = Request::new("PATCH", "/auth/me").bearer(&kept).json(r#"{"firstName":"Augusta"}"#);
+    assert_eq!(profile.send(service.address()).status, 200);
+    assert_kept(&service, "a change of the profile");
+    let account = service.core().find_account_by("ada@example.org").unwrap();
+    service.core().set_email_verified(&account, true).unwrap();
+    assert_kept(&service, "a verified address");
+    service.restart();
+    assert_kept(&service, "a restart");
+}
+
 fn after_two_concurrent_changes_exactly_one_password_works(backend: Backend) {
     let service = backend.service().start();
     for round in 0..10 {
@@ -147,7 +179,7 @@ fn after_two_concurrent_changes_exactly_one_password_works(backend: Backend) {
         let answers = race(2, move |number| change(&mut browsers[number].clone(), PASSWORD, new[number]));
         let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
         assert!(statuses.contains(&200), "round {round}: {statuses:?}");
-        // The loser may be refused for its session or its password, or be told to retry and be refused then.
+        // The loser may be refused for its session or its password, or be asked to retry and be refused then.
         assert!(
             statuses.iter().all(|status| [200, 401, 403, 409, 503].contains(status)),
             "round {round}: {statuses:?}"

@@ -3,10 +3,17 @@
 //! proxy. What the checks decide is tested in forward_auth.rs.
 
 mod access_control;
+mod authorization;
+mod check_paths;
 mod configurations;
+mod doctor_walk;
+mod fastcgi;
+mod header_spellings;
 mod identity_headers;
 mod renewal;
+mod uploads;
 pub mod upstream_app;
+mod websockets;
 
 use doorward::testing::{Builder, TestService};
 use serde_json::Value;
@@ -98,6 +105,15 @@ impl Site {
         assert_eq!(answer.status, 201, "{} {}", answer.text(), self.proxy.log());
         browser
     }
+}
+
+/// A site whose paths under /public/ need no sign-in.
+fn with_public_paths(proxy: Proxy) -> (tempfile::TempDir, Site) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules");
+    std::fs::write(&file, "* /public/* public\n").unwrap();
+    let site = Site::with(proxy, "", |builder| builder.set("RULES_FILE", file.display().to_string()));
+    (folder, site)
 }
 
 /// A request of this browser to the app.

@@ -48,7 +48,7 @@ fn by_query(browser: &mut Browser, payload: &str) -> Vec<String> {
     let pages = ["/login", "/register", "/auth/continue"];
     let mut ends = vec![];
     for page in pages {
-        browser.set_cookie("bounces", "");
+        browser.set_cookie("redirectCount", "");
         let answer = browser.get(&with(page, payload));
         assert_single_header_block(&answer, payload);
         ends.push(location(&answer).to_owned());

@@ -8,7 +8,8 @@ use doorward::core::session::refresh::decide::{RotationRules, Verdict, decide};
 use doorward::metrics::Metrics;
 use doorward::store::tables::accounts;
 use doorward::store::tables::sessions;
-use doorward::store::tables::sessions::{AccountState, Rotation, SessionRow};
+use doorward::store::tables::sessions::rotation::{self, Rotation};
+use doorward::store::tables::sessions::{AccountState, SessionRow};
 use doorward::store::{AccountId, AccountStatus, AccountUuid, Db, EndReason, SessionId, Store, StoreError};
 use uuid::Uuid;
 
@@ -21,6 +22,7 @@ pub const NOW: Timestamp = Timestamp::from_seconds(1_795_262_400);
 /// An hour.
 pub const HOUR: Duration = Duration::from_secs(3600);
 const GENERATION: i64 = 7;
+const GRACE: Duration = Duration::from_secs(30);
 
 /// An account with its number in every field.
 pub fn account(number: i64, status: AccountStatus) -> accounts::NewAccount {
@@ -77,6 +79,8 @@ pub fn session(number: u128, account_id: AccountId) -> SessionRow {
         address: None,
         ended_at: None,
         end_reason: None,
+        parent: Some(GENERATION - 1),
+        access_ttl: 900_000,
     }
 }
 
@@ -114,12 +118,32 @@ fn combinations(owners: &[AccountId]) -> Vec<SessionRow> {
     rows
 }
 
+/// Sessions of every age that decides whether a rotation is due, of both kinds of generation and of two dialects.
+fn ages(first: usize, owner: AccountId) -> Vec<SessionRow> {
+    let tick = Duration::from_millis(1);
+    let mut rows = vec![];
+    for rotated_at in [NOW.minus(GRACE), NOW.minus(GRACE + tick), NOW.minus(HOUR)] {
+        for confirmed_at in [None, Some(NOW.minus(GRACE * 2)), Some(NOW.minus(GRACE * 2 + tick)), Some(NOW.minus(HOUR))]
+        {
+            for generation in [0, GENERATION] {
+                for dialect in ["native", "flat"] {
+                    let number = 1 + u128::try_from(first + rows.len()).unwrap();
+                    let dialect = dialect.to_owned();
+                    rows.push(SessionRow { rotated_at, confirmed_at, generation, dialect, ..session(number, owner) });
+                }
+            }
+        }
+    }
+    rows
+}
+
 /// The expected row, if a token of this generation rotates it.
 fn expected(row: &SessionRow, state: &AccountState, presented: i64, to: &Rotation) -> Option<SessionRow> {
-    let rules = RotationRules { rotates: true, grace: Duration::from_secs(10) };
+    let rules = RotationRules { rotates: true, grace: GRACE, lost_after: GRACE };
     let verdict = decide(NOW, presented, row, state, row.confirmed_at, &rules);
-    (verdict == Verdict::Rotate).then(|| SessionRow {
+    (verdict == Verdict::Rotate && row.dialect == to.dialect).then(|| SessionRow {
         generation: row.generation + 1,
+        parent: Some(row.generation),
         confirmed_at: None,
         rotated_at: NOW,
         last_seen_at: NOW,
@@ -133,9 +157,10 @@ fn expected(row: &SessionRow, state: &AccountState, presented: i64, to: &Rotatio
 fn compare(db: &mut Db, row: &SessionRow, presented: i64, to: &Rotation) -> Result<bool, StoreError> {
     sessions::insert(db, row)?;
     let (before, state) = sessions::find(db, row.id)?.unwrap();
-    let stranger = AccountId(row.account_id.0 % 4 + 1);
-    assert!(sessions::rotate_live(db, row.id, stranger, presented, to)?.is_none(), "another's: {row:?}");
-    let rotated = sessions::rotate_live(db, row.id, row.account_id, presented, to)?;
+    let owner = account(row.account_id.0, AccountStatus::Active).uuid;
+    let stranger = account(row.account_id.0 % 4 + 1, AccountStatus::Active).uuid;
+    assert!(rotation::rotate_live(db, row.id, stranger, (presented, None), to)?.is_none(), "another's: {row:?}");
+    let rotated = rotation::rotate_live(db, row.id, owner, (presented, None), to)?;
     let should = expected(&before, &state, presented, to);
     let (after, _) = sessions::find(db, row.id)?.unwrap();
     let returned = rotated.as_ref().map(|(row, _)| row.clone());
@@ -167,24 +192,28 @@ fn the_sql_statement_and_the_decision_in_code_agree_on_every_row(backend: Backen
         .write(|db| {
             for (owner, status) in owners.iter().zip(statuses) {
                 accounts::insert(db, &account(owner.0, status))?;
-                accounts::raise_epoch(db, *owner)?;
+                accounts::raise_epoch(db, *owner, 0, Timestamp::from_seconds(0))?;
             }
             Ok(())
         })
         .unwrap();
     let to = Rotation {
+        dialect: "native".to_owned(),
+        made_before: NOW.minus(GRACE),
+        confirmed_before: NOW.minus(GRACE * 2),
         at: NOW,
         key_id: "new".to_owned(),
         idle_expires_at: NOW.plus(HOUR * 30),
         access_expires_at: NOW.plus(HOUR / 4),
     };
-    let rows = combinations(&owners);
-    for presented in [GENERATION - 1, GENERATION, GENERATION + 1] {
+    let mut rows = combinations(&owners);
+    rows.extend(ages(rows.len(), owners[0]));
+    for behind in [1, 0, -1] {
         let mut rotations = 0;
-        for some in rows.chunks(400) {
+        for some in rows.chunks(200) {
             let done = store.write(|db| {
                 let outcomes: Result<Vec<bool>, StoreError> =
-                    some.iter().map(|row| compare(db, row, presented, &to)).collect();
+                    some.iter().map(|row| compare(db, row, row.generation - behind, &to)).collect();
                 let rotated = outcomes?.into_iter().filter(|rotated| *rotated).count();
                 sessions::purge(db, NOW.plus(HOUR * 1000), 400)?;
                 Ok(rotated)
@@ -192,7 +221,8 @@ fn the_sql_statement_and_the_decision_in_code_agree_on_every_row(backend: Backen
             rotations += done.unwrap();
         }
         // One status, one epoch, two revocation levels, not ended, three live idle expiries by three live expiries, two
-        // stored access expiries.
-        assert_eq!(rotations, if presented == GENERATION { 2 * 3 * 3 * 2 } else { 0 });
+        // stored access expiries. Of the ages, the one that is settled, and all of generation 0.
+        let due = 2 * 3 * 3 * 2 + 2 * 2 + 3 * 4;
+        assert_eq!(rotations, if behind == 0 { due } else { 0 });
     }
 }

@@ -3,6 +3,7 @@
 
 mod load_shedding;
 mod slow_clients;
+mod unread_responses;
 
 use doorward::testing::TestService;
 use serde_json::json;

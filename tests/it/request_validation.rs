@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::confirmed_sign_up::settings;
 use crate::support::http::{Request, Response};
-use crate::support::{Backend, PASSWORD, code, register};
+use crate::support::{Backend, PASSWORD, code, register, sessions_of};
 
 /// What a route requires besides its body.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -139,7 +139,7 @@ fn rows(service: &TestService) -> Vec<String> {
     let mut rows = vec![];
     for account in accounts {
         rows.push(format!("{account:?}"));
-        let sessions = service.core().list_sessions(account.id).unwrap();
+        let sessions = sessions_of(service.core(), account.uuid);
         rows.extend(sessions.into_iter().map(|session| session.id.to_string()));
     }
     rows
@@ -162,9 +162,9 @@ fn assert_refused(answer: &Response, what: &str) {
     code(answer);
     assert!(answer.set_cookies().is_empty(), "{what}: {:?}", answer.headers);
     // The request id is random, and contains "sql" once in some thousand answers.
-    let said = answer.text().replace(answer.header("X-Request-Id").unwrap(), "").to_lowercase();
+    let shown = answer.text().replace(answer.header("X-Request-Id").unwrap(), "").to_lowercase();
     for inner in ["serde", "diesel", "sql", "panicked", "src/", ".rs"] {
-        assert!(!said.contains(inner), "{what}: {}", answer.text());
+        assert!(!shown.contains(inner), "{what}: {}", answer.text());
     }
 }
 

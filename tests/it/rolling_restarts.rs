@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::http::Request;
-use crate::support::process::{Node, PATIENCE, Place, until};
+use crate::support::process::{Node, PATIENCE, WorkDir, until};
 use crate::support::{Backend, PASSWORD, is_soak, on_postgres, print_figure};
 use nginx::Nginx;
 
@@ -43,10 +43,10 @@ fn rolling_restarts_behind_nginx_fail_no_request() {
     let rolls = if is_soak() { 50 } else { 3 };
     // The long job keeps the default delay; the short run shows that nothing depends on it.
     let delay = if is_soak() { "1s" } else { "0" };
-    let place = Place::on(Backend::Postgres).set("DRAIN_DELAY", delay).set("TRUSTED_PROXIES", "127.0.0.1/32");
+    let workdir = WorkDir::on(Backend::Postgres).set("DRAIN_DELAY", delay).set("TRUSTED_PROXIES", "127.0.0.1/32");
     // All clients share an address.
-    let place = place.set("THROTTLE_REFRESHES", "off");
-    let mut nodes = [place.serve(&[]), place.serve(&[])];
+    let workdir = workdir.set("THROTTLE_REFRESHES", "off");
+    let mut nodes = [workdir.serve(&[]), workdir.serve(&[])];
     let mut nginx = Nginx::start(&marked(&nodes, None));
     let body = json!({ "username": "emily", "password": PASSWORD });
     assert_eq!(nodes[0].post("/auth/register", &body).status, 201);
@@ -59,7 +59,7 @@ fn rolling_restarts_behind_nginx_fail_no_request() {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| Client::new(address, &tally).run())).collect();
         for _ in 0..rolls {
             for number in 0..nodes.len() {
-                restart(&place, &mut nodes, number, &mut nginx);
+                restart(&workdir, &mut nodes, number, &mut nginx);
             }
         }
         tally.over.store(true, Ordering::Relaxed);
@@ -89,13 +89,13 @@ fn marked(nodes: &[Node; 2], down: Option<usize>) -> [(SocketAddr, bool); 2] {
 }
 
 /// Restarts a node as an operator does. It returns on another port, as a container does.
-fn restart(place: &Place, nodes: &mut [Node; 2], number: usize, nginx: &mut Nginx) {
+fn restart(workdir: &WorkDir, nodes: &mut [Node; 2], number: usize, nginx: &mut Nginx) {
     nginx.reload(&marked(nodes, Some(number)));
     let node = &mut nodes[number];
     node.signal("TERM");
     let status = node.wait();
     assert!(status.success(), "{status} {}", node.stderr());
-    *node = place.serve(&[]);
+    *node = workdir.serve(&[]);
     until(PATIENCE, "readyz", || (node.get("/readyz").status == 200).then_some(()));
     nginx.reload(&marked(nodes, None));
 }
@@ -140,9 +140,9 @@ impl<'a> Client<'a> {
 
     /// Requests tokens and keeps them.
     fn take(&mut self, what: &str, path: &str, body: &Value) {
-        if let Some(said) = self.send_request(what, &Request::new("POST", path).json(&body.to_string())) {
+        if let Some(shown) = self.send_request(what, &Request::new("POST", path).json(&body.to_string())) {
             for (token, name) in [(&mut self.access, "accessToken"), (&mut self.refresh, "refreshToken")] {
-                said[name].as_str().unwrap_or_default().clone_into(token);
+                shown[name].as_str().unwrap_or_default().clone_into(token);
             }
         }
     }

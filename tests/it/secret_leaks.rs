@@ -2,12 +2,13 @@
 //! level, and are then searched for where they must not be: in logs, in answers that do not issue them, in rows.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::http::{Request, Response};
 use crate::support::postgres::psql;
-use crate::support::process::{Node, Place};
+use crate::support::process::{Node, WorkDir};
 use crate::support::{Backend, on_both_backends};
 
 on_both_backends!(no_secret_leaks_into_logs_answers_or_rows);
@@ -26,8 +27,8 @@ const PEPPER: &str = "kanarieQ4mWv8RtYc2Lk6NfHs0Xb9GpDj3Ue7AoTi5KyVw1Er";
 const METRICS_TOKEN: &str = "kanarieT7kWv8RtYc2Lk6NfHs0Xb9GpDj3Ue7A";
 
 /// A running service and every token that it has issued.
-struct Walk {
-    place: Place,
+struct Recording {
+    workdir: WorkDir,
     node: Node,
     issued: BTreeSet<String>,
     request_count: usize,
@@ -70,12 +71,13 @@ fn usable_parts(secret: &str) -> Vec<&str> {
     if secret.starts_with("eyJ") && parts.len() == 3 { parts[1..].to_vec() } else { vec![secret] }
 }
 
-impl Walk {
+impl Recording {
     fn new(backend: Backend) -> Self {
-        let place = Place::on(backend).set("RUST_LOG", "trace").set("JWT_SECRET", JWT_SECRET).set("PEPPER", PEPPER);
-        let place = place.set("METRICS_TOKEN", METRICS_TOKEN).set("THROTTLE_FREE_FAILURES", "50");
-        let node = place.serve(&["serve", "--demo"]);
-        Self { place, node, issued: BTreeSet::new(), request_count: 0 }
+        let workdir = WorkDir::on(backend).set("RUST_LOG", "trace").set("JWT_SECRET", JWT_SECRET).set("PEPPER", PEPPER);
+        let workdir =
+            workdir.set("METRICS_TOKEN", METRICS_TOKEN).set("THROTTLE_FREE_FAILURES", "50").set("REFRESH_GRACE", "0");
+        let node = workdir.serve(&["serve", "--demo"]);
+        Self { workdir, node, issued: BTreeSet::new(), request_count: 0 }
     }
 
     /// Sends the request and searches the answer for anything typed and for any token issued before.
@@ -149,6 +151,10 @@ impl Walk {
         for _ in 0..2 {
             let renewed = self.post("/auth/refresh", &json!({ "refreshToken": spent.last() }));
             spent.push(Self::token(&renewed, "/refreshToken"));
+            // Used, and a moment later old enough to be rotated: there is no grace.
+            let access = Self::token(&renewed, "/accessToken");
+            assert_eq!(self.send_request(&Request::new("GET", "/auth/me").bearer(&access)).status, 200);
+            std::thread::sleep(Duration::from_millis(5));
         }
         let reused = self.post("/auth/refresh", &json!({ "refreshToken": spent[0] }));
         assert_eq!(reused.json()["code"], "refresh_token_reused", "{}", reused.text());
@@ -242,7 +248,7 @@ impl Walk {
             (&["account", "show", "operated"], String::new()),
             (&["session", "list", "operated"], String::new()),
         ] {
-            let ran = self.place.run_with(arguments, &input);
+            let ran = self.workdir.run_with(arguments, &input);
             let output = format!("{}{}", ran.stdout, ran.stderr).to_lowercase();
             let silent = !output.contains(MARKER) && !output.contains(PIN) && !output.contains("$2b$");
             assert!(silent, "{arguments:?}: {ran:?}");
@@ -253,15 +259,15 @@ impl Walk {
 }
 
 /// All stored data: the bytes of SQLite's files, PostgreSQL's rows as text.
-fn rows(place: &Place, backend: Backend) -> Vec<u8> {
+fn rows(workdir: &WorkDir, backend: Backend) -> Vec<u8> {
     match backend {
         Backend::Sqlite => {
             let files =
-                ["doorward.db", "doorward.db-wal"].map(|name| std::fs::read(place.file(name)).unwrap_or_default());
+                ["doorward.db", "doorward.db-wal"].map(|name| std::fs::read(workdir.file(name)).unwrap_or_default());
             files.concat()
         }
         Backend::Postgres => {
-            let url = place.value("DATABASE_URL");
+            let url = workdir.value("DATABASE_URL");
             let tables = psql(&url, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'");
             assert!(tables.lines().count() >= 6, "{tables}");
             let dump = |table: &str| psql(&url, &format!("SELECT row_to_json(t) FROM \"{table}\" t"));
@@ -276,12 +282,12 @@ fn hex(text: &str) -> String {
 
 #[expect(clippy::print_stdout, reason = "how long the walk was")]
 fn no_secret_leaks_into_logs_answers_or_rows(backend: Backend) {
-    let mut walk = Walk::new(backend);
+    let mut walk = Recording::new(backend);
     walk.native();
     walk.dialects();
     walk.misplaced_secrets();
     walk.operator();
-    let while_running = rows(&walk.place, backend);
+    let while_running = rows(&walk.workdir, backend);
     walk.node.signal("TERM");
     assert!(walk.node.wait().success());
     let (stdout, stderr) = (walk.node.stdout(), walk.node.stderr());
@@ -291,7 +297,7 @@ fn no_secret_leaks_into_logs_answers_or_rows(backend: Backend) {
         "the walk was long enough"
     );
     assert!(stderr.contains("refresh_reuse"), "and it met an alarm");
-    let rows = [while_running, rows(&walk.place, backend)].concat();
+    let rows = [while_running, rows(&walk.workdir, backend)].concat();
     let rows = String::from_utf8_lossy(&rows).to_lowercase();
     assert!(rows.contains("hmac-bcrypt:") && rows.contains("emily-k"), "the rows were read");
     let typed = [MARKER, PIN, NEW_PIN, "emilyspass"];

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::support::http::Request;
 use crate::support::postgres::{all_rows, psql, shared};
-use crate::support::process::{Node, Place};
+use crate::support::process::{Node, WorkDir};
 use crate::support::secret_scanner::{Known, log_capture};
 use crate::support::{Backend, PASSWORD, on_both_backends, on_postgres, register};
 
@@ -30,12 +30,12 @@ fn knows(planted: &str) -> Known {
 }
 
 fn a_secret_in_a_nodes_log_fails_its_test(backend: Backend) {
-    let place = Place::on(backend).set("LOG_FORMAT", "json");
-    let quiet = place.serve(&["serve"]);
+    let workdir = WorkDir::on(backend).set("LOG_FORMAT", "json");
+    let quiet = workdir.serve(&["serve"]);
     let attempt = serde_json::json!({ "username": "emily", "password": format!("{PLANTED}-log") });
     assert_eq!(quiet.post("/auth/login", &attempt).status, 401);
     drop(quiet);
-    let node = place.serve(&["serve"]);
+    let node = workdir.serve(&["serve"]);
     assert_eq!(node.get(&format!("/nowhere/{PLANTED}-log")).status, 404);
     let why = failure(node);
     assert!(why.starts_with("a node's log holds a secret: the member password in "), "{why}");
@@ -44,8 +44,8 @@ fn a_secret_in_a_nodes_log_fails_its_test(backend: Backend) {
 
 #[test]
 fn a_secret_in_a_nodes_rows_fails_its_test() {
-    let place = Place::on(Backend::Sqlite);
-    let node = place.serve(&["serve"]);
+    let workdir = WorkDir::on(Backend::Sqlite);
+    let node = workdir.serve(&["serve"]);
     let account = serde_json::json!({ "username": "emily", "password": format!("{PLANTED}-row") });
     assert_eq!(node.post("/auth/register", &account).status, 201);
     let agent = format!("an agent with {PLANTED}-row");

@@ -1,6 +1,8 @@
 //! Sign-out: once a logout is answered, every token of the session is refused, in whatever state they are and however
 //! often it is repeated.
 
+mod spent_tokens;
+
 use std::time::Duration;
 
 use doorward::testing::TestService;

@@ -127,6 +127,7 @@ fn switching_the_algorithm_ends_no_session(backend: Backend) {
         for tokens in &mut session_tokens {
             let next = tokens.assert_valid(&service);
             assert_eq!((key_id(&next.access), key_id(&next.refresh)), (id.clone(), id.clone()));
+            assert!(is_accepted(&service, &next.access), "and so it is rotated the next time");
             *tokens = next;
         }
     }

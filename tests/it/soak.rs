@@ -1,16 +1,17 @@
 //! Soak test: a service under long mixed load leaks no memory and no descriptors, and never answers 5xx. soak/load.rs
-//! drives the load, soak/footprint.rs measures. The ordinary run has a few seconds of it, in which only the answers and
-//! the descriptors are meaningful; `./scripts/soak` has the half hour.
+//! drives the load, soak/footprint.rs measures; soak/shared_jars.rs is another test. The ordinary run has a few seconds of
+//! it, in which only the answers and the descriptors are meaningful; `./scripts/soak` has the half hour.
 #![expect(clippy::print_stdout, reason = "figures")]
 
 mod footprint;
 mod load;
+mod shared_jars;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::process::Place;
+use crate::support::process::WorkDir;
 use crate::support::rng::Rng;
 use crate::support::{Backend, is_soak, on_both_backends, soak_number};
 use footprint::Footprint;
@@ -34,10 +35,11 @@ fn long_mixed_load_leaks_nothing_and_has_no_5xx(backend: Backend) {
     let time = if is_soak() { Duration::from_mins(u64::try_from(minutes).unwrap()) } else { Duration::from_secs(3) };
     let rate = soak_number("DOORWARD_SOAK_RATE", 150);
     // All clients share an address, so the limits by address are off.
-    let lifted = ["THROTTLE_FREE_FAILURES", "THROTTLE_SIGN_UPS", "THROTTLE_REFRESHES"];
-    let place = Place::on(backend).set("RUST_LOG", "warn");
-    let place = lifted.into_iter().fold(place, |place, throttle| place.set(throttle, "off"));
-    let mut node = place.serve(&["serve"]);
+    let lifted =
+        ["THROTTLE_FREE_FAILURES", "THROTTLE_ADDRESS", "THROTTLE_SIGN_UPS", "THROTTLE_REFRESHES", "WRITE_RATE"];
+    let workdir = WorkDir::on(backend).set("RUST_LOG", "warn");
+    let workdir = lifted.into_iter().fold(workdir, |workdir, throttle| workdir.set(throttle, "off"));
+    let mut node = workdir.serve(&["serve"]);
     let (answers, samples) = walk(node.address(), node.id(), rate, time);
     assert!(node.is_running(), "{}", node.stderr());
     print_answers(backend, &answers, time);

@@ -1,5 +1,12 @@
-//! Throttle: consecutive failures cost a growing wait, by account, by trusted device and by address, and during a wait
-//! no secret is checked.
+//! Throttle: consecutive failures cost a growing wait, by identifier and by trusted device, and during a wait no secret is
+//! checked. An account has a hard limit. Addresses are in throttle/address.rs, enumeration in throttle/enumeration.rs,
+//! shares of the hashing queue in throttle/work.rs, the device cookie in throttle/devices.rs, writes in throttle/writes.rs.
+
+mod address;
+mod devices;
+mod enumeration;
+mod work;
+mod writes;
 
 use std::time::Duration;
 
@@ -7,7 +14,7 @@ use doorward::testing::TestService;
 use serde_json::json;
 
 use crate::support::http::{Browser, Request, Response};
-use crate::support::{Backend, PASSWORD, code, on_both_backends, register};
+use crate::support::{Backend, PASSWORD, Tokens, code, on_both_backends, register};
 
 on_both_backends!(
     five_failures_are_free_and_the_sixth_costs_a_minute,
@@ -16,15 +23,14 @@ on_both_backends!(
     an_unknown_identifier_is_throttled_alike,
     a_restart_keeps_the_failures,
     a_wrong_current_password_counts_as_a_failure,
-    an_address_that_tries_many_names_is_throttled,
     parallel_first_failures_are_all_counted,
+    parallel_wrong_current_passwords_are_all_counted,
     the_owner_signs_in_from_a_trusted_device_during_an_attack,
     a_trusted_device_pays_for_its_own_failures_only,
     a_trusted_device_cookie_of_another_account_or_forged_has_no_effect,
     no_more_than_a_hundred_guesses_are_checked_until_an_operator_unlocks,
     after_fifty_failures_a_pin_works_only_from_a_trusted_device,
     an_attack_does_not_keep_the_owner_from_changing_the_password,
-    the_trusted_device_cookie_is_hardened_and_set_only_where_a_contract_allows,
     rate_limit_caps_the_sign_ups_of_an_address,
     rate_limit_caps_the_refreshes_of_an_address,
     junk_refreshes_do_not_reset_the_limit_of_sign_ups,
@@ -45,6 +51,15 @@ fn fail(service: &TestService, times: usize) -> Vec<u16> {
 
 fn wait_of(answer: &Response) -> u64 {
     assert_eq!((answer.status, code(answer).as_str()), (429, "throttled"));
+    retry_after(answer)
+}
+
+fn rate_wait_of(answer: &Response) -> u64 {
+    assert_eq!((answer.status, code(answer).as_str()), (429, "rate_limited"));
+    retry_after(answer)
+}
+
+fn retry_after(answer: &Response) -> u64 {
     answer.header("retry-after").unwrap().parse().unwrap()
 }
 
@@ -99,23 +114,6 @@ fn a_wrong_current_password_counts_as_a_failure(backend: Backend) {
     assert_eq!(browser.get("/auth/me").status, 200, "the session itself goes on");
 }
 
-fn an_address_that_tries_many_names_is_throttled(backend: Backend) {
-    let service = backend.service().set("THROTTLE_FREE_FAILURES", "5").set("TRUSTED_PROXIES", "127.0.0.1").start();
-    register(&service, "emily");
-    let from = |address: &str, name: &str, password: &str| {
-        let body = json!({ "username": name, "password": password }).to_string();
-        Request::new("POST", "/auth/login")
-            .header("x-forwarded-for", address)
-            .json(&body)
-            .send(service.address())
-            .status
-    };
-    let answers: Vec<u16> = (0..6).map(|n| from("192.0.2.7", &format!("name{n}"), "wrong-wrong")).collect();
-    assert_eq!(answers, [401, 401, 401, 401, 401, 429]);
-    assert_eq!(from("192.0.2.7", "emily", PASSWORD), 429);
-    assert_eq!(from("192.0.2.8", "emily", PASSWORD), 200, "another address is not concerned");
-}
-
 fn parallel_first_failures_are_all_counted(backend: Backend) {
     let service = throttled(backend);
     register(&service, "emily");
@@ -127,6 +125,19 @@ fn parallel_first_failures_are_all_counted(backend: Backend) {
     assert!(answers.iter().all(|status| [401, 429].contains(status)), "{answers:?}");
     assert_eq!(answers.iter().filter(|status| **status == 401).count(), 5, "{answers:?}");
     wait_of(&attempt(&service, "emily", PASSWORD));
+}
+
+fn parallel_wrong_current_passwords_are_all_counted(backend: Backend) {
+    let service = throttled(backend);
+    let cookie = Tokens::in_jar_of(&register(&service, "emily")).access;
+    let address = service.address();
+    let answers = crate::support::race(12, move |_| {
+        let body = json!({ "currentPassword": "wrong-wrong", "newPassword": "another-long-one" }).to_string();
+        let request = Request::new("POST", "/auth/change-password").cookie_header(&format!("accessToken={cookie}"));
+        request.json(&body).send(address).status
+    });
+    assert!(answers.iter().all(|status| [403, 429].contains(status)), "{answers:?}");
+    assert_eq!(answers.iter().filter(|status| **status == 403).count(), 5, "{answers:?}");
 }
 
 /// From a unique address, so that only the failures of the account count.
@@ -265,12 +276,12 @@ fn rate_limit_caps_the_sign_ups_of_an_address(backend: Backend) {
     };
     let answers: Vec<u16> = ["a-one", "b-two", "a-one", "d-four"].map(|name| sign_up(name).status).into();
     assert_eq!(answers, [201, 201, 409, 429], "attempts count");
-    assert_eq!(wait_of(&sign_up("e-five")), 1200, "the limit is refilled evenly");
+    assert_eq!(rate_wait_of(&sign_up("e-five")), 1200, "the limit is refilled evenly");
     service.advance(Duration::from_secs(1199));
-    assert_eq!(wait_of(&sign_up("e-five")), 1);
+    assert_eq!(rate_wait_of(&sign_up("e-five")), 1);
     service.advance(Duration::from_secs(1));
     assert_eq!(sign_up("e-five").status, 201);
-    assert_eq!(wait_of(&sign_up("f-six")), 1200);
+    assert_eq!(rate_wait_of(&sign_up("f-six")), 1200);
     service.advance(Duration::from_hours(1));
     let answers: Vec<u16> = ["f-six", "g-seven", "h-eight", "i-nine"].map(|name| sign_up(name).status).into();
     assert_eq!(answers, [201, 201, 201, 429]);
@@ -301,23 +312,7 @@ fn junk_refreshes_do_not_reset_the_limit_of_sign_ups(backend: Backend) {
         assert_eq!(answers, [401, 401, 401, 429], "second {second}");
         assert_eq!(post("/auth/refresh", &format!("198.51.100.{second}"), junk).status, 401);
         service.advance(Duration::from_secs(1));
-        assert_eq!(wait_of(&post("/auth/register", "192.0.2.1", &body)), 3600 - second, "second {second}");
+        assert_eq!(rate_wait_of(&post("/auth/register", "192.0.2.1", &body)), 3600 - second, "second {second}");
     }
     assert_eq!(post("/auth/refresh", "192.0.2.1", r#"{"refreshToken":"junk"}"#).status, 401, "nor the other way round");
-}
-
-fn the_trusted_device_cookie_is_hardened_and_set_only_where_a_contract_allows(backend: Backend) {
-    let service = backend.service().demo().start();
-    let sign_in = |path: &str, remember: bool| {
-        let mut body = json!({ "username": "emilys", "password": "emilyspass" });
-        if !remember {
-            body["remember"] = false.into();
-        }
-        Request::new("POST", path).json(&body.to_string()).send(service.address()).device_cookie()
-    };
-    let line = sign_in("/auth/login", true).unwrap().line;
-    assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=34560000"), "{line}");
-    assert!(!line.contains("emilys"));
-    assert!(sign_in("/auth/login", false).is_none(), "a browser that shall forget is not known");
-    assert!(sign_in("/flat/auth/login", true).is_none());
 }

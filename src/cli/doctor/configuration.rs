@@ -26,18 +26,17 @@ pub fn check(settings: &Settings) -> Vec<Finding> {
 
 fn public_url(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
-    match &settings.web.public_url {
-        None => findings.push(Warning(
-            "PUBLIC_URL is not set: cookies are not Secure, and requests from the service's own pages count as cross-origin; \
-             set it to the URL that browsers use"
-                .to_owned(),
+    findings.push(match (&settings.web.public_url, settings.insecure_cookies()) {
+        (Some(url), None) => Passed(format!("browsers reach the service at {}", origin_of(url))),
+        (Some(url), Some(cookies)) => {
+            Warning(format!("PUBLIC_URL is {}: {cookies}; suitable for development only", origin_of(url)))
+        }
+        (None, cookies) => Warning(format!(
+            "PUBLIC_URL is not set: {}, and the service takes its own origin from the Host header; set it to the URL that \
+             browsers use",
+            cookies.unwrap_or_default()
         )),
-        Some(url) if url.scheme() == "http" => findings.push(Warning(format!(
-            "PUBLIC_URL is {}: cookies are not Secure; suitable for development only",
-            origin_of(url)
-        ))),
-        Some(url) => findings.push(Passed(format!("browsers reach the service at {}", origin_of(url)))),
-    }
+    });
     let others = settings.security_warnings().into_iter().filter(|warning| !warning.contains("PUBLIC_URL"));
     findings.extend(others.map(Warning));
     findings
@@ -58,12 +57,10 @@ fn proxies(settings: &Settings) -> Vec<Finding> {
              list only the proxies' addresses"
         )));
     }
+    if let Some(why) = settings.missing_proxies() {
+        findings.push(Failed(format!("{why}; set it to the proxy's address")));
+    }
     match (settings.is_https(), proxies.is_empty()) {
-        (true, true) => findings.push(Failed(
-            "TRUSTED_PROXIES is not set, but an https PUBLIC_URL needs a proxy: all clients have the proxy's address, and \
-             failed sign-ins of one throttle all; set it to the proxy's address"
-                .to_owned(),
-        )),
         (false, false) if settings.web.public_url.is_some() => findings.push(Warning(
             "TRUSTED_PROXIES is set, but PUBLIC_URL is http: if the proxy serves https, set PUBLIC_URL=https://…"
                 .to_owned(),

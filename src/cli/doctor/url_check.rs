@@ -5,21 +5,28 @@
 use serde_json::{Value, json};
 
 use super::http_client::{CheckError, HttpClient, HttpResponse};
-use crate::secret::Secret;
+use crate::cli::doctor::app_check;
+use crate::secret::{Secret, from_base64url};
 
 /// A client address that the check claims in X-Forwarded-For. A proxy must not pass it on as true.
 const FORGED_ADDRESS: &str = "192.0.2.77";
 
-/// Runs the check; reports each step that passed, and returns the first problem.
-pub fn run(
+/// What the walk needs no account for; whether an app behind a check is there.
+pub fn run_anonymous(client: &HttpClient, report: &mut impl FnMut(&str)) -> Result<bool, CheckError> {
+    check_service(client)?;
+    report("the service answers");
+    app_check::check_anonymous(client, report)
+}
+
+/// The walk of an account; reports each step that passed, and returns the first problem.
+pub fn run_signed_in(
     client: &HttpClient,
     identifier: &str,
     secret: &Secret,
-    mut report: impl FnMut(&str),
+    has_app: bool,
+    report: &mut impl FnMut(&str),
 ) -> Result<(), CheckError> {
     let origin = client.origin();
-    check_health(client)?;
-    report("/healthz answers");
     let credentials = json!({ "identifier": identifier, "password": secret.expose() });
     check_foreign_origin(client, &credentials)?;
     report("a sign-in from another origin is refused");
@@ -33,8 +40,15 @@ pub fn run(
     report("/auth/me identifies the caller");
     check_me_without_cookies(client)?;
     report("/auth/me without cookies answers 401");
-    check_client_address(client, &cookies)?;
-    report("a forged X-Forwarded-For is ignored");
+    let address = check_client_address(client, &cookies)?;
+    report(&format!(
+        "a forged X-Forwarded-For is ignored; the service sees this client at {address} (if that is a proxy's address, it is \
+         missing in TRUSTED_PROXIES)"
+    ));
+    if has_app {
+        app_check::check_session(client, &cookies, report)?;
+        app_check::check_renewal(client, &jar.refresh_cookie(), report)?;
+    }
     let refreshed = client.send("POST", "/auth/refresh", &[("cookie", &cookies), ("origin", &origin)], None)?;
     expect(&refreshed, 200, "POST /auth/refresh")?;
     let renewed = CookieJar::of(client, &refreshed)?.header();
@@ -45,6 +59,9 @@ pub fn run(
     }
     report("refreshed");
     check_sign_out(client, &renewed)?;
+    if has_app {
+        app_check::check_ended_session(client, &renewed, report)?;
+    }
     report("signed out; the tokens of the session are refused");
     Ok(())
 }
@@ -89,10 +106,16 @@ fn expect(response: &HttpResponse, status: u16, request: &str) -> Result<(), Che
     Err(CheckError(format!("{request} answers {}{code}{location}, not {status}", response.status)))
 }
 
-fn check_health(client: &HttpClient) -> Result<(), CheckError> {
-    let health = client.send_at_root("GET", "/healthz", &[], None);
-    let health = health.and_then(|health| expect(&health, 200, "GET /healthz"));
-    health.map_err(|error| with_hint(&error, "is the service running, and does this URL lead to it?"))
+/// By a path that proxies pass on to the service: health checks are for the machines behind them.
+fn check_service(client: &HttpClient) -> Result<(), CheckError> {
+    const KEYS: &str = "/.well-known/jwks.json";
+    let keys = client.send_at_root("GET", KEYS, &[], None);
+    let keys = keys.and_then(|keys| {
+        expect(&keys, 200, &format!("GET {KEYS}"))?;
+        let is_ours = keys.json().get("keys").is_some_and(Value::is_array);
+        if is_ours { Ok(()) } else { Err(CheckError(format!("GET {KEYS} is not answered by doorward"))) }
+    });
+    keys.map_err(|error| with_hint(&error, "is the service running, and does this URL lead to it?"))
 }
 
 fn check_foreign_origin(client: &HttpClient, credentials: &Value) -> Result<(), CheckError> {
@@ -124,8 +147,8 @@ fn check_not_cacheable(response: &HttpResponse) -> Result<(), CheckError> {
     }
 }
 
-/// The forged address must not be the one that the sessions list shows for the sign-in.
-fn check_client_address(client: &HttpClient, cookies: &str) -> Result<(), CheckError> {
+/// The address that the sessions list shows for the sign-in, which must not be the forged one.
+fn check_client_address(client: &HttpClient, cookies: &str) -> Result<String, CheckError> {
     let list = client.send("GET", "/auth/sessions", &[("cookie", cookies)], None)?;
     expect(&list, 200, "GET /auth/sessions")?;
     if list.text.contains(FORGED_ADDRESS) {
@@ -134,7 +157,12 @@ fn check_client_address(client: &HttpClient, cookies: &str) -> Result<(), CheckE
              it, and TRUSTED_PROXIES must list proxies only"
         )));
     }
-    Ok(())
+    let list = list.json();
+    let sessions = list.get("sessions").and_then(Value::as_array);
+    let is_current = |session: &&Value| session.get("current") == Some(&Value::Bool(true));
+    let current = sessions.and_then(|sessions| sessions.iter().find(is_current));
+    let address = current.and_then(|session| session.get("address")).and_then(Value::as_str);
+    Ok(address.unwrap_or("an unknown address").to_owned())
 }
 
 /// The cookies that a browser would store.
@@ -169,6 +197,17 @@ impl CookieJar {
 
     fn names(&self) -> String {
         self.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The refresh token's cookie alone, as a browser sends it when the access token has expired.
+    fn refresh_cookie(&self) -> String {
+        let is_refresh = |value: &str| {
+            let payload = value.split('.').nth(1).and_then(from_base64url);
+            let claims = payload.and_then(|payload| serde_json::from_slice::<Value>(&payload).ok());
+            claims.is_some_and(|claims| claims.get("use").and_then(Value::as_str) == Some("refresh"))
+        };
+        let cookie = self.0.iter().find(|(_, value)| is_refresh(value));
+        cookie.map(|(name, value)| format!("{name}={value}")).unwrap_or_default()
     }
 
     fn header(&self) -> String {

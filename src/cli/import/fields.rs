@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use super::records::Record;
 use crate::cli::account::permission;
-use crate::cli::import::line::{ImportLine, describe_errors};
+use crate::cli::import::line::{ImportLine, LineError};
 use crate::clock::Timestamp;
 use crate::core::account::Profile;
 use crate::core::account::identifier;
 use crate::core::account::identifier::Identifier;
 use crate::core::account::import::ImportRecord;
-use crate::core::error::{Error, FieldError, FieldRule, Refusal};
+use crate::core::error::{Error, FieldRule, Refusal};
 use crate::core::registration::sign_up::{Privileges, Registration};
 use crate::core::{AccountId, AccountStatus, AccountUuid};
 use crate::secret::Secret;
@@ -41,14 +41,13 @@ impl RecordParser {
     pub fn parse(&self, record: Record) -> ImportLine {
         let number = record.line;
         let Some(bytes) = record.bytes else {
-            return ImportLine { number, label: None, result: Err("it is longer than 64 KiB".to_owned()) };
+            return ImportLine { number, label: None, result: Err(LineError::new("it is longer than 64 KiB")) };
         };
         match Fields::parse(&bytes) {
             Ok(mut fields) => {
                 let person = self.person(&mut fields);
                 let label = label(&person);
-                let result = self.account(number, fields, person);
-                ImportLine { number, label, result: result.map_err(|errors| describe_errors(&errors)) }
+                ImportLine { number, label, result: self.account(number, fields, person) }
             }
             Err(error) => ImportLine { number, label: None, result: Err(parse_error(&error)) },
         }
@@ -84,12 +83,7 @@ impl RecordParser {
     }
 
     /// The account with the fields that `person` did not take.
-    fn account(
-        &self,
-        line: usize,
-        mut fields: Fields,
-        mut person: Registration,
-    ) -> Result<ImportRecord, Vec<FieldError>> {
+    fn account(&self, line: usize, mut fields: Fields, mut person: Registration) -> Result<ImportRecord, LineError> {
         let given_id = id(&mut fields).filter(|_| !self.new_ids);
         let role = role(&mut fields).or_else(|| self.role.clone());
         let mut account = ImportRecord {
@@ -116,8 +110,8 @@ impl RecordParser {
         account.registration = person;
         match fields.deny_unknown_fields() {
             Ok(()) => Ok(account),
-            Err(Refusal::InvalidFields(errors)) => Err(errors),
-            Err(_other) => Err(Vec::new()),
+            Err(Refusal::InvalidFields(errors)) => Err(errors.as_slice().into()),
+            Err(other) => Err(LineError::new(crate::cli::error::explain(&other.into()))),
         }
     }
 
@@ -145,13 +139,13 @@ fn label(person: &Registration) -> Option<String> {
 }
 
 /// The message of a JSON error. It comes from the parser of request bodies, so its words are adapted to a file.
-fn parse_error(error: &WebError) -> String {
+fn parse_error(error: &WebError) -> LineError {
     match error {
         WebError::Request(RequestError::MalformedBody(message)) => {
-            message.replace("the body", "it").replace("line 1 column", "column")
+            LineError::new(message.replace("the body", "it").replace("line 1 column", "column"))
         }
-        WebError::Core(Error::Refusal(Refusal::InvalidFields(errors))) => describe_errors(errors),
-        other => other.reason().to_owned(),
+        WebError::Core(Error::Refusal(Refusal::InvalidFields(errors))) => errors.as_slice().into(),
+        other => LineError::new(other.reason()),
     }
 }
 

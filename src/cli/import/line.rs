@@ -1,5 +1,7 @@
 //! A parsed line of an import file, and the messages for lines with errors.
 
+use std::fmt;
+
 use crate::core::account::import::ImportRecord;
 use crate::core::error::{FieldError, FieldRule};
 use crate::web::response::field_error::{message, wire_name};
@@ -11,11 +13,33 @@ pub struct ImportLine {
     /// An identifier of its account, for the report.
     pub label: Option<String>,
     /// The account, or why the line is refused.
-    pub result: Result<ImportRecord, String>,
+    pub result: Result<ImportRecord, LineError>,
+}
+
+/// Why a line is refused: the message of the report, without secrets and hashes.
+#[derive(Debug, Clone)]
+pub struct LineError(String);
+
+impl LineError {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl From<&[FieldError]> for LineError {
+    fn from(errors: &[FieldError]) -> Self {
+        Self(describe_errors(errors))
+    }
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// The message of field errors: each field's name and its error.
-pub fn describe_errors(errors: &[FieldError]) -> String {
+fn describe_errors(errors: &[FieldError]) -> String {
     let describe = |error: &FieldError| match (wire_name(&error.field), error.rule) {
         (field, FieldRule::Unknown) => format!("{field} is not a field of an account"),
         ("body", rule) => format!("it {}", message(rule)),

@@ -6,7 +6,7 @@ use unicode_security::{GeneralSecurityProfile, MixedScript};
 
 use crate::core::error::FieldRule;
 
-/// The longest address SMTP carries (RFC 5321 section 4.5.3.1.3).
+/// The longest address SMTP carries (RFC 5321 section 4.5.3.1.3). No identifier is longer.
 const EMAIL_MAX: usize = 254;
 
 /// The longest username or name.
@@ -42,12 +42,24 @@ pub enum IdentifierKind {
 }
 
 /// NFKC and case folding (upper, then lower: it joins ß and ss, ſ and s, the Kelvin sign and k), so that texts which people
-/// read as the same name are the same name, on both backends: neither database's own collation is involved.
+/// read as the same name are the same name, on both backends: neither database's own collation is involved. Of a text that is
+/// too long for any identifier the beginning, which is too long as well: U+FDFA alone becomes eighteen characters, and folding
+/// costs time for each.
 pub fn canonical(text: &str) -> String {
     let fold = |text: &str| text.to_uppercase().to_lowercase().nfkc().collect::<String>();
-    let composed: String = text.nfkc().collect();
+    let composed: String = text.chars().take(EMAIL_MAX + 1).nfkc().collect();
     // Twice: the capital sharp s has no longer upper case and becomes ss only by way of the small one.
     fold(&fold(&composed))
+}
+
+/// The canonical form of an identifier as somebody presents it, or `None` if no account can have it. Blanks around it do not
+/// count: keyboards of phones add one. Length is checked before anything is normalised, and on a prefix of the composed form:
+/// U+FDFA alone becomes eighteen characters, and case folding costs time for each. A control character is refused because
+/// PostgreSQL refuses NUL in a text, which would turn a wrong identifier into a database error.
+pub fn presented(text: &str) -> Option<String> {
+    let text = text.trim();
+    let too_long = text.chars().nth(EMAIL_MAX).is_some() || text.nfkc().nth(EMAIL_MAX).is_some();
+    (!too_long && !text.chars().any(char::is_control)).then(|| canonical(text))
 }
 
 /// Validates a new email: `local@domain`, without characters that could be injected into a header or a page.
@@ -135,6 +147,30 @@ mod tests {
             ("ſam", "Sam"),
         ] {
             assert_eq!(canonical(a), canonical(b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn canonical_form_of_an_overlong_text_is_bounded() {
+        for character in ["\u{fdfa}", "a", "e\u{301}", "ﬃ", "ẞ"] {
+            let bounded = canonical(&character.repeat(EMAIL_MAX + 1));
+            assert!(bounded.len() <= canonical(character).len() * (EMAIL_MAX + 1), "{character}");
+            assert!(canonical(&character.repeat(1_000_000)).len() <= bounded.len(), "{character}");
+        }
+    }
+
+    #[test]
+    fn presented_identifier_is_trimmed_and_refused_by_length_first() {
+        for padded in ["emilys ", " emilys", "\temilys\n", "emilys\u{a0}", "\u{2003}EMILYS"] {
+            assert_eq!(presented(padded).as_deref(), Some("emilys"), "{padded:?}");
+        }
+        assert_eq!(presented(&"a".repeat(254)).map(|text| text.len()), Some(254));
+        for long in ["a".repeat(255), "\u{fdfa}".repeat(5200), "\u{fdfa}".repeat(15), "ﬃ".repeat(85), "é".repeat(255)]
+        {
+            assert_eq!(presented(&long), None);
+        }
+        for control in ["a\0b", "a\nb", "a\u{7f}b"] {
+            assert_eq!(presented(control), None, "{control:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::sync::Cache;
 
-use crate::store::AccountId;
+use crate::store::AccountUuid;
 use crate::store::tables::accounts::AccountRow;
 
 /// Accounts in the cache: some 400 bytes each.
@@ -18,12 +18,13 @@ const CAPACITY: usize = 65_536;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The account.
-    pub account: AccountId,
-    /// The account's username, else its email, else its name.
+    pub account: AccountUuid,
+    /// The account's username, else its email if that may be disclosed, else its name, else its uuid: never an
+    /// unverified address.
     pub user: String,
-    /// The email.
+    /// The email, if it is verified or unverified ones may be disclosed.
     pub email: String,
-    /// The display name: the name, else first and last name.
+    /// The display name: the name, else first and last name. Nothing proves it.
     pub name: String,
     /// The role.
     pub role: String,
@@ -31,13 +32,25 @@ pub struct Identity {
     pub permissions: Vec<String>,
 }
 
-impl From<AccountRow> for Identity {
-    fn from(row: AccountRow) -> Self {
+/// Which emails are disclosed to apps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmailDisclosure {
+    /// Those whose owner has proved to read them, or an operator has vouched for.
+    Verified,
+    /// Also unverified ones.
+    All,
+}
+
+impl Identity {
+    /// The identity of this account.
+    pub fn of(row: AccountRow, disclosure: EmailDisclosure) -> Self {
         let full_name = [row.first_name, row.last_name].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let email = row.email.filter(|_| row.email_verified || disclosure == EmailDisclosure::All);
+        let user = row.username.or_else(|| email.clone()).or_else(|| row.name.clone());
         Self {
-            account: row.id,
-            user: row.username.or_else(|| row.email.clone()).or_else(|| row.name.clone()).unwrap_or_default(),
-            email: row.email.unwrap_or_default(),
+            account: row.uuid,
+            user: user.unwrap_or_else(|| row.uuid.to_string()),
+            email: email.unwrap_or_default(),
             name: row.name.unwrap_or(full_name),
             role: row.role,
             permissions: row.permissions.lines().map(ToOwned::to_owned).collect(),
@@ -49,7 +62,7 @@ impl From<AccountRow> for Identity {
 /// it cannot bring back what `invalidate` removes at the same time.
 #[derive(Debug)]
 pub struct IdentityCache {
-    identities: Cache<AccountId, Arc<Identity>>,
+    identities: Cache<AccountUuid, Arc<Identity>>,
     /// How many changes were heard of.
     changes: Mutex<u64>,
 }
@@ -62,7 +75,7 @@ impl Default for IdentityCache {
 
 impl IdentityCache {
     /// The identity, if it is cached.
-    pub(in crate::core) fn get(&self, account: AccountId) -> Option<Arc<Identity>> {
+    pub(in crate::core) fn get(&self, account: AccountUuid) -> Option<Arc<Identity>> {
         self.identities.get(&account)
     }
 
@@ -81,7 +94,7 @@ impl IdentityCache {
     }
 
     /// Drops an account that changed.
-    pub(in crate::core) fn invalidate(&self, account: AccountId) {
+    pub(in crate::core) fn invalidate(&self, account: AccountUuid) {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         *changes = changes.wrapping_add(1);
         self.identities.remove(&account);
@@ -98,10 +111,15 @@ impl IdentityCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use uuid::Uuid;
 
-    fn identity(account: i64, user: &str) -> Arc<Identity> {
+    fn account(number: u128) -> AccountUuid {
+        AccountUuid(Uuid::from_u128(number))
+    }
+
+    fn identity(number: u128, user: &str) -> Arc<Identity> {
         Arc::new(Identity {
-            account: AccountId(account),
+            account: account(number),
             user: user.to_owned(),
             email: String::new(),
             name: String::new(),
@@ -114,22 +132,22 @@ mod tests {
     fn a_row_read_before_a_change_was_heard_of_is_not_cached() {
         let cache = IdentityCache::default();
         let change_count = cache.change_count();
-        cache.invalidate(AccountId(1));
+        cache.invalidate(account(1));
         cache.insert_if_unchanged(&identity(1, "old"), change_count);
-        assert_eq!(cache.get(AccountId(1)), None);
+        assert_eq!(cache.get(account(1)), None);
         cache.insert_if_unchanged(&identity(1, "new"), cache.change_count());
-        assert_eq!(cache.get(AccountId(1)).map(|cached| cached.user.clone()), Some("new".to_owned()));
+        assert_eq!(cache.get(account(1)).map(|cached| cached.user.clone()), Some("new".to_owned()));
     }
 
     #[test]
     fn an_invalidated_identity_is_gone() {
         let cache = IdentityCache::default();
-        for account in 0..4 {
-            cache.insert_if_unchanged(&identity(account, "user"), cache.change_count());
+        for number in 0..4 {
+            cache.insert_if_unchanged(&identity(number, "user"), cache.change_count());
         }
-        cache.invalidate(AccountId(0));
-        assert!(cache.get(AccountId(0)).is_none() && cache.get(AccountId(1)).is_some());
+        cache.invalidate(account(0));
+        assert!(cache.get(account(0)).is_none() && cache.get(account(1)).is_some());
         cache.invalidate_all();
-        assert!((0..4).all(|account| cache.get(AccountId(account)).is_none()));
+        assert!((0..4).all(|number| cache.get(account(number)).is_none()));
     }
 }

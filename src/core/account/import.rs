@@ -9,9 +9,9 @@ use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::credential::password::{Hasher, ImportedHash};
-use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
+use crate::core::error::{Error, Field, FieldError, FieldRule, InternalError, Refusal, Taken};
 use crate::core::registration::sign_up::{
-    FirstSignIn, HashedRegistration, Privileges, Registration, ValidatedRegistration, holders,
+    FirstSignIn, HashedRegistration, NamedBy, Privileges, Registration, ValidatedRegistration, holders,
 };
 use crate::core::session::caller::Client;
 use crate::secret::Secret;
@@ -73,11 +73,20 @@ pub enum ImportOutcome {
     },
 }
 
+/// Whether an import writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportMode {
+    /// Accepted accounts are added.
+    Write,
+    /// Every line is validated and compared with the database, and nothing is written.
+    DryRun,
+}
+
 /// The state of one import: the unique keys of all earlier lines.
 #[derive(Debug)]
 pub struct Importer<'a> {
     core: &'a Core,
-    dry_run: bool,
+    mode: ImportMode,
     lines: HashMap<String, usize>,
 }
 
@@ -90,9 +99,9 @@ struct AcceptedRecord {
 }
 
 impl<'a> Importer<'a> {
-    /// Starts an import; a dry run decides the same and writes nothing.
-    pub fn new(core: &'a Core, dry_run: bool) -> Self {
-        Self { core, dry_run, lines: HashMap::new() }
+    /// Starts an import.
+    pub fn new(core: &'a Core, mode: ImportMode) -> Self {
+        Self { core, mode, lines: HashMap::new() }
     }
 
     /// Imports a batch in one transaction: all accepted records, or none if the database fails. Plain secrets are hashed
@@ -123,7 +132,7 @@ impl<'a> Importer<'a> {
             .filter(|(_, found)| found.is_none())
             .map(|(accepted_record, _)| accepted_record)
             .collect();
-        let added = if self.dry_run {
+        let added = if self.mode == ImportMode::DryRun {
             missing.iter().map(|accepted_record| accepted_record.added()).collect()
         } else {
             self.add(&missing, on_hashed)?
@@ -136,13 +145,14 @@ impl<'a> Importer<'a> {
     /// The checks that need no database: fields, hashes, and duplicates within the import.
     fn validate_record(&mut self, record: ImportRecord) -> Result<Result<AcceptedRecord, ImportOutcome>, Error> {
         let mut errors = errors(&record, self.core.now());
-        let mut parse = |field: &str, hash: &Option<Secret>| {
+        let mut parse = |field: Field, hash: &Option<Secret>| {
             let parsed = hash.as_ref().map(|hash| ImportedHash::parse(hash.expose())).transpose();
             parsed.map_err(|rule| errors.push(FieldError::new(field, rule))).ok().flatten()
         };
-        let (password, pin) = (parse("passwordHash", &record.password_hash), parse("pinHash", &record.pin_hash));
+        let (password, pin) =
+            (parse(Field::PasswordHash, &record.password_hash), parse(Field::PinHash, &record.pin_hash));
         let privileges = Privileges { skip_secret_policy: true, ..record.privileges.clone() };
-        let validated = match self.core.validate(record.registration.clone(), privileges) {
+        let validated = match self.core.validate(record.registration.clone(), privileges, NamedBy::Operator) {
             Ok(validated) if errors.is_empty() => validated,
             Ok(_) => return Ok(Err(ImportOutcome::Invalid(errors))),
             Err(Error::Refusal(Refusal::InvalidFields(more))) => {
@@ -166,7 +176,11 @@ impl<'a> Importer<'a> {
         db: &mut Db,
         accepted_record: &AcceptedRecord,
     ) -> Result<Option<ImportOutcome>, store::StoreError> {
-        if self.dry_run || accepted_record.has_plain_secret() { find(db, accepted_record) } else { Ok(None) }
+        if self.mode == ImportMode::DryRun || accepted_record.has_plain_secret() {
+            find(db, accepted_record)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Adds the records. The rows are looked up again under the lock on the id sequence: accounts may have been added since.
@@ -267,29 +281,31 @@ fn take_next<'a>(accepted: &[&'a AcceptedRecord], next: &AtomicUsize) -> Option<
 /// The rules that apply to imports alone.
 fn errors(record: &ImportRecord, now: Timestamp) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let mut check = |is_invalid: bool, field: &str, rule: FieldRule| {
+    let mut check = |is_invalid: bool, field: Field, rule: FieldRule| {
         if is_invalid {
             errors.push(FieldError::new(field, rule));
         }
     };
     let out_of_range = record.id.is_some_and(|AccountId(id)| !(1..=ID_MAX).contains(&id));
-    check(out_of_range, "id", FieldRule::Type("a number from 1 to 4503599627370496"));
-    let times =
-        [("createdAt", record.created_at), ("updatedAt", record.updated_at), ("lastSignIn", record.last_sign_in_at)];
+    check(out_of_range, Field::Id, FieldRule::IdOutOfRange(ID_MAX));
+    let times = [
+        (Field::CreatedAt, record.created_at),
+        (Field::UpdatedAt, record.updated_at),
+        (Field::LastSignIn, record.last_sign_in_at),
+    ];
     for (field, at) in times {
         let implausible = at.is_some_and(|at| at > now.plus(FUTURE_TOLERANCE) || at < Timestamp::from_seconds(0));
-        check(implausible, field, FieldRule::Type("a time between 1970 and now"));
+        check(implausible, field, FieldRule::TimeOutOfRange);
     }
     let password = record.registration.password.as_ref().map(|secret| secret.expose().len());
-    check(password == Some(0), "password", FieldRule::TooShort(1));
-    check(password > Some(SECRET_MAX), "password", FieldRule::TooLong(SECRET_MAX));
+    check(password == Some(0), Field::Password, FieldRule::TooShort(1));
+    check(password > Some(SECRET_MAX), Field::Password, FieldRule::TooLong(SECRET_MAX));
     let has_none = record.registration.password.is_none() && record.password_hash.is_none();
-    let rule = FieldRule::Type("omitted if there is no password");
-    check(record.must_change_password && has_none, "mustChangePassword", rule);
+    check(record.must_change_password && has_none, Field::MustChangePassword, FieldRule::WithoutPassword);
     let both = |plain: &Option<Secret>, hash: &Option<Secret>| plain.is_some() && hash.is_some();
-    let rule = FieldRule::Type("omitted if the plain secret is given");
-    check(both(&record.registration.password, &record.password_hash), "passwordHash", rule);
-    check(both(&record.registration.pin, &record.pin_hash), "pinHash", rule);
+    let rule = FieldRule::BesidePlainSecret;
+    check(both(&record.registration.password, &record.password_hash), Field::PasswordHash, rule);
+    check(both(&record.registration.pin, &record.pin_hash), Field::PinHash, rule);
     errors
 }
 

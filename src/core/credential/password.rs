@@ -21,7 +21,7 @@ use crate::secret::{MacKey, Secret};
 use crate::store::tables::accounts::SecretColumn;
 use normalization::normalize;
 
-/// The longest password, in characters.
+/// The longest password, in characters; NIST SP 800-63B-4 section 3.1.1.2 asks for at least 64.
 pub const PASSWORD_MAX: usize = 128;
 
 /// The scheme in front of the bcrypt hash in a stored form: `hmac-bcrypt:PEPPER-ID:$2b$…`.
@@ -167,7 +167,9 @@ pub enum SecretCheck {
     MatchOutdated,
 }
 
-/// Hashes and verifies secrets. Each call takes the time of one bcrypt.
+/// Hashes and verifies secrets. `hash` takes the time of one bcrypt of the configured cost, and so does `check` for a wrong
+/// secret, with an account or without one. Two kinds of stored forms take longer or shorter: one of a higher cost the time of
+/// that cost, and an imported one the time of its own scheme.
 #[derive(Debug, Clone)]
 pub struct Hasher {
     peppers: Arc<ArcSwap<Peppers>>,
@@ -200,9 +202,10 @@ impl Hasher {
         Ok(stored_prefix(&peppers.active.id) + &hash)
     }
 
-    /// Verifies a secret. An absent or unreadable stored form takes the same time as a native one. An imported hash takes the
-    /// time of its own scheme until the first sign-in replaces it: no padding could hide that for every scheme, parameter
-    /// and machine, so equal time is not guaranteed for it.
+    /// Verifies a secret. An absent or unreadable stored form takes the same time as a native one of the configured cost or a
+    /// lower one, if the secret is wrong. An imported hash takes the time of its own scheme until the first sign-in replaces
+    /// it: no padding could hide that for every scheme, parameter and machine, so equal time is not guaranteed for it. (bcrypt
+    /// of another system is padded up to the configured cost.)
     pub fn check(&self, secret: &Secret, stored: Option<&str>) -> SecretCheck {
         if let Some(imported) = stored.and_then(ImportedHash::from_stored) {
             return self.check_imported(secret, &imported);
@@ -247,7 +250,7 @@ impl Hasher {
     }
 }
 
-/// The secret's HMAC as text, which bcrypt is given because it reads 72 bytes and stops at NUL. So every byte of the secret
+/// The secret's HMAC as text (44 characters of base64), which bcrypt is given because it reads 72 bytes and stops at NUL. So every byte of the secret
 /// counts, and hashes stolen elsewhere cannot be used against these (password shucking).
 fn peppered(pepper: &Pepper, secret: &Secret) -> String {
     STANDARD.encode(pepper.key.sign(secret.expose().as_bytes()))

@@ -1,5 +1,6 @@
 //! Password change by the account's owner, in three steps like a sign-in: policy, hashing, write. All other sessions end in
-//! the same transaction (ASVS 7.4.3); the caller's continues with new tokens, and its old ones are invalid without grace.
+//! the same transaction (ASVS 7.4.3), in constant work; the caller's continues with new tokens, and its old ones are invalid
+//! without grace.
 //! A password set by an operator is account.rs's; the threads are decided by web/blocking/operations.rs.
 
 use std::time::Duration;
@@ -8,20 +9,20 @@ use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::credential::password::{NewSecret, SecretCheck};
+use crate::core::defence::rate_limit::Writer;
 use crate::core::defence::throttle_policy::{ThrottleKeys, ThrottleSubject};
 use crate::core::error::{Error, FieldError, Refusal};
+use crate::core::revocation::write::revoke_account;
 use crate::core::session::caller::{Caller, Client};
-use crate::core::session::end::revoke_ended;
-use crate::core::session::end_reason::EndReason;
 use crate::core::session::refresh::MAX_ATTEMPTS;
-use crate::core::session::{Issued, TokenPolicy};
+use crate::core::session::{Issued, MountPolicies};
 use crate::secret::Secret;
 use crate::store::tables::accounts;
 use crate::store::tables::accounts::{AccountRow, SecretColumn};
 use crate::store::tables::revocations::RevocationRow;
 use crate::store::tables::sessions;
-use crate::store::tables::sessions::{AccountState, EndScope, SessionRow};
-use crate::store::{self, Db};
+use crate::store::tables::sessions::{AccountState, SessionRow, rotation};
+use crate::store::{self, AccountId, Db};
 
 /// A request to change the caller's password.
 #[derive(Debug, Clone)]
@@ -60,13 +61,13 @@ pub struct CheckedChange {
 impl Core {
     /// Step one: the throttle, which counts a wrong current password as a failed sign-in, and the policy.
     pub fn prepare_password_change(&self, request: PasswordChange, client: &Client) -> Result<PreparedChange, Error> {
-        // Counted by session, so that guesses at the account's sign-in do not keep its owner from changing the password.
-        let subject = ThrottleSubject::OwnSession(request.caller.account, request.caller.session);
-        let throttle_keys = ThrottleKeys::new(self.hasher.digest_key(), &subject, SecretColumn::Password, client);
-        let (found, blocked) = self
-            .store
-            .read(|db| Ok((accounts::find(db, request.caller.account)?, self.check_throttle(db, &throttle_keys)?)))?;
+        self.check_write_rate(Writer::Session(request.caller.session))?;
+        let found = self.store.read(|db| accounts::find_by_uuid(db, request.caller.account))?;
         let account = found.ok_or(Refusal::SessionEnded)?;
+        // Counted by session, so that guesses at the account's sign-in do not keep its owner from changing the password.
+        let subject = ThrottleSubject::OwnSession(account.uuid, request.caller.session);
+        let throttle_keys = ThrottleKeys::new(self.hasher.digest_key(), &subject, SecretColumn::Password, client);
+        let blocked = self.store.read(|db| self.check_throttle(db, &throttle_keys))?;
         blocked.map_or(Ok(()), Err)?;
         let names = [&account.email, &account.username, &account.name].map(|name| name.as_deref().unwrap_or_default());
         let complies = self.apply_password_policy(&request.new, &names);
@@ -78,10 +79,12 @@ impl Core {
     /// know of it.
     pub fn check_password_change(&self, prepared: PreparedChange, client: &Client) -> Result<CheckedChange, Error> {
         let PreparedChange { request, account, new, throttle_keys } = prepared;
+        // Guesses of the same session may have failed while this one waited for a hashing thread.
+        self.store.read(|db| self.check_throttle(db, &throttle_keys))?.map_or(Ok(()), Err)?;
         if self.hasher.check(&request.current, account.password.as_deref()) == SecretCheck::Mismatch {
             let caller = &request.caller;
             let refused =
-                AuditEvent::new(EventKind::SecretChangeRefused, client).account(caller.account).session(caller.session);
+                AuditEvent::new(EventKind::SecretChangeRefused, client).account(account.id).session(caller.session);
             let wait = self.record_failure(|db| {
                 refused.write(db, self.now())?;
                 self.count_failure(db, &throttle_keys)
@@ -97,76 +100,88 @@ impl Core {
     pub fn change_password(
         &self,
         checked: &CheckedChange,
-        policy: &TokenPolicy,
+        policies: &MountPolicies,
         client: &Client,
     ) -> Result<Option<Issued>, Error> {
         let (caller, now) = (&checked.request.caller, self.now());
         if checked.unchanged {
             return Err(Refusal::PasswordUnchanged.into());
         }
-        let changed = AuditEvent::new(EventKind::SecretChange, client).account(caller.account).session(caller.session);
+        let account = checked.account.id;
+        let changed = AuditEvent::new(EventKind::SecretChange, client).account(account).session(caller.session);
         let written = self.store.write(|db| {
             let old = checked.account.password.as_deref();
-            if !accounts::replace_password(db, caller.account, old, &checked.stored, now)? {
+            if !accounts::replace_password(db, account, old, &checked.stored, now)? {
                 return Err(store::StoreError::Abandoned);
             }
             changed.write(db, now)?;
             self.reset_failures(db, &checked.throttle_keys)?;
-            let mut revoked = end_other_sessions(db, caller, now)?;
-            // An access token with the claim that the password must be changed would keep its bearer restricted.
-            if checked.request.keeps_tokens && !caller.must_change_password {
-                let alive = sessions::touch_live(db, caller.session, now)?;
-                return if alive { Ok((None, revoked)) } else { Err(store::StoreError::Abandoned) };
-            }
-            let (row, state, revocation) = self.rotate_and_invalidate_older(db, &checked.request, policy, now)?;
-            revoked.push(revocation);
-            Ok((Some((row, state)).filter(|_| !checked.request.keeps_tokens), revoked))
+            self.continue_session(db, &checked.request, account, policies, now)
         });
-        let (rotated, revoked) = match written {
+        let Continued { rotated, revoked } = match written {
             Err(store::StoreError::Abandoned) => return Err(self.abandoned_reason(caller)?.into()),
             other => other?,
         };
-        revoked.iter().for_each(|row| self.revocation_cache.apply(row));
+        self.revocation_cache.apply(&revoked);
         self.log_event(&changed);
-        rotated.map(|(row, state)| self.issue_of_rotation(&row, &state, policy)).transpose()
+        let issue = |(row, state): (SessionRow, AccountState)| {
+            self.issue_of_rotation(&row, &state, policies.of_dialect(&row.dialect))
+        };
+        rotated.map(issue).transpose()
     }
 
     /// The transaction was abandoned because, while the current password was verified, the session ended or the password
     /// changed.
     fn abandoned_reason(&self, caller: &Caller) -> Result<Refusal, Error> {
         let found = self.store.read(|db| sessions::find(db, caller.session))?;
-        let is_live = found.is_some_and(|(row, _)| row.ended_at.is_none());
+        let is_live = found.is_some_and(|(row, account)| row.is_live_for(&account));
         Ok(if is_live { Refusal::Busy(Duration::from_secs(1)) } else { Refusal::SessionEnded })
     }
 
-    /// Rotates the caller's session and invalidates its older tokens. A kept refresh token is then the predecessor of the
-    /// current generation, whose delivery was not confirmed: presenting it replays that generation.
-    fn rotate_and_invalidate_older(
+    /// Raises the account's epoch, which ends its other sessions in constant work, and takes the caller's session along: with
+    /// new tokens, or with the ones that it has.
+    fn continue_session(
         &self,
         db: &mut Db,
         request: &PasswordChange,
-        policy: &TokenPolicy,
+        account: AccountId,
+        policies: &MountPolicies,
         now: Timestamp,
-    ) -> Result<(SessionRow, AccountState, RevocationRow), store::StoreError> {
+    ) -> Result<Continued, store::StoreError> {
+        let session = request.caller.session;
+        let former = accounts::lock_epoch(db, account)?.ok_or(store::StoreError::Abandoned)?;
+        let raised = accounts::raise_epoch(db, account, former, now)?;
+        let (uuid, epoch) = raised.ok_or(store::StoreError::Abandoned)?;
+        let until = self.last_access_expiry(db, account, now)?;
+        if !rotation::continue_in_epoch(db, session, (former, epoch), now)? {
+            return Err(store::StoreError::Abandoned);
+        }
+        if request.keeps_tokens {
+            // An access token with the claim that the password must be changed would keep its bearer restricted, so it is not
+            // excepted; the refresh token gets another.
+            let except = (!request.caller.must_change_password).then_some(session);
+            let revoked = revoke_account(db, (uuid, epoch), except, now, until)?;
+            return Ok(Continued { rotated: None, revoked });
+        }
         // A refresh from another tab may rotate the row between the two statements; the next attempt sees its generation.
         for _ in 0..MAX_ATTEMPTS {
-            let Some((row, state)) = sessions::find(db, request.caller.session)? else { break };
+            let Some((row, state)) = sessions::find(db, session)? else { break };
+            let policy = policies.of_dialect(&row.dialect);
             let to = self.rotation(policy, now);
-            if let Some(rotated) = sessions::rotate(db, row.id, row.generation, &to)? {
+            if let Some(rotated) = rotation::rotate_without_parent(db, row.id, row.generation, &to)? {
                 self.record_opaque_token(db, &rotated, policy)?;
-                let kept = i64::from(request.keeps_tokens);
-                sessions::invalidate_older_generations(db, row.id, rotated.generation - kept)?;
-                let (below, until) = (Some(rotated.generation), rotated.access_expires_at);
-                let revocation = crate::core::revocation::write::revoke_session(db, row.id, below, now, until)?;
-                return Ok((rotated, state, revocation));
+                let revoked = revoke_account(db, (uuid, epoch), None, now, until)?;
+                return Ok(Continued { rotated: Some((rotated, state)), revoked });
             }
         }
         Err(store::StoreError::Abandoned)
     }
 }
 
-fn end_other_sessions(db: &mut Db, caller: &Caller, now: Timestamp) -> Result<Vec<RevocationRow>, store::StoreError> {
-    let reason = EndReason::SecretChange;
-    let others = sessions::end_many(db, caller.account, EndScope::AllExcept(caller.session), now, reason)?;
-    revoke_ended(db, &others, now)
+/// The caller's session after the change.
+struct Continued {
+    /// The row with a new generation, unless the session keeps its tokens.
+    rotated: Option<(SessionRow, AccountState)>,
+    /// The revocation of everything else.
+    revoked: RevocationRow,
 }

@@ -4,21 +4,23 @@
 
 use super::password::{GivenSecret, SecretCheck, skip_policy};
 use crate::core::Core;
-use crate::core::account::identifier::{IdentifierKind, canonical};
+use crate::core::account::identifier::{IdentifierKind, presented};
 use crate::core::account::{Account, find_by_identifier};
 use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::defence::throttle_policy::{ThrottleKeys, ThrottleSubject};
 use crate::core::defence::trusted_device::TrustedDevice;
+use crate::core::defence::work_share::WorkShare;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::caller::Client;
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
+use crate::core::session::presented_tokens::PresentedTokens;
 use crate::core::session::{Device, Issued, TokenPolicy};
 use crate::store::tables::accounts;
 use crate::store::tables::accounts::{AccountRow, SecretColumn};
 use crate::store::tables::revocations::RevocationRow;
 use crate::store::tables::sessions;
-use crate::store::tables::sessions::{EndScope, SessionRow};
+use crate::store::tables::sessions::SessionRow;
 use crate::store::{self, AccountId, AccountStatus, Db, SessionId};
 
 /// A request to sign in.
@@ -44,16 +46,21 @@ impl SignIn {
 pub struct NewSession {
     /// The device that it belongs to.
     pub device: Device,
-    /// Sessions of the same browser, which end in the transaction that begins this one (ASVS 7.2.4).
-    pub replaces: Vec<SessionId>,
+    /// The tokens of the same browser, whose sessions end in the transaction that begins this one (ASVS 7.2.4), if they are of
+    /// its mount.
+    pub replaces: PresentedTokens,
 }
 
 impl Default for NewSession {
     /// Of a device without id and name, with persistent cookies, replacing no session.
     fn default() -> Self {
-        Self { device: Device { id: None, name: None, persistent: true }, replaces: Vec::new() }
+        Self { device: Device { id: None, name: None, persistent: true }, replaces: PresentedTokens::default() }
     }
 }
+
+/// The most sessions over the limit that one sign-in ends. The statements of more would not fit into the time of a request, and
+/// the sign-in would fail; after the limit was lowered the next sign-ins end the rest.
+const EXCESS_MAX: i64 = 250;
 
 /// Result of step one: the account, if the identifiers belong to one, and the keys of its throttle.
 #[derive(Debug)]
@@ -61,6 +68,13 @@ pub struct SignInLookup {
     request: SignIn,
     account: Option<AccountRow>,
     throttle_keys: ThrottleKeys,
+}
+
+impl SignInLookup {
+    /// The attempt's share of the hashing queue.
+    pub fn work_share(&self, client: &Client) -> WorkShare {
+        self.throttle_keys.work_share(client)
+    }
 }
 
 /// Result of step two: the secret matches.
@@ -83,11 +97,14 @@ pub struct SignedIn {
 }
 
 impl Core {
-    /// Step one: looks up the account and checks its throttle.
+    /// Step one: looks up the account and checks its throttle. An identifier that cannot exist is refused without looking
+    /// further; the identifiers are normalised before a connection is taken.
     pub fn look_up(&self, request: SignIn, client: &Client) -> Result<SignInLookup, Error> {
+        let canonical = request.identifiers.iter().map(|(kind, text)| Some((*kind, presented(text)?)));
+        let canonical: Vec<_> = canonical.collect::<Option<_>>().ok_or(Refusal::InvalidCredentials)?;
         let (account, throttle_keys, blocked) = self.store.read(|db| {
-            let account = find_by_all_identifiers(db, &request.identifiers)?;
-            let throttle_keys = self.sign_in_throttle_keys(account.as_ref(), &request, client);
+            let account = find_by_all_identifiers(db, &canonical)?;
+            let throttle_keys = self.sign_in_throttle_keys(account.as_ref(), &canonical, &request, client);
             let blocked = self.check_throttle(db, &throttle_keys)?;
             Ok((account, throttle_keys, blocked))
         })?;
@@ -102,22 +119,27 @@ impl Core {
         Err(refusal.into())
     }
 
-    fn sign_in_throttle_keys(&self, account: Option<&AccountRow>, request: &SignIn, client: &Client) -> ThrottleKeys {
-        let identifiers: Vec<String> = request.identifiers.iter().map(|(_, text)| canonical(text)).collect();
-        let identifiers = identifiers.join(" ");
-        let device = account
-            .and_then(|account| TrustedDevice::recognize(self.hasher.digest_key(), client.device.as_ref(), account.id));
-        let subject = match (account, &device) {
-            (None, _) => ThrottleSubject::UnknownIdentifier(&identifiers),
-            (Some(account), None) => ThrottleSubject::Account(account.id),
-            (Some(account), Some(device)) => ThrottleSubject::TrustedDevice(account.id, device),
+    fn sign_in_throttle_keys(
+        &self,
+        account: Option<&AccountRow>,
+        canonical: &[(IdentifierKind, String)],
+        request: &SignIn,
+        client: &Client,
+    ) -> ThrottleKeys {
+        let (key, account) = (self.hasher.digest_key(), account.map(|account| account.uuid));
+        let identifiers: Vec<String> = canonical.iter().map(|(_, text)| text.clone()).collect();
+        let device = account.and_then(|id| Some((id, TrustedDevice::recognize(key, client.device.as_ref(), id)?)));
+        let subject = match &device {
+            Some((id, device)) => ThrottleSubject::TrustedDevice(*id, device),
+            None => ThrottleSubject::Stranger(&identifiers, account),
         };
-        ThrottleKeys::new(self.hasher.digest_key(), &subject, request.secret.column(), client)
+        ThrottleKeys::new(key, &subject, request.secret.column(), client)
     }
 
-    /// Step two: verifies the secret. Takes one bcrypt whether or not the account exists; run it on a hashing thread. A
-    /// failure is recorded before the client can know of it, and before the thread's next job: a burst of parallel guesses
-    /// gets no more attempts than the same guesses in sequence.
+    /// Step two: verifies the secret; run it on a hashing thread. A wrong one takes the time of one bcrypt whether or not the
+    /// account exists, unless the stored hash is imported or of a higher cost (`Hasher::check`). A right one takes a second
+    /// bcrypt if its hash is outdated. A failure is recorded before the client can know of it, and before the thread's next
+    /// job: a burst of parallel guesses gets no more attempts than the same guesses in sequence.
     pub fn check_secret(&self, looked_up: SignInLookup, client: &Client) -> Result<VerifiedSignIn, Error> {
         let SignInLookup { request, account, throttle_keys } = looked_up;
         // Attempts on the same account may have failed while this one waited for a hashing thread.
@@ -182,6 +204,7 @@ impl Core {
         let session = self.new_session_row(account, &request.session.device, policy, client)?;
         let event =
             AuditEvent::new(EventKind::SignIn, client).account(account.id).session(session.id).detail(&policy.dialect);
+        let replaced = self.sessions_to_replace(&request.session.replaces)?;
         let started = self.store.write(|db| {
             let column = request.secret.column();
             let Some(account) = accounts::record_sign_in(db, account.id, column, stored, now)? else { return Ok(None) };
@@ -190,8 +213,10 @@ impl Core {
             }
             let session = SessionRow { epoch: account.epoch, ..session.clone() };
             self.reset_failures(db, &verified.throttle_keys)?;
-            let revoked = self.end_replaced_sessions(db, &request.session, account.id, client)?;
+            let mut revoked =
+                self.end_replaced_sessions(db, &request.session, &replaced, account.id, (policy, client))?;
             sessions::insert(db, &session)?;
+            revoked.extend(self.end_excess_sessions(db, &account, session.id, client)?);
             self.record_opaque_token(db, &session, policy)?;
             event.write(db, now)?;
             Ok(Some((account, session, revoked)))
@@ -203,25 +228,48 @@ impl Core {
         Ok(Some(SignedIn { account: account.into(), issued }))
     }
 
-    /// Ends the sessions that the new one replaces: those of the same device, and those of the same browser, of any account.
+    /// Ends the sessions that the new one replaces: those of the same device, and those of the same browser and mount, of any
+    /// account.
     pub(in crate::core) fn end_replaced_sessions(
         &self,
         db: &mut Db,
         new: &NewSession,
+        replaced: &[SessionId],
         owner: AccountId,
-        client: &Client,
+        (policy, client): (&TokenPolicy, &Client),
     ) -> Result<Vec<RevocationRow>, store::StoreError> {
         let (now, reason) = (self.now(), EndReason::Replaced);
         let mut ended = match &new.device.id {
-            Some(device) => sessions::end_many(db, owner, EndScope::OnDevice(device), now, reason)?,
+            Some(device) => sessions::end_on_device(db, owner, device, now, reason)?,
             None => Vec::new(),
         };
-        for replaced in &new.replaces {
-            ended.extend(sessions::end_of_any_account(db, *replaced, now, reason)?);
+        for replaced in replaced {
+            ended.extend(sessions::end_of_any_account(db, *replaced, &policy.dialect, now, reason)?);
         }
         for session in &ended {
             let event = AuditEvent::new(EventKind::SessionEnded, client).session(session.id).detail(reason.as_str());
             event.account(session.account_id).write(db, now)?;
+        }
+        revoke_ended(db, &ended, now)
+    }
+
+    /// Ends up to `EXCESS_MAX` of the sessions that the account has beyond `SESSIONS_MAX`, the new session and those that were
+    /// seen last excepted.
+    fn end_excess_sessions(
+        &self,
+        db: &mut Db,
+        account: &AccountRow,
+        newest: SessionId,
+        client: &Client,
+    ) -> Result<Vec<RevocationRow>, store::StoreError> {
+        let (now, reason) = (self.now(), EndReason::TooMany);
+        let mut ended = Vec::new();
+        let kept = (newest, self.rules.sessions_max);
+        for excess in sessions::list_excess(db, account.id, account.epoch, now, kept, EXCESS_MAX)? {
+            let Some(session) = sessions::end(db, excess, account.id, now, reason)? else { continue };
+            let event = AuditEvent::new(EventKind::SessionEnded, client).account(account.id).session(excess);
+            event.detail(reason.as_str()).write(db, now)?;
+            ended.push(session);
         }
         revoke_ended(db, &ended, now)
     }
@@ -245,10 +293,10 @@ fn stored_secret(account: &AccountRow, column: SecretColumn) -> Option<&str> {
 /// The account that all identifiers belong to; `None` if one of them is unknown or belongs to another account.
 fn find_by_all_identifiers(
     db: &mut Db,
-    identifiers: &[(IdentifierKind, String)],
+    canonical: &[(IdentifierKind, String)],
 ) -> Result<Option<AccountRow>, store::StoreError> {
     let mut found: Option<AccountRow> = None;
-    for (kind, text) in identifiers {
+    for (kind, text) in canonical {
         let Some(account) = find_by_identifier(db, *kind, text)? else { return Ok(None) };
         if found.as_ref().is_some_and(|other| other.id != account.id) {
             return Ok(None);

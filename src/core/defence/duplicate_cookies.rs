@@ -13,9 +13,8 @@ use governor::clock::Clock as _;
 use governor::state::{InMemoryState, NotKeyed};
 
 use super::rate_limit::{ClockedLimiter, MonotonicClock};
-use super::throttle_policy::network;
 use crate::clock::{Clock, Timestamp};
-use crate::core::session::caller::Client;
+use crate::core::session::caller::{Client, network};
 
 /// The interval between two audit rows of one address.
 const ADDRESS_INTERVAL: Duration = Duration::from_mins(1);

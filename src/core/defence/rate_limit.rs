@@ -1,5 +1,6 @@
-//! Rate limiter (GCRA, a token bucket) of sign-ups and refreshes by client address, in this node's memory: it bounds work
-//! and junk. Guesses of secrets are counted by login_throttle.rs, in rows that all nodes share.
+//! Rate limiter (GCRA, a token bucket) of sign-ups and refreshes by client address and of writes by account, in this node's
+//! memory: it bounds work and junk. Each kind has a limiter of its own. Guesses of secrets are counted by login_throttle.rs, in
+//! rows that all nodes share.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -10,9 +11,10 @@ use governor::Quota;
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 
-use super::throttle_policy::network;
 use crate::clock::{Clock, Timestamp};
+use crate::core::session::caller::network;
 use crate::settings::Rate;
+use crate::store::{AccountUuid, SessionId};
 
 /// From this many keys on, addresses are counted by wider networks: memory is bounded, and no limit is dropped.
 const KEYS_MAX: usize = 100_000;
@@ -36,6 +38,15 @@ pub enum LimitedAction {
     Refresh,
 }
 
+/// Whose writes are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Writer {
+    /// The account, by whichever of its sessions.
+    Account(AccountUuid),
+    /// One session, for what protects the account: a thief of another one must not be able to use up its owner's rate.
+    Session(SessionId),
+}
+
 /// The configured limits.
 #[derive(Debug, Clone, Copy)]
 pub struct RateLimits {
@@ -43,6 +54,8 @@ pub struct RateLimits {
     pub sign_ups: Rate,
     /// Of refreshes.
     pub refreshes: Rate,
+    /// Of writes.
+    pub writes: Rate,
 }
 
 /// governor's limiter over the service's clock.
@@ -50,18 +63,24 @@ pub(super) type ClockedLimiter<K, S> = governor::RateLimiter<K, S, MonotonicCloc
 
 type AddressLimiter = ClockedLimiter<IpAddr, HashMapStateStore<IpAddr>>;
 
+/// Its memory is bounded by the accounts and sessions that write.
+type WriteLimiter = ClockedLimiter<Writer, HashMapStateStore<Writer>>;
+
 /// The limiters of a node. `None` is an action without a limit.
 #[derive(Debug)]
 pub struct RateLimiter {
     sign_ups: Option<AddressLimiter>,
     refreshes: Option<AddressLimiter>,
+    writes: Option<WriteLimiter>,
 }
 
 impl RateLimiter {
     /// A limiter that has counted nothing yet.
     pub fn new(limits: RateLimits, clock: &Clock) -> Self {
         let limiter = |rate| Some(AddressLimiter::hashmap_with_clock(quota(rate)?, MonotonicClock::new(clock)));
-        Self { sign_ups: limiter(limits.sign_ups), refreshes: limiter(limits.refreshes) }
+        let writes =
+            quota(limits.writes).map(|quota| WriteLimiter::hashmap_with_clock(quota, MonotonicClock::new(clock)));
+        Self { sign_ups: limiter(limits.sign_ups), refreshes: limiter(limits.refreshes), writes }
     }
 
     /// Counts an action; if it exceeds the limit it is not counted, and the result is the wait until the next is allowed.
@@ -71,20 +90,33 @@ impl RateLimiter {
             LimitedAction::Refresh => self.refreshes.as_ref()?,
         };
         let exceeded = limiter.check_key(&key(address, limiter.len())).err()?;
-        let wait = exceeded.wait_time_from(governor::clock::Clock::now(limiter.clock()));
-        // Retry-After has whole seconds: a client that obeys it must not come a fraction too early.
-        Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(Duration::from_secs(1)))
+        Some(whole_seconds(exceeded.wait_time_from(governor::clock::Clock::now(limiter.clock()))))
     }
 
-    /// Removes the keys whose quota is full again: a new limiter would treat them alike.
+    /// As `check`, for a write.
+    pub fn check_write(&self, writer: Writer) -> Option<Duration> {
+        let limiter = self.writes.as_ref()?;
+        let exceeded = limiter.check_key(&writer).err()?;
+        Some(whole_seconds(exceeded.wait_time_from(governor::clock::Clock::now(limiter.clock()))))
+    }
+
+    /// Removes the keys whose quota is full again: a new limiter would treat them alike. Until then (housekeeping calls this with
+    /// each purge) they count towards `KEYS_MAX`.
     pub fn remove_idle(&self) {
         [&self.sign_ups, &self.refreshes].into_iter().flatten().for_each(AddressLimiter::retain_recent);
+        self.writes.iter().for_each(WriteLimiter::retain_recent);
     }
+}
+
+/// Retry-After has whole seconds: a client that obeys it must not come a fraction too early.
+fn whole_seconds(wait: Duration) -> Duration {
+    Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(Duration::from_secs(1))
 }
 
 /// `30/1h` is a burst of 30, refilled evenly over the hour.
 fn quota(rate: Rate) -> Option<Quota> {
     let Rate::Limit { burst, period } = rate else { return None };
+    // Neither a burst nor an interval of 0 may become no limit: governor has no quota for them.
     let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
     let interval = (period.min(TIME_MAX) / burst.get()).max(Duration::from_nanos(1));
     Some(Quota::with_period(interval)?.allow_burst(burst))
@@ -119,6 +151,7 @@ impl governor::clock::Clock for MonotonicClock {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
+        // The clock is read under the lock: two threads must not both add the same step.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
         *last = (now, last.1.saturating_add(now.since(last.0).min(STEP_MAX)).min(TIME_MAX));
@@ -138,11 +171,12 @@ mod tests {
     }
 
     impl Limiter {
-        /// Two sign-ups an hour, three refreshes a minute.
+        /// Two sign-ups an hour, three refreshes a minute, two writes a minute.
         fn new() -> Self {
             let limits = RateLimits {
                 sign_ups: Rate::Limit { burst: 2, period: HOUR },
                 refreshes: Rate::Limit { burst: 3, period: Duration::from_mins(1) },
+                writes: Rate::Limit { burst: 2, period: Duration::from_mins(1) },
             };
             let clock = Clock::settable(Timestamp::from_seconds(1_000_000));
             Self { limiter: RateLimiter::new(limits, &clock), clock }
@@ -186,7 +220,7 @@ mod tests {
 
     #[test]
     fn rate_limit_off_always_allows() {
-        let limits = RateLimits { sign_ups: Rate::Off, refreshes: Rate::Off };
+        let limits = RateLimits { sign_ups: Rate::Off, refreshes: Rate::Off, writes: Rate::Off };
         let limiter = RateLimiter::new(limits, &Clock::system());
         assert!((0..1000).all(|_| limiter.check(LimitedAction::SignUp, Ipv4Addr::LOCALHOST.into()).is_none()));
     }
@@ -211,6 +245,27 @@ mod tests {
         limiter.flood(LimitedAction::SignUp, KEYS_MAX + 10);
         limiter.limiter.remove_idle();
         assert_eq!(refresh(), 20);
+    }
+
+    #[test]
+    fn rate_limit_of_writes_is_by_account_and_survives_junk_of_every_other_kind() {
+        let limiter = Limiter::new();
+        let write = |writer| limiter.limiter.check_write(writer).map_or(0, |wait| wait.as_secs());
+        let [emily, bob] = [7, 8].map(|id| Writer::Account(AccountUuid(uuid::Uuid::from_u128(id))));
+        let session = Writer::Session(SessionId(uuid::Uuid::from_u128(7)));
+        assert_eq!([emily, emily, emily, bob, session].map(write), [0, 0, 30, 0, 0]);
+        for action in [LimitedAction::SignUp, LimitedAction::Refresh] {
+            limiter.flood(action, KEYS_MAX + 10);
+        }
+        for id in 1000..2000 {
+            write(Writer::Account(AccountUuid(uuid::Uuid::from_u128(id))));
+        }
+        limiter.limiter.remove_idle();
+        assert_eq!([emily, bob, bob].map(write), [30, 0, 30]);
+        limiter.clock.advance(Duration::from_mins(2));
+        limiter.limiter.remove_idle();
+        assert!(limiter.limiter.writes.as_ref().unwrap().is_empty());
+        assert_eq!(write(emily), 0);
     }
 
     #[test]
@@ -265,7 +320,11 @@ mod tests {
 
     #[test]
     fn rate_limit_does_not_panic_on_extreme_times_and_rates() {
-        let limits = |burst, period| RateLimits { sign_ups: Rate::Limit { burst, period }, refreshes: Rate::Off };
+        let limits = |burst, period| RateLimits {
+            sign_ups: Rate::Limit { burst, period },
+            refreshes: Rate::Off,
+            writes: Rate::Off,
+        };
         for (burst, period) in
             [(1, Duration::MAX), (u32::MAX, Duration::from_secs(1)), (0, Duration::ZERO), (u32::MAX, Duration::MAX)]
         {

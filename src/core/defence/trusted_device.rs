@@ -5,7 +5,7 @@
 //! account, cannot be forged, and authenticates no request. What the allowance is, is decided by throttle_policy.rs.
 
 use crate::secret::{DeviceToken, MacKey, NoRandomness, base64url, constant_time_eq, from_base64url, random_bytes};
-use crate::store::AccountId;
+use crate::store::AccountUuid;
 
 /// Accounts that one device is trusted for at a time; a new one evicts the oldest.
 const ACCOUNTS_MAX: usize = 4;
@@ -27,7 +27,7 @@ impl TrustedDevice {
     pub(in crate::core) fn recognize(
         key: &MacKey,
         presented: Option<&DeviceToken>,
-        account: AccountId,
+        account: AccountUuid,
     ) -> Option<Self> {
         let parts = DeviceTokenParts::parse(presented?)?;
         let expected = device_mac(key, parts.id, account);
@@ -62,7 +62,7 @@ impl<'a> DeviceTokenParts<'a> {
 pub(in crate::core) fn issue_device_token(
     key: &MacKey,
     presented: Option<&DeviceToken>,
-    account: AccountId,
+    account: AccountUuid,
 ) -> Result<DeviceToken, NoRandomness> {
     let fresh = base64url(&random_bytes::<DEVICE_MAC_BYTES>()?);
     let parts =
@@ -73,7 +73,7 @@ pub(in crate::core) fn issue_device_token(
     Ok(DeviceToken::new(format!("{}.{}", parts.id, macs.join("."))))
 }
 
-fn device_mac(key: &MacKey, id: &str, account: AccountId) -> String {
+fn device_mac(key: &MacKey, id: &str, account: AccountUuid) -> String {
     let mac = key.sign(format!("device {id} {account}").as_bytes());
     base64url(mac.get(..DEVICE_MAC_BYTES).unwrap_or(&mac))
 }

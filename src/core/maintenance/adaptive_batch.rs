@@ -31,7 +31,8 @@ impl AdaptiveBatch {
         self.0
     }
 
-    /// Records the duration of a batch: halves the size after a long one, raises it by a quarter after a short one.
+    /// Records the duration of a batch: halves the size after a long one, raises it by a quarter after a short one. Between half
+    /// the target and the target it stays: neither step leaps over that range, so the size does not oscillate.
     pub fn record(&mut self, duration: Duration) {
         let next = if duration > TARGET {
             self.0 / 2

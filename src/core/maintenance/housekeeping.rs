@@ -5,10 +5,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::error::{Error, InternalError};
 use crate::core::maintenance::adaptive_batch::AdaptiveBatch;
 use crate::core::maintenance::worker::{Notify, Signal, Worker};
+use crate::core::revocation::cache::RevocationCache;
 use crate::core::revocation::write::RETENTION_MARGIN;
 use crate::store;
 use crate::store::tables::{audit_events, pending_sign_ups, revocations, sessions, throttles};
@@ -16,7 +18,8 @@ use crate::store::tables::{audit_events, pending_sign_ups, revocations, sessions
 /// The time that an iteration may spend on purging.
 const PURGE_SHARE: Duration = Duration::from_millis(250);
 
-/// The time between two iterations.
+/// The time between two iterations: half of the default delay (`propagation_delay`, 1 s) after which a new signing key is used
+/// on every node, each of which must have read it by then.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The time between two purges.
@@ -41,22 +44,29 @@ impl Core {
         self.flush()
     }
 
-    /// Removes expired entries from the revocation cache. If the clock was set back behind an entry that has been removed, reads
-    /// the table again first: a token of that entry would be valid again by this clock.
+    /// Removes expired entries from the revocation cache. If the clock was set back behind an entry that has been removed, or was
+    /// never read, reads the whole table first: a token of that entry would be valid again by this clock.
     pub(in crate::core) fn prune_revocation_cache(&self) -> Result<(), store::StoreError> {
         let now = self.now();
         if self.revocation_cache.is_pruned_beyond(now) {
-            self.resync_revocations()?;
-            self.revocation_cache.reset_pruned();
+            self.read_revocations(None)?;
         }
         self.revocation_cache.prune(now);
         Ok(())
     }
 
-    /// Rebuilds the revocation cache from the table.
+    /// Rebuilds the revocation cache from the rows whose tokens can be alive.
     pub(in crate::core) fn resync_revocations(&self) -> Result<(), store::StoreError> {
-        self.revocation_cache.resync(|after, limit| self.store.read(|db| revocations::list_after(db, after, limit)))?;
-        Ok(())
+        self.read_revocations(Some(RevocationCache::earliest_expiry(self.now())))
+    }
+
+    fn read_revocations(&self, since: Option<Timestamp>) -> Result<(), store::StoreError> {
+        let list = |selection, limit| {
+            let rows = self.store.read(|db| revocations::list(db, selection, limit))?;
+            self.metrics.feed.rows_read.inc_by(rows.len() as u64);
+            Ok(rows)
+        };
+        self.revocation_cache.resync(since, list).map(|_last_id| ())
     }
 
     /// Writes what requests have left in memory.
@@ -107,7 +117,7 @@ impl Core {
             let revocations = revocations::purge(db, before, rows)?;
             let audit = audit_events::purge(db, self.now().minus(self.rules.audit_retention), rows)?;
             let sign_ups = pending_sign_ups::purge(db, self.now(), rows)?;
-            let throttles = throttles::purge(db, before, rows)?;
+            let throttles = throttles::purge(db, self.now(), rows)?;
             Ok(audit + revocations + sign_ups + throttles + sessions::purge(db, before, rows)?)
         })?;
         batch.record(began.elapsed());
@@ -144,6 +154,7 @@ fn run(core: &Core, signal: &Signal) {
     loop {
         core.reload_keys();
         if core.store.is_unavailable() {
+            // Any call records whether the database answers; a node that gets no requests makes none.
             let _ = core.store.probe();
         }
         log_transition(&failing, core.flush());

@@ -70,9 +70,11 @@ impl Drop for Worker {
         self.sender = None;
         let Some(thread) = self.thread.take() else { return };
         let began = Instant::now();
+        // Polled, because a JoinHandle cannot be joined with a timeout.
         while !thread.is_finished() && began.elapsed() < self.shutdown_grace {
             std::thread::sleep(Duration::from_millis(1));
         }
+        // Otherwise it is detached: a call that hangs must not keep the process from ending.
         if thread.is_finished() {
             let _ = thread.join();
         }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::sign_up::{AccountFields, HashedRegistration, Privileges, Registration, ValidatedRegistration};
+use super::sign_up::{AccountFields, HashedRegistration, NamedBy, Privileges, Registration, ValidatedRegistration};
 use crate::core::Core;
 use crate::core::account::Profile;
 use crate::core::account::identifier::Identifier;
@@ -80,7 +80,8 @@ impl Core {
         // A missing address becomes an empty one, whose error is reported together with the others.
         let email = registration.email.unwrap_or_default();
         let mailbox = email.trim().to_lowercase();
-        let validated = self.validate(Registration { email: Some(email), ..registration }, Privileges::default())?;
+        let registration = Registration { email: Some(email), ..registration };
+        let validated = self.validate(registration, Privileges::default(), NamedBy::Client)?;
         // Canonical forms join `ı` and `i`, mailboxes do not: the owner of the one mailbox must neither get mails about the other
         // nor prove its ownership.
         if validated.canonical().first() != Some(&Some(mailbox.as_str())) {
@@ -198,6 +199,11 @@ impl Core {
         let delete_pending = |db: &mut store::Db| {
             if pending_sign_ups::delete(db, id)? { Ok(()) } else { Err(store::StoreError::Abandoned) }
         };
+        // A registration from before the name was reserved would keep it.
+        let names = [&hashed.fields.username, &hashed.fields.name];
+        if names.into_iter().flatten().any(|name| self.rules.reserved_names.contains(&name.canonical)) {
+            return Err(Refusal::ConfirmationInvalid.into());
+        }
         // No unique column prevents a username that is another account's name.
         let free = self.reject_taken_identifiers(&hashed.fields);
         match free.and_then(|()| self.sign_up_in_transaction(&hashed, session, policy, client, delete_pending)) {

@@ -9,7 +9,7 @@ use crate::core::account::{Account, Profile, profile_errors};
 use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::credential::password::{Hasher, NewSecret, new_pin, skip_policy};
 use crate::core::credential::sign_in::{NewSession, SignedIn};
-use crate::core::error::{Error, FieldError, FieldRule, InternalError, Refusal, Taken};
+use crate::core::error::{Error, Field, FieldError, FieldRule, InternalError, Refusal, Taken};
 use crate::core::session::TokenPolicy;
 use crate::core::session::caller::Client;
 use crate::secret::Secret;
@@ -39,6 +39,15 @@ pub struct Privileges {
     pub email_verified: bool,
     /// Accepts secrets that the policy refuses: for imports and sample accounts.
     pub skip_secret_policy: bool,
+}
+
+/// Who chooses the names of a new account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::core) enum NamedBy {
+    /// A client that registers: reserved names are refused.
+    Client,
+    /// An operator, or the system that an import comes from.
+    Operator,
 }
 
 /// Result of step one: every rule but uniqueness holds.
@@ -103,7 +112,7 @@ impl Core {
             return Err(Refusal::SignUpClosed.into());
         }
         let role = Some(role.unwrap_or(&self.rules.signup_role).to_owned());
-        let validated = self.validate(registration, Privileges { role, ..Privileges::default() })?;
+        let validated = self.validate(registration, Privileges { role, ..Privileges::default() }, NamedBy::Client)?;
         self.reject_taken_identifiers(&validated.fields)?;
         Ok(validated)
     }
@@ -114,7 +123,7 @@ impl Core {
         registration: Registration,
         privileges: Privileges,
     ) -> Result<ValidatedRegistration, Error> {
-        let validated = self.validate(registration, privileges)?;
+        let validated = self.validate(registration, privileges, NamedBy::Operator)?;
         self.reject_taken_identifiers(&validated.fields)?;
         Ok(validated)
     }
@@ -124,6 +133,7 @@ impl Core {
         &self,
         registration: Registration,
         privileges: Privileges,
+        named_by: NamedBy,
     ) -> Result<ValidatedRegistration, Error> {
         let mut errors = Vec::new();
         let mut parse = |field: &str, text: Option<&str>, rule: fn(&str) -> Result<Identifier, FieldRule>| {
@@ -134,6 +144,12 @@ impl Core {
         let username = parse("username", registration.username.as_deref(), identifier::username);
         let name = registration.name.clone().or_else(|| registration.profile.name.clone().flatten());
         let name = parse("name", name.as_deref(), identifier::name);
+        let is_reserved = |name: &Identifier| self.rules.reserved_names.contains(&name.canonical);
+        for (field, name) in [(Field::Username, &username), (Field::Name, &name)] {
+            if named_by == NamedBy::Client && name.as_ref().is_some_and(is_reserved) {
+                errors.push(FieldError::new(field, FieldRule::Reserved));
+            }
+        }
         if registration.email.is_none() && registration.username.is_none() && name.is_none() {
             errors.push(FieldError::new("email", FieldRule::OneOf("email, username")));
         }
@@ -181,11 +197,12 @@ impl Core {
         client: &Client,
         also: impl Fn(&mut Db) -> Result<(), store::StoreError>,
     ) -> Result<SignedIn, Error> {
+        let replaced = self.sessions_to_replace(&session.replaces)?;
         let (account, inserted) = self.insert_account(hashed, FirstSignIn::Now, client, |account, db| {
             also(db)?;
             let row = self.new_session_row(account, &session.device, policy, client);
             let row = row.map_err(store::StoreError::broken)?;
-            let revoked = self.end_replaced_sessions(db, session, account.id, client)?;
+            let revoked = self.end_replaced_sessions(db, session, &replaced, account.id, (policy, client))?;
             sessions::insert(db, &row)?;
             self.record_opaque_token(db, &row, policy)?;
             Ok((row, revoked))

@@ -4,12 +4,15 @@
 
 use std::time::{Duration, Instant};
 
+use super::cache::RevocationCache;
 use super::poll_cursor::PollCursor;
+use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::error::InternalError;
 use crate::core::maintenance::worker::{Notify, Signal, Worker};
 use crate::store;
 use crate::store::listen::{Listener, Notification};
+use crate::store::tables::revocations::{RevocationRow, Selection};
 
 /// The wait before the first reconnection; doubles with each failure.
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
@@ -62,6 +65,8 @@ fn run(core: &Core, signal: &Signal) {
 struct Subscription {
     listener: Listener,
     cursor: PollCursor,
+    /// The earliest expiry of the rows that the resync has read.
+    since: Timestamp,
     last_poll: Instant,
 }
 
@@ -71,17 +76,19 @@ impl Subscription {
         let mut listener = core.store.listen()?;
         let mut cursor = PollCursor::new(core.store.is_single_writer());
         let began = Instant::now();
-        let last_id = core.revocation_cache.resync(|after, limit| listener.list_after(after, limit))?;
+        let since = RevocationCache::earliest_expiry(core.now());
+        let last_id =
+            core.revocation_cache.resync(Some(since), |rows, limit| list(core, &mut listener, rows, limit))?;
         cursor.record(began, last_id);
         core.metrics.feed.polls_ok.inc();
-        Ok(Self { listener, cursor, last_poll: began })
+        Ok(Self { listener, cursor, since, last_poll: began })
     }
 
     /// Applies notifications and polls, until shutdown or until the connection fails.
     fn run(mut self, core: &Core, signal: &Signal) -> Result<(), store::StoreError> {
         // A quarter: two polls may fail before checks have to read the table.
         let interval = (core.rules.revocation_max_stale / 4).min(MAX_POLL_INTERVAL);
-        while !signal.wait(self.listener.poll_interval()) {
+        while !signal.wait(self.listener.notification_check_interval()) {
             let is_due = match self.listener.poll_notifications()? {
                 Notification::Nothing => self.last_poll.elapsed() >= interval,
                 Notification::Committed => true,
@@ -101,10 +108,25 @@ impl Subscription {
     fn poll(&mut self, core: &Core) -> Result<(), store::StoreError> {
         let began = Instant::now();
         let (listener, after) = (&mut self.listener, self.cursor.low_watermark(began));
-        let last_id = core.revocation_cache.catch_up(after, &mut |after, limit| listener.list_after(after, limit))?;
+        let mut list = |rows, limit| list(core, listener, rows, limit);
+        // If the clock was set back meanwhile, rows that are written now may expire before those that the resync has read.
+        let since = self.since.min(RevocationCache::earliest_expiry(core.now()));
+        let last_id = core.revocation_cache.catch_up(after, since, &mut list)?;
         self.cursor.record(began, last_id);
         self.last_poll = began;
         core.metrics.feed.polls_ok.inc();
         Ok(())
     }
+}
+
+/// Reads and counts rows.
+fn list(
+    core: &Core,
+    listener: &mut Listener,
+    selection: Selection,
+    limit: i64,
+) -> Result<Vec<RevocationRow>, store::StoreError> {
+    let rows = listener.list(selection, limit)?;
+    core.metrics.feed.rows_read.inc_by(rows.len() as u64);
+    Ok(rows)
 }

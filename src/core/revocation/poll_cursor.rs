@@ -32,14 +32,14 @@ impl PollCursor {
         Self { overlap, polls: VecDeque::new() }
     }
 
-    /// The greatest id below which no row can become visible any more; 0 if no poll is old enough.
-    pub fn low_watermark(&mut self, now: Instant) -> i64 {
+    /// The greatest id below which no row can become visible any more; `None` if no poll is old enough.
+    pub fn low_watermark(&mut self, now: Instant) -> Option<i64> {
         let overlap = self.overlap;
         let is_settled = |poll: &CompletedPoll| now.duration_since(poll.began) >= overlap;
         while self.polls.get(1).is_some_and(is_settled) {
             self.polls.pop_front();
         }
-        self.polls.front().filter(|poll| is_settled(poll)).map_or(0, |poll| poll.last_id)
+        self.polls.front().filter(|poll| is_settled(poll)).map(|poll| poll.last_id)
     }
 
     /// Records that a poll which began then returned ids up to this one.
@@ -58,11 +58,11 @@ mod tests {
         let mut cursor = PollCursor::new(false);
         cursor.record(start, 10);
         cursor.record(start + Duration::from_secs(5), 20);
-        assert_eq!(cursor.low_watermark(start + MAX_TRANSACTION_AGE), 0);
-        assert_eq!(cursor.low_watermark(start + OVERLAP), 10);
-        assert_eq!(cursor.low_watermark(start + OVERLAP + Duration::from_secs(6)), 20);
+        assert_eq!(cursor.low_watermark(start + MAX_TRANSACTION_AGE), None);
+        assert_eq!(cursor.low_watermark(start + OVERLAP), Some(10));
+        assert_eq!(cursor.low_watermark(start + OVERLAP + Duration::from_secs(6)), Some(20));
         let mut single_writer = PollCursor::new(true);
         single_writer.record(start, 10);
-        assert_eq!(single_writer.low_watermark(start), 10);
+        assert_eq!(single_writer.low_watermark(start), Some(10));
     }
 }

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use crate::clock::Timestamp;
 use crate::core::error::Refusal;
 use crate::secret::DeviceToken;
-use crate::store::{AccountId, SessionId};
+use crate::store::{AccountUuid, SessionId};
 
 /// A signed-in caller: the checked claims of a valid access token of a live session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The account.
-    pub account: AccountId,
+    pub account: AccountUuid,
     /// The session.
     pub session: SessionId,
     /// The session's generation when the token was issued.
@@ -49,6 +49,14 @@ impl Client {
     /// The command line.
     pub fn operator() -> Self {
         Self { user_agent: Some("command line".to_owned()), ..Self::default() }
+    }
+}
+
+/// The network that one client owns: an IPv4 address, or an IPv6 /64.
+pub(in crate::core) fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(six) => IpAddr::V6((six.to_bits() & (u128::MAX << 64)).into()),
     }
 }
 

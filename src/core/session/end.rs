@@ -1,37 +1,38 @@
 //! Session end (sign-out, logout everywhere): ends one session or all of an account. An end and its revocation are one
-//! transaction, and this node's revocation cache has it before the request is answered. Sessions that a sign-in replaces or a
-//! change of the secret ends are chosen in credential/; they use `revoke_ended` too.
+//! transaction, and this node's revocation cache has it before the request is answered. Which sessions the tokens of a request
+//! may end is presented_tokens.rs's; sessions that a sign-in replaces are chosen in credential/.
+//!
+//! All sessions of an account end in constant work: the account's epoch is raised, and one revocation covers every lower epoch.
+//! Their rows stay as they are; a refresh compares the row's epoch with the account's.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::end_reason::EndReason;
-use super::opaque_refresh_token::{ExpiryCheck, RefreshTokenRef};
+use super::presented_tokens::{PresentedSession, PresentedTokens};
 use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::audit::{AuditEvent, EventKind};
+use crate::core::defence::rate_limit::Writer;
 use crate::core::error::{Error, Refusal};
 use crate::core::revocation::write::{revoke_account, revoke_session};
 use crate::core::session::caller::{Caller, Client};
-use crate::core::token::claims::AccessClaims;
-use crate::secret::{AccessToken, RefreshToken};
 use crate::store;
 use crate::store::tables::accounts;
 use crate::store::tables::revocations;
 use crate::store::tables::revocations::RevocationRow;
 use crate::store::tables::sessions;
-use crate::store::tables::sessions::{EndScope, EndedSession};
-use crate::store::{AccountId, Db, SessionId};
+use crate::store::tables::sessions::EndedSession;
+use crate::store::{AccountId, AccountUuid, Db, SessionId};
 
-/// The tokens that a sign-out presents. Either one is enough to end the session.
-#[derive(Debug, Clone, Default)]
-pub struct PresentedTokens {
-    /// The access token.
-    pub access: Option<AccessToken>,
-    /// The refresh token.
-    pub refresh: Option<RefreshToken>,
-}
+/// How long a transaction that ends all sessions of an account may take: rotations that run beside it issue access tokens which
+/// its revocation must outlast.
+const TRANSACTION_MARGIN: Duration = Duration::from_mins(1);
 
 impl Core {
     /// Ends one of the account's sessions, the caller's own included.
     pub fn end_session(&self, caller: &Caller, session: SessionId, client: &Client) -> Result<(), Error> {
+        self.check_write_rate(Writer::Session(caller.session))?;
         let reason = if session == caller.session { EndReason::SignOut } else { EndReason::EndedByOwner };
         self.end_owned(caller.account, session, reason, client)
     }
@@ -39,144 +40,196 @@ impl Core {
     /// Ends any session, for an operator.
     pub fn end_session_as_operator(&self, session: SessionId) -> Result<(), Error> {
         let found = self.store.read(|db| sessions::find(db, session))?;
-        let (row, _) = found.ok_or(Refusal::SessionNotFound)?;
-        self.end_owned(row.account_id, session, EndReason::Operator, &Client::operator())
+        let (_, account) = found.ok_or(Refusal::SessionNotFound)?;
+        self.end_owned(account.uuid, session, EndReason::Operator, &Client::operator())
     }
 
-    fn end_owned(&self, owner: AccountId, id: SessionId, reason: EndReason, client: &Client) -> Result<(), Error> {
-        let event = AuditEvent::new(reason.event_kind(), client).account(owner).session(id).detail(reason.as_str());
-        if self.end_one(id, owner, reason, &event)? { Ok(()) } else { Err(Refusal::SessionNotFound.into()) }
+    fn end_owned(&self, owner: AccountUuid, id: SessionId, reason: EndReason, client: &Client) -> Result<(), Error> {
+        let event = AuditEvent::new(reason.event_kind(), client).session(id).detail(reason.as_str());
+        match self.end_one(id, owner, reason, &event)? {
+            EndOutcome::Ended => Ok(()),
+            EndOutcome::HadEnded | EndOutcome::NoRow => Err(Refusal::SessionNotFound.into()),
+        }
     }
 
-    /// Ends the sessions of the presented tokens. Idempotent: a session that has ended already is no error.
-    pub fn sign_out(&self, presented: &PresentedTokens, client: &Client) -> Result<(), Error> {
-        for RefreshTokenRef { account, session, .. } in self.resolve_sessions(presented)? {
-            let event = AuditEvent::new(EventKind::SignOut, client).account(account).session(session);
-            self.end_one(session, account, EndReason::SignOut, &event)?;
+    /// Ends the sessions of the presented tokens. Idempotent: a session that has ended already is no error. A genuine token
+    /// whose session has no row (the database was restored from a backup) is revoked all the same, for `longest_access_ttl`, which
+    /// its session's access tokens cannot outlive.
+    pub fn sign_out(
+        &self,
+        presented: &PresentedTokens,
+        longest_access_ttl: Duration,
+        client: &Client,
+    ) -> Result<(), Error> {
+        for PresentedSession { account, session, expires_at, is_revoked, .. } in
+            self.resolve_sessions(presented, longest_access_ttl)?
+        {
+            let event = AuditEvent::new(EventKind::SignOut, client).session(session);
+            let outcome = self.end_one(session, account, EndReason::SignOut, &event)?;
+            if outcome == EndOutcome::NoRow && !is_revoked {
+                let now = self.now();
+                let revoked = self.store.write(|db| {
+                    event.write(db, now)?;
+                    revoke_session(db, session, None, now, expires_at)
+                })?;
+                self.revocation_cache.apply(&revoked);
+                self.log_event(&event);
+            }
         }
         Ok(())
     }
 
-    /// The sessions of a browser's cookies, as far as the tokens themselves name them; without the database.
-    pub fn sessions_of_tokens(&self, presented: &PresentedTokens) -> Vec<SessionId> {
-        let (authority, now) = (self.tokens(), self.now());
-        let access = presented.access.as_ref().and_then(|token| authority.verify_access(token.expose(), now).ok());
-        let refresh = presented
-            .refresh
-            .as_ref()
-            .and_then(|token| authority.verify_refresh_ignoring_expiry(token.expose(), now).ok());
-        let mut sessions: Vec<SessionId> = access.map(|claims| claims.session).into_iter().collect();
-        sessions.extend(refresh.map(|claims| claims.session));
-        sessions.dedup();
-        sessions
-    }
-
-    /// The sessions of the presented tokens: an unexpired access token's first, a genuine refresh token's second. They differ if
-    /// the client has tokens of two sessions. An expired access token counts for nothing: it must not end a session.
-    fn resolve_sessions(&self, presented: &PresentedTokens) -> Result<Vec<RefreshTokenRef>, Error> {
-        let access = presented.access.as_ref().map(|token| self.tokens().verify_access(token.expose(), self.now()));
-        let refresh = presented.refresh.as_ref().map(|token| self.resolve_refresh_token(token, ExpiryCheck::Ignore));
-        let mut found = Vec::new();
-        let mut refused = Error::from(Refusal::TokenMissing);
-        match refresh {
-            Some(Ok(token)) => found.push(token),
-            Some(Err(error @ Error::InternalError(_))) => return Err(error),
-            Some(Err(refusal)) => refused = refusal,
-            None => {}
-        }
-        match access {
-            Some(Ok(claims)) => {
-                let AccessClaims { account, session, generation, .. } = **claims;
-                found.insert(0, RefreshTokenRef { session, account, generation });
-            }
-            Some(Err(refusal)) => refused = refusal.into(),
-            None => {}
-        }
-        found.dedup_by_key(|token| token.session);
-        if found.is_empty() { Err(refused) } else { Ok(found) }
-    }
-
     /// Ends every session of the account that the tokens belong to. A repetition with the same tokens succeeds.
-    pub fn sign_out_everywhere(&self, presented: &PresentedTokens, client: &Client) -> Result<(), Error> {
-        let resolved = self.resolve_sessions(presented)?;
-        let RefreshTokenRef { account, session, generation } = *resolved.first().ok_or(Refusal::TokenMissing)?;
-        let found = self.store.read(|db| sessions::find(db, session))?;
-        let (row, state) = found.filter(|(row, _)| row.account_id == account).ok_or(Refusal::SessionEnded)?;
+    pub fn sign_out_everywhere(
+        &self,
+        presented: &PresentedTokens,
+        longest_access_ttl: Duration,
+        client: &Client,
+    ) -> Result<(), Error> {
+        let resolved = self.resolve_sessions(presented, longest_access_ttl)?;
+        let PresentedSession { account: owner, session, epoch, is_revoked, .. } =
+            *resolved.first().ok_or(Refusal::TokenMissing)?;
+        let (found, account) =
+            self.store.read(|db| Ok((sessions::find(db, session)?, accounts::find_by_uuid(db, owner)?)))?;
+        let event = AuditEvent::new(EventKind::SignOutEverywhere, client).session(session);
+        let Some((row, state)) = found.filter(|(_, state)| state.uuid == owner) else {
+            // Once only: a repetition must not end what began since.
+            if let Some(account) = account.filter(|_| !is_revoked) {
+                // The restored epoch may be lower than the tokens', and other sessions may have lost their rows too.
+                self.revoke_all_sessions(account.id, &event, (epoch, longest_access_ttl), |_| Ok(()))?;
+            }
+            return self.sign_out(presented, longest_access_ttl, client);
+        };
         if row.end_reason == Some(EndReason::SignOutEverywhere) {
-            return self.apply_stored_revocations(session, account);
+            return self.apply_stored_revocations(session, owner);
         }
-        // Tokens that a change of the secret replaced may not act for the account any more.
-        if generation < row.min_generation
-            || row.ended_at.is_some()
-            || row.epoch < state.epoch
-            || row.expires_at <= self.now()
-        {
+        if row.ended_at.is_some() || row.epoch < state.epoch || row.expires_at <= self.now() {
             return Err(Refusal::SessionEnded.into());
         }
-        let event = AuditEvent::new(EventKind::SignOutEverywhere, client).account(account).session(session);
-        self.end_all_sessions(account, EndReason::SignOutEverywhere, &event, |_| Ok(()))
+        let (now, reason) = (self.now(), EndReason::SignOutEverywhere);
+        // The one row that is marked makes a repetition recognisable.
+        self.end_all_sessions(row.account_id, &event, |db| {
+            sessions::end(db, session, row.account_id, now, reason).map(|_| ())
+        })
     }
 
     /// Ends every session of an account, for an operator.
     pub fn end_all_sessions_as_operator(&self, account: AccountId) -> Result<(), Error> {
-        let event = AuditEvent::new(EventKind::SignOutEverywhere, &Client::operator()).account(account);
-        self.end_all_sessions(account, EndReason::Operator, &event, |_| Ok(()))
+        let event = AuditEvent::new(EventKind::SignOutEverywhere, &Client::operator());
+        self.end_all_sessions(account, &event, |_| Ok(()))
     }
 
     /// Raises the account's epoch, which invalidates all its tokens, in one transaction with the change that `also` makes.
     pub(in crate::core) fn end_all_sessions(
         &self,
         account: AccountId,
-        reason: EndReason,
         event: &AuditEvent,
         also: impl Fn(&mut Db) -> Result<(), store::StoreError>,
     ) -> Result<(), Error> {
+        self.revoke_all_sessions(account, event, (0, Duration::ZERO), also)
+    }
+
+    /// Of sessions that have lost their rows: the epoch that their tokens may have, and how long their access tokens may live.
+    fn revoke_all_sessions(
+        &self,
+        account: AccountId,
+        event: &AuditEvent,
+        (lost_epoch, lost_access_ttl): (i64, Duration),
+        also: impl Fn(&mut Db) -> Result<(), store::StoreError>,
+    ) -> Result<(), Error> {
         let now = self.now();
+        let event = event.clone().account(account);
         let revoked = self.store.write(|db| {
-            let Some(epoch) = accounts::raise_epoch(db, account)? else { return Ok(None) };
+            // First of all, as at a sign-in: the lock on the account's row is what makes a concurrent one visible to the next
+            // statement, and one order of locks excludes a deadlock.
+            let Some(raised) = accounts::raise_epoch(db, account, lost_epoch, now)? else { return Ok(None) };
+            // Before a row is marked as ended: its access tokens are among those that the revocation must outlast.
+            let until = self.last_access_expiry(db, account, now)?.max(now.plus(lost_access_ttl));
             also(db)?;
-            let ended = sessions::end_many(db, account, EndScope::All, now, reason)?;
-            let until = ended.iter().map(|session| session.access_expires_at).fold(now, Timestamp::max);
             event.write(db, now)?;
-            revoke_account(db, account, epoch, now, until).map(Some)
+            revoke_account(db, raised, None, now, until).map(Some)
         })?;
         let revoked = revoked.ok_or(Refusal::AccountNotFound)?;
         self.revocation_cache.apply(&revoked);
-        self.log_event(event);
+        self.log_event(&event);
         Ok(())
     }
 
+    /// Makes the revocation of an account outlast access tokens of this lifetime: that of a mount, whose refreshes may issue one
+    /// while the account's sessions end.
+    pub fn cover_access_ttl(&self, ttl: Duration) {
+        let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        self.longest_access_ttl.fetch_max(millis, Ordering::AcqRel);
+    }
+
+    fn longest_access_ttl(&self) -> Duration {
+        Duration::from_millis(self.longest_access_ttl.load(Ordering::Acquire))
+    }
+
+    /// The latest time at which an access token of the account's sessions may still be valid, those included that refreshes
+    /// issue while the transaction runs: they have read the row before it, and follow their mount's lifetime.
+    pub(in crate::core) fn last_access_expiry(
+        &self,
+        db: &mut Db,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<Timestamp, store::StoreError> {
+        sessions::last_access_expiry(db, account, now.plus(TRANSACTION_MARGIN), self.longest_access_ttl())
+    }
+
     /// Applies the stored revocations of a session and its account to this node's cache.
-    fn apply_stored_revocations(&self, session: SessionId, account: AccountId) -> Result<(), Error> {
+    fn apply_stored_revocations(&self, session: SessionId, account: AccountUuid) -> Result<(), Error> {
         let rows = self.store.read(|db| revocations::list_concerning(db, session, account))?;
         rows.iter().for_each(|row| self.revocation_cache.apply(row));
         Ok(())
     }
 
-    /// Ends one session with its revocation, which this node's cache has before this returns. Returns whether it was live.
+    /// Ends one session with its revocation, which this node's cache has before this returns.
     pub(in crate::core) fn end_one(
         &self,
         session: SessionId,
-        owner: AccountId,
+        owner: AccountUuid,
         reason: EndReason,
         event: &AuditEvent,
-    ) -> Result<bool, Error> {
+    ) -> Result<EndOutcome, Error> {
         let now = self.now();
-        let revoked = self.store.write(|db| {
-            let Some(ended) = sessions::end(db, session, owner, now, reason)? else { return Ok(None) };
+        let (outcome, revoked, event) = self.store.write(|db| {
+            let Some((row, account)) = sessions::find(db, session)?.filter(|(_, account)| account.uuid == owner) else {
+                return Ok((EndOutcome::NoRow, None, None));
+            };
+            if row.epoch < account.epoch {
+                return Ok((EndOutcome::HadEnded, None, None));
+            }
+            let Some(ended) = sessions::end(db, session, row.account_id, now, reason)? else {
+                return Ok((EndOutcome::HadEnded, None, None));
+            };
+            let event = event.clone().account(row.account_id);
             event.write(db, now)?;
-            revoke_ended(db, &[ended], now).map(Some)
+            let revoked = revoke_session(db, ended.id, None, now, ended.access_expires_at)?;
+            Ok((EndOutcome::Ended, Some(revoked), Some(event)))
         })?;
-        let Some(revoked) = revoked else {
+        match (revoked, event) {
+            (Some(revoked), Some(event)) => {
+                self.revocation_cache.apply(&revoked);
+                self.log_event(&event);
+            }
             // It had ended, perhaps on another node or in a commit whose response was lost. That revocation must be in this
             // node's cache before this request is answered too.
-            self.apply_stored_revocations(session, owner)?;
-            return Ok(false);
-        };
-        revoked.iter().for_each(|row| self.revocation_cache.apply(row));
-        self.log_event(event);
-        Ok(true)
+            _ => self.apply_stored_revocations(session, owner)?,
+        }
+        Ok(outcome)
     }
+}
+
+/// What became of a session that was to be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::core) enum EndOutcome {
+    /// It was live, and has ended now.
+    Ended,
+    /// It had ended before.
+    HadEnded,
+    /// The account has no such session.
+    NoRow,
 }
 
 /// Inserts the revocation of each ended session.

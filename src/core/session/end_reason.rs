@@ -12,9 +12,12 @@ impl EndReason {
             Self::SignOut => EventKind::SignOut,
             Self::SignOutEverywhere => EventKind::SignOutEverywhere,
             Self::RefreshReuse => EventKind::RefreshReuse,
-            Self::EndedByOwner | Self::Replaced | Self::SecretChange | Self::Operator | Self::KeyRetired => {
-                EventKind::SessionEnded
-            }
+            Self::EndedByOwner
+            | Self::TooMany
+            | Self::Replaced
+            | Self::SecretChange
+            | Self::Operator
+            | Self::KeyRetired => EventKind::SessionEnded,
         }
     }
 }

@@ -5,6 +5,7 @@
 use uuid::{Builder, Uuid};
 
 use super::TokenPolicy;
+use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::error::{Error, InternalError, Refusal};
 use crate::core::token::TokenAuthority;
@@ -12,7 +13,7 @@ use crate::secret::{RefreshToken, sha256};
 use crate::store;
 use crate::store::tables::sessions::SessionRow;
 use crate::store::tables::{opaque_tokens, sessions};
-use crate::store::{AccountId, Db, SessionId};
+use crate::store::{AccountUuid, Db, SessionId};
 
 /// What a genuine refresh token of either form refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +21,11 @@ pub struct RefreshTokenRef {
     /// The session.
     pub session: SessionId,
     /// Its account.
-    pub account: AccountId,
+    pub account: AccountUuid,
     /// The generation of the session that it belongs to.
     pub generation: i64,
+    /// When it expires.
+    pub expires_at: Timestamp,
 }
 
 /// Whether an expired refresh token is refused.
@@ -52,15 +55,21 @@ impl Core {
                 session: claims.session,
                 account: claims.account,
                 generation: claims.generation,
+                expires_at: claims.expires_at,
             });
         }
         let digest = sha256(text.to_ascii_lowercase().as_bytes());
         let found = self.store.read(|db| {
             let Some((session, generation)) = opaque_tokens::find(db, &digest)? else { return Ok(None) };
             let row = sessions::find(db, session)?;
-            Ok(row.map(|(row, _)| RefreshTokenRef { session, account: row.account_id, generation }))
+            Ok(row.map(|(row, account)| RefreshTokenRef {
+                session,
+                account: account.uuid,
+                generation,
+                expires_at: row.idle_expires_at,
+            }))
         })?;
-        // The digest is known, but whoever has a retired key can derive the token too.
+        // The digest is known, but a holder of a retired key can derive the token too.
         let found = found.filter(|token| self.is_of_trusted_key(text, token));
         found.ok_or_else(|| Refusal::TokenInvalid.into())
     }

@@ -1,13 +1,13 @@
 //! Token claims: the contents of access and refresh tokens. How they are encoded is token.rs's, how signed signature.rs's.
 
 use crate::clock::Timestamp;
-use crate::store::{AccountId, SessionId};
+use crate::store::{AccountUuid, SessionId};
 
 /// The claims of an access token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessClaims {
     /// The account.
-    pub account: AccountId,
+    pub account: AccountUuid,
     /// The session.
     pub session: SessionId,
     /// The session's generation at issuance.
@@ -45,7 +45,7 @@ impl std::ops::Deref for VerifiedClaims {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshClaims {
     /// The account.
-    pub account: AccountId,
+    pub account: AccountUuid,
     /// The session.
     pub session: SessionId,
     /// The session's generation that it belongs to.

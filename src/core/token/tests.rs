@@ -23,7 +23,7 @@ fn authority() -> TokenAuthority {
 
 fn access() -> AccessClaims {
     AccessClaims {
-        account: AccountId(7),
+        account: AccountUuid(Uuid::from_u128(7)),
         session: SessionId(Uuid::from_u128(1)),
         generation: 2,
         epoch: 3,

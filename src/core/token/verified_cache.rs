@@ -99,12 +99,12 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::core::token::claims::AccessClaims;
-    use crate::store::{AccountId, SessionId};
+    use crate::store::{AccountUuid, SessionId};
 
     fn claims(generation: i64) -> Arc<VerifiedClaims> {
         let at = Timestamp::from_seconds(1);
         let claims = AccessClaims {
-            account: AccountId(1),
+            account: AccountUuid(Uuid::from_u128(1)),
             session: SessionId(Uuid::from_u128(1)),
             generation,
             epoch: 0,

@@ -9,8 +9,8 @@ use crate::settings::values::InvalidValue;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Cookies")]
 pub struct CookieSettings {
-    /// The prefix of cookie names: `__Host-`, `__Secure-`, `none` or `auto`. `auto` means `__Host-` over https, `__Secure-`
-    /// over https with a COOKIE_DOMAIN, and none over http.
+    /// The prefix of cookie names: `__Host-`, `__Secure-`, `none` or `auto`. With an https PUBLIC_URL `auto` means `__Host-`,
+    /// or `__Secure-` if there is a COOKIE_DOMAIN; otherwise none.
     #[arg(long, default_value = "auto")]
     pub cookie_prefix: CookiePrefix,
 
@@ -18,7 +18,7 @@ pub struct CookieSettings {
     #[arg(long, value_parser = domain)]
     pub cookie_domain: Option<String>,
 
-    /// `Lax`, `Strict` or `None` (cross-site use; needs https).
+    /// `Lax`, `Strict` or `None` (cross-site use; needs an https PUBLIC_URL).
     #[arg(long, default_value = "Lax")]
     pub cookie_same_site: SameSite,
 

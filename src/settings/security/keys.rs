@@ -38,7 +38,7 @@ pub struct KeySettings {
 /// The algorithm of a signing key for access tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenAlgorithm {
-    /// HMAC with SHA-256: whoever can verify a token can forge one.
+    /// HMAC with SHA-256: a holder of the verification key can also sign tokens.
     Hs256,
     /// Ed25519 (RFC 8037).
     EdDsa,

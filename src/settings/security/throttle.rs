@@ -1,4 +1,4 @@
-//! Throttle settings: waits after failed sign-ins, and rate limits of sign-ups and refreshes. How failures are counted is
+//! Throttle settings: waits after failed sign-ins, and rate limits of sign-ups, refreshes and writes. How failures are counted is
 //! decided in core/defence/login_throttle.rs, how rates are limited in core/defence/rate_limit.rs.
 
 use std::time::Duration;
@@ -9,8 +9,7 @@ use crate::settings::values::{InvalidValue, lifetime};
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Throttle")]
 pub struct ThrottleSettings {
-    /// The number of consecutive failed sign-ins without a wait, per account and per client address. `off` only with
-    /// TEST_MODE=true.
+    /// The number of consecutive failed sign-ins without a wait, per identifier. `off` only with TEST_MODE=true.
     #[arg(long, default_value = "5", value_parser = free_failures)]
     pub throttle_free_failures: FreeFailures,
 
@@ -22,15 +21,26 @@ pub struct ThrottleSettings {
     #[arg(long, default_value = "1h", value_parser = lifetime)]
     pub throttle_longest_wait: Duration,
 
-    /// The rate limit of sign-ups per client address. 30/1h allows a burst of 30, refilled evenly: one every two minutes.
-    /// `off` only with TEST_MODE=true.
+    /// The failed sign-ins of a client address, whatever account they aim at. 100/1h allows a burst of 100 and 100 more an hour,
+    /// evenly; a device that has signed in before is not affected. `off` only with TEST_MODE=true.
+    #[arg(long, default_value = "100/1h", value_parser = rate)]
+    pub throttle_address: Rate,
+
+    /// The rate limit of sign-ups and confirmations together, per client address, counted by each node. 30/1h allows a burst
+    /// of 30, refilled evenly: one every two minutes. `off` only with TEST_MODE=true.
     #[arg(long, default_value = "30/1h", value_parser = rate)]
     pub throttle_sign_ups: Rate,
 
-    /// The rate limit of refreshes per client address, which many users may share; a burst and its even refill, as in
-    /// THROTTLE_SIGN_UPS. `off` only with TEST_MODE=true.
+    /// The rate limit of refreshes per client address, which many users may share. As THROTTLE_SIGN_UPS: a burst that is
+    /// refilled evenly, counted by each node. `off` only with TEST_MODE=true.
     #[arg(long, default_value = "1200/1m", value_parser = rate)]
     pub throttle_refreshes: Rate,
+
+    /// The rate limit of an account's writes that are no sign-in, refresh or sign-out: changes of its profile, and by session
+    /// changes of the password and ends of other sessions. A burst and its even refill, as in THROTTLE_SIGN_UPS. `off` only with
+    /// TEST_MODE=true.
+    #[arg(long, default_value = "60/1m", value_parser = rate)]
+    pub write_rate: Rate,
 }
 
 impl ThrottleSettings {
@@ -43,7 +53,12 @@ impl ThrottleSettings {
                     .to_owned(),
             );
         }
-        let rates = [("THROTTLE_SIGN_UPS", self.throttle_sign_ups), ("THROTTLE_REFRESHES", self.throttle_refreshes)];
+        let rates = [
+            ("THROTTLE_ADDRESS", self.throttle_address),
+            ("THROTTLE_SIGN_UPS", self.throttle_sign_ups),
+            ("THROTTLE_REFRESHES", self.throttle_refreshes),
+            ("WRITE_RATE", self.write_rate),
+        ];
         for (name, rate) in rates {
             if rate == Rate::Off && !test_mode {
                 errors

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::settings::values::{duration, lifetime};
+use crate::settings::values::{duration, lifetime, number};
 
 /// Settings of tokens and sessions.
 #[derive(Debug, Clone, clap::Args)]
@@ -20,10 +20,20 @@ pub struct TokenSettings {
     #[arg(long, default_value = "90d", value_parser = lifetime)]
     pub session_max_age: Duration,
 
-    /// How long a refresh token that has been replaced still returns the same successor, counted from the first use of that
-    /// successor. Later its use counts as theft and ends the session. At most 60s.
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    /// How long a response to a refresh may be on its way. A refresh token that has been replaced still returns the same
+    /// successor for this long after the first use of that successor; later its use counts as theft and ends the session. A
+    /// session does not rotate again for twice this time. At most 60s.
+    #[arg(long, default_value = "30s", value_parser = duration)]
     pub refresh_grace: Duration,
+
+    /// How long an unused refresh token is returned again to a refresh with its predecessor. It counts as lost after this time
+    /// plus twice REFRESH_GRACE, and is then replaced. At least REFRESH_GRACE, at most 10m.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub refresh_lost_after: Duration,
+
+    /// How many live sessions an account may have. A sign-in that exceeds it ends the sessions seen least recently.
+    #[arg(long, default_value = "100", value_parser = |text: &str| number::<u32>(text, 1..=100_000))]
+    pub sessions_max: u32,
 
     /// How far the clock of another node may be ahead: tolerance for `iat` and `nbf`, never for `exp`. At most 60s.
     #[arg(long, default_value = "5s", value_parser = duration)]

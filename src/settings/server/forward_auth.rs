@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::forward_rules::ForwardRules;
-use crate::settings::values::{InvalidValue, boolean};
+use crate::settings::values::{InvalidValue, boolean, lifetime};
 
 /// Settings of the forward-auth checks.
 #[derive(Debug, Clone, clap::Args)]
@@ -15,6 +16,11 @@ pub struct ForwardAuthSettings {
     /// token, in one Set-Cookie that the proxy must pass on to the browser.
     #[arg(long, default_value = "false", action = clap::ArgAction::Set, value_parser = boolean)]
     pub verify_renew: bool,
+
+    /// How long checks renew access by one refresh token. Renewal does not rotate it, so a stolen copy would go unnoticed; after
+    /// this time the browser is sent to `/auth/continue`, which does.
+    #[arg(long, default_value = "24h", value_parser = lifetime)]
+    pub verify_renew_max: Duration,
 
     /// The file of access rules, by host and path: public, signed-in, role=…, permission=…. Needs TRUSTED_PROXIES. Without
     /// it every path requires a signed-in caller.
@@ -31,19 +37,23 @@ pub struct ForwardAuthSettings {
     #[arg(long, default_value = "x-forwarded")]
     pub forwarded_headers: ForwardedHeaders,
 
-    /// The header for the account's username, or else its email, or else its name.
+    /// The header for the account's username, or else its verified email, or else its name, or else its uuid.
     #[arg(long, default_value = "Remote-User", value_parser = identity_header)]
     pub remote_user_header: String,
 
-    /// The header for the account's number.
+    /// The header for the account's UUID.
     #[arg(long, default_value = "Remote-Id", value_parser = identity_header)]
     pub remote_id_header: String,
 
-    /// The header for the account's email.
+    /// The header for the account's email, if it is verified.
     #[arg(long, default_value = "Remote-Email", value_parser = identity_header)]
     pub remote_email_header: String,
 
-    /// The header for the person's full name.
+    /// Pass unverified emails to apps too. Anybody who can register could then claim any address.
+    #[arg(long, default_value = "false", action = clap::ArgAction::Set, value_parser = boolean)]
+    pub remote_email_unproved: bool,
+
+    /// The header for the display name. The user can change it, and it is not verified.
     #[arg(long, default_value = "Remote-Name", value_parser = identity_header)]
     pub remote_name_header: String,
 

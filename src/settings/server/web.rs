@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use crate::settings::values::{InvalidValue, address, boolean, duration, network, origin};
+use crate::settings::values::{InvalidValue, address, boolean, duration, network, number, origin};
 
 /// Settings of the web server.
 #[derive(Debug, Clone, clap::Args)]
@@ -17,7 +17,8 @@ pub struct WebSettings {
     #[arg(long, default_value = "127.0.0.1:9154", value_parser = address)]
     pub bind: SocketAddr,
 
-    /// The origin under which browsers reach the service: https://auth.example.com. With https, cookies are Secure.
+    /// The origin under which browsers reach the service: https://auth.example.com. With https, cookies are Secure. Otherwise
+    /// a cookie is Secure only if the request came from a proxy of TRUSTED_PROXIES with X-Forwarded-Proto: https.
     #[arg(long, value_parser = origin)]
     pub public_url: Option<Url>,
 
@@ -39,12 +40,12 @@ pub struct WebSettings {
     pub trusted_proxies: Vec<IpNet>,
 
     /// Threads that serve requests. Default: one per processor core.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_parser = |text: &str| number::<u16>(text, 1..=256))]
     pub workers: Option<u16>,
 
     /// The maximum number of client connections of a node, shared among its workers. Further ones are accepted but not served
     /// until another closes: idle ones close after 5 s, slow ones within 10 s. Each needs a file descriptor.
-    #[arg(long, default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value = "10000", value_parser = |text: &str| number::<u32>(text, 1..=1_000_000))]
     pub max_connections: u32,
 
     /// How long a stopping node continues to serve while /readyz answers 503, so that a load balancer can remove it. At most

@@ -85,6 +85,7 @@ impl GroupTransaction {
         }
         match outcome {
             Err(error) if !in_savepoint => {
+                // A refused statement does not make the one writing connection suspect; an outage (a lock, a full disk) does.
                 *broken = matches!(error, StoreError::Unavailable { .. });
                 Err(WriteError::Change(error))
             }
@@ -115,6 +116,7 @@ impl GroupTransaction {
         let total = rows_changed_by(db).unwrap_or(*rows_changed);
         let rows = total.saturating_sub(std::mem::replace(rows_changed, total));
         let committed = transaction::commit(db, self.began);
+        // Also after a failed commit, which rolled back: the caller resolves the outcome, once it has passed on the right.
         self.finished = true;
         self.connection.broken = matches!(committed, Err(StoreError::Unavailable { .. }));
         committed.map(|()| usize::try_from(rows).unwrap_or_default())

@@ -20,7 +20,8 @@ use crate::store::error::StoreError;
 /// pauses the writers for some 20 ms, at 5,600 refreshes a second about once a second; fewer pages would mean more pauses.
 const RESTART_PAGES: i32 = 4000;
 
-/// How long a restart waits for readers that still use the log, while writers wait for it.
+/// How long a restart waits for readers that still use the log, while writers wait for it: the busy timeout of the thread's
+/// connection. A reader that takes longer postpones the restart to the next checkpoint.
 const READERS_WAIT: Duration = Duration::from_millis(20);
 
 /// The checkpoint thread. It ends when this is dropped.

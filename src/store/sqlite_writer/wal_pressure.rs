@@ -39,6 +39,7 @@ impl WalPressure {
     pub fn wait(&self) -> bool {
         let idle = |state: &mut PressureState| state.rows < CHECKPOINT_ROWS && !state.stopped;
         let mut state = self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        // Before the checkpoint: rows that are committed while it runs may not be part of it, and count towards the next.
         state.rows = 0;
         !state.stopped
     }

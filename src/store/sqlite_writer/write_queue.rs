@@ -51,6 +51,9 @@ pub struct WriteQueue {
 #[derive(Default)]
 struct QueueState {
     /// Whether a thread holds the right to write. While it is false, no change waits.
+    ///
+    /// A right that passes to a waiter leaves this true: if it became false in between, a change that has just arrived could
+    /// overtake those that wait.
     busy: bool,
     waiting: VecDeque<Arc<Waiter>>,
 }
@@ -62,7 +65,8 @@ enum Grouping {
     Exclusive,
 }
 
-/// A change that waits, and what it has been granted.
+/// A change that waits, and what it has been granted. Each has a condition variable of its own, so that a grant wakes one
+/// thread and not all that wait.
 struct Waiter {
     grouping: Grouping,
     grant: Mutex<Option<Grant>>,
@@ -90,6 +94,7 @@ impl WriteQueue {
 
     /// Runs a change: all of it is durable when this returns `Ok`, and none of it is written otherwise.
     pub fn write<T>(&self, change: &mut impl FnMut(&mut Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        // One deadline for both attempts: the caller's request has one timeout.
         let deadline = Instant::now() + self.max_wait;
         let mut outcome = self.run_in_group(change, deadline, Grouping::Shared);
         if matches!(outcome, Err(WriteError::GroupAborted(_))) {
@@ -121,9 +126,12 @@ impl WriteQueue {
                 Box::new(GroupTransaction::begin(&self.pool, time_left(deadline)).map_err(WriteError::Change)?)
             }
         };
+        // On an error the group is dropped here, which rolls it back and tells its other members to run again.
         let outcome = group.run(change)?;
         let commit_outcome = group.commit_outcome();
         let Some(group) = guard.hand_off(group, grouping) else {
+            // A change that was undone alone waits too: the row it failed for (a taken name) may be another member's, and is
+            // there only if the commit succeeds.
             return if commit_outcome.wait() { outcome.map_err(WriteError::Change) } else { Err(group_aborted()) };
         };
         let alone = group.has_one_member();
@@ -174,6 +182,7 @@ impl WriteQueue {
         }
     }
 
+    /// Poisoning is ignored, here and below: no change runs under a lock, so a change that panics leaves no state half-changed.
     fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

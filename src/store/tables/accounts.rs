@@ -2,6 +2,7 @@
 //! and core/credential/.
 
 use diesel::connection::SimpleConnection;
+use diesel::dsl::case_when;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
@@ -149,6 +150,11 @@ pub fn find(db: &mut Db, id: AccountId) -> Result<Option<AccountRow>, StoreError
     Ok(accounts::table.find(id).get_result(db).optional()?)
 }
 
+/// The account with this UUID.
+pub fn find_by_uuid(db: &mut Db, uuid: AccountUuid) -> Result<Option<AccountRow>, StoreError> {
+    Ok(accounts::table.filter(accounts::uuid.eq(uuid)).get_result(db).optional()?)
+}
+
 /// The account with this canonical identifier.
 pub fn find_by(db: &mut Db, column: IdentifierColumn, canonical: &str) -> Result<Option<AccountRow>, StoreError> {
     let query = accounts::table.into_boxed();
@@ -243,6 +249,12 @@ pub fn count_secrets_with_prefix(db: &mut Db, prefix: &str) -> Result<i64, Store
     Ok(accounts::table.filter(password.or(pin)).count().get_result(db)?)
 }
 
+/// Sets whether the email is verified. Returns the account's epoch, or `None` when there is no such account.
+pub fn set_email_verified(db: &mut Db, id: AccountId, verified: bool, at: Timestamp) -> Result<bool, StoreError> {
+    let new = (accounts::email_verified.eq(verified), accounts::updated_at.eq(at));
+    Ok(diesel::update(accounts::table.find(id)).set(new).execute(db)? == 1)
+}
+
 /// Sets the role.
 pub fn set_role(db: &mut Db, id: AccountId, role: &str, at: Timestamp) -> Result<(), StoreError> {
     let new = (accounts::role.eq(role), accounts::updated_at.eq(at));
@@ -264,8 +276,23 @@ pub fn set_must_change_password(db: &mut Db, id: AccountId, must: bool, at: Time
     Ok(())
 }
 
-/// Increments the epoch. Returns the new one, or `None` when there is no such account.
-pub fn raise_epoch(db: &mut Db, id: AccountId) -> Result<Option<i64>, StoreError> {
-    let query = diesel::update(accounts::table.find(id)).set(accounts::epoch.eq(accounts::epoch + 1));
+/// The epoch, whose row is locked until the transaction ends; `None` when there is no such account.
+pub fn lock_epoch(db: &mut Db, id: AccountId) -> Result<Option<i64>, StoreError> {
+    let query = diesel::update(accounts::table.find(id)).set(accounts::epoch.eq(accounts::epoch));
     Ok(query.returning(accounts::epoch).get_result(db).optional()?)
+}
+
+/// Raises the epoch by one, and to the time in milliseconds, or above `above`, if that is more: a restored backup has a lower
+/// epoch than tokens that were issued after it was made, and only the clock knows how high theirs may be. Returns the new one
+/// with the account's UUID, or `None` when there is no such account.
+pub fn raise_epoch(
+    db: &mut Db,
+    id: AccountId,
+    above: i64,
+    at: Timestamp,
+) -> Result<Option<(AccountUuid, i64)>, StoreError> {
+    let above = above.max(at.as_millis() - 1);
+    let base = case_when(accounts::epoch.lt(above), above.into_sql::<BigInt>()).otherwise(accounts::epoch);
+    let query = diesel::update(accounts::table.find(id)).set(accounts::epoch.eq(base + 1));
+    Ok(query.returning((accounts::uuid, accounts::epoch)).get_result(db).optional()?)
 }

@@ -6,6 +6,7 @@ use super::schema::audit_events;
 use crate::clock::Timestamp;
 use crate::store::connection::Db;
 use crate::store::error::StoreError;
+use crate::store::statement_cache::CacheStatement as _;
 use crate::store::tables::columns::{AccountId, SessionId};
 
 /// One row. Never holds a secret, a token or an identifier as it was entered.
@@ -21,6 +22,23 @@ pub struct AuditRow {
     pub user_agent: Option<String>,
     pub request_id: Option<String>,
     pub detail: Option<String>,
+    pub count: i64,
+    pub minute: Option<i64>,
+}
+
+/// Counts an event in the row of its kind, account, address and minute; returns whether there is one. Of two transactions that
+/// find none both insert theirs: the counts stay exact.
+pub fn add_to_minute(db: &mut Db, row: &AuditRow) -> Result<bool, StoreError> {
+    let same = audit_events::table
+        .filter(audit_events::account_id.eq(row.account_id))
+        .filter(audit_events::minute.eq(row.minute))
+        .filter(audit_events::kind.eq(&row.kind));
+    // At most as many as the rate of writes allows.
+    let rows: Vec<(i64, Option<String>)> = same.select((audit_events::id, audit_events::address)).load(db)?;
+    let first = rows.into_iter().filter(|(_, address)| *address == row.address).map(|(id, _)| id).min();
+    let Some(id) = first else { return Ok(false) };
+    let count = audit_events::count.eq(audit_events::count + 1);
+    Ok(diesel::update(audit_events::table.find(id)).set(count).cached().execute(db)? == 1)
 }
 
 /// Inserts a row.

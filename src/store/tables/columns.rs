@@ -10,7 +10,8 @@ use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
 
-/// The number of an account, the `sub` of its tokens.
+/// The number of an account: what rows refer to it by, inside the database. A restored backup may give it to another account,
+/// so no token holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, FromSqlRow, AsExpression)]
 #[diesel(sql_type = BigInt)]
 pub struct AccountId(pub i64);
@@ -82,7 +83,7 @@ uuid_id! {
 }
 
 uuid_id! {
-    /// The public identifier of an account in the dialects that name accounts by a UUID.
+    /// The UUID of an account, the `sub` of its tokens. It is never given to another account.
     AccountUuid
 }
 
@@ -188,11 +189,13 @@ pub enum EndReason {
     Operator,
     /// The key of its refresh token was retired.
     KeyRetired,
+    /// The account had more than SESSIONS_MAX, and this one was seen least recently.
+    TooMany,
 }
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SignOut,
         Self::SignOutEverywhere,
         Self::EndedByOwner,
@@ -201,6 +204,7 @@ impl EndReason {
         Self::RefreshReuse,
         Self::Operator,
         Self::KeyRetired,
+        Self::TooMany,
     ];
 
     /// The word in the table.
@@ -214,6 +218,7 @@ impl EndReason {
             Self::RefreshReuse => "refresh_reuse",
             Self::Operator => "operator",
             Self::KeyRetired => "key_retired",
+            Self::TooMany => "too_many",
         }
     }
 }

@@ -54,6 +54,8 @@ diesel::table! {
         address -> Nullable<Text>,
         ended_at -> Nullable<BigInt>,
         end_reason -> Nullable<Text>,
+        parent -> Nullable<BigInt>,
+        access_ttl -> BigInt,
     }
 }
 
@@ -70,8 +72,9 @@ diesel::table! {
         id -> BigInt,
         session_id -> Nullable<Binary>,
         generation -> Nullable<BigInt>,
-        account_id -> Nullable<BigInt>,
+        account_uuid -> Nullable<Binary>,
         epoch -> Nullable<BigInt>,
+        except_session_id -> Nullable<Binary>,
         created_at -> BigInt,
         expires_at -> BigInt,
     }
@@ -83,6 +86,7 @@ diesel::table! {
         failures -> BigInt,
         blocked_until -> Nullable<BigInt>,
         updated_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
     }
 }
 
@@ -97,6 +101,8 @@ diesel::table! {
         user_agent -> Nullable<Text>,
         request_id -> Nullable<Text>,
         detail -> Nullable<Text>,
+        count -> BigInt,
+        minute -> Nullable<BigInt>,
     }
 }
 

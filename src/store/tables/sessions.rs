@@ -1,9 +1,13 @@
 //! The `sessions` table: rows and queries. Each change that may happen only once is one conditional `UPDATE`
-//! (compare-and-set), and its row count says whether it happened. Which change to make is decided in core/session/.
+//! (compare-and-set), and its row count says whether it happened. Which change to make is decided in core/session/; the next
+//! generation of a refresh token is sessions/rotation.rs's.
 
-use diesel::dsl::{case_when, exists, sql};
+pub mod rotation;
+
+use std::time::Duration;
+
+use diesel::dsl::exists;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Text};
 
 use super::opaque_tokens;
 use super::schema::{accounts, sessions};
@@ -11,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::store::connection::{Db, on_backend};
 use crate::store::error::StoreError;
 use crate::store::statement_cache::CacheStatement as _;
-use crate::store::tables::columns::{AccountId, AccountStatus, EndReason, SessionId};
+use crate::store::tables::columns::{AccountId, AccountStatus, AccountUuid, EndReason, SessionId};
 
 /// One row, column by column.
 #[derive(Debug, Clone, Queryable, Insertable)]
@@ -59,11 +63,24 @@ pub struct SessionRow {
     pub ended_at: Option<Timestamp>,
     /// Why it ended.
     pub end_reason: Option<EndReason>,
+    /// The one generation below the current that may still be presented.
+    pub parent: Option<i64>,
+    /// The lifetime of access tokens that its sign-in asked for, in milliseconds.
+    pub access_ttl: i64,
+}
+
+impl SessionRow {
+    /// Whether it has not ended, by itself or with all sessions of the account. Its expiry is another matter.
+    pub fn is_live_for(&self, account: &AccountState) -> bool {
+        self.ended_at.is_none() && self.epoch >= account.epoch
+    }
 }
 
 /// The columns of an account on which its sessions depend.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
 pub struct AccountState {
+    /// The `sub` of the session's tokens.
+    pub uuid: AccountUuid,
     /// Sessions of a lower epoch have ended.
     pub epoch: i64,
     /// Only an active account's sessions can be refreshed.
@@ -72,19 +89,6 @@ pub struct AccountState {
     pub role: String,
     /// A claim of the access token.
     pub must_change_password: bool,
-}
-
-/// The columns that a rotation writes.
-#[derive(Debug, Clone)]
-pub struct Rotation {
-    /// The time of the rotation: the `iat` of the new refresh token.
-    pub at: Timestamp,
-    /// The signing key of the new refresh token.
-    pub key_id: String,
-    /// The new idle end, unless the session's own is earlier.
-    pub idle_expires_at: Timestamp,
-    /// The `exp` of the new access token, unless the session's own end is earlier or the stored one later.
-    pub access_expires_at: Timestamp,
 }
 
 /// A session that a statement ended, with the columns that its revocation needs.
@@ -106,119 +110,63 @@ pub fn insert(db: &mut Db, row: &SessionRow) -> Result<(), StoreError> {
 
 /// The session, with its account's state.
 pub fn find(db: &mut Db, id: SessionId) -> Result<Option<(SessionRow, AccountState)>, StoreError> {
-    let state = (accounts::epoch, accounts::status, accounts::role, accounts::must_change_password);
+    let state = (accounts::uuid, accounts::epoch, accounts::status, accounts::role, accounts::must_change_password);
     let query = sessions::table.inner_join(accounts::table).filter(sessions::id.eq(id));
     let query = query.select((sessions::all_columns, state));
     Ok(on_backend!(db, |db| query.get_result(db)).optional()?)
 }
 
-/// The account's sessions that have not ended, newest first.
-pub fn list_live(db: &mut Db, account: AccountId, epoch: i64, now: Timestamp) -> Result<Vec<SessionRow>, StoreError> {
+/// Up to `limit` of the account's sessions that have not ended, newest first, which is the order of their ids; those that began
+/// before `before`, if it is given.
+pub fn list_live(
+    db: &mut Db,
+    account: AccountId,
+    epoch: i64,
+    now: Timestamp,
+    before: Option<SessionId>,
+    limit: i64,
+) -> Result<Vec<SessionRow>, StoreError> {
     let live = sessions::ended_at.is_null().and(sessions::epoch.ge(epoch));
     let unexpired = sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now));
     let query = sessions::table.filter(sessions::account_id.eq(account)).filter(live).filter(unexpired);
-    Ok(query.order(sessions::created_at.desc()).load(db)?)
+    let query = query.order(sessions::id.desc()).limit(limit).into_boxed();
+    Ok(match before {
+        Some(before) => query.filter(sessions::id.lt(before)).load(db)?,
+        None => query.load(db)?,
+    })
 }
 
-/// The time, or the session's own end if that is earlier.
-#[diesel::dsl::auto_type]
-fn within_session(at: Timestamp) -> _ {
-    case_when(sessions::expires_at.lt(at), sessions::expires_at).otherwise(at.into_sql::<BigInt>())
-}
-
-/// The same, and no earlier than the stored value: of two requests that read the row before either wrote, the second must
-/// not shorten it.
-#[diesel::dsl::auto_type]
-fn no_earlier_than_stored(access: Timestamp) -> _ {
-    case_when(sessions::access_expires_at.ge(access), sessions::access_expires_at)
-        .when(sessions::expires_at.lt(access), sessions::expires_at)
-        .otherwise(access.into_sql::<BigInt>())
-}
-
-#[diesel::dsl::auto_type]
-fn next_generation<'a>(generation: i64, to: &'a Rotation) -> _ {
-    let next: i64 = generation + 1;
-    let unconfirmed: Option<Timestamp> = None;
-    let at: Timestamp = to.at;
-    let key_id: &'a str = &to.key_id;
-    let idle: within_session = within_session(to.idle_expires_at);
-    let access: no_earlier_than_stored = no_earlier_than_stored(to.access_expires_at);
-    (
-        sessions::generation.eq(next),
-        sessions::confirmed_at.eq(unconfirmed),
-        sessions::rotated_at.eq(at),
-        sessions::last_seen_at.eq(at),
-        sessions::key_id.eq(key_id),
-        sessions::idle_expires_at.eq(idle),
-        sessions::access_expires_at.eq(access),
-    )
-}
-
-/// Compare-and-set from `generation` to the next. Returns the new row, or `None` when another request was first or the
-/// session has ended.
-pub fn rotate(db: &mut Db, id: SessionId, generation: i64, to: &Rotation) -> Result<Option<SessionRow>, StoreError> {
-    let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
-    let query = diesel::update(sessions::table.find(id).filter(current)).set(next_generation(generation, to));
-    Ok(query.returning(sessions::all_columns).cached().get_result(db).optional()?)
-}
-
-/// As `rotate`, without having read the row: only of a session that is live at `to.at` by its row and its account. This is
-/// the verdict `Rotate` of core/session/refresh/decide.rs in SQL; tests/it/refresh_rotation.rs compares the two.
-pub fn rotate_live(
+/// Up to `limit` live sessions of the account beyond `keep`: those seen last and `newest`, which is kept whatever the clock said
+/// when the others were seen.
+pub fn list_excess(
     db: &mut Db,
-    id: SessionId,
-    owner: AccountId,
-    generation: i64,
-    to: &Rotation,
-) -> Result<Option<(SessionRow, AccountState)>, StoreError> {
-    let account =
-        accounts::table.filter(accounts::id.eq(sessions::account_id).and(accounts::epoch.eq(sessions::epoch)));
-    // One column, for a short text: diesel builds it for each call and finds the prepared statement by it.
-    let active = account.filter(accounts::status.eq(AccountStatus::Active));
-    let current = sessions::generation.eq(generation).and(sessions::min_generation.le(generation));
-    let live =
-        sessions::ended_at.is_null().and(sessions::idle_expires_at.gt(to.at)).and(sessions::expires_at.gt(to.at));
-    let allowed = sessions::account_id.eq(owner).and(exists(active.select(accounts::id)));
-    let query = diesel::update(sessions::table.find(id).filter(current).filter(live).filter(allowed));
-    // As SQL text, because diesel's own subquery for a single value ends in `LIMIT ?`, which SQLite parses anew.
-    let role = sql::<Text>("(SELECT role FROM accounts WHERE accounts.id = sessions.account_id)");
-    let must_change =
-        sql::<Bool>("(SELECT must_change_password FROM accounts WHERE accounts.id = sessions.account_id)");
-    let query = query.set(next_generation(generation, to)).returning((sessions::all_columns, role, must_change));
-    let rotated: Option<(SessionRow, String, bool)> = on_backend!(db, |db| query.cached().get_result(db)).optional()?;
-    Ok(rotated.map(|(row, role, must_change_password)| {
-        let state = AccountState { epoch: row.epoch, status: AccountStatus::Active, role, must_change_password };
-        (row, state)
-    }))
+    account: AccountId,
+    epoch: i64,
+    now: Timestamp,
+    (newest, keep): (SessionId, i64),
+    limit: i64,
+) -> Result<Vec<SessionId>, StoreError> {
+    let live = sessions::ended_at.is_null().and(sessions::epoch.ge(epoch));
+    let unexpired = sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now));
+    let query = sessions::table.filter(sessions::account_id.eq(account)).filter(live).filter(unexpired);
+    let query = query.filter(sessions::id.ne(newest));
+    let query = query.order((sessions::last_seen_at.desc(), sessions::id.desc())).limit(limit).offset(keep - 1);
+    Ok(query.select(sessions::id).load(db)?)
 }
 
-/// Records that an access token was issued without a rotation. Returns whether the session still was at `generation`.
-pub fn touch(
+/// The latest time at which an access token of the account's sessions may still be valid: by the rows, or issued up to `until`
+/// for at most `issuable`, or what a sign-in asked for if that is longer.
+pub fn last_access_expiry(
     db: &mut Db,
-    id: SessionId,
-    generation: i64,
-    at: Timestamp,
-    access: Timestamp,
-) -> Result<bool, StoreError> {
-    let current = sessions::generation.eq(generation).and(sessions::ended_at.is_null());
-    let query = diesel::update(sessions::table.find(id).filter(current));
-    let set = (sessions::last_seen_at.eq(at), sessions::access_expires_at.eq(no_earlier_than_stored(access)));
-    let changed = on_backend!(db, |db| query.set(set).cached().execute(db))?;
-    Ok(changed == 1)
-}
-
-/// Returns whether the session is live. As an `UPDATE` of its row it waits for a transaction that is ending it, which a
-/// `SELECT` would not.
-pub fn touch_live(db: &mut Db, id: SessionId, at: Timestamp) -> Result<bool, StoreError> {
-    let live = sessions::table.find(id).filter(sessions::ended_at.is_null());
-    Ok(diesel::update(live).set(sessions::last_seen_at.eq(at)).cached().execute(db)? == 1)
-}
-
-/// Invalidates every older generation of the session, also within the refresh grace. The `touch` or `rotate` before it in
-/// the transaction has locked the row.
-pub fn invalidate_older_generations(db: &mut Db, id: SessionId, generation: i64) -> Result<(), StoreError> {
-    diesel::update(sessions::table.find(id)).set(sessions::min_generation.eq(generation)).execute(db)?;
-    Ok(())
+    account: AccountId,
+    until: Timestamp,
+    issuable: Duration,
+) -> Result<Timestamp, StoreError> {
+    let live = sessions::table.filter(sessions::account_id.eq(account).and(sessions::ended_at.is_null()));
+    let columns = (diesel::dsl::max(sessions::access_expires_at), diesel::dsl::max(sessions::access_ttl));
+    let (expiry, ttl): (Option<Timestamp>, Option<i64>) = live.select(columns).get_result(db)?;
+    let asked = Duration::from_millis(ttl.and_then(|millis| millis.try_into().ok()).unwrap_or(0));
+    Ok(until.plus(asked.max(issuable)).max(expiry.unwrap_or(until)))
 }
 
 /// Records the first presentation of `generation`, the proof that it arrived; later ones change nothing.
@@ -229,7 +177,8 @@ pub fn confirm(db: &mut Db, id: SessionId, generation: i64, at: Timestamp) -> Re
     Ok(())
 }
 
-/// Ends one session of the account. Returns `None` when it was not live or belongs to another account.
+/// Ends one session of the account. Its row stays until its refresh tokens have expired: one without a row counts as lost with a
+/// restored backup. Returns `None` when it was not live or belongs to another account.
 pub fn end(
     db: &mut Db,
     id: SessionId,
@@ -241,62 +190,58 @@ pub fn end(
     let query = diesel::update(sessions::table.find(id).filter(live)).set((
         sessions::ended_at.eq(at),
         sessions::end_reason.eq(reason),
-        sessions::expires_at.eq(at),
+        sessions::expires_at.eq(sessions::idle_expires_at),
     ));
     let ended = (sessions::id, sessions::account_id, sessions::access_expires_at);
     Ok(query.returning(ended).cached().get_result(db).optional()?)
+}
+
+/// Whether the account has not ended all its sessions since this one began.
+#[diesel::dsl::auto_type]
+pub(super) fn is_in_epoch() -> _ {
+    let owner = accounts::table.filter(accounts::id.eq(sessions::account_id).and(accounts::epoch.eq(sessions::epoch)));
+    exists(owner.select(accounts::id))
 }
 
 /// Ends a session whatever its account: for a browser that has proved by the session's tokens that it may.
 pub fn end_of_any_account(
     db: &mut Db,
     id: SessionId,
+    dialect: &str,
     at: Timestamp,
     reason: EndReason,
 ) -> Result<Option<EndedSession>, StoreError> {
-    let owner = sessions::table.find(id).select(sessions::account_id).get_result(db).optional()?;
+    let found = sessions::table.find(id).filter(sessions::dialect.eq(dialect));
+    let owner = found.select(sessions::account_id).get_result(db).optional()?;
     owner.map_or(Ok(None), |owner| end(db, id, owner, at, reason))
 }
 
-/// Which of an account's sessions a statement ends.
-#[derive(Debug, Clone, Copy)]
-pub enum EndScope<'a> {
-    /// All of them.
-    All,
-    /// All except this one.
-    AllExcept(SessionId),
-    /// Those with this device id.
-    OnDevice(&'a str),
-}
-
-/// Ends the account's live sessions in the scope.
-pub fn end_many(
+/// Ends the account's live sessions with this device id.
+pub fn end_on_device(
     db: &mut Db,
     owner: AccountId,
-    scope: EndScope<'_>,
+    device: &str,
     at: Timestamp,
     reason: EndReason,
 ) -> Result<Vec<EndedSession>, StoreError> {
-    let set = (sessions::ended_at.eq(at), sessions::end_reason.eq(reason), sessions::expires_at.eq(at));
+    let set = (
+        sessions::ended_at.eq(at),
+        sessions::end_reason.eq(reason),
+        sessions::expires_at.eq(sessions::idle_expires_at),
+    );
     let live = sessions::account_id.eq(owner).and(sessions::ended_at.is_null());
-    let ended = (sessions::id, sessions::account_id, sessions::access_expires_at);
-    let all = sessions::table.filter(live);
-    Ok(match scope {
-        EndScope::All => diesel::update(all).set(set).returning(ended).get_results(db)?,
-        EndScope::AllExcept(id) => {
-            diesel::update(all.filter(sessions::id.ne(id))).set(set).returning(ended).get_results(db)?
-        }
-        EndScope::OnDevice(device) => {
-            diesel::update(all.filter(sessions::device_id.eq(device))).set(set).returning(ended).get_results(db)?
-        }
-    })
+    let on_device = sessions::table.filter(live).filter(sessions::device_id.eq(device)).filter(is_in_epoch());
+    let query = diesel::update(on_device).set(set);
+    let query = query.returning((sessions::id, sessions::account_id, sessions::access_expires_at));
+    Ok(on_backend!(db, |db| query.get_results(db))?)
 }
 
 /// The number of live sessions, by the signing key of their current refresh token.
 pub fn count_live_by_key(db: &mut Db, now: Timestamp) -> Result<Vec<(String, i64)>, StoreError> {
     let live = sessions::ended_at.is_null().and(sessions::idle_expires_at.gt(now)).and(sessions::expires_at.gt(now));
-    let query = sessions::table.filter(live).group_by(sessions::key_id);
-    Ok(query.select((sessions::key_id, diesel::dsl::count_star())).load(db)?)
+    let query = sessions::table.filter(live).filter(is_in_epoch()).group_by(sessions::key_id);
+    let query = query.select((sessions::key_id, diesel::dsl::count_star()));
+    Ok(on_backend!(db, |db| query.load(db))?)
 }
 
 /// Ends up to `limit` live sessions whose current refresh token is signed by this key.
@@ -309,9 +254,14 @@ pub fn end_signed_by_key(
 ) -> Result<Vec<EndedSession>, StoreError> {
     let live = sessions::key_id.eq(key_id).and(sessions::ended_at.is_null());
     let unexpired = sessions::idle_expires_at.gt(at).and(sessions::expires_at.gt(at));
-    let ids: Vec<SessionId> =
-        sessions::table.filter(live).filter(unexpired).select(sessions::id).limit(limit).load(db)?;
-    let set = (sessions::ended_at.eq(at), sessions::end_reason.eq(reason), sessions::expires_at.eq(at));
+    let signed = sessions::table.filter(live).filter(unexpired).filter(is_in_epoch());
+    let query = signed.select(sessions::id).limit(limit);
+    let ids: Vec<SessionId> = on_backend!(db, |db| query.load(db))?;
+    let set = (
+        sessions::ended_at.eq(at),
+        sessions::end_reason.eq(reason),
+        sessions::expires_at.eq(sessions::idle_expires_at),
+    );
     let query = diesel::update(sessions::table.filter(sessions::id.eq_any(ids)).filter(live)).set(set);
     Ok(query.returning((sessions::id, sessions::account_id, sessions::access_expires_at)).get_results(db)?)
 }

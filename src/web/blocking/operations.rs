@@ -2,19 +2,21 @@
 //! never share a thread. This file decides which step runs where and how long a request waits for the database; the rules
 //! are core's, and its types force the order of the steps.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::core::Core;
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::credential::sign_in::{NewSession, SignIn, SignedIn};
 use crate::core::defence::rate_limit::LimitedAction;
+use crate::core::defence::work_share::WorkShare;
 use crate::core::error::{Error, InternalError, Refusal};
 use crate::core::registration::confirmed_sign_up::{ConfirmedSignUp, SignUpConfirmation, SignUpOrigin};
 use crate::core::registration::sign_up::Registration;
 use crate::core::session::caller::Client;
 use crate::core::session::refresh::fast_path::FastRotation;
+use crate::core::session::refresh::request::RefreshRequest;
 use crate::core::session::{Issued, TokenPolicy};
-use crate::secret::RefreshToken;
 use crate::web::blocking::retry_after::RETRY_AFTER;
 use crate::web::service::Doorward;
 
@@ -61,35 +63,39 @@ impl Doorward {
         })
     }
 
-    /// Hashes or verifies a secret on the worker pool for that.
+    /// Hashes or verifies a secret on the worker pool for that, once the request's account and address have a place.
     async fn run_hashing<T: Send + 'static>(
         &self,
+        share: WorkShare,
         work: impl FnOnce(&Core) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let core = self.core().clone();
+        let (core, arrived) = (self.core().clone(), Instant::now());
+        let places = self.work_shares().acquire(share, arrived).await?;
         let work = move || {
+            // Held until the work is done, also if the client has gone meanwhile: the thread is still taken.
+            let _places = places;
             let _timer = core.metrics().password_hash_seconds.start_timer();
             work(&core)
         };
-        self.hash_pool().run(work).await
+        self.hash_pool().run_since(arrived, work).await
     }
 
     /// Rotates a refresh token. On SQLite the rotation goes through the batcher, and the tokens are signed on the caller's
     /// thread. What the batcher could not decide is decided by the session's row.
-    pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy, client: Client) -> Result<Issued, Error> {
-        self.core().check_rate_limit(LimitedAction::Refresh, &client)?;
+    pub async fn refresh(&self, request: RefreshRequest) -> Result<Issued, Error> {
+        self.core().check_rate_limit(LimitedAction::Refresh, &request.client)?;
         let one_statement = match self.batcher() {
-            Some(batcher) => self.core().rotation_attempt_for(&token, &policy)?.map(|rotation| (batcher, rotation)),
+            Some(batcher) => self.core().rotation_attempt_for(&request)?.map(|rotation| (batcher, rotation)),
             None => None,
         };
         let Some((batcher, rotation)) = one_statement else {
-            return self.run_blocking(move |core| core.rotate_refresh_token(&token, &policy, &client)).await;
+            return self.run_blocking(move |core| core.rotate_refresh_token(&request)).await;
         };
         let (mut budget, named) = (self.database_timeout(), rotation.token);
         match self.with_deadline(&mut budget, batcher.submit(rotation)).await? {
-            rotated @ FastRotation::Rotated(_) => self.core().finish_refresh(&named, rotated, &policy, &client),
+            rotated @ FastRotation::Rotated(_) => self.core().finish_refresh(&request, &named, rotated),
             undecided => {
-                let finish = move |core: &Core| core.finish_refresh(&named, undecided, &policy, &client);
+                let finish = move |core: &Core| core.finish_refresh(&request, &named, undecided);
                 self.run_with_deadline(&mut budget, finish).await
             }
         }
@@ -103,7 +109,8 @@ impl Doorward {
             let looked_up =
                 self.run_with_deadline(&mut budget, move |core| core.look_up(request, &attempt_client)).await?;
             let attempt_client = client.clone();
-            let checked = self.run_hashing(move |core| core.check_secret(looked_up, &attempt_client)).await?;
+            let share = looked_up.work_share(&client);
+            let checked = self.run_hashing(share, move |core| core.check_secret(looked_up, &attempt_client)).await?;
             let (policy, attempt_client) = (policy.clone(), client.clone());
             let signed_in = self
                 .run_with_deadline(&mut budget, move |core| core.sign_in(&checked, &policy, &attempt_client))
@@ -128,7 +135,8 @@ impl Doorward {
         let mut budget = self.database_timeout();
         let validated =
             self.run_with_deadline(&mut budget, move |core| core.validate_sign_up(registration, role)).await?;
-        let hashed = self.run_hashing(move |core| Ok(validated.hash(core.hasher())?)).await?;
+        let share = WorkShare::of_address(&client);
+        let hashed = self.run_hashing(share, move |core| Ok(validated.hash(core.hasher())?)).await?;
         let insert = move |core: &Core| core.sign_up(&hashed, &session, &policy, &client);
         self.run_with_deadline(&mut budget, insert).await
     }
@@ -143,7 +151,8 @@ impl Doorward {
         self.core().check_rate_limit(LimitedAction::SignUp, &client)?;
         let mut budget = self.database_timeout();
         let validated = self.core().validate_confirmed_sign_up(registration)?;
-        let hashed = self.run_hashing(move |core| Ok(validated.hash(core.hasher())?)).await?;
+        let share = WorkShare::of_address(&client);
+        let hashed = self.run_hashing(share, move |core| Ok(validated.hash(core.hasher())?)).await?;
         self.run_with_deadline(&mut budget, move |core| core.store_pending_sign_up(hashed, &origin, &client)).await
     }
 
@@ -159,24 +168,22 @@ impl Doorward {
         let SignUpConfirmation { token, password } = confirmation;
         let mut budget = self.database_timeout();
         let found = self.run_with_deadline(&mut budget, move |core| core.find_pending_sign_up(&token)).await?;
-        let checked = self.run_hashing(move |core| core.check_pending_sign_up(found, &password)).await?;
+        let share = WorkShare::of_address(&client);
+        let checked = self.run_hashing(share, move |core| core.check_pending_sign_up(found, &password)).await?;
         let insert = move |core: &Core| core.confirm_sign_up(checked, &session, &policy, &client);
         self.run_with_deadline(&mut budget, insert).await
     }
 
     /// Changes a password: rules, two hashes, database.
-    pub async fn change_password(
-        &self,
-        change: PasswordChange,
-        policy: TokenPolicy,
-        client: Client,
-    ) -> Result<Option<Issued>, Error> {
+    pub async fn change_password(&self, change: PasswordChange, client: Client) -> Result<Option<Issued>, Error> {
         let (mut budget, of) = (self.database_timeout(), client.clone());
+        let share = WorkShare::of_owner(change.caller.account, &client);
         let prepare = move |core: &Core| core.prepare_password_change(change, &of);
         let prepared = self.run_with_deadline(&mut budget, prepare).await?;
         let of = client.clone();
-        let checked = self.run_hashing(move |core| core.check_password_change(prepared, &of)).await?;
-        self.run_with_deadline(&mut budget, move |core| core.change_password(&checked, &policy, &client)).await
+        let checked = self.run_hashing(share, move |core| core.check_password_change(prepared, &of)).await?;
+        let policies = Arc::clone(self.policies());
+        self.run_with_deadline(&mut budget, move |core| core.change_password(&checked, &policies, &client)).await
     }
 }
 

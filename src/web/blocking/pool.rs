@@ -126,8 +126,17 @@ impl WorkerPool {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.run_since(Instant::now(), work).await
+    }
+
+    /// As `run`, for a request that has waited elsewhere since `queued_at`.
+    pub async fn run_since<T: Send + 'static>(
+        &self,
+        queued_at: Instant,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let place = self.enqueue().ok_or_else(|| reject(&self.rejected))?;
-        let (queued_at, max_wait) = (Instant::now(), self.limits.max_wait);
+        let max_wait = self.limits.max_wait;
         let slot = Arc::new(Slot(Mutex::new(Some((work, place)))));
         let _cancel = CancelOnDrop(Arc::clone(&slot));
         let (estimator, rejected) = (self.estimator.clone(), self.rejected.clone());

@@ -7,18 +7,23 @@ use arc_swap::ArcSwap;
 
 use super::forwarded_request;
 use super::identity_headers::IdentityHeaders;
+use super::protected_names::ProtectedNames;
 use crate::clock::Timestamp;
 use crate::settings::forward_rules::ForwardRules;
 use crate::settings::{ForwardedHeaders, Settings};
 use crate::web::request::origin::VARY;
+use crate::web::response::log_limit::LogLimits;
 use crate::web::response::security_headers::security_header_lines;
+
+/// Headers by which apps let a proxy describe the request, beside those that a check may read.
+const TRUSTED_BY_APPS: [&str; 3] = ["remote-groups", "x-forwarded", "x-rewrite-url"];
 
 /// The configuration of the checks.
 #[derive(Debug)]
 pub struct ForwardAuthConfig {
     pub(super) headers: IdentityHeaders,
-    /// Names of which no underscore lookalike is accepted.
-    pub(super) protected_names: Vec<String>,
+    /// Names of which no other spelling is accepted.
+    pub(super) protected_names: ProtectedNames,
     pub(super) forwarded_headers: ForwardedHeaders,
     pub(super) rules: Option<ForwardRules>,
     /// `VERIFY_RENEW`.
@@ -26,14 +31,16 @@ pub struct ForwardAuthConfig {
     /// `CHECK_FAST_PATH`.
     pub(in crate::web) has_fast_path: bool,
     pub(super) fast_path_template: FastPathTemplate,
+    /// Limits the log lines about checks whose headers or query are invalid, by reason.
+    pub(super) invalid_checks: LogLimits,
 }
 
 impl ForwardAuthConfig {
     /// From the settings. Checks are served at the root, and under this prefix.
     pub fn new(settings: &Settings, prefix: Option<&str>) -> Self {
         let headers = IdentityHeaders::new(&settings.forward_auth);
-        let protected_names =
-            headers.names().chain(forwarded_request::FORWARDED_HEADERS).map(ToOwned::to_owned).collect();
+        let forwarded = forwarded_request::FORWARDED_HEADERS.into_iter().chain(TRUSTED_BY_APPS);
+        let protected_names = ProtectedNames::new(headers.names().chain(forwarded));
         Self {
             headers,
             protected_names,
@@ -42,6 +49,7 @@ impl ForwardAuthConfig {
             renews: settings.forward_auth.verify_renew,
             has_fast_path: settings.forward_auth.check_fast_path,
             fast_path_template: FastPathTemplate::new(settings, prefix),
+            invalid_checks: LogLimits::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::web::request::credentials::request_id;
 use crate::web::response::error::{RequestError, WebError, log_error};
 use crate::web::response::problem;
 use crate::web::response::problem::Problem;
+use crate::web::service::Doorward;
 
 /// A signed-in caller with the account's identity.
 pub(super) type Subject = (Caller, Arc<Identity>);
@@ -111,15 +112,19 @@ impl Denied {
     /// request has no usable credential.
     pub(super) fn status(error: &WebError) -> StatusCode {
         match (error, problem::of(error).status) {
-            (WebError::Core(Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_))), _) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            (
+                WebError::Core(
+                    Error::InternalError(_)
+                    | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_) | Refusal::RateLimited(_)),
+                ),
+                _,
+            ) => StatusCode::SERVICE_UNAVAILABLE,
             (_, StatusCode::FORBIDDEN) => StatusCode::FORBIDDEN,
             _ => StatusCode::UNAUTHORIZED,
         }
     }
 
-    pub(super) fn response(&self, request: &HttpRequest) -> HttpResponse {
+    pub(super) fn response(&self, service: &Doorward, request: &HttpRequest) -> HttpResponse {
         let id = request_id(request);
         match self {
             Self::Error(error) => {
@@ -131,7 +136,9 @@ impl Denied {
                 Problem { status, headers, ..problem::of(error) }.answer(Some(&id))
             }
             Self::InvalidForwardedHeaders(InvalidForwardedHeaders(reason)) => {
-                log::warn!(request = id.as_str(), reason; "a check was denied because of its headers or query");
+                if let Some(checks) = service.forward_auth().invalid_checks.count(reason, service.core().now()) {
+                    log::warn!(checks, request = id.as_str(), reason; "checks were denied because of their headers or query");
+                }
                 let problem = Problem {
                     status: StatusCode::FORBIDDEN,
                     code: "invalid_forwarded_headers",
@@ -184,11 +191,11 @@ impl CheckQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{AccountId, SessionId};
+    use crate::core::{AccountUuid, SessionId};
 
     fn subject(role: &str) -> Subject {
         let caller = Caller {
-            account: AccountId(1),
+            account: AccountUuid(uuid::Uuid::from_u128(1)),
             session: SessionId(uuid::Uuid::nil()),
             generation: 0,
             expires_at: crate::clock::Timestamp::from_seconds(0),
@@ -196,7 +203,7 @@ mod tests {
             must_change_password: false,
         };
         let identity = Identity {
-            account: AccountId(1),
+            account: AccountUuid(uuid::Uuid::from_u128(1)),
             user: String::new(),
             email: String::new(),
             name: String::new(),

@@ -10,7 +10,6 @@ use actix_web::http::{Method, StatusCode};
 use log::{Level, log_enabled};
 
 use super::decision::{Allowed, CheckQuery, authorize};
-use super::forwarded_request;
 use super::rules::RuleMatch;
 use crate::web::request::limits::{COOKIES_MAX, URI_MAX};
 use crate::web::request::request_id::REQUEST_ID;
@@ -65,7 +64,8 @@ fn write_response(
     Some(())
 }
 
-/// The sequence of `decide` in forward_auth.rs for plain checks, from memory alone.
+/// The sequence of `collect_and_authorize` in forward_auth.rs for plain checks, from memory alone. Ignored forwarded headers are
+/// reported by `check` there, not here.
 fn decide_in_memory(service: &Doorward, head: RequestHead<'_>) -> Option<Allowed> {
     let settings = service.forward_auth();
     let (path, query) = head.target.split_once('?').unwrap_or((head.target, ""));
@@ -93,7 +93,7 @@ fn is_plain_in_query(byte: u8) -> bool {
 }
 
 /// Whether the cookies are all that the decision depends on. False for another credential, CORS, the end of the connection,
-/// an underscore lookalike, a missing or repeated `Host`, and a head over its limits.
+/// an imitated name, a missing or repeated `Host`, and a head over its limits.
 fn has_plain_headers(service: &Doorward, head: RequestHead<'_>) -> bool {
     let protected_names = &service.forward_auth().protected_names;
     let (mut hosts, mut cookie_bytes) = (0, 0);
@@ -106,7 +106,7 @@ fn has_plain_headers(service: &Doorward, head: RequestHead<'_>) -> bool {
             6 if is("origin") => return false,
             10 if is("connection") && !header.value.eq_ignore_ascii_case(b"keep-alive") => return false,
             13 if is("authorization") => return false,
-            _ if forwarded_request::is_underscore_lookalike(header.name, protected_names) => return false,
+            _ if protected_names.is_imitated_by(header.name) => return false,
             _ => {}
         }
     }

@@ -11,7 +11,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use quick_cache::sync::Cache;
 
 use crate::core::account::identity_cache::Identity;
-use crate::core::{AccountId, SessionId};
+use crate::core::{AccountUuid, SessionId};
 use crate::settings::ForwardAuthSettings;
 use crate::web::response::security_headers::header_line;
 
@@ -24,7 +24,7 @@ pub struct IdentityHeaders {
     of_account: [HeaderName; 6],
     session: HeaderName,
     assertion: HeaderName,
-    rendered: Cache<AccountId, Arc<RenderedHeaders>>,
+    rendered: Cache<AccountUuid, Arc<RenderedHeaders>>,
 }
 
 /// The headers of one account, in the order of the names. Valid as long as the account has this very identity: core makes a

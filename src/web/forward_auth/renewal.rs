@@ -2,6 +2,8 @@
 //! and the refresh token keeps its generation. nginx drops the cookies of a subrequest unless it is configured to pass them
 //! on, so the session must not depend on their arrival. Whether the refresh token is valid is decided by core.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 
 use super::decision::Denied;
@@ -15,10 +17,10 @@ use crate::web::service::Doorward;
 /// Renews by the refresh cookie. Without a valid one the check is refused with `refusal`, the error of the access token.
 pub async fn renew(service: &Doorward, request: &HttpRequest, refusal: Refusal) -> Result<(Caller, Issued), Denied> {
     let Some(token) = refresh_cookie(service, request)? else { return Err(refusal.into()) };
-    service.core().check_rate_limit(LimitedAction::Refresh, &client_of(service, request))?;
-    let policies = service.clone();
-    let renewed =
-        service.run_blocking(move |core| core.renew_access_token(&token, &|dialect| policies.policy_of(dialect))).await;
+    let client = client_of(service, request);
+    service.core().check_rate_limit(LimitedAction::Refresh, &client)?;
+    let policies = Arc::clone(service.policies());
+    let renewed = service.run_blocking(move |core| core.renew_access_token(&token, &policies, &client)).await;
     match renewed {
         Ok(renewed) => Ok((renewed.caller, renewed.issued)),
         // These two concern the session and not the refresh token, so they take precedence over the access token's error.

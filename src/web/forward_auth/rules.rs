@@ -136,7 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::AccountId;
+    use crate::store::AccountUuid;
 
     fn rules() -> ForwardRules {
         let text = "app.example.com /public/* public\napp.example.com /admin/* role=ADMIN\n\
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn a_requirement_is_one_role_and_all_permissions() {
         let identity = |role: &str, permissions: &[&str]| Identity {
-            account: AccountId(1),
+            account: AccountUuid(uuid::Uuid::from_u128(1)),
             user: String::new(),
             email: String::new(),
             name: String::new(),

@@ -13,7 +13,7 @@ use super::{device, refusals};
 use crate::core::account::Account;
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::error::{Error, Refusal};
-use crate::core::session::Session;
+use crate::core::session::{Session, SessionPage};
 use crate::core::{Core, SessionId};
 use crate::web::pages::layout::texts::catalog::count;
 use crate::web::request::body::Fields;
@@ -22,6 +22,9 @@ use crate::web::response::error::{HandlerResult, WebError};
 use crate::web::response::redirect::RETURN_PARAMETER;
 
 const PATH: &str = "/account";
+
+/// Devices on one page.
+const PAGE_SIZE: i64 = 20;
 
 #[derive(Template)]
 #[template(path = "account.html")]
@@ -34,6 +37,8 @@ struct AccountPage<'a> {
     must_change: bool,
     return_url: Option<String>,
     devices: Vec<DeviceRow>,
+    /// The link to the next page of devices.
+    next: Option<String>,
     password_rule: String,
     confirmation: Option<&'static str>,
     error: Option<String>,
@@ -76,7 +81,7 @@ pub async fn change_password(context: RequestContext, mut payload: Payload) -> H
     }
     let (current, new) = (fields.required_secret("current"), fields.required_secret("new"));
     let change = PasswordChange { caller: user.caller.clone(), current, new, keeps_tokens: false };
-    let error = match context.service.change_password(change, context.policy(), context.client()).await {
+    let error = match context.service.change_password(change, context.client()).await {
         Ok(Some(issued)) => {
             return context.set_cookies(password_changed(&context, &user, return_url.as_deref()), &issued);
         }
@@ -136,8 +141,8 @@ pub async fn sign_out_everywhere(context: RequestContext, mut payload: Payload) 
     if !verify_session_token(&context, &[user.caller.session], &mut fields) {
         return form_expired(&context, &user, None).await;
     }
-    let (tokens, client) = (user.tokens(&context)?, context.client());
-    context.service.run_blocking(move |core| core.sign_out_everywhere(&tokens, &client)).await?;
+    let tokens = user.tokens(&context)?;
+    context.sign_out_everywhere(tokens).await?;
     context.clear_cookies(redirect("/logout"))
 }
 
@@ -159,8 +164,9 @@ async fn page(
     outcome: Outcome,
 ) -> HandlerResult {
     let (layout, id, must_change) = (Layout::of(context), user.caller.account, user.caller.must_change_password);
+    let after = next_page_of(context.request.query_string());
     let load = move |core: &Core| {
-        let sessions = if must_change { Vec::new() } else { core.list_sessions(id)? };
+        let sessions = if must_change { SessionPage::default() } else { core.list_sessions(id, after, PAGE_SIZE)? };
         Ok((core.find_account(id)?, sessions))
     };
     let (account, sessions) = context.service.run_blocking(load).await?;
@@ -172,13 +178,21 @@ async fn page(
         has_password: account.has_password,
         must_change,
         return_url: return_url.filter(|_| must_change),
-        devices: sessions.iter().map(|session| device_row(session, user, context, layout)).collect(),
+        next: sessions.next.map(|id| format!("/account?after={id}")),
+        devices: sessions.sessions.iter().map(|session| device_row(session, user, context, layout)).collect(),
         password_rule: count(layout.t.password_rule, layout.theme.password_min_length.into()),
         confirmation: confirmation(context, layout).filter(|_| outcome.error.is_none() && !must_change),
         error: outcome.error,
         password_error: outcome.password_error,
     };
     user.set_cookies(context, layout.answer(outcome.status, &page)?)
+}
+
+/// The session after which the page of devices begins, if the query names one.
+fn next_page_of(query: &str) -> Option<SessionId> {
+    let mut parameters = url::form_urlencoded::parse(query.as_bytes());
+    let (_, id) = parameters.find(|(name, _)| name == "after")?;
+    uuid::Uuid::try_parse(&id).ok().map(SessionId)
 }
 
 /// Confirms the last action. The query only selects one of the texts, so a link cannot put a text of its own on the page.

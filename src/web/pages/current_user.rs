@@ -7,7 +7,7 @@ use actix_web::http::Method;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Issued;
 use crate::core::session::caller::Caller;
-use crate::core::session::end::PresentedTokens;
+use crate::core::session::presented_tokens::PresentedTokens;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::{HandlerResult, RequestError, WebError};
 
@@ -72,7 +72,7 @@ pub async fn refresh(context: &RequestContext) -> Result<Option<Issued>, WebErro
     let Some(token) = context.refresh_cookie()?.filter(|_| context.request.method() != Method::HEAD) else {
         return Ok(None);
     };
-    match context.refresh_by_cookie(token, context.policy()).await {
+    match context.refresh_by_cookie(token, None).await {
         Ok(issued) => Ok(Some(issued)),
         Err(error) if is_undecided(&error) => Err(error.into()),
         Err(_not_signed_in) => Ok(None),
@@ -86,5 +86,8 @@ pub fn clear_dead_cookies(context: &RequestContext, response: HttpResponse) -> H
 
 /// Whether the error leaves open who the user is, so that the page must not treat the browser as signed out.
 fn is_undecided(error: &Error) -> bool {
-    matches!(error, Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_)))
+    matches!(
+        error,
+        Error::InternalError(_) | Error::Refusal(Refusal::Busy(_) | Refusal::Throttled(_) | Refusal::RateLimited(_))
+    )
 }

@@ -19,8 +19,8 @@ use crate::web::response::error::HandlerResult;
 /// second for each round.
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// The number of the redirect in a window that is not made any more.
-const MAX_REDIRECTS: u32 = 3;
+/// The count at which redirects to one target are a loop: the third within a window is not made, and the page answers instead.
+const LOOP_THRESHOLD: u32 = 3;
 
 /// `GET /auth/continue`: refreshes by the refresh cookie and redirects to the return URL, or else to the sign-in page.
 pub async fn continue_to_target(context: RequestContext) -> HandlerResult {
@@ -50,7 +50,7 @@ fn redirect_to(context: &RequestContext, return_url: Option<&str>, refreshed: Op
     let (target, now) = (context.service.redirects().target(return_url), context.service.core().now());
     let previous = context.redirect_loop_cookie().and_then(|text| RedirectLoopGuard::parse(&text));
     let guard = RedirectLoopGuard::after(previous, &target, now);
-    let is_loop = guard.count >= MAX_REDIRECTS;
+    let is_loop = guard.count >= LOOP_THRESHOLD;
     let mut response = if is_loop { loop_detected(context, &target)? } else { redirect(&target) };
     // The page of the loop has a link to try again: then the count starts anew.
     let (value, lifetime) = if is_loop { (String::new(), Duration::ZERO) } else { (guard.to_text(), WINDOW) };

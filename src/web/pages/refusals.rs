@@ -78,6 +78,7 @@ const fn request_error_text(error: &RequestError, t: &Texts) -> &'static str {
 fn refusal_text(refusal: &Refusal, t: &Texts) -> String {
     let text = match refusal {
         Refusal::Throttled(wait) => return t.throttled.replace("{}", &t.duration(*wait)),
+        Refusal::RateLimited(wait) => return t.rate_limited.replace("{}", &t.duration(*wait)),
         Refusal::InvalidCredentials => t.invalid_credentials,
         Refusal::AccountNotActive(_) => t.not_active,
         Refusal::TokenMissing
@@ -114,6 +115,7 @@ pub fn field_text(rule: FieldRule, t: &Texts) -> String {
         FieldRule::OneOf(_) => t.one_required.to_owned(),
         FieldRule::NotAnEmail => t.invalid_email.to_owned(),
         FieldRule::NotAName => t.invalid_username.to_owned(),
+        FieldRule::Reserved => t.reserved_name.to_owned(),
         FieldRule::TooCommon => t.too_common.to_owned(),
         FieldRule::LikeIdentifier => t.like_identifier.to_owned(),
         FieldRule::Type(_)

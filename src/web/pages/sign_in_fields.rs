@@ -24,7 +24,7 @@ pub fn sign_in_request(
 pub fn new_session(context: &RequestContext, remember: bool) -> Result<NewSession, RequestError> {
     Ok(NewSession {
         device: Device { id: None, name: None, persistent: remember },
-        replaces: context.service.core().sessions_of_tokens(&context.presented_cookies()?),
+        replaces: context.presented_cookies()?,
     })
 }
 

@@ -23,7 +23,7 @@ use crate::web::response::error::{RequestError, WebError};
 /// The protection space of every challenge.
 const REALM: &str = "doorward";
 
-/// The token of an `Authorization: Bearer TOKEN` header: the scheme in any case (RFC 9110 section 11.1), one space, one
+/// The token of an `Authorization: Bearer TOKEN` header: the scheme in upper or lower case (RFC 9110 section 11.1), one space, one
 /// `b64token` (RFC 6750 section 2.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BearerToken(AccessToken);
@@ -132,6 +132,23 @@ pub(in crate::web) fn strict_bearer(headers: &HeaderMap) -> Result<Option<Bearer
     }
 }
 
+/// As `strict_bearer`, where the header may be for another service: one that does not end in a token of ours counts as none.
+/// Several headers are malformed as everywhere.
+pub(in crate::web) fn own_bearer(
+    headers: &HeaderMap,
+    is_own: impl FnOnce(&str) -> bool,
+) -> Result<Option<BearerToken>, WebError> {
+    let mut lines = headers.get_all(AUTHORIZATION);
+    if let (Some(line), None) = (lines.next(), lines.next()) {
+        // Whatever precedes it: a token of ours under another scheme is an error and not another service's.
+        let last = line.to_str().ok().and_then(|text| text.rsplit([' ', '\t', '=', ',']).next());
+        if !last.is_some_and(is_own) {
+            return Ok(None);
+        }
+    }
+    strict_bearer(headers)
+}
+
 /// The challenge of a `WWW-Authenticate` header: realm and error, separated by a comma (RFC 6750 section 3, RFC 9110 section
 /// 11.6.1). A request without credentials gets no error (RFC 6750 section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,6 +228,29 @@ mod tests {
         assert_eq!(read(&[]), Ok(None));
         assert_eq!(read(&[""]), Ok(None));
         assert_eq!(read(&["Bearer a", "Bearer a"]), Err("authorization_malformed"));
+    }
+
+    #[test]
+    fn a_header_of_another_service_is_none_and_one_of_ours_is_read_strictly() {
+        let read = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            lines.iter().for_each(|line| headers.append(AUTHORIZATION, HeaderValue::from_str(line).unwrap()));
+            let token = own_bearer(&headers, |token| token == "o.u.r").map_err(|error| error.reason())?;
+            Ok(token.map(|token| token.expose().to_owned()))
+        };
+        for line in
+            ["", "Basic eDp5", "Bearer", "Bearer a.b.c", "Bearer a b", "Bearer o.u.r x", "Digest a=\"o.u.r\"", "x"]
+        {
+            assert_eq!(read(&[line]), Ok(None), "{line}");
+        }
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&["Bearer o.u.r"]), Ok(Some("o.u.r".to_owned())));
+        assert_eq!(read(&["bearer o.u.r"]), Ok(Some("o.u.r".to_owned())));
+        for line in ["Token o.u.r", "o.u.r", "Token token=o.u.r"] {
+            assert_eq!(read(&[line]), Err("token_invalid"), "{line}");
+        }
+        assert_eq!(read(&["Bearer  o.u.r"]), Err("authorization_malformed"));
+        assert_eq!(read(&["Basic eDp5", "Bearer a.b.c"]), Err("authorization_malformed"));
     }
 
     #[test]

@@ -18,7 +18,8 @@ use crate::core::credential::sign_in::{NewSession, SignIn, SignedIn};
 use crate::core::error::{Error, Refusal};
 use crate::core::registration::sign_up::Registration;
 use crate::core::session::caller::{Caller, Client};
-use crate::core::session::end::PresentedTokens;
+use crate::core::session::presented_tokens::PresentedTokens;
+use crate::core::session::refresh::request::RefreshRequest;
 use crate::core::session::{Issued, TokenPolicy};
 use crate::secret::{AccessToken, RefreshToken};
 use crate::web::response::error::{ClearCookies, HandlerResult, RequestError, WebError};
@@ -108,14 +109,19 @@ impl RequestContext {
         self.service.sign_up(registration, role, session, self.policy(), self.client()).await
     }
 
-    /// Exchanges a refresh token for new tokens, by this policy.
-    pub async fn refresh(&self, token: RefreshToken, policy: TokenPolicy) -> Result<Issued, Error> {
-        self.service.refresh(token, policy, self.client()).await
+    /// Exchanges a refresh token for new tokens; a mount whose clients may ask for a lifetime of the access token passes it.
+    pub async fn refresh(&self, token: RefreshToken, access_ttl: Option<Duration>) -> Result<Issued, Error> {
+        self.service.refresh(self.refresh_request(token, access_ttl)).await
+    }
+
+    fn refresh_request(&self, token: RefreshToken, access_ttl: Option<Duration>) -> RefreshRequest {
+        let policies = Arc::clone(self.service.policies());
+        RefreshRequest { token, asked: self.policy(), access_ttl, policies, client: self.client() }
     }
 
     /// As `refresh`, with the token of the cookie: if its session has ended for good, the response clears both cookies.
-    pub async fn refresh_by_cookie(&self, token: RefreshToken, policy: TokenPolicy) -> Result<Issued, Error> {
-        let issued = self.refresh(token, policy).await;
+    pub async fn refresh_by_cookie(&self, token: RefreshToken, access_ttl: Option<Duration>) -> Result<Issued, Error> {
+        let issued = self.refresh(token, access_ttl).await;
         if let Err(Error::Refusal(refusal)) = &issued
             && refusal.ends_session()
         {
@@ -126,8 +132,14 @@ impl RequestContext {
 
     /// Ends the sessions of the presented tokens.
     pub async fn sign_out(&self, presented: PresentedTokens) -> Result<(), Error> {
-        let client = self.client();
-        self.service.run_blocking(move |core| core.sign_out(&presented, &client)).await
+        let (client, longest) = (self.client(), self.service.policies().longest_access_ttl());
+        self.service.run_blocking(move |core| core.sign_out(&presented, longest, &client)).await
+    }
+
+    /// Ends every session of the account that the presented tokens belong to.
+    pub async fn sign_out_everywhere(&self, presented: PresentedTokens) -> Result<(), Error> {
+        let (client, longest) = (self.client(), self.service.policies().longest_access_ttl());
+        self.service.run_blocking(move |core| core.sign_out_everywhere(&presented, longest, &client)).await
     }
 
     /// As `sign_out`, for dialects in which an access token alone ends a session only while it is valid.
@@ -189,12 +201,12 @@ impl RequestContext {
         Ok(response)
     }
 
-    /// Sets both cookies on a response; after a sign-in also the trusted device's, if the dialect issues it.
+    /// Sets both cookies on a response; after a sign-in also the trusted device's.
     pub fn set_cookies(&self, mut response: HttpResponse, issued: &Issued) -> HandlerResult {
         let https = self.is_https();
         self.cookies().set(&mut response, issued, https).map_err(Error::from)?;
-        if let Some(device) = issued.device.as_ref().filter(|_| self.mounted.dialect.issues_trusted_device) {
-            self.cookies().set_device(&mut response, device, https).map_err(Error::from)?;
+        if let Some(device) = &issued.device {
+            self.cookies().set_device(&mut response, device, issued.persistent, https).map_err(Error::from)?;
         }
         Ok(response)
     }

@@ -7,6 +7,7 @@ use actix_web::http::header::USER_AGENT;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest};
 
+use super::bearer;
 use super::bearer::{BearerToken, strict_bearer};
 use super::request_id::{RequestId, RequestIds};
 use crate::core::session::caller::Client;
@@ -18,7 +19,7 @@ use crate::web::service::Doorward;
 pub fn client_of(service: &Doorward, request: &HttpRequest) -> Client {
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     Client {
-        address: service.proxies().client_address(request),
+        address: service.client_addresses().find(service.proxies(), request, service.core().now()),
         user_agent: agent.map(ToOwned::to_owned),
         request_id: Some(request_id(request).as_str().to_owned()),
         device: service.cookies().read_device(request.headers()),
@@ -48,6 +49,13 @@ pub fn access_token(service: &Doorward, request: &HttpRequest) -> Result<Option<
         Some(token) => Ok(Some(token)),
         None => Ok(access_cookie(service, request)?),
     }
+}
+
+/// The same rule for a check of a proxy, where most headers are for the app behind it: only a header with a token of this service
+/// has precedence, live or dead, and any other counts as none.
+pub fn own_bearer(service: &Doorward, request: &HttpRequest) -> Result<Option<AccessToken>, WebError> {
+    let token = bearer::own_bearer(request.headers(), |token| service.core().has_signed(token))?;
+    Ok(token.map(BearerToken::into_access_token))
 }
 
 /// Request extension: the request's duplicate cookies have been recorded.

@@ -90,7 +90,7 @@ mod tests {
 
     fn origins(vars: &[(&str, &str)]) -> Origins {
         let vars: BTreeMap<_, _> = vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let known = [crate::settings::KnownDialect { name: "native", prefix: "/" }];
+        let known = [crate::settings::KnownDialect { name: "native", prefix: "/", rotates: true }];
         Origins::new(&Settings::from_vars(&vars, &known).unwrap())
     }
 

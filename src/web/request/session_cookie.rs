@@ -50,8 +50,8 @@ impl SessionCookies {
             access: format!("{prefix}{}", cookies.cookie_access_name),
             refresh: format!("{prefix}{}", cookies.cookie_refresh_name),
             device: format!("{prefix}{}", cookies.cookie_device_name),
-            csrf: format!("{}formToken", if https { "__Host-" } else { "" }),
-            redirect_loop: format!("{}bounces", if https { "__Host-" } else { "" }),
+            csrf: format!("{}csrfToken", if https { "__Host-" } else { "" }),
+            redirect_loop: format!("{}redirectCount", if https { "__Host-" } else { "" }),
             attributes: format!("; Path=/{domain}; HttpOnly; SameSite={}", cookies.cookie_same_site.as_str()),
             secure: https,
         }
@@ -62,7 +62,7 @@ impl SessionCookies {
         read(headers, &self.access)
     }
 
-    /// As `read_access`, from raw header lines with names in any case; the value is borrowed.
+    /// As `read_access`, from raw header lines with names in upper or lower case; the value is borrowed.
     pub fn find_access<'a>(
         &self,
         lines: impl Iterator<Item = (&'a str, &'a [u8])>,
@@ -111,33 +111,28 @@ impl SessionCookies {
         [&self.access, &self.refresh].into_iter().any(|name| !matches!(read(headers, name), Ok(None)))
     }
 
-    /// Sets both cookies of the session. `https`: whether this request came over https, whatever the public URL is.
+    /// Sets the cookies of the session: the access token, and the refresh token unless the browser presented this one itself. A
+    /// response that is late must not put it over a newer one. `https`: whether this request came over https, whatever the
+    /// public URL is.
     pub fn set(&self, response: &mut HttpResponse, issued: &Issued, https: bool) -> Result<(), InternalError> {
-        let max_age = |max_age: Duration| issued.persistent.then_some(max_age);
-        self.set_cookie(
-            response,
-            (&self.access, &self.attributes),
-            issued.access.expose(),
-            max_age(issued.access_ttl),
-            https,
-        )?;
-        self.set_cookie(
-            response,
-            (&self.refresh, &self.attributes),
-            issued.refresh.expose(),
-            max_age(issued.refresh_ttl),
-            https,
-        )
+        self.set_access(response, issued, https)?;
+        if !issued.refresh_is_new {
+            return Ok(());
+        }
+        let max_age = issued.persistent.then_some(issued.refresh_ttl);
+        self.set_cookie(response, (&self.refresh, &self.attributes), issued.refresh.expose(), max_age, https)
     }
 
-    /// Sets the trusted-device cookie.
+    /// Sets the trusted-device cookie, which ends with the browser unless it is persistent.
     pub fn set_device(
         &self,
         response: &mut HttpResponse,
         device: &DeviceToken,
+        persistent: bool,
         https: bool,
     ) -> Result<(), InternalError> {
-        self.set_cookie(response, (&self.device, &self.attributes), device.expose(), Some(DEVICE_TTL), https)
+        let max_age = persistent.then_some(DEVICE_TTL);
+        self.set_cookie(response, (&self.device, &self.attributes), device.expose(), max_age, https)
     }
 
     /// Sets the access cookie only, for a dialect whose refresh token does not rotate.
@@ -170,7 +165,7 @@ impl SessionCookies {
     }
 }
 
-/// Whether this is the name of the `Cookie` header, in any case.
+/// Whether this is the name of the `Cookie` header, in upper or lower case.
 pub fn is_cookie_header(name: &str) -> bool {
     name.eq_ignore_ascii_case(COOKIE.as_str())
 }

@@ -31,7 +31,7 @@ pub fn wire_name(field: &Field) -> &str {
 /// The rule as words that follow the field's name.
 pub fn message(rule: FieldRule) -> String {
     let text = match rule {
-        FieldRule::OneOf(fields) => return format!("or another of {fields} is required"),
+        FieldRule::OneOf(fields) => return format!("is missing; one of {fields} is required"),
         FieldRule::Type(expected) => return format!("must be {expected}"),
         FieldRule::TooShort(1) => "must not be empty",
         FieldRule::TooShort(min) => return format!("must have at least {min} characters"),
@@ -41,6 +41,7 @@ pub fn message(rule: FieldRule) -> String {
         FieldRule::ControlCharacter => "must be text without control characters",
         FieldRule::NotAnEmail => "must be an email address",
         FieldRule::NotAName => "may hold letters of one script, digits and . _ - only",
+        FieldRule::Reserved => "is reserved; choose another",
         FieldRule::NotAUrl => "must be an http or https URL",
         FieldRule::NotAPin => "must be 4 to 12 digits",
         FieldRule::TooCommon => "is on the list of common passwords; choose another",

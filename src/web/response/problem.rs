@@ -126,7 +126,7 @@ pub fn shaped(status: StatusCode, body: impl Serialize, error: &WebError) -> Htt
 pub fn headers_of(status: StatusCode, error: &WebError) -> Vec<(HeaderName, String)> {
     let challenge = challenge(status, error).map(|challenge| (WWW_AUTHENTICATE, challenge.to_string()));
     let other = match error {
-        WebError::Core(Error::Refusal(Refusal::Throttled(wait) | Refusal::Busy(wait))) => {
+        WebError::Core(Error::Refusal(Refusal::Throttled(wait) | Refusal::RateLimited(wait) | Refusal::Busy(wait))) => {
             Some((RETRY_AFTER, wait.as_secs().max(1).to_string()))
         }
         WebError::Request(RequestError::UnsupportedMediaType) => {
@@ -217,6 +217,7 @@ fn describe_refusal(refusal: &Refusal) -> ProblemDescription {
         | Refusal::AccountNotFound
         | Refusal::SessionNotFound
         | Refusal::Throttled(_)
+        | Refusal::RateLimited(_)
         | Refusal::Busy(_) => describe_access_refusal(refusal),
         Refusal::InvalidFields(errors) => {
             let first = errors.first().map(|error| format!("{}.", sentence(error)));
@@ -292,7 +293,17 @@ fn describe_access_refusal(refusal: &Refusal) -> ProblemDescription {
         ),
         Refusal::AccountNotFound => (StatusCode::NOT_FOUND, "No such account", "There is no such account.".into()),
         Refusal::SessionNotFound => (StatusCode::NOT_FOUND, "No such session", "You have no such session.".into()),
-        Refusal::Throttled(wait) => (StatusCode::TOO_MANY_REQUESTS, "Too many attempts", retry(wait)),
+        // The same for everybody: whether the client has a device of the account would show whether there is one.
+        Refusal::Throttled(wait) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many attempts",
+            format!(
+                "{} A device that has signed in to the account before is not kept waiting by others; without one, an operator \
+                 can reset the attempts.",
+                retry(wait)
+            ),
+        ),
+        Refusal::RateLimited(wait) => (StatusCode::TOO_MANY_REQUESTS, "Too many requests", retry(wait)),
         Refusal::Busy(wait) => (StatusCode::SERVICE_UNAVAILABLE, "Busy", retry(wait)),
         _ => (
             StatusCode::FORBIDDEN,

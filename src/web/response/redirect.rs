@@ -15,7 +15,8 @@ const RETURN_MAX: usize = 4096;
 /// The service's own pages that redirect onwards: a return target among them would be a redirect loop.
 const REDIRECTING_PAGES: [&str; 4] = ["/login", "/register", "/logout", "/auth"];
 
-/// Placeholder for the service's own origin without a PUBLIC_URL.
+/// Placeholder for the service's own origin without a PUBLIC_URL: paths are resolved against it, and no host can have it
+/// (RFC 2606).
 const UNKNOWN_ORIGIN: &str = "https://doorward.invalid/";
 
 /// The rule for redirect targets, by the settings.
@@ -60,6 +61,8 @@ impl Redirects {
 
     /// The return target, re-serialised, if it is allowed.
     pub fn allowed(&self, back: &str) -> Option<String> {
+        // Browsers remove tabs and line ends from a URL before they parse it: `/\t/evil.test` is `//evil.test` to them. A
+        // replacement character stands for bytes that were not UTF-8, which a proxy may have read in another way.
         let is_forbidden = |c: char| c.is_control() || c.is_whitespace() || c == char::REPLACEMENT_CHARACTER;
         if back.len() > RETURN_MAX || back.contains(is_forbidden) || has_encoded_control(back) {
             return None;
@@ -83,6 +86,7 @@ impl Redirects {
     /// A path must begin with exactly one slash, also after dot segments are removed: `/.//evil` becomes `//evil`, which a browser
     /// resolves as another host.
     fn allowed_path(&self, back: &str) -> Option<String> {
+        // A browser reads a backslash in a path as a slash.
         if back.split(['?', '#']).next()?.contains('\\') || is_network_path(back) {
             return None;
         }

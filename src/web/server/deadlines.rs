@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::in_flight::InFlight;
 
-/// How long the client may leave response bytes in the socket's buffer before the connection is closed.
+/// How long the client may take no bytes of a response, with the socket's send buffer full, before the connection is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The deadlines of one connection, which share one timer.
@@ -20,7 +20,7 @@ pub struct Deadlines {
     in_flight: InFlight,
     /// When the connection was accepted, or when response bytes were last written.
     last_activity: Instant,
-    /// Since when written bytes, or bytes that cannot be written, have waited for the client.
+    /// Since when bytes that cannot be written have waited for the client.
     write_blocked_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -62,6 +62,8 @@ impl Deadlines {
         let now = Instant::now();
         if outcome.is_ready() {
             self.last_activity = now;
+            // A slow client that takes some bytes is not overdue.
+            self.write_blocked_since = None;
             // This may be the last poll before the client sends something: arm the timer now, or the task never wakes to
             // close the connection.
             let _ = self.poll_deadline(now + self.in_flight.request_timeout(), context);
@@ -74,8 +76,8 @@ impl Deadlines {
         outcome
     }
 
-    /// All bytes have been written: none waits for the client.
-    pub fn on_flush(&mut self) {
-        self.write_blocked_since = None;
+    /// Whether the last bytes could not be written, because the client takes none.
+    pub fn is_write_blocked(&self) -> bool {
+        self.write_blocked_since.is_some()
     }
 }

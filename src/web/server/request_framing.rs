@@ -19,9 +19,12 @@
 //!    |  on_flush, with no request in flight                 v
 //!    +---------------------------------------- Handling { responding: true }
 //!
-//!   every state --> Passthrough: on_read of bytes whose framing is unsupported, or that follow a whole request before its
-//!                   response is complete; on_write of a response with `connection: close`. Passthrough is final.
+//!   every state --> Passthrough: on_read of bytes whose framing is unsupported, among them several requests in one piece;
+//!                   on_write of a response with `connection: close`. Passthrough is final.
 //! ```
+//!
+//! The bytes of the next request are not forwarded before the response to the last one is complete (connection.rs); where it
+//! begins in `Passthrough` is found by request_end.rs.
 //!
 //! A request that the fast path answers changes no state: it begins and ends in `Idle`, and actix does not see it.
 
@@ -33,7 +36,9 @@ use memchr::memmem;
 use httparse::{EMPTY_HEADER, Header, Request, Status};
 use tokio::time::Instant;
 
-/// The most headers of a request that is parsed here; one with more is forwarded.
+use super::request_end::RequestEnd;
+
+/// The most headers of a request that is parsed here; one with more is forwarded, since actix takes up to 96.
 const MAX_HEADERS: usize = 64;
 
 /// The most bytes of a request that is parsed here; a longer one is forwarded. It bounds the memory of a connection that
@@ -54,7 +59,7 @@ pub enum ReadAction {
 /// The state of a connection, as the bytes forwarded to actix and the bytes that actix writes determine it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ConnectionState {
-    /// Nothing has been read. The first request is forwarded in any case, because actix limits the time for the first head of
+    /// Nothing has been read. The first bytes are always forwarded, because actix limits the time for the first head of
     /// a connection: a connection whose first bytes stayed here would not be timed.
     #[default]
     New,
@@ -62,11 +67,11 @@ pub enum ConnectionState {
     /// determined from the whole head. A head longer than `MAX_REQUEST_BYTES` leads to `Passthrough`.
     PartialHead(Vec<u8>),
     /// A head and a part of its body have been forwarded; this many bytes of the body are missing. More bytes than that
-    /// belong to the next request, which actix then holds: `Passthrough`.
+    /// belong to the next request.
     PartialBody(usize),
     /// Exactly one whole request has been forwarded, and its response is not complete. Bytes that arrive now are a
-    /// pipelined request: they are forwarded, and the connection is `Passthrough` from then on, since a response from here
-    /// could overtake the one of actix.
+    /// pipelined request, which waits for that. Should actix need it earlier, the connection is `Passthrough` from then on,
+    /// since a response from here could overtake the one of actix.
     Handling {
         /// Whether a part of the response has been written. Without it a flush completes nothing: actix flushes at other
         /// times too, for instance before the handler has begun.
@@ -75,9 +80,9 @@ pub enum ConnectionState {
     /// Every request has its complete response since this instant, and actix's read buffer is empty, because it was only
     /// given whole requests. This is the only state in which the fast path may answer.
     Idle(Instant),
-    /// All further bytes are forwarded: where a request ends is unknown or no request may follow. This state is final, since
+    /// All further requests are forwarded: no response from here may come between those of actix. This state is final, since
     /// an end that was missed once cannot be found again.
-    Passthrough,
+    Passthrough(Box<RequestEnd>),
 }
 
 impl ConnectionState {
@@ -91,25 +96,55 @@ impl ConnectionState {
         matches!(self, Self::Idle(since) if since.elapsed() < time)
     }
 
-    /// Records bytes that are forwarded to actix.
-    pub fn on_read(&mut self, bytes: &[u8]) {
-        *self = match self {
-            Self::New | Self::Idle(_) => Self::after_head_bytes(bytes),
-            Self::PartialHead(begun) => Self::after_head_bytes(&[begun, bytes].concat()),
-            Self::PartialBody(missing) => {
-                missing.checked_sub(bytes.len()).map_or(Self::Passthrough, Self::with_missing_bytes)
-            }
-            Self::Handling { .. } | Self::Passthrough => Self::Passthrough,
-        };
+    /// Whether the next byte is the first of a request that follows another one.
+    pub fn is_after_request(&self) -> bool {
+        match self {
+            Self::Handling { .. } => true,
+            Self::Passthrough(end) => end.is_between_requests(),
+            _ => false,
+        }
     }
 
-    fn after_head_bytes(bytes: &[u8]) -> Self {
-        frame(bytes, |framing| match framing {
-            Framing::Complete(_) => Self::with_missing_bytes(0),
-            Framing::WithBody { missing } => Self::with_missing_bytes(missing),
-            Framing::Incomplete if bytes.len() < MAX_REQUEST_BYTES => Self::PartialHead(bytes.to_vec()),
-            Framing::Incomplete | Framing::Unsupported => Self::Passthrough,
-        })
+    /// Records bytes that are forwarded to actix. Returns how many of them that may be: the others are pipelined requests.
+    pub fn on_read(&mut self, bytes: &[u8]) -> usize {
+        let (next, count) = match self {
+            Self::New | Self::Idle(_) => Self::after_head_bytes(&[], bytes),
+            Self::PartialHead(begun) => Self::after_head_bytes(begun, bytes),
+            Self::PartialBody(missing) => {
+                let count = bytes.len().min(*missing);
+                (Self::with_missing_bytes(*missing - count), count)
+            }
+            Self::Handling { .. } => Self::passthrough(&[], bytes),
+            Self::Passthrough(end) => return end.advance(bytes),
+        };
+        *self = next;
+        count
+    }
+
+    /// After a part of a head, and further bytes; and how many of these belong to the same request.
+    fn after_head_bytes(begun: &[u8], bytes: &[u8]) -> (Self, usize) {
+        let joined;
+        let request = if begun.is_empty() {
+            bytes
+        } else {
+            joined = [begun, bytes].concat();
+            &joined
+        };
+        let next = frame(request, |framing| match framing {
+            Framing::Complete(_) => Some(Self::with_missing_bytes(0)),
+            Framing::WithBody { missing } => Some(Self::with_missing_bytes(missing)),
+            Framing::Incomplete if request.len() < MAX_REQUEST_BYTES => Some(Self::PartialHead(request.to_vec())),
+            Framing::Incomplete | Framing::Unsupported => None,
+        });
+        next.map_or_else(|| Self::passthrough(begun, bytes), |next| (next, bytes.len()))
+    }
+
+    /// `Passthrough`, after a part of a request, and further bytes; and how many of these belong to the same request.
+    fn passthrough(begun: &[u8], bytes: &[u8]) -> (Self, usize) {
+        let mut end = RequestEnd::default();
+        end.advance(begun);
+        let count = end.advance(bytes);
+        (Self::Passthrough(Box::new(end)), count)
     }
 
     /// After a head, with this many bytes of the body missing.
@@ -120,11 +155,15 @@ impl ConnectionState {
     /// Records bytes that actix writes. After a response with `connection: close` actix reads on for a while, but answers
     /// nothing (RFC 9112 section 9.6), so nothing is answered here either. A response that begins before its request is
     /// complete (an early error) changes no state: the rest of the request is still to come.
+    ///
+    /// The first bytes hold the whole head, which actix writes only when it is complete, with its own `connection` header in
+    /// lower case. Only the head is searched, since a body may quote such a line.
     pub fn on_write(&mut self, bytes: &[u8]) {
         if *self == (Self::Handling { responding: false }) {
             let head = bytes.get(..memmem::find(bytes, b"\r\n\r\n").unwrap_or(bytes.len())).unwrap_or_default();
             let closes = memmem::find(head, b"\r\nconnection: close").is_some();
-            *self = if closes { Self::Passthrough } else { Self::Handling { responding: true } };
+            let passthrough = || Self::Passthrough(Box::default());
+            *self = if closes { passthrough() } else { Self::Handling { responding: true } };
         }
     }
 
@@ -143,7 +182,7 @@ pub struct RequestHead<'a> {
     pub method: &'a str,
     /// Path and query, as they were sent.
     pub target: &'a str,
-    /// In the order in which they were sent; names in any case.
+    /// In the order in which they were sent; names in upper or lower case.
     pub headers: &'a [Header<'a>],
 }
 
@@ -193,6 +232,7 @@ fn frame<T>(bytes: &[u8], then: impl FnOnce(Framing<'_>) -> T) -> T {
         // actix parses it again, and answers with the error.
         Err(_invalid) => return then(Framing::Unsupported),
     };
+    // HTTP/1.1 only: a connection of HTTP/1.0 ends with the response unless both sides agree otherwise.
     let (Some(method), Some(target), Some(1)) = (request.method, request.path, request.version) else {
         return then(Framing::Unsupported);
     };
@@ -216,6 +256,8 @@ fn frame<T>(bytes: &[u8], then: impl FnOnce(Framing<'_>) -> T) -> T {
 fn body_length(headers: &[Header<'_>]) -> BodyLength {
     let mut length = BodyLength::None;
     for Header { name, value } in headers {
+        // After `Upgrade` the bytes may be another protocol's. After `Expect` actix writes a 100 first, which could be taken for
+        // the response.
         if ["transfer-encoding", "upgrade", "expect"].iter().any(|other| name.eq_ignore_ascii_case(other)) {
             return BodyLength::Unsupported;
         }
@@ -239,118 +281,4 @@ fn content_length(value: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CHECK: &str = "GET /auth/verify HTTP/1.1\r\nHost: a\r\n\r\n";
-
-    fn parsed(text: &str) -> ReadAction {
-        parse_single_request(text.as_bytes(), |head| head.method == "GET" && head.target == "/auth/verify")
-    }
-
-    #[test]
-    fn only_exactly_one_request_without_a_body_is_answered() {
-        assert_eq!(parsed(CHECK), ReadAction::Answered);
-        for other in [
-            "GET /auth/me HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
-            "GET /auth/verify HTTP/1.0\r\nHost: a\r\n\r\n".to_owned(),
-            format!("{CHECK}G"),
-            format!("{CHECK}{CHECK}"),
-            CHECK.replace("Host", "Content-Length: 0\r\nHost"),
-            CHECK.replace("Host", "content-length: 3\r\nHost") + "abc",
-            CHECK.replace("Host", "Transfer-Encoding: chunked\r\nHost"),
-            CHECK.replace("Host", "Upgrade: h2c\r\nHost"),
-            CHECK.replace("Host", "Expect: 100-continue\r\nHost"),
-            CHECK.replace("Host", "Connection: upgrade\r\nHost"),
-            CHECK.replace("GET", "CONNECT"),
-            CHECK.replace("Host: a", "Host : a"),
-            CHECK.replace("Host: a", "Host: a\r\n folded"),
-            CHECK.replace("Host: a", &"X: y\r\n".repeat(65)),
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
-            "\0".to_owned(),
-        ] {
-            assert_eq!(parsed(&other), ReadAction::Forward, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_partial_head_is_buffered_up_to_the_size_limit() {
-        for end in 1..CHECK.len() {
-            assert_eq!(parsed(&CHECK[..end]), ReadAction::NeedMore, "{end}");
-        }
-        let long = format!("GET /auth/verify HTTP/1.1\r\nHost: {}", "a".repeat(MAX_REQUEST_BYTES));
-        assert_eq!(parsed(&long), ReadAction::Forward);
-        assert_eq!(parsed(&format!("{long}\r\n\r\n")), ReadAction::Forward, "however much of it is read in one piece");
-    }
-
-    #[test]
-    fn a_connection_is_idle_only_after_the_response_to_exactly_one_request() {
-        let post = "POST /auth/logout HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
-        let now = Instant::now();
-        let after = |sent: &[&str], responds: bool| {
-            let mut state = ConnectionState::default();
-            sent.iter().for_each(|bytes| state.on_read(bytes.as_bytes()));
-            if responds {
-                state.on_write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-            }
-            state.on_flush(now);
-            state
-        };
-        for request in [CHECK, post] {
-            assert_eq!(after(&[request], true), ConnectionState::Idle(now));
-            assert_eq!(after(&[request], false), ConnectionState::Handling { responding: false });
-        }
-        for parts in
-            [vec![&CHECK[..9], &CHECK[9..]], vec![&post[..20], &post[20..]], vec![&post[..post.len() - 2], "{", "}"]]
-        {
-            assert_eq!(after(&parts, true), ConnectionState::Idle(now), "{parts:?}");
-        }
-        let chunked = CHECK.replace("Host", "Transfer-Encoding: chunked\r\nHost");
-        let connect = CHECK.replace("GET", "CONNECT");
-        let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(MAX_REQUEST_BYTES));
-        for unsupported in [
-            vec![CHECK, CHECK],
-            vec![post, "{"],
-            vec![&post[..post.len() - 1], "}G"],
-            vec![&CHECK[..9], &CHECK[9..], "G"],
-            vec![chunked.as_str()],
-            vec![connect.as_str()],
-            vec![long.as_str(), "\r\n"],
-        ] {
-            assert_eq!(after(&unsupported, true), ConnectionState::Passthrough, "{unsupported:?}");
-        }
-        assert_eq!(
-            after(&[&CHECK[..9]], true),
-            ConnectionState::PartialHead(CHECK.as_bytes()[..9].to_vec()),
-            "an early response changes no state"
-        );
-    }
-
-    #[test]
-    fn a_response_with_connection_close_ends_the_fast_path() {
-        for (response, closes) in [
-            ("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", true),
-            ("HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", true),
-            ("HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\n{\"\r\nconnection: close\r\n\"}", false),
-        ] {
-            let mut state = ConnectionState::default();
-            state.on_read(CHECK.as_bytes());
-            state.on_write(response.as_bytes());
-            state.on_write(b"more");
-            state.on_flush(Instant::now());
-            assert_eq!(state == ConnectionState::Passthrough, closes, "{response}");
-            assert_eq!(state.is_idle(), !closes, "{response}");
-        }
-    }
-
-    #[test]
-    fn an_ambiguous_content_length_is_unsupported() {
-        let header = |value: &'static str| Header { name: "Content-Length", value: value.as_bytes() };
-        assert_eq!(body_length(&[header("5")]), BodyLength::Bytes(5));
-        for value in ["+5", "", "5, 5", "0x5"] {
-            assert_eq!(body_length(&[header(value)]), BodyLength::Unsupported, "{value}");
-        }
-        let twice = [Header { name: "content-length", value: b"5" }; 2];
-        assert_eq!(body_length(&twice), BodyLength::Unsupported);
-    }
-}
+mod tests;

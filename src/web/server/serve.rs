@@ -1,11 +1,13 @@
 //! Listening and graceful shutdown. A shutdown takes at most 10 s whatever the clients do: `/readyz` answers 503, load
 //! balancers get DRAIN_DELAY to notice, running requests get the rest, and connections that are still open then are cut.
-//! Deadlines of a connection are decided in connection.rs; routes and pools in startup.rs.
+//! Deadlines of a connection are decided in connection.rs, what of its errors is logged in connection_errors.rs; routes and pools
+//! in startup.rs.
 
 use crate::web::forward_auth::try_fast_path;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -19,6 +21,7 @@ use actix_web::{App, HttpServer, web};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::connection::{Connection, FastPath};
+use super::connection_errors::ConnectionErrors;
 use crate::settings::Settings;
 use crate::web::endpoints::metrics;
 use crate::web::response::middleware::security_headers;
@@ -37,6 +40,10 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection may be idle between two requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// The send buffer of a connection, in bytes. The kernel would let it grow to some megabytes for a client that does not read;
+/// and with such a buffer it reports a slow client's progress only every megabyte, too late for the deadline of a response.
+const SEND_BUFFER: u32 = 64 * 1024;
 
 /// Connections that the kernel queues until they are accepted.
 const BACKLOG: u32 = 2048;
@@ -160,16 +167,11 @@ fn listen(
     settings: &Settings,
     routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<(actix_web::dev::Server, SocketAddr)> {
-    let cores = || std::thread::available_parallelism().map_or(2, usize::from);
-    let workers = settings.web.workers.map_or_else(cores, usize::from);
     let socket = socket(settings.web.bind)?;
     let address = socket.local_addr()?;
-    let server = actix_server::Server::build()
-        .workers(workers)
-        .max_concurrent_connections((settings.web.max_connections as usize).div_ceil(workers))
-        .shutdown_timeout(DRAIN_TIMEOUT.as_secs())
-        .disable_signals();
+    let server = server_builder(settings);
     let (service, stopping) = (service.clone(), server.graceful_shutdown_signal());
+    let errors = Arc::new(ConnectionErrors::new(service.core().metrics().malformed_requests.clone()));
     let factory = move || {
         let app = App::new()
             .configure(routes.clone())
@@ -194,6 +196,7 @@ fn listen(
             })
             .finish(map_config(app, |()| AppConfig::default()));
         let fast_path = fast_path(&service);
+        let (errors, core) = (Arc::clone(&errors), service.core().clone());
         fn_service(move |socket: TcpStream| {
             let fast_path = fast_path.clone();
             async move {
@@ -202,8 +205,19 @@ fn listen(
             }
         })
         .and_then(http)
+        .map_err(move |error| errors.report(error, core.now()))
     };
     Ok((server.listen("doorward", socket, factory)?.run(), address))
+}
+
+fn server_builder(settings: &Settings) -> actix_server::ServerBuilder {
+    let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+    let workers = settings.web.workers.map_or_else(cores, usize::from);
+    actix_server::Server::build()
+        .workers(workers)
+        .max_concurrent_connections((settings.web.max_connections as usize).div_ceil(workers))
+        .shutdown_timeout(DRAIN_TIMEOUT.as_secs())
+        .disable_signals()
 }
 
 /// The closure with which a connection answers allowed checks, unless CHECK_FAST_PATH is `false`.
@@ -223,6 +237,8 @@ fn socket(bind: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = if bind.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // Without this a restart fails until the kernel has dropped the last process's connections (TIME_WAIT).
     socket.set_reuseaddr(true)?;
+    // Accepted sockets inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(bind)?;
     socket.listen(BACKLOG)?.into_std()
 }

@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::web::ServiceConfig;
 
 use crate::core::session::TokenPolicy;
-use crate::settings::{Mount, Settings};
+use crate::settings::{KnownDialect, Mount, Settings};
 use crate::web::response::error::ErrorContext;
 
 /// A dialect: one wire contract over the core.
@@ -28,21 +28,28 @@ pub struct Dialect {
     pub access_ttl: Option<Duration>,
     /// The session's idle lifetime, unless settings override it; `None`: REFRESH_TTL.
     pub refresh_ttl: Option<Duration>,
-    /// Whether a refresh rotates the refresh token.
+    /// Whether a refresh rotates the refresh token, unless settings turn it off.
     pub rotates: bool,
     /// Whether a rotation revokes the access tokens issued before it.
     pub revokes_on_rotation: bool,
     /// Whether its refresh tokens have the shape of a UUID.
     pub opaque_refresh: bool,
+    /// The longest lifetime of an access token that a sign-in may ask for; `None`: it cannot.
+    pub access_ttl_max: Option<Duration>,
+    /// Whether its response to a refresh has a place for a new refresh token.
+    pub returns_refresh_token: bool,
     /// Whether the contract answers a registration with a session and with nothing else.
     pub registers_into_session: bool,
     /// The role of accounts that register here; `None`: SIGNUP_ROLE.
     pub signup_role: Option<&'static str>,
-    /// Whether a sign-in also sets the trusted-device cookie. A contract that lists every cookie does not allow it.
-    pub issues_trusted_device: bool,
 }
 
 impl Dialect {
+    /// What the settings are checked against.
+    pub fn known(&self) -> KnownDialect {
+        KnownDialect { name: self.name, prefix: self.prefix, rotates: self.rotates }
+    }
+
     /// A dialect with the lifetimes of the settings and JWTs that rotate.
     pub const fn new(
         name: &'static str,
@@ -61,9 +68,10 @@ impl Dialect {
             rotates: true,
             revokes_on_rotation: false,
             opaque_refresh: false,
+            access_ttl_max: None,
+            returns_refresh_token: true,
             registers_into_session: false,
             signup_role: None,
-            issues_trusted_device: false,
         }
     }
 }
@@ -83,11 +91,14 @@ impl Mounted {
     /// The mount by its settings and its dialect; `None` if no dialect has the name.
     pub fn new(mount: &Mount, dialects: &[Dialect], settings: &Settings) -> Option<Self> {
         let dialect = *dialects.iter().find(|dialect| dialect.name == mount.dialect)?;
+        let access_ttl = mount.access_ttl.or(dialect.access_ttl).unwrap_or(settings.tokens.access_ttl);
         let policy = TokenPolicy {
             dialect: dialect.name.to_owned(),
-            access_ttl: mount.access_ttl.or(dialect.access_ttl).unwrap_or(settings.tokens.access_ttl),
+            access_ttl,
+            access_ttl_max: dialect.access_ttl_max.unwrap_or(access_ttl).max(access_ttl),
+            returns_refresh_token: dialect.returns_refresh_token,
             refresh_ttl: mount.refresh_ttl.or(dialect.refresh_ttl).unwrap_or(settings.tokens.refresh_ttl),
-            rotates: dialect.rotates,
+            rotates: mount.rotates,
             revokes_on_rotation: dialect.revokes_on_rotation,
             opaque_refresh: dialect.opaque_refresh,
         };

@@ -13,17 +13,18 @@ use super::{Doorward, Inner};
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::core::error::InternalError;
+use crate::core::session::MountPolicies;
 use crate::core::session::refresh::fast_path::RotationAttempt;
 use crate::core::startup::{OpenError, Opened};
 use crate::settings::Settings;
 use crate::web::blocking;
-use crate::web::blocking::{Batcher, QueueLimits, WaitEstimator, WorkerPool};
+use crate::web::blocking::{Batcher, QueueLimits, WaitEstimator, WorkShares, WorkerPool};
 use crate::web::dialects;
 use crate::web::endpoints::{health, jwks, metrics};
 use crate::web::forward_auth;
 use crate::web::forward_auth::config::ForwardAuthConfig;
 use crate::web::pages;
-use crate::web::request::client_address::TrustedProxies;
+use crate::web::request::client_address::{ClientAddresses, TrustedProxies};
 use crate::web::request::origin::Origins;
 use crate::web::request::request_id::RequestIds;
 use crate::web::request::session_cookie::SessionCookies;
@@ -59,6 +60,9 @@ impl Doorward {
         let hashing_threads = settings.passwords.hashing_threads();
         let mounts: Vec<Mounted> =
             settings.mounts.iter().filter_map(|mount| Mounted::new(mount, dialects, settings)).collect();
+        let pages = pages::mounted(settings, &mounts);
+        let policies = mounts.iter().map(|mounted| mounted.policy.clone()).collect();
+        let policies = covered(&core, MountPolicies::new(policies, pages.policy.clone()));
         let inner = Inner {
             database_pool: WorkerPool::start("rows", database_threads, database_queue, core.metrics(), || {}, None)?,
             // Hashes take nearly the same time, so the wait can be estimated.
@@ -70,13 +74,16 @@ impl Doorward {
                 blocking::lower_thread_priority,
                 Some(WaitEstimator::new(hashing_threads, hash_queue.max_wait)),
             )?,
+            work_shares: Arc::new(WorkShares::new("hash", hash_queue, core.metrics())),
             batcher: batcher(&core, database_queue)?,
-            pages: pages::mounted(settings, &mounts),
+            policies: Arc::new(policies),
+            pages,
             theme: pages::layout::theme::Theme::new(settings),
             cookies: SessionCookies::new(settings),
             origins: Origins::new(settings),
             redirects: Redirects::new(settings),
             proxies: TrustedProxies(settings.web.trusted_proxies.clone()),
+            client_addresses: ClientAddresses::new(core.metrics().proxies.clone()),
             forward_auth: ForwardAuthConfig::new(settings, native_prefix(&mounts)),
             request_ids: RequestIds::default(),
             mounts,
@@ -120,6 +127,12 @@ impl Doorward {
             app.service(mount(root, false));
         }
     }
+}
+
+/// The policies, after core has learned how long their access tokens live.
+fn covered(core: &Core, policies: MountPolicies) -> MountPolicies {
+    policies.access_ttls().for_each(|ttl| core.cover_access_ttl(ttl));
+    policies
 }
 
 /// The batcher of refreshes, if the database has a single writer.

@@ -65,7 +65,7 @@ fn cors_answers_only_listed_origins() {
         }
     }
     browser.open(&site.at("spa.example.com", "/"));
-    assert_eq!(send_request("/auth/me", json!({}))["status"], 200, "nobody was signed out");
+    assert_eq!(send_request("/auth/me", json!({}))["status"], 200, "the session lives");
     assert_eq!(send_request("/auth/logout", json_post(&json!({})))["status"], 200);
     assert_eq!(send_request("/auth/me", json!({}))["status"], 401);
 }

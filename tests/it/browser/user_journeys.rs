@@ -9,6 +9,7 @@ on_both_backends!(
     a_sign_in_returns_to_the_deep_link_and_a_sign_out_ends_every_tab,
     sign_in_and_sign_out_work_without_scripts,
     a_password_change_and_the_button_end_other_devices,
+    a_websocket_of_the_app_opens_for_its_user,
 );
 
 const NEW: &str = "another-quiet-harbour";
@@ -122,12 +123,13 @@ fn a_password_change_and_the_button_end_other_devices(backend: Backend) {
     assert!(!is_in(&mut one));
 
     two.clone_from(&sign_in_elsewhere(&site));
-    for (current, said) in [("not-the-password", "The current password is incorrect."), (PASSWORD, "has been changed.")]
+    for (current, shown) in
+        [("not-the-password", "The current password is incorrect."), (PASSWORD, "has been changed.")]
     {
         browser.fill("#current", current);
         browser.fill("#new", NEW);
         browser.click("form[action='/account/password'] button");
-        browser.wait_for_text(said);
+        browser.wait_for_text(shown);
     }
     assert_eq!(browser.focused("role").as_deref(), Some("status"));
     assert!(!is_in(&mut two));
@@ -139,4 +141,26 @@ fn a_password_change_and_the_button_end_other_devices(backend: Backend) {
     let expected = |line: &String| line.contains("/account/password") && line.contains("a status of 403");
     let console_errors: Vec<String> = browser.console_errors().into_iter().filter(|line| !expected(line)).collect();
     assert_eq!(console_errors, Vec::<String>::new());
+}
+
+fn a_websocket_of_the_app_opens_for_its_user(backend: Backend) {
+    let site = Site::start(backend, |builder, _| builder);
+    register(&site);
+    let browser = Chromium::start();
+    let socket = site.url("/socket").replace("https:", "wss:");
+    let exchange = || {
+        let script = "const [url, done] = arguments, socket = new WebSocket(url);
+            socket.onopen = () => socket.send('hello');
+            socket.onmessage = message => done(message.data);
+            socket.onerror = () => done('error');";
+        browser.run(script, vec![socket.clone().into()])
+    };
+    browser.open(&site.at("other.example.com", "/"));
+    assert_eq!(exchange(), "error", "without a session");
+    let page = site.url("/deep");
+    browser.open(&page);
+    sign_in(&browser, PASSWORD);
+    browser.wait_for_url("the app's page", |url| url == page);
+    browser.wait_for_text("GET /deep");
+    assert_eq!(exchange(), "hello");
 }

@@ -90,8 +90,8 @@ impl Chromium {
     }
 
     fn beyond(&self, path: &'static str, body: Value) -> Value {
-        let said = self.runtime.block_on(self.client().issue_cmd(Beyond { path, body }));
-        said.unwrap_or_else(|why| panic!("{path}: {why}"))
+        let shown = self.runtime.block_on(self.client().issue_cmd(Beyond { path, body }));
+        shown.unwrap_or_else(|why| panic!("{path}: {why}"))
     }
 
     /// A command of the DevTools protocol.
@@ -135,7 +135,7 @@ impl Chromium {
 
     /// Waits until the page contains this text.
     pub fn wait_for_text(&self, expected: &str) {
-        let said = async {
+        let shown = async {
             loop {
                 let read = async { self.client().find(Locator::Css("body")).await?.text().await };
                 if read.await.is_ok_and(|text| text.contains(expected)) {
@@ -144,8 +144,8 @@ impl Chromium {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let said = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, said).await.is_ok() });
-        assert!(said, "{expected:?} is not said at {}: {}", self.url(), self.text());
+        let shown = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, shown).await.is_ok() });
+        assert!(shown, "{expected:?} is not said at {}: {}", self.url(), self.text());
     }
 
     pub fn fill(&self, field: &str, text: &str) {

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::{accepted_for, beside, new_session, node};
+use super::{accepted_for, beside, new_session, node, who};
 use crate::support::http::Request;
-use crate::support::{Tokens, is_soak, on_postgres, postgres, print_figure, race, refresh_with, register};
+use crate::support::{SETTLED, Tokens, is_soak, on_postgres, postgres, print_figure, race, refresh_with, register};
 
 on_postgres!(
     fifty_refreshes_over_two_nodes_agree_on_one_successor,
@@ -33,14 +33,20 @@ fn fifty_refreshes_over_two_nodes_agree_on_one_successor() {
         let mut successors = BTreeSet::new();
         for answer in &answers {
             assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
-            let said = answer.json();
-            successors.insert(said["refreshToken"].as_str().unwrap().to_owned());
-            said["accessToken"].as_str().unwrap().clone_into(&mut tokens.access);
+            let shown = answer.json();
+            successors.insert(shown["refreshToken"].as_str().unwrap().to_owned());
+            shown["accessToken"].as_str().unwrap().clone_into(&mut tokens.access);
         }
         assert_eq!(successors.len(), 1, "round {round}: every node makes the same bytes");
         tokens.refresh = successors.pop_first().unwrap();
         let generation = postgres::psql(&url, "SELECT generation FROM sessions");
         assert_eq!(generation, (round + 1).to_string(), "one step a round");
+        // Used, and old enough on both nodes to be rotated.
+        assert_eq!(who([&first, &second][round % 2], &tokens.access).status, 200, "round {round}");
+        for node in [&first, &second] {
+            node.core().flush_confirmations().unwrap();
+            node.advance(SETTLED);
+        }
     }
     assert_eq!(postgres::psql(&url, "SELECT count(*) FROM sessions WHERE ended_at IS NULL"), "1", "no session died");
     tokens.assert_valid(&second);
@@ -72,8 +78,8 @@ fn no_token_survives_a_logout_that_raced_refreshes_over_two_nodes() {
             .iter()
             .filter(|(answer, _)| answer.status == 200)
             .map(|(answer, _)| {
-                let said = answer.json();
-                let token = |name: &str| said[name].as_str().unwrap().to_owned();
+                let shown = answer.json();
+                let token = |name: &str| shown[name].as_str().unwrap().to_owned();
                 Tokens { access: token("accessToken"), refresh: token("refreshToken") }
             })
             .collect();

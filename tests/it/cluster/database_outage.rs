@@ -10,7 +10,7 @@ use super::{
     unavailable, until_refused, who,
 };
 use crate::support::postgres::Cluster;
-use crate::support::process::{Node, Place, until};
+use crate::support::process::{Node, WorkDir, until};
 use crate::support::{Backend, Tokens, on_postgres, print_figure, refresh_with, register};
 
 on_postgres!(a_crashed_or_frozen_database_loses_nothing_and_revives_no_session);
@@ -42,7 +42,8 @@ fn survives(what: &str, cut: Begin) {
     let alive = Tokens::in_jar_of(&register(&first, "emily"));
     let [ended, own, late] = [(); 3].map(|()| new_session(&first, "emily"));
 
-    let logs = Place::on(Backend::Sqlite).set("DATABASE_URL", url.clone()).set("DATABASE_TIMEOUT", database_timeout());
+    let logs =
+        WorkDir::on(Backend::Sqlite).set("DATABASE_URL", url.clone()).set("DATABASE_TIMEOUT", database_timeout());
     let logs = logs.set("KEYS_FILE", first.folder().join("doorward.keys").display().to_string()).serve(&[]);
     let ended_at = logged_out(&first, &ended);
     let began = Instant::now();
@@ -78,9 +79,9 @@ fn watch(
     // session in time.
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let believed = until_refused(nodes[1], ended, ended_at);
+            let accepted_during = until_refused(nodes[1], ended, ended_at);
             print_figure(&format!(
-                "{what}: a session that was ended just before was accepted for {believed:?} elsewhere"
+                "{what}: a session that was ended just before was accepted for {accepted_during:?} elsewhere"
             ));
         });
         for node in nodes {

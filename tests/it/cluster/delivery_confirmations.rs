@@ -4,7 +4,7 @@
 use super::{SOON, beside, metric, new_session, node, who};
 use crate::support::postgres::psql;
 use crate::support::process::until;
-use crate::support::{Tokens, on_postgres, postgres, print_figure, refresh_with, register};
+use crate::support::{SETTLED, Tokens, on_postgres, postgres, print_figure, refresh_with, register};
 
 on_postgres!(confirmations_of_every_node_are_flushed_in_batches_and_once);
 
@@ -29,6 +29,9 @@ fn confirmations_of_every_node_are_flushed_in_batches_and_once() {
     let number = |query: &str| psql(&url, query).parse::<usize>().unwrap();
     let mut tokens: Vec<Tokens> = (0..SESSIONS).map(|_| new_session(&first, "emily")).collect();
     for generation in 1..=2 {
+        for node in [&first, &second] {
+            node.advance(SETTLED);
+        }
         tokens = tokens.iter().map(|old| Tokens::set_by(&refresh_with(&first, &old.refresh))).collect();
         // Half of the sessions are seen by one node first, half by the other, and finally all by both.
         let nodes = [&first, &second];

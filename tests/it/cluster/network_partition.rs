@@ -42,15 +42,15 @@ fn survives_a_cut((how, cut, mend, reconnects): &Way) {
     let cut_at = Instant::now();
     let link_is_cut = cut(&link);
     let ended_at = logged_out(&near, &ended);
-    let (believed, trusted) = std::thread::scope(|scope| {
-        let believed = scope.spawn(|| until_refused(&far, &ended, ended_at));
-        let trusted = unavailable(&far, &alive, cut_at);
-        (believed.join().unwrap(), trusted)
+    let (accepted_during, cache_used_for) = std::thread::scope(|scope| {
+        let accepted_during = scope.spawn(|| until_refused(&far, &ended, ended_at));
+        let cache_used_for = unavailable(&far, &alive, cut_at);
+        (accepted_during.join().unwrap(), cache_used_for)
     });
     print_figure(&format!(
-        "link {how}: an ended session was accepted for {believed:?} after its end was answered, the cache was used for {trusted:?}"
+        "link {how}: an ended session was accepted for {accepted_during:?} after its end was answered, the cache was used for {cache_used_for:?}"
     ));
-    assert!(believed <= MAX_STALE);
+    assert!(accepted_during <= MAX_STALE);
     assert_cut_off(&far, &alive, &own);
     logged_out(&near, &ended_later);
 

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::MAX_STALE;
-use crate::support::process::{Node, Place, until};
+use crate::support::process::{Node, WorkDir, until};
 use crate::support::{Backend, PASSWORD, on_sqlite, print_figure};
 
 on_sqlite!(two_processes_on_one_sqlite_file_see_each_others_logouts);
 
 fn two_processes_on_one_sqlite_file_see_each_others_logouts() {
-    let place = Place::on(Backend::Sqlite);
-    let first = place.serve(&[]);
-    let second = place.serve(&[]);
+    let workdir = WorkDir::on(Backend::Sqlite);
+    let first = workdir.serve(&[]);
+    let second = workdir.serve(&[]);
     let body = json!({ "username": "emily", "password": PASSWORD });
     assert_eq!(first.post("/auth/register", &body).status, 201);
     let mut delays = vec![];
@@ -24,16 +24,16 @@ fn two_processes_on_one_sqlite_file_see_each_others_logouts() {
         assert!(other.accepts(&access));
         assert_eq!(origin.post("/auth/logout", &json!({ "refreshToken": refresh })).status, 200);
         assert!(!origin.accepts(&access));
-        delays.push(believed(other, &access, Instant::now()));
+        delays.push(accepted_for(other, &access, Instant::now()));
     }
     let (access, _) = first.sign_in("emily", PASSWORD);
-    place.succeed(&["session", "revoke-all", "emily"], "");
+    workdir.succeed(&["session", "revoke-all", "emily"], "");
     let ended = Instant::now();
-    delays.extend([&first, &second].map(|node| believed(node, &access, ended)));
+    delays.extend([&first, &second].map(|node| accepted_for(node, &access, ended)));
     print_figure(&format!("two processes on one SQLite file: accepted for {delays:?}"));
 }
 
-fn believed(node: &Node, access: &str, ended: Instant) -> Duration {
+fn accepted_for(node: &Node, access: &str, ended: Instant) -> Duration {
     let mut last = Duration::ZERO;
     until(super::SOON, "the token to be refused", || {
         let sent = ended.elapsed();

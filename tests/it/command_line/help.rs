@@ -1,6 +1,6 @@
 //! Help texts: every command has one, `serve --help` lists every setting, and no help shows a secret.
 
-use crate::support::process::Place;
+use crate::support::process::WorkDir;
 
 const COMMANDS: [&[&str]; 25] = [
     &[],
@@ -32,28 +32,28 @@ const COMMANDS: [&[&str]; 25] = [
 
 #[test]
 fn every_command_has_help() {
-    let place = Place::new();
+    let workdir = WorkDir::new();
     for command in COMMANDS {
         for flag in ["--help", "-h"] {
-            let ran = place.run(&[command, &[flag]].concat());
+            let ran = workdir.run(&[command, &[flag]].concat());
             assert!(ran.status.success() && ran.stderr.is_empty(), "{command:?} {flag}: {ran:?}");
             assert!(ran.stdout.contains("Usage: doorward"), "{command:?} {flag}: {}", ran.stdout);
         }
     }
-    let top = words(&place.run(&["--help"]).stdout);
+    let top = words(&workdir.run(&["--help"]).stdout);
     for command in COMMANDS.iter().filter_map(|command| command.first()) {
         assert!(top.contains(command), "{command}: {top}");
     }
     assert!(top.contains("serve --help"), "it says where the settings are: {top}");
-    assert_eq!(place.run(&["--version"]).stdout, format!("doorward {}\n", env!("CARGO_PKG_VERSION")));
-    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "asking for help makes no file");
+    assert_eq!(workdir.run(&["--version"]).stdout, format!("doorward {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(std::fs::read_dir(workdir.path()).unwrap().count(), 0, "asking for help makes no file");
 }
 
 #[test]
 fn help_of_serve_lists_every_setting_with_its_default() {
     let key = "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
-    let place = Place::new().set("JWT_SECRET", key).set("DATABASE_URL", "postgres://me:canary-hunter2@h/d");
-    let help = place.run(&["serve", "--help"]).stdout;
+    let workdir = WorkDir::new().set("JWT_SECRET", key).set("DATABASE_URL", "postgres://me:canary-hunter2@h/d");
+    let help = workdir.run(&["serve", "--help"]).stdout;
     let entries = entries(&help);
     for setting in doorward::settings::describe() {
         let about = entries.iter().find(|(name, _)| *name == setting.name).map(|(_, about)| about.as_str());
@@ -85,7 +85,7 @@ fn words(text: &str) -> String {
 
 #[test]
 fn a_misspelt_command_is_answered_with_a_suggestion() {
-    let place = Place::new();
+    let workdir = WorkDir::new();
     for (typed, hint) in [
         (&["serv"][..], "serve"),
         (&["account", "ad"], "add"),
@@ -99,17 +99,17 @@ fn a_misspelt_command_is_answered_with_a_suggestion() {
         (&["keys", "retire"], "KEY"),
         (&["account", "add", "--permission", "a b"], "permission"),
     ] {
-        let ran = place.run(typed);
-        let said = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(!ran.status.success() && said.contains(hint), "{typed:?}: {ran:?}");
+        let ran = workdir.run(typed);
+        let output = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!ran.status.success() && output.contains(hint), "{typed:?}: {ran:?}");
     }
-    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "a slip makes no file");
+    assert_eq!(std::fs::read_dir(workdir.path()).unwrap().count(), 0, "a slip makes no file");
 }
 
 /// Every user of the machine can read the arguments of a process.
 #[test]
 fn no_command_takes_a_secret_as_an_argument() {
-    let place = Place::new();
+    let workdir = WorkDir::new();
     for typed in [
         &["account", "add", "--username", "emily", "--password", "canary-hunter2"][..],
         &["account", "add", "--username", "emily", "--pin", "4711"],
@@ -117,11 +117,11 @@ fn no_command_takes_a_secret_as_an_argument() {
         &["account", "set-pin", "emily", "4711"],
         &["serve", "--jwt-secret", "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6"],
     ] {
-        let ran = place.run(typed);
+        let ran = workdir.run(typed);
         assert_eq!(ran.status.code(), Some(2), "{typed:?}: {ran:?}");
     }
     for command in COMMANDS {
-        let help = place.run(&[command, &["--help"]].concat()).stdout;
+        let help = workdir.run(&[command, &["--help"]].concat()).stdout;
         assert!(!help.contains("--password <") && !help.contains("--pin <"), "{command:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Validation of settings: every invalid one stops the start with a sentence that names it, none falls back silently,
 //! and none shows a secret.
 
-use crate::support::process::Place;
+use crate::support::process::WorkDir;
 
 const GOOD_KEY: &str = "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
 const HTTPS: (&str, &str) = ("PUBLIC_URL", "https://auth.example");
@@ -36,7 +36,7 @@ const WEB: [Row; 24] = [
     ("RUST_LOG", &[("RUST_LOG", "doorward=loud")]),
 ];
 
-const ROWS_AND_KEYS: [Row; 24] = [
+const ROWS_AND_KEYS: [Row; 32] = [
     ("DATABASE_URL", &[("DATABASE_URL", "doorward.db")]),
     ("DATABASE_URL", &[("DATABASE_URL", "sqlite://")]),
     ("DATABASE_URL", &[("DATABASE_URL", "sqlite://:memory:")]),
@@ -58,12 +58,20 @@ const ROWS_AND_KEYS: [Row; 24] = [
     ("ACCESS_TTL", &[("ACCESS_TTL", "40d")]),
     ("REFRESH_TTL", &[("REFRESH_TTL", "1.5d")]),
     ("SESSION_MAX_AGE", &[("SESSION_MAX_AGE", "-1")]),
-    ("REFRESH_GRACE", &[("REFRESH_GRACE", "5m")]),
+    ("REFRESH_GRACE", &[("REFRESH_GRACE", "5m"), ("REFRESH_LOST_AFTER", "5m")]),
+    ("REFRESH_LOST_AFTER", &[("REFRESH_LOST_AFTER", "29s")]),
+    ("SESSIONS_MAX", &[("SESSIONS_MAX", "0")]),
+    ("VERIFY_RENEW_MAX", &[("VERIFY_RENEW_MAX", "0")]),
     ("CLOCK_SKEW", &[("CLOCK_SKEW", "1h")]),
     ("REVOCATION_MAX_STALE", &[("REVOCATION_MAX_STALE", "0")]),
+    ("THROTTLE_ADDRESS", &[("THROTTLE_ADDRESS", "100")]),
+    ("THROTTLE_ADDRESS", &[("THROTTLE_ADDRESS", "off")]),
+    ("WRITE_RATE", &[("WRITE_RATE", "0/1m")]),
+    ("WRITE_RATE", &[("WRITE_RATE", "60/soon")]),
+    ("WRITE_RATE", &[("WRITE_RATE", "off")]),
 ];
 
-const SECRETS_AND_COOKIES: [Row; 22] = [
+const SECRETS_AND_COOKIES: [Row; 29] = [
     ("BCRYPT_COST", &[("BCRYPT_COST", "4")]),
     ("BCRYPT_COST", &[("BCRYPT_COST", "32"), ("TEST_MODE", "true")]),
     ("BCRYPT_COST", &[("BCRYPT_COST", "twelve")]),
@@ -72,6 +80,16 @@ const SECRETS_AND_COOKIES: [Row; 22] = [
     ("HASH_QUEUE", &[("HASH_QUEUE", "0")]),
     ("HASH_QUEUE_TIME", &[("HASH_QUEUE_TIME", "0")]),
     ("SIGNUP", &[("SIGNUP", "perhaps")]),
+    ("SIGNUP", &[("TRUSTED_PROXIES", "127.0.0.1")]),
+    ("SIGNUP", &[("VERIFY_RENEW", "true")]),
+    ("SIGNUP", &[("TRUSTED_PROXIES", "127.0.0.1"), ("SIGNUP", " ")]),
+    ("SIGNUP", &[("TRUSTED_PROXIES", "127.0.0.1"), ("SIGNUP", "ture")]),
+    ("SIGNUP", &[("VERIFY_RENEW", "true"), ("SIGNUP", "nope")]),
+    ("REFRESH_LOST_AFTER", &[("REFRESH_GRACE", "60s"), ("REFRESH_LOST_AFTER", "never")]),
+    (
+        "RESERVED_NAMES",
+        &[("RESERVED_NAMES", "admin,a-name-of-more-than-64-characters-a-name-of-more-than-64-characters")],
+    ),
     ("SIGNUP_ROLE", &[("SIGNUP_ROLE", "a b")]),
     ("TEST_MODE", &[("TEST_MODE", "true"), HTTPS]),
     ("COOKIE_PREFIX", &[("COOKIE_PREFIX", "host")]),
@@ -118,8 +136,8 @@ const MAILS: [Row; 21] = [
 
 /// What is wrong with the outcome of a start that should fail.
 fn complaint(name: &str, vars: &[(&str, &str)]) -> Option<String> {
-    let place = vars.iter().fold(Place::new(), |place, (name, value)| place.set(name, *value));
-    let mut node = place.begin(&["serve"]);
+    let workdir = vars.iter().fold(WorkDir::new(), |workdir, (name, value)| workdir.set(name, *value));
+    let mut node = workdir.begin(&["serve"]);
     // A start that wrongly succeeds must not block the test: the test asks whether it listens.
     let ended = crate::support::process::until(crate::support::process::PATIENCE, "a start or its end", || {
         let listens = node.stdout().contains("listening on");
@@ -145,8 +163,8 @@ fn every_invalid_setting_stops_the_start_and_is_named() {
 
 #[test]
 fn all_invalid_settings_are_reported_together() {
-    let place = Place::new().set("BIND", "here").set("ACCESS_TTL", "soon").set("PEPPER", "short");
-    let ran = place.run(&["serve"]);
+    let workdir = WorkDir::new().set("BIND", "here").set("ACCESS_TTL", "soon").set("PEPPER", "short");
+    let ran = workdir.run(&["serve"]);
     let mut names: Vec<&str> =
         ran.stderr.lines().filter_map(|line| line.strip_prefix("doorward: ")?.split(':').next()).collect();
     names.sort_unstable();
@@ -156,51 +174,54 @@ fn all_invalid_settings_are_reported_together() {
 
 #[test]
 fn every_command_checks_the_settings() {
-    let place = Place::new().set("ACCESS_TTL", "soon");
+    let workdir = WorkDir::new().set("ACCESS_TTL", "soon");
     for arguments in [&["migrate"][..], &["account", "list"], &["session", "list", "1"], &["keys", "rotate"], &[]] {
-        let ran = place.run(arguments);
+        let ran = workdir.run(arguments);
         assert!(!ran.status.success() && ran.stderr.starts_with("doorward: ACCESS_TTL: "), "{arguments:?} {ran:?}");
     }
 }
 
 #[test]
 fn a_port_in_use_is_reported() {
-    let first = Place::new();
+    let first = WorkDir::new();
     let first = first.serve(&[]);
-    let ran = Place::new().set("BIND", first.address().to_string()).run(&["serve"]);
+    let ran = WorkDir::new().set("BIND", first.address().to_string()).run(&["serve"]);
     assert!(!ran.status.success() && ran.stdout.is_empty(), "{ran:?}");
     assert!(ran.stderr.starts_with("doorward: BIND: ") && ran.stderr.lines().count() == 1, "{ran:?}");
 }
 
 #[test]
 fn foreign_files_stop_the_start() {
-    let place = Place::new();
-    drop(place.serve(&[]));
-    let keys = place.file("doorward.keys");
+    let workdir = WorkDir::new();
+    drop(workdir.serve(&[]));
+    let keys = workdir.file("doorward.keys");
     let text = std::fs::read_to_string(&keys).unwrap();
     let secret = text.lines().find_map(|line| line.strip_prefix("hs256 ")?.split(' ').nth(1)).unwrap().to_owned();
     std::fs::write(&keys, text.replace("pepper ", "popper ")).unwrap();
-    let torn = place.run(&["serve"]);
+    let torn = workdir.run(&["serve"]);
     assert!(!torn.status.success() && torn.stderr.starts_with("doorward: KEYS_FILE: "), "{torn:?}");
     std::fs::write(&keys, &text).unwrap();
     std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    let open = place.run(&["serve"]);
+    let open = workdir.run(&["serve"]);
     assert!(!open.status.success() && open.stderr.contains("chmod 600"), "{open:?}");
     assert!(![torn, open].iter().any(|ran| ran.stderr.contains(&secret)), "the key is not shown");
-    let place = Place::new();
-    std::fs::write(place.file("doorward.db"), "this is no database, and it is long enough to be looked at".repeat(20))
-        .unwrap();
-    let garbage = place.run(&["serve"]);
+    let workdir = WorkDir::new();
+    std::fs::write(
+        workdir.file("doorward.db"),
+        "this is no database, and it is long enough to be looked at".repeat(20),
+    )
+    .unwrap();
+    let garbage = workdir.run(&["serve"]);
     assert!(!garbage.status.success() && garbage.stderr.starts_with("doorward: DATABASE_URL: "), "{garbage:?}");
 }
 
 #[test]
 fn the_env_file_is_read_and_the_environment_wins() {
-    let place = Place::new();
+    let workdir = WorkDir::new();
     let written = "# ours\nCOOKIE_ACCESS_NAME=fromFile\nexport COOKIE_REFRESH_NAME=\"alsoFromFile\"\nTEST_MODE=true\nBCRYPT_COST=4\n\n";
-    std::fs::write(place.file(".env"), written).unwrap();
-    let place = place.set("COOKIE_ACCESS_NAME", "fromEnvironment");
-    let node = place.serve(&["serve", "--demo"]);
+    std::fs::write(workdir.file(".env"), written).unwrap();
+    let workdir = workdir.set("COOKIE_ACCESS_NAME", "fromEnvironment");
+    let node = workdir.serve(&["serve", "--demo"]);
     let body = serde_json::json!({ "username": "emilys", "password": "emilyspass" });
     let names: Vec<String> =
         node.post("/auth/login", &body).set_cookies().into_iter().map(|cookie| cookie.name).collect();
@@ -217,9 +238,9 @@ fn an_invalid_env_file_is_reported_without_its_contents() {
         ("JWT_SECRET=canary-hunter2 with a space\n", ".env"),
         ("a line of words with canary-hunter2\n", ".env"),
     ] {
-        let place = Place::new();
-        std::fs::write(place.file(".env"), written).unwrap();
-        let ran = place.run(&["serve"]);
+        let workdir = WorkDir::new();
+        std::fs::write(workdir.file(".env"), written).unwrap();
+        let ran = workdir.run(&["serve"]);
         let is_reported = !ran.status.success() && ran.stderr.contains(named) && ran.stderr.lines().count() == 1;
         if !is_reported || ran.stderr.contains("hunter2") {
             complaints.push(format!("{written:?}: {ran:?}"));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::http::Request;
-use crate::support::process::{Node, PATIENCE, Place, until};
+use crate::support::process::{Node, PATIENCE, WorkDir, until};
 use crate::support::{Backend, PASSWORD, is_soak, on_both_backends};
 
 on_both_backends!(a_draining_node_is_not_ready_and_still_answers, a_running_sign_in_finishes,);
@@ -28,9 +28,9 @@ fn assert_stops(node: &mut Node, since: Instant) {
 }
 
 fn a_draining_node_is_not_ready_and_still_answers(backend: Backend) {
-    let place = Place::on(backend).set("DRAIN_DELAY", "3");
+    let workdir = WorkDir::on(backend).set("DRAIN_DELAY", "3");
     for signal in ["TERM", "INT"] {
-        let mut node = place.serve(&["serve", "--demo"]);
+        let mut node = workdir.serve(&["serve", "--demo"]);
         let (access, _) = node.sign_in("emilys", "emilyspass");
         assert_eq!(node.get("/readyz").status, 200);
         let began = Instant::now();
@@ -52,8 +52,8 @@ fn a_draining_node_is_not_ready_and_still_answers(backend: Backend) {
 
 fn a_running_sign_in_finishes(backend: Backend) {
     // A hash that is still running when the signal arrives.
-    let place = Place::on(backend).set("BCRYPT_COST", "11").set("WORKERS", "1").set("HASH_THREADS", "1");
-    let mut node = place.serve(&["serve"]);
+    let workdir = WorkDir::on(backend).set("BCRYPT_COST", "11").set("WORKERS", "1").set("HASH_THREADS", "1");
+    let mut node = workdir.serve(&["serve"]);
     let body = json!({ "username": "emily", "password": PASSWORD }).to_string();
     let register = Request::new("POST", "/auth/register").json(&body);
     assert_eq!(node.send(&register).status, 201);
@@ -89,8 +89,8 @@ const HALF: &[u8] = b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: appl
 
 #[test]
 fn a_half_sent_body_does_not_delay_the_shutdown() {
-    let place = Place::on(Backend::Sqlite).set("DRAIN_DELAY", "1");
-    let mut node = place.serve(&[]);
+    let workdir = WorkDir::on(Backend::Sqlite).set("DRAIN_DELAY", "1");
+    let mut node = workdir.serve(&[]);
     let held = [
         connect(&node, HALF),
         connect(&node, b"POST /auth/login HTTP/1.1\r\nHost"),
@@ -106,8 +106,8 @@ fn a_half_sent_body_does_not_delay_the_shutdown() {
 
 #[test]
 fn a_client_that_never_stops_sending_does_not_delay_the_shutdown() {
-    let place = Place::on(Backend::Sqlite).set("DRAIN_DELAY", "4");
-    let mut node = place.serve(&[]);
+    let workdir = WorkDir::on(Backend::Sqlite).set("DRAIN_DELAY", "4");
+    let mut node = workdir.serve(&[]);
     let mut held = connect(&node, HALF);
     assert_eq!(node.get("/healthz").status, 200);
     let began = Instant::now();
@@ -121,8 +121,8 @@ fn a_client_that_never_stops_sending_does_not_delay_the_shutdown() {
 
 #[test]
 fn a_second_signal_stops_immediately() {
-    let places = [(); 2].map(|()| Place::on(Backend::Sqlite).set("DRAIN_DELAY", "4"));
-    let [mut twice, mut once] = places.each_ref().map(|place| place.serve(&[]));
+    let places = [(); 2].map(|()| WorkDir::on(Backend::Sqlite).set("DRAIN_DELAY", "4"));
+    let [mut twice, mut once] = places.each_ref().map(|workdir| workdir.serve(&[]));
     twice.signal("TERM");
     until(PATIENCE, "the drain", || (twice.get("/readyz").status == 503).then_some(()));
     let began = Instant::now();
@@ -137,8 +137,8 @@ fn a_second_signal_stops_immediately() {
 /// A stalled or trickling body times out after 10 s, with or without a shutdown.
 #[test]
 fn a_stalled_body_is_answered_408_and_closed() {
-    let place = Place::on(Backend::Sqlite);
-    let node = place.serve(&[]);
+    let workdir = WorkDir::on(Backend::Sqlite);
+    let node = workdir.serve(&[]);
     let began = Instant::now();
     let mut held = connect(&node, HALF);
     let mut answer = String::new();

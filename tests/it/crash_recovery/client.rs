@@ -91,7 +91,7 @@ impl Client {
         Ok(())
     }
 
-    /// Both tabs get the same answer, so one is enough.
+    /// Both tabs get the same token, which may be the one that they presented; one of them may be the later one.
     fn refresh_in_two_tabs(&mut self, wire: Wire, who: usize, which: usize) -> Result<(), Unanswered> {
         let session = &mut self.in_doubt(who, Doubt::Refresh(which)).sessions[which];
         let token = session.now.refresh.clone();
@@ -100,10 +100,11 @@ impl Client {
             (wire.refresh(&token), tab.join().unwrap())
         });
         let answered: Vec<_> = [one, other].into_iter().flatten().map(|answer| tokens_of(&answer, 200)).collect();
-        if let [one, other] = answered.as_slice() {
+        let (same, next): (Vec<_>, Vec<_>) = answered.into_iter().partition(|tokens| tokens.refresh == token);
+        if let [one, other] = next.as_slice() {
             assert_eq!(one.refresh, other.refresh, "two successors of one token");
         }
-        session.move_on(answered.into_iter().next().ok_or(Unanswered)?);
+        session.move_on(next.into_iter().chain(same).next().ok_or(Unanswered)?);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection, sql_query}
 
 use super::ledger::{Wire, tokens_of};
 use super::rows::Rows;
-use super::{place_on, start};
+use super::{start, workdir_on};
 use crate::support::process::{PATIENCE, until};
 use crate::support::{Backend, PASSWORD, Tokens, on_both_backends};
 
@@ -40,9 +40,9 @@ impl Hold {
 
 fn a_crash_before_a_confirmation_is_flushed_loses_no_session(backend: Backend) {
     // Without grace a confirmation decides immediately: the former token is a thief's.
-    let place = place_on(backend).set("REFRESH_GRACE", "0");
-    let rows = Rows::of(&place, backend);
-    let (node, _) = start(&place);
+    let workdir = workdir_on(backend).set("REFRESH_GRACE", "0");
+    let rows = Rows::of(&workdir, backend);
+    let (node, _) = start(&workdir);
     let wire = Wire(node.address());
     let body = serde_json::json!({ "username": "emily", "password": PASSWORD, "tokens": "body" });
     let first = tokens_of(&node.post("/auth/register", &body), 201);
@@ -52,16 +52,19 @@ fn a_crash_before_a_confirmation_is_flushed_loses_no_session(backend: Backend) {
     drop(node);
     drop(hold);
 
-    let (node, _) = start(&place);
+    let (node, _) = start(&workdir);
     let wire = Wire(node.address());
     assert_eq!(rows.number(RECEIPTS), 0, "the mark was lost with the process");
     assert_eq!(refreshed(wire, &first).refresh, second.refresh, "a tab that is late gets what the others have");
+    assert_eq!(wire.me(&second.access).unwrap().status, 200);
+    until(PATIENCE, "the receipt in the table", || (rows.number(RECEIPTS) == 1).then_some(()));
     let third = refreshed(wire, &second);
+    assert_ne!(third.refresh, second.refresh, "a receipt lets the next rotation happen");
     assert_eq!(wire.me(&third.access).unwrap().status, 200);
     until(PATIENCE, "the receipt in the table", || (rows.number(RECEIPTS) == 1).then_some(()));
 
     drop(node);
-    let (node, _) = start(&place);
+    let (node, _) = start(&workdir);
     let wire = Wire(node.address());
     let stolen = wire.refresh(&second.refresh).unwrap();
     assert_eq!((stolen.status, stolen.json()["code"].as_str()), (401, Some("refresh_token_reused")));

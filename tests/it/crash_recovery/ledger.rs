@@ -27,9 +27,13 @@ impl Held {
         Self { now, before: None, since: Instant::now() }
     }
 
+    /// Takes the answer of a refresh: the next generation, or another access token of one that is too young to be rotated.
     pub fn move_on(&mut self, to: Tokens) {
-        self.before = Some(std::mem::replace(&mut self.now, to));
-        self.since = Instant::now();
+        let former = std::mem::replace(&mut self.now, to);
+        if former.refresh != self.now.refresh {
+            self.before = Some(former);
+            self.since = Instant::now();
+        }
     }
 
     /// The tokens before, while the grace certainly lasts in which they are answered with their successor.

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{Connection, RunQueryDsl, SqliteConnection, dsl::sql, select};
 
-use crate::support::process::{PATIENCE, Place, until};
+use crate::support::process::{PATIENCE, WorkDir, until};
 use crate::support::{Backend, postgres};
 
 /// Queries that count rows which only half an act leaves behind.
-const HALVES: [(&str, &str); 5] = [
+const HALVES: [(&str, &str); 6] = [
     ("accounts without a hash", "SELECT count(*) FROM accounts WHERE password IS NULL"),
     (
         "accounts whose sign-up is not in the audit",
@@ -25,12 +25,17 @@ const HALVES: [(&str, &str); 5] = [
         "sessions that ended without a revocation",
         "SELECT count(*) FROM sessions s WHERE s.ended_at IS NOT NULL \
          AND s.id NOT IN (SELECT session_id FROM revocations WHERE session_id IS NOT NULL AND generation IS NULL) \
-         AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.account_id = s.account_id AND r.epoch > s.epoch)",
+         AND NOT EXISTS (SELECT 1 FROM revocations r JOIN accounts a ON a.uuid = r.account_uuid \
+         WHERE a.id = s.account_id AND r.epoch > s.epoch)",
     ),
     (
-        "sessions that live on in an epoch that is over",
-        "SELECT count(*) FROM sessions s JOIN accounts a ON a.id = s.account_id \
-         WHERE s.ended_at IS NULL AND s.epoch < a.epoch",
+        "epochs that are over without a revocation",
+        "SELECT count(*) FROM accounts a WHERE a.epoch > 0 \
+         AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.account_uuid = a.uuid AND r.epoch = a.epoch)",
+    ),
+    (
+        "generations without a parent that no change of the password made",
+        "SELECT count(*) FROM sessions WHERE generation > 0 AND parent IS NULL AND min_generation < generation",
     ),
 ];
 
@@ -41,10 +46,10 @@ pub enum Rows {
 }
 
 impl Rows {
-    pub fn of(place: &Place, backend: Backend) -> Self {
+    pub fn of(workdir: &WorkDir, backend: Backend) -> Self {
         match backend {
-            Backend::Sqlite => Self::Sqlite(place.file("doorward.db")),
-            Backend::Postgres => Self::Postgres(place.get("DATABASE_URL").unwrap().to_owned()),
+            Backend::Sqlite => Self::Sqlite(workdir.file("doorward.db")),
+            Backend::Postgres => Self::Postgres(workdir.get("DATABASE_URL").unwrap().to_owned()),
         }
     }
 
@@ -53,8 +58,8 @@ impl Rows {
     pub fn assert_whole(&self) {
         if let Self::Sqlite(file) = self {
             let mut db = open(file);
-            let said = select(sql::<Text>("(SELECT group_concat(integrity_check) FROM pragma_integrity_check)"));
-            assert_eq!(said.get_result::<String>(&mut db).unwrap(), "ok", "integrity_check");
+            let output = select(sql::<Text>("(SELECT group_concat(integrity_check) FROM pragma_integrity_check)"));
+            assert_eq!(output.get_result::<String>(&mut db).unwrap(), "ok", "integrity_check");
             let dangling = select(sql::<BigInt>("(SELECT count(*) FROM pragma_foreign_key_check)"));
             assert_eq!(dangling.get_result::<i64>(&mut db).unwrap(), 0, "foreign_key_check");
         }

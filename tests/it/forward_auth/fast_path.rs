@@ -77,7 +77,7 @@ fn took_fast_path(answer: &Response) -> bool {
     names == ["date", "x-request-id", "remote-assertion", "remote-session"]
 }
 
-fn by_cookie(path: &str, access: &str) -> Request {
+pub fn by_cookie(path: &str, access: &str) -> Request {
     Request::new("GET", path).cookie_header(&format!("a=b; accessToken={access}; c=d"))
 }
 
@@ -130,7 +130,9 @@ fn unusual_requests(access: &str, other: &str) -> Vec<Request> {
         plain.clone().header("Origin", "https://evil.example"),
         plain.clone().header("Origin", "https://app.example"),
         plain.clone().header("Remote_User", "admin"),
+        plain.clone().header("Remote.User", "admin"),
         plain.clone().header("X_Forwarded_For", "127.0.0.1"),
+        plain.clone().header("x~forwarded~anything", "1"),
         plain.clone().header("Host", "a").header("Host", "b"),
         plain.clone().header("Content-Length", "0"),
         plain.clone().body(Some("text/plain"), "abc"),

@@ -13,6 +13,7 @@ on_both_backends!(
     contradictory_forwarded_headers_are_refused,
     a_browser_with_a_live_refresh_cookie_is_redirected_to_continue,
     each_family_of_forwarded_headers_is_read_alone,
+    a_websockets_scheme_is_that_of_its_request,
 );
 
 const SIGN_IN: &str = "https://auth.example.com/login";
@@ -42,6 +43,11 @@ fn a_navigation_is_redirected_to_sign_in_and_anything_else_is_refused(backend: B
         ("GET", vec![("Sec-Fetch-Mode", "no-cors")], false),
         ("POST", vec![("Accept", html)], false),
         ("GET", vec![("Accept", "application/json")], false),
+        ("GET", vec![("Accept", "application/json, text/html;q=0.9")], false),
+        ("GET", vec![("Accept", "text/html;q=0, */*")], false),
+        ("GET", vec![("Accept", html), ("X-Requested-With", "XMLHttpRequest")], false),
+        ("GET", vec![("Accept", html), ("HX-Request", "true")], false),
+        ("GET", vec![("Accept", html), ("HX-Request", "true"), ("HX-Boosted", "true")], true),
         ("GET", vec![], false),
     ] {
         let request = forwarded("/auth/forward", method, "app.example.com", "/deep?a=b&c=d");
@@ -109,4 +115,28 @@ fn each_family_of_forwarded_headers_is_read_alone(backend: Backend) {
     let request = Request::new("GET", "/auth/forward?original=/a?b").header("Accept", "text/html");
     let request = request.header("Host", "app.example.com").header("X-Forwarded-Proto", "https");
     assert_eq!(location(&request.send(envoy.address())), back);
+}
+
+fn a_websockets_scheme_is_that_of_its_request(backend: Backend) {
+    let service = behind_a_proxy(backend.service()).start();
+    let original = behind_a_proxy(backend.service()).set("FORWARDED_HEADERS", "x-original").start();
+    // From an https service no redirect leads back to http.
+    let back_to_https = "?rd=https%3A%2F%2Fapp.example.com%2Fa";
+    for (proto, back) in
+        [("wss", back_to_https), ("WSS", back_to_https), ("https", back_to_https), ("ws", ""), ("HTTP", ""), ("Ws", "")]
+    {
+        let back = format!("{SIGN_IN}{back}");
+        let request = Request::new("GET", "/auth/forward").header("Accept", "text/html");
+        let request = request.header("X-Forwarded-Method", "GET").header("X-Forwarded-Proto", proto);
+        let request = request.header("X-Forwarded-Host", "app.example.com").header("X-Forwarded-Uri", "/a");
+        assert_eq!(location(&request.send(service.address())), back, "{proto}");
+        let request = Request::new("GET", "/auth/forward").header("Accept", "text/html");
+        let request = request.header("X-Original-Method", "GET");
+        let request = request.header("X-Original-URL", format!("{proto}://app.example.com/a"));
+        assert_eq!(location(&request.send(original.address())), back, "{proto}");
+    }
+    let ftp = Request::new("GET", "/auth/forward").header("Accept", "text/html").header("X-Forwarded-Method", "GET");
+    let ftp =
+        ftp.header("X-Forwarded-Proto", "ftp").header("X-Forwarded-Host", "a.test").header("X-Forwarded-Uri", "/");
+    assert_eq!(ftp.send(service.address()).status, 403);
 }

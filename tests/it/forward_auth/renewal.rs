@@ -8,7 +8,7 @@ use doorward::testing::{Builder, TestService};
 use super::identity;
 use crate::support::http::{Request, Response};
 use crate::support::{
-    Backend, Tokens, code, decode_jwt, expiry_of, is_accepted, on_both_backends, race, refresh_with, register,
+    Backend, SETTLED, Tokens, code, decode_jwt, expiry_of, is_accepted, on_both_backends, race, refresh_with, register,
 };
 
 on_both_backends!(
@@ -16,8 +16,8 @@ on_both_backends!(
     nothing_is_renewed_unless_the_setting_allows_it,
     two_hundred_checks_at_expiry_end_no_session,
     an_ended_session_is_not_renewed,
-    a_spent_refresh_token_renews_within_its_grace_only_and_ends_nothing,
-    an_invalid_bearer_token_is_not_replaced_by_the_refresh_cookie,
+    a_spent_refresh_token_renews_nothing_and_ends_nothing,
+    a_dead_bearer_token_is_not_replaced_by_the_refresh_cookie,
     a_renewed_token_dies_with_its_session,
     a_renewed_token_expires_with_the_session,
 );
@@ -110,26 +110,34 @@ fn an_ended_session_is_not_renewed(backend: Backend) {
     assert_eq!(with_refresh(&service, &locked.refresh).status, 401);
 }
 
-fn a_spent_refresh_token_renews_within_its_grace_only_and_ends_nothing(backend: Backend) {
-    let service = renewing(backend).start();
+fn a_spent_refresh_token_renews_nothing_and_ends_nothing(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = builder.set("VERIFY_RENEW", "true").start();
+    let recorded = || tables.number(&service, "SELECT count(*) FROM audit_events WHERE kind = 'spent_token_at_check'");
     let mut browser = register(&service, "emily");
     let parent = Tokens::in_jar_of(&browser);
-    browser.post_empty("/auth/refresh");
+    assert_eq!(browser.post_empty("/auth/refresh").status, 200);
     // The successor has not been used: its holder may never have received it.
-    let access = renewed(&with_refresh(&service, &parent.refresh));
-    assert_eq!(decode_jwt(&access).1["gen"], 0, "a later generation would prove a receipt that did not happen");
+    let unshown = with_refresh(&service, &parent.refresh);
+    assert_eq!((unshown.status, unshown.set_cookies().len(), recorded()), (401, 0, 0));
     assert_eq!(browser.get("/auth/verify").status, 200);
-    service.advance(Duration::from_secs(11));
+    let within_the_grace = with_refresh(&service, &parent.refresh);
+    assert_eq!((within_the_grace.status, within_the_grace.set_cookies().len(), recorded()), (401, 0, 0));
+    service.advance(SETTLED);
     let late = with_refresh(&service, &parent.refresh);
-    assert_eq!((late.status, late.set_cookies().len()), (401, 0));
+    assert_eq!((late.status, late.set_cookies().len(), recorded()), (401, 0, 1));
+    let current = renewed(&with_refresh(&service, &Tokens::in_jar_of(&browser).refresh));
+    assert_eq!(decode_jwt(&current).1["gen"], 1);
     assert_eq!(browser.post_empty("/auth/refresh").status, 200, "a request that waited in a proxy ends no session");
     assert_eq!(code(&refresh_with(&service, &parent.refresh)), "refresh_token_reused", "a refresh with it does");
 }
 
-fn an_invalid_bearer_token_is_not_replaced_by_the_refresh_cookie(backend: Backend) {
+fn a_dead_bearer_token_is_not_replaced_by_the_refresh_cookie(backend: Backend) {
     let service = renewing(backend).start();
+    let dead = Tokens::in_jar_of(&register(&service, "otto")).access;
+    service.advance(Duration::from_mins(16));
     let tokens = Tokens::in_jar_of(&register(&service, "emily"));
-    let request = Request::new("GET", "/auth/verify").bearer("old.and.over");
+    let request = Request::new("GET", "/auth/verify").bearer(&dead);
     let answer = request.cookie_header(&format!("refreshToken={}", tokens.refresh)).send(service.address());
     assert_eq!((answer.status, answer.set_cookies().len()), (401, 0));
 }

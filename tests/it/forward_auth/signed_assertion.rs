@@ -9,13 +9,14 @@ use doorward::testing::{Builder, TestService};
 
 use super::forwarded;
 use crate::support::http::Request;
-use crate::support::{Backend, Tokens, code, decode_jwt, is_accepted, on_both_backends, register};
+use crate::support::{Backend, PASSWORD, Tokens, code, decode_jwt, is_accepted, on_both_backends, post, register};
 
 on_both_backends!(
     an_assertion_names_the_caller_and_the_request,
     an_assertion_is_not_accepted_as_a_token,
     every_access_token_algorithm_signs_assertions,
     without_a_trusted_proxy_no_assertion_is_issued,
+    a_check_of_a_checks_own_path_issues_no_assertion,
 );
 
 const ASKING: &str = "/auth/verify?assertion=true";
@@ -98,4 +99,33 @@ fn without_a_trusted_proxy_no_assertion_is_issued(backend: Backend) {
     let access = Tokens::in_jar_of(&register(&stranger, "emily")).access;
     let answer = forwarded(ASKING, "GET", "app.example.com", "/a").bearer(&access).send(stranger.address());
     assert_eq!(answer.status, 403);
+}
+
+/// A proxy that passes a client's request for a check on describes that request: its path is then the check's.
+fn a_check_of_a_checks_own_path_issues_no_assertion(backend: Backend) {
+    let service = behind_a_proxy(backend).set("DIALECTS", "native=/api").start();
+    super::add_account(&service, "emily", "USER", &[]);
+    let login = serde_json::json!({ "username": "emily", "password": PASSWORD });
+    let access = Tokens::set_by(&post(&service, "/api/auth/login", &login)).access;
+    for check in ["/auth/verify", "/auth/forward", "/api/auth/verify", "/api/auth/forward"] {
+        for target in [
+            check.to_owned(),
+            format!("{check}?assertion=true"),
+            format!("/{check}/"),
+            check.to_ascii_uppercase(),
+            check.replace("/auth/", "/x/../auth/./"),
+            check.replace("auth", "%61uth"),
+            check.replace("auth/", "auth%2F"),
+            format!("{check};x"),
+        ] {
+            let request = forwarded(ASKING, "GET", "app.example.com", &target).bearer(&access);
+            let answer = request.send(service.address());
+            assert_eq!((answer.status, code(&answer).as_str()), (403, "invalid_forwarded_headers"), "{target}");
+            assert!(answer.header("remote-assertion").is_none(), "{target}");
+        }
+    }
+    for target in ["/auth/verify-email", "/auth/verify/x", "/x/auth/verify", "/?x=/auth/verify"] {
+        let answer = forwarded(ASKING, "GET", "app.example.com", target).bearer(&access).send(service.address());
+        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+    }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use doorward::testing::TestService;
 use serde_json::json;
 
-use super::{add_account, check, identity};
+use super::fast_path::{assert_same, by_cookie, on_a_kept_connection};
+use super::{ODD_OCTETS, add_account, check, identity};
 use crate::multi_node::beside;
 use crate::support::http::{Browser, Request};
 use crate::support::process::until;
@@ -21,7 +22,9 @@ on_both_backends!(
     a_check_answers_200_401_403_or_503_and_nothing_else,
     ending_a_session_denies_its_next_check,
     a_profile_change_shows_at_the_next_check_on_every_node,
-    an_underscore_header_spoofs_no_identity,
+    an_imitated_header_name_is_refused,
+    a_header_that_is_no_token_of_ours_leaves_the_decision_to_the_cookie,
+    a_dead_token_of_ours_in_the_header_is_refused,
     header_names_are_settings,
     the_endpoint_is_at_the_root_and_under_the_native_prefix,
 );
@@ -33,7 +36,10 @@ fn a_live_token_is_answered_with_every_identity_header(backend: Backend) {
     let registered = registered(&service, person);
     let tokens = Tokens { access: registered.set_cookies()[0].value.clone(), refresh: String::new() };
     let session = decode_jwt(&tokens.access).1["sid"].as_str().unwrap().to_owned();
-    let expected = ["Emily", "1", "emily@example.com", "Emily Johnson", "USER", "", &session, ""];
+    let account = service.core().find_account_by("emily").unwrap();
+    service.core().set_email_verified(&account, true).unwrap();
+    let id = account.uuid.to_string();
+    let expected = ["Emily", &id, "emily@example.com", "Emily Johnson", "USER", "", &session, ""];
     let by_cookie = check(&service, "/auth/verify", &tokens.access);
     let by_header = Request::new("GET", "/auth/verify").bearer(&tokens.access).send(service.address());
     for answer in [by_cookie, by_header] {
@@ -42,10 +48,10 @@ fn a_live_token_is_answered_with_every_identity_header(backend: Backend) {
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert!(answer.set_cookies().is_empty());
     }
-    let nobody = Request::new("GET", "/auth/verify").send(service.address());
-    assert_refused(&nobody, 401, "token_missing");
-    assert_eq!(nobody.header("www-authenticate"), Some("Bearer realm=\"doorward\""));
-    assert!(super::IDENTITY.iter().all(|name| nobody.header(name).is_none()));
+    let anonymous = Request::new("GET", "/auth/verify").send(service.address());
+    assert_refused(&anonymous, 401, "token_missing");
+    assert_eq!(anonymous.header("www-authenticate"), Some("Bearer realm=\"doorward\""));
+    assert!(super::IDENTITY.iter().all(|name| anonymous.header(name).is_none()));
 }
 
 fn a_name_of_any_script_fits_a_header(backend: Backend) {
@@ -108,10 +114,14 @@ fn a_check_answers_200_401_403_or_503_and_nothing_else(backend: Backend) {
     for (what, request) in [
         ("two cookies that differ", get().cookie_header(&format!("{cookie}; accessToken=x"))),
         ("two lines that differ", get().cookie_header(&cookie).cookie_header("accessToken=x")),
-        ("a bad header beside a good cookie", get().cookie_header(&cookie).bearer("x")),
-        ("junk in the header", get().cookie_header(&cookie).header("Authorization", "Bearer a b")),
+        (
+            "a token of ours in another scheme",
+            get().cookie_header(&cookie).header("Authorization", format!("T {access}")),
+        ),
         ("two headers", get().bearer(&access).bearer(&access)),
+        ("two headers of others", get().cookie_header(&cookie).bearer("x").bearer("y")),
         ("another scheme", get().header("Authorization", "Basic eDp5")),
+        ("another's token", get().bearer("x")),
         ("a refresh token as access token", get().cookie_header("accessToken=eyJhbGciOiJIUzI1NiJ9.e30.x")),
         ("cookies over 8 KiB", get().cookie_header(&long)),
         ("bytes that are no text", get().raw_header(b"Cookie", b"accessToken=\xff\xfe")),
@@ -126,18 +136,74 @@ fn a_check_answers_200_401_403_or_503_and_nothing_else(backend: Backend) {
     assert_eq!(neighbour.send(service.address()).status, 200);
 }
 
+fn a_header_that_is_no_token_of_ours_leaves_the_decision_to_the_cookie(backend: Backend) {
+    let service = backend.service().set("VERIFY_RENEW", "true").start();
+    let (browser, other) = (register(&service, "emily"), backend.service().start());
+    let tokens = Tokens::in_jar_of(&browser);
+    let elsewhere = Tokens::in_jar_of(&register(&other, "emily")).access;
+    let (head, tail) = tokens.access.rsplit_once('.').unwrap();
+    let forged = format!("{head}.{}", tail.chars().rev().collect::<String>());
+    for header in [
+        "Basic eDp5".to_owned(),
+        format!("Bearer {elsewhere}"),
+        format!("Bearer {forged}"),
+        format!("Bearer {}", "x".repeat(8000)),
+        "Bearer a b".to_owned(),
+        "Digest a=b, c=d".to_owned(),
+        "Bearer".to_owned(),
+        String::new(),
+    ] {
+        let with = |request: Request| request.header("Authorization", &header).send(service.address());
+        let answer = with(by_cookie("/auth/verify", &tokens.access));
+        assert_eq!((answer.status, identity(&answer)[0].as_str()), (200, "emily"), "{header}");
+        let renewed =
+            with(Request::new("GET", "/auth/verify").cookie_header(&format!("refreshToken={}", tokens.refresh)));
+        assert_eq!((renewed.status, renewed.set_cookies().len()), (200, 1), "{header}");
+        assert_refused(&with(Request::new("GET", "/auth/verify")), 401, "token_missing");
+    }
+}
+
+fn a_dead_token_of_ours_in_the_header_is_refused(backend: Backend) {
+    for algorithm in ["hs256", "es256"] {
+        let service = backend.service().set("TOKEN_ALGORITHM", algorithm).set("VERIFY_RENEW", "true").start();
+        let mut ended = register(&service, "otto");
+        let revoked = Tokens::in_jar_of(&ended);
+        ended.post_empty("/auth/logout");
+        let expired = Tokens::in_jar_of(&register(&service, "anna"));
+        service.advance(Duration::from_mins(16));
+        let live = Tokens::in_jar_of(&register(&service, "emily"));
+        let cookie = format!("accessToken={}; refreshToken={}", live.access, live.refresh);
+        for (token, expected) in [
+            (&revoked.access, "token_expired"),
+            (&expired.access, "token_expired"),
+            (&live.refresh, "token_invalid"),
+            (&expired.refresh, "token_invalid"),
+        ] {
+            let request = Request::new("GET", "/auth/verify").cookie_header(&cookie).bearer(token);
+            assert_refused(&request.send(service.address()), 401, expected);
+        }
+        let mut ended = sign_in(&service, "emily");
+        let revoked = Tokens::in_jar_of(&ended);
+        ended.post_empty("/auth/logout");
+        let request = Request::new("GET", "/auth/verify").cookie_header(&cookie).bearer(&revoked.access);
+        assert_refused(&request.send(service.address()), 401, "session_ended");
+        let good = Request::new("GET", "/auth/verify").cookie_header(&cookie).send(service.address());
+        assert_eq!(good.status, 200, "the cookie alone");
+    }
+}
+
 fn ending_a_session_denies_its_next_check(backend: Backend) {
     let service = backend.service().start();
-    let believed = |tokens: &Tokens| check(&service, "/auth/verify", &tokens.access).status;
+    let status_of_check = |tokens: &Tokens| check(&service, "/auth/verify", &tokens.access).status;
     let mut browser = register(&service, "emily");
     let tokens = Tokens::in_jar_of(&browser);
-    assert_eq!(believed(&tokens), 200);
+    assert_eq!(status_of_check(&tokens), 200);
     browser.post_empty("/auth/logout");
-    assert_eq!(believed(&tokens), 401);
+    assert_eq!(status_of_check(&tokens), 401);
     let tokens = Tokens::in_jar_of(&sign_in(&service, "emily"));
-    assert_eq!(believed(&tokens), 200);
+    assert_eq!(status_of_check(&tokens), 200);
     service.core().set_role(service.core().find_account_by("emily").unwrap().id, "ADMIN").unwrap();
-    assert_eq!(believed(&tokens), 401);
+    assert_eq!(status_of_check(&tokens), 401);
     let browser = sign_in(&service, "emily");
     let tokens = Tokens::in_jar_of(&browser);
     assert_eq!(check(&service, "/auth/verify", &tokens.access).header("remote-role"), Some("ADMIN"));
@@ -169,16 +235,46 @@ fn a_profile_change_shows_at_the_next_check_on_every_node(backend: Backend) {
     assert_eq!(browser.get("/auth/me").status, 200, "the session is live");
 }
 
-fn an_underscore_header_spoofs_no_identity(backend: Backend) {
-    let service = backend.service().start();
+fn an_imitated_header_name_is_refused(backend: Backend) {
+    let service = backend.service().set("REMOTE_USER_HEADER", "X-Who").start();
     let access = Tokens::in_jar_of(&register(&service, "emily")).access;
-    for name in ["Remote_User", "remote_role", "REMOTE_PERMISSIONS", "X_Forwarded_Host", "X-Forwarded_Uri"] {
-        let request = Request::new("GET", "/auth/verify").bearer(&access).header(name, "admin");
+    let check = |path: &str, name: &str| {
+        let request = by_cookie(path, &access).header(name, "admin");
         let answer = request.send(service.address());
-        assert_eq!((answer.status, code(&answer).as_str()), (403, "invalid_forwarded_headers"), "{name}");
+        assert_same(&on_a_kept_connection(&service, request), &answer);
+        answer
+    };
+    for odd in ODD_OCTETS.chars() {
+        for name in [
+            "X-Who",
+            "Remote-Role",
+            "REMOTE-PERMISSIONS",
+            "x-forwarded-host",
+            "X-Forwarded-User",
+            "X-Forwarded",
+            "X-Real-IP",
+            "X-Rewrite-URL",
+        ] {
+            let name = name.replace('-', &odd.to_string());
+            for path in ["/auth/verify", "/auth/forward"] {
+                let answer = check(path, &name);
+                assert_eq!((answer.status, code(&answer).as_str()), (403, "invalid_forwarded_headers"), "{name}");
+            }
+        }
+        for name in ["X-Other", "Remote-Users", "Forwarded-X", "X-Whom", "X-Forwarder", "X-Rewrite-URLs"] {
+            let name = name.replace('-', &odd.to_string());
+            assert_eq!(check("/auth/verify", &name).status, 200, "{name}");
+        }
     }
-    let other = Request::new("GET", "/auth/verify").bearer(&access).header("X_Other", "1");
-    assert_eq!(other.send(service.address()).status, 200);
+    for name in ["X-Forwarded_Uri", "x_forwarded-uri", "X-Forwarded.Client-Cert"] {
+        assert_eq!(check("/auth/verify", name).status, 403, "{name}");
+    }
+    // As a proxy writes them, that overwrites the client's.
+    for name in
+        ["X-Who", "x-who", "Remote-Role", "X-Forwarded-User", "X-Forwarded", "X-Forwarded-Client-Cert", "X-Rewrite-URL"]
+    {
+        assert_eq!(check("/auth/verify", name).status, 200, "{name}");
+    }
 }
 
 fn header_names_are_settings(backend: Backend) {

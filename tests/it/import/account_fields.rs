@@ -43,7 +43,7 @@ fn every_field_of_a_line_is_imported(backend: Backend) {
     line["passwordHash"] = SOME_HASH.into();
     workspace.succeed(&[], &[line]);
     assert_eq!(workspace.count("last_sign_in_at = 1620284889000"), 1);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     let tokens = login(&node, "emily", PASSWORD).json();
     let mut me = me(&node, "", &tokens["accessToken"]);
     assert!(me["lastSignIn"].as_str().unwrap() > "2026", "{me}");
@@ -57,7 +57,7 @@ fn every_field_of_a_line_is_imported(backend: Backend) {
 
 fn omitted_fields_have_their_defaults(backend: Backend) {
     let mut workspace = Workspace::on(backend);
-    workspace.place = workspace.place.set("SIGNUP_ROLE", "GUEST");
+    workspace.workdir = workspace.workdir.set("SIGNUP_ROLE", "GUEST");
     workspace.succeed(&[], &[someone("one"), json!({ "username": "two", "role": "ADMIN", "passwordHash": null })]);
     workspace.succeed(&["--role", "MEMBER"], &[someone("three"), json!({ "username": "four", "role": "ADMIN" })]);
     for (name, role) in [("one", "GUEST"), ("two", "ADMIN"), ("three", "MEMBER"), ("four", "ADMIN")] {
@@ -65,7 +65,7 @@ fn omitted_fields_have_their_defaults(backend: Backend) {
     }
     let rest = "NOT must_change_password AND status = 'active' AND stats = '{}' AND profile = '{}' AND permissions = '' AND NOT email_verified AND created_at = updated_at";
     assert_eq!(workspace.count(rest), 4);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     assert_eq!(
         [status(&node, "one", PASSWORD), status(&node, "two", ""), status(&node, "two", PASSWORD)],
         [200, 401, 401]
@@ -77,7 +77,7 @@ fn an_account_that_was_not_active_stays_so(backend: Backend) {
     let lines = ["inactive", "locked", "suspended"]
         .map(|word| json!({ "username": word, "status": word, "passwordHash": SOME_HASH }));
     workspace.succeed(&[], &lines);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     for word in ["inactive", "locked", "suspended"] {
         assert_eq!([status(&node, word, "wrong"), status(&node, word, PASSWORD)], [401, 403], "{word}");
     }
@@ -90,7 +90,7 @@ fn a_temporary_password_is_imported_to_be_changed(backend: Backend) {
     let plain = json!({ "username": "plain", "password": "for-one-day", "mustChangePassword": true });
     workspace.succeed(&["--plain-secrets"], &[line("hashed", json!(true)), line("free", json!(false)), plain]);
     assert_eq!(workspace.count("must_change_password"), 2);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     for (name, password) in [("hashed", PASSWORD), ("plain", "for-one-day")] {
         let tokens = login(&node, name, password).json();
         let access = tokens["accessToken"].as_str().unwrap();
@@ -108,12 +108,12 @@ fn a_temporary_password_is_imported_to_be_changed(backend: Backend) {
 fn standard_input_is_read_as_a_file(backend: Backend) {
     let workspace = Workspace::on(backend);
     let lines = format!("{}\n\n{}\n", someone("one"), someone("two"));
-    let said = workspace.place.succeed(&["import", "-"], &lines);
-    assert_eq!(said, "2 accounts read: 2 added, 0 already exist, 0 refused\n");
-    let said = workspace.place.succeed(
+    let output = workspace.workdir.succeed(&["import", "-"], &lines);
+    assert_eq!(output, "2 accounts read: 2 added, 0 already exist, 0 refused\n");
+    let output = workspace.workdir.succeed(
         &["import", "-", "--format", "flat"],
         r#"{"users":[{"username":"three","password":"threepass"}],"total":1}"#,
     );
-    assert!(said.starts_with("1 accounts read: 1 added"), "{said}");
+    assert!(output.starts_with("1 accounts read: 1 added"), "{output}");
     assert_eq!(workspace.count("TRUE"), 3);
 }

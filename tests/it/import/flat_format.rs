@@ -32,8 +32,8 @@ fn users() -> Value {
 }
 
 fn import(workspace: &Workspace, users: &str, arguments: &[&str]) -> String {
-    std::fs::write(workspace.place.file("users.json"), users).unwrap();
-    workspace.place.succeed(&[&["import", "users.json", "--format", "flat"], arguments].concat(), "")
+    std::fs::write(workspace.workdir.file("users.json"), users).unwrap();
+    workspace.workdir.succeed(&[&["import", "users.json", "--format", "flat"], arguments].concat(), "")
 }
 
 fn login(node: &Node, username: &str, password: &str) -> Value {
@@ -44,10 +44,10 @@ fn login(node: &Node, username: &str, password: &str) -> Value {
 
 fn imported_users_sign_in_and_see_their_fields(backend: Backend) {
     let workspace = Workspace::on(backend);
-    let said = import(&workspace, &serde_json::to_string_pretty(&users()).unwrap(), &["--role", "user"]);
-    assert!(said.starts_with("3 accounts read: 3 added, 0 already exist, 0 refused\n"), "{said}");
+    let output = import(&workspace, &serde_json::to_string_pretty(&users()).unwrap(), &["--role", "user"]);
+    assert!(output.starts_with("3 accounts read: 3 added, 0 already exist, 0 refused\n"), "{output}");
     assert_eq!(workspace.count("password LIKE 'hmac-bcrypt:%:$2b$04$%'"), 3);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     for user in users().as_array().unwrap() {
         let username = user["username"].as_str().unwrap();
         let entered = login(&node, username, &format!("{username}pass"));
@@ -82,7 +82,7 @@ fn payment_and_identity_data_are_not_imported(backend: Backend) {
     });
     import(&workspace, &json!({ "users": [user], "total": 1 }).to_string(), &[]);
     assert_eq!(workspace.count("profile = '{\"age\":36}'"), 1);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     let entered = login(&node, "adab", "adabpass");
     assert!(!me(&node, "/flat", &entered["accessToken"]).to_string().contains("canary"));
 }
@@ -90,8 +90,8 @@ fn payment_and_identity_data_are_not_imported(backend: Backend) {
 fn a_rejected_user_is_reported_by_its_first_line(backend: Backend) {
     let workspace = Workspace::on(backend);
     let users = "[\n {\n  \"username\": \"adab\",\n  \"password\": \"adabpass\"\n },\n {\n  \"username\": \"bad name\",\n  \"password\": 5\n }\n]\n";
-    std::fs::write(workspace.place.file("users.json"), users).unwrap();
-    let ran = workspace.place.run(&["import", "users.json", "--format", "flat"]);
+    std::fs::write(workspace.workdir.file("users.json"), users).unwrap();
+    let ran = workspace.workdir.run(&["import", "users.json", "--format", "flat"]);
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
     assert!(ran.stdout.starts_with("line 6: refused: password must be text\n2 accounts read: 1 added"), "{ran:?}");
 }

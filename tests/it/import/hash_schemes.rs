@@ -26,7 +26,7 @@ fn every_scheme_signs_in_and_is_rehashed(backend: Backend) {
         format!("{all} accounts read: {all} added, 0 already exist, 0 refused\n")
     );
     assert_eq!((workspace.count(IMPORTED), workspace.count(OURS)), (all, 0));
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     for (done, (name, hash)) in (0..).zip(KNOWN) {
         for wrong in ["correct hors", "Correct horse", "correct horse ", hash] {
             assert_eq!(status(&node, name, wrong), 401, "{name} {wrong:?}");
@@ -43,7 +43,7 @@ fn an_imported_pin_hash_signs_in(backend: Backend) {
     let workspace = Workspace::on(backend);
     let hash = "$2b$04$QM4nx3yHSjBAgjdGKthR6.nGgSRfkowAHTrcF8BpehyJE.2JWjDTG";
     workspace.succeed(&[], &[json!({ "name": "Till 3", "pinHash": hash, "role": "CASHIER" })]);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     let status = |pin: &str| node.post("/pin/auth/login", &json!({ "name": "till 3", "pin": pin })).status;
     assert_eq!([status("4712"), status("4711"), status("4711"), status("4712")], [401, 200, 200, 401]);
     assert_eq!(workspace.count("pin LIKE 'hmac-bcrypt:%' AND password IS NULL"), 1);
@@ -53,7 +53,7 @@ fn a_bcrypt_password_over_72_bytes_signs_in_and_is_checked_whole_afterwards(back
     let workspace = Workspace::on(backend);
     let hash = "$2b$04$M84C77.KhaphXmwr3lqBQe0zGjCBkiXsnf.GGGbEayNOfKcRasnva";
     workspace.succeed(&[], &[json!({ "username": "emily", "passwordHash": hash })]);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     // bcrypt read 72 bytes, so the rest of the password was never part of the hash.
     let long = "x".repeat(72) + " and what nobody read";
     assert_eq!(status(&node, "emily", &"x".repeat(71)), 401);
@@ -65,7 +65,7 @@ fn a_decomposed_password_signs_in_and_is_normalized_afterwards(backend: Backend)
     let workspace = Workspace::on(backend);
     let hash = "$pbkdf2-sha256$i=1000$MDEyMzQ1Njc4OWFiY2RlZg$YSdJA43qKl+MO2jsxUO9Yd7hMLPE1OHkYpP6mNhG/Ik";
     workspace.succeed(&[], &[json!({ "username": "emily", "passwordHash": hash })]);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     let (composed, decomposed) = ("caf\u{e9} noir", "cafe\u{301} noir");
     assert_eq!(status(&node, "emily", "cafe noir"), 401);
     assert_eq!(status(&node, "emily", decomposed), 200);
@@ -74,7 +74,7 @@ fn a_decomposed_password_signs_in_and_is_normalized_afterwards(backend: Backend)
 
 fn a_password_change_accepts_an_imported_current_password(backend: Backend) {
     let workspace = Workspace::on(backend);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     // The sign-in was by PIN, so the password hash is still the imported one.
     let pin = "$2b$04$QM4nx3yHSjBAgjdGKthR6.nGgSRfkowAHTrcF8BpehyJE.2JWjDTG";
     workspace.succeed(&[], &[json!({ "username": "emily", "passwordHash": KNOWN[4].1, "pinHash": pin })]);

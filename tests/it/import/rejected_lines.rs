@@ -15,14 +15,14 @@ on_both_backends!(
 
 /// A line and the reason for its rejection, after its identifier if it has one. HASH stands for a valid hash, LONG for
 /// 1,025 letters.
-const REFUSED: [(&str, &str); 26] = [
+const REFUSED: [(&str, &str); 32] = [
     (r#"{"username":"a1","passwordHash":"canary$42""#, r#"it is not valid JSON (in "passwordHash", column 43)"#),
     ("[1]", "it must be an object"),
     (
         r#"{"username":"a3","password":"canary$42","password":"canary$42"}"#,
         r#"a member appears twice (in "password", column "#,
     ),
-    (r#"{"passwordHash":"HASH"}"#, "email or another of email, username is required"),
+    (r#"{"passwordHash":"HASH"}"#, "email is missing; one of email, username is required"),
     (r#"{"username":"a5","passwordHash":"canary$42"}"#, "(a5) passwordHash must be a hash of bcrypt"),
     (r#"{"username":"a6","pasword":"canary$42"}"#, "(a6) pasword is not a field of an account"),
     (r#"{"username":"canary 42","passwordHash":"HASH"}"#, "username may hold letters"),
@@ -31,13 +31,25 @@ const REFUSED: [(&str, &str); 26] = [
     (r#"{"username":"b1","status":"gone"}"#, "(b1) status must be active, inactive, locked or suspended"),
     (r#"{"username":"b2","createdAt":"yesterday"}"#, "(b2) createdAt must be a time like"),
     (r#"{"username":"b3","createdAt":"2999-01-01T00:00:00Z"}"#, "(b3) createdAt must be a time between 1970 and now"),
-    (r#"{"username":"b4","id":0}"#, "(b4) id must be a number from 1"),
+    (r#"{"username":"d1","updatedAt":"1969-12-31T23:59:59Z"}"#, "(d1) updatedAt must be a time between 1970 and now"),
+    (r#"{"username":"d2","lastSignIn":"2999-01-01T00:00:00Z"}"#, "(d2) lastSignIn must be a time between 1970 and now"),
+    (r#"{"username":"b4","id":0}"#, "(b4) id must be a number from 1 to 4503599627370496"),
+    (r#"{"username":"d3","id":-7}"#, "(d3) id must be a number from 1 to 4503599627370496"),
+    (r#"{"username":"d4","id":4503599627370497}"#, "(d4) id must be a number from 1 to 4503599627370496"),
     (r#"{"username":"b5","id":"7"}"#, "(b5) id must be a whole number"),
     (r#"{"username":"b6","pin":"12"}"#, "(b6) pin must be 4 to 12 digits"),
     (r#"{"username":"b7","password":""}"#, "(b7) password must not be empty"),
     (
         r#"{"username":"b8","password":"canary$42","passwordHash":"HASH"}"#,
         "(b8) passwordHash must be omitted if the plain secret is given",
+    ),
+    (
+        r#"{"username":"d5","pin":"271828","pinHash":"HASH"}"#,
+        "(d5) pinHash must be omitted if the plain secret is given",
+    ),
+    (
+        r#"{"username":"d6","mustChangePassword":true}"#,
+        "(d6) mustChangePassword must be omitted if there is no password",
     ),
     (r#"{"username":"b9","permissions":["a b"]}"#, "(b9) permissions must be a list of words"),
     (r#"{"username":"c1","image":"javascript:canary"}"#, "(c1) image must be an http or https URL"),
@@ -69,14 +81,14 @@ fn every_rejected_line_is_reported_with_its_reason_and_without_its_secret(backen
             Some((name, why)) => format!("line {number} ({name}): refused: {why}"),
             None => format!("line {number}: refused: {expected}"),
         };
-        let said = report.next().unwrap_or_default();
-        assert!(said.starts_with(&expected), "{line}\n  {said}\n  {expected}");
+        let output = report.next().unwrap_or_default();
+        assert!(output.starts_with(&expected), "{line}\n  {output}\n  {expected}");
     }
     let all = REFUSED.len();
     assert_eq!(report.next(), Some(&*format!("{} accounts read: 1 added, 0 already exist, {all} refused", all + 1)));
     assert_eq!(ran.stderr, format!("doorward: {all} of {} accounts were refused\n", all + 1));
-    let said = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(!said.contains("canary") && !said.contains("seasalt") && !said.contains("xxxx"), "{said}");
+    let output = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(!output.contains("canary") && !output.contains("seasalt") && !output.contains("xxxx"), "{output}");
     assert_eq!((workspace.count("username = 'fit'"), workspace.count("TRUE")), (1, 1));
 }
 
@@ -120,18 +132,18 @@ fn a_binary_or_overlong_line_affects_no_other(backend: Backend) {
         file.extend_from_slice(b"\r\n");
     }
     file.extend_from_slice(someone("last").to_string().as_bytes());
-    std::fs::write(workspace.place.file("broken.jsonl"), file).unwrap();
-    let ran = workspace.place.run(&["import", "broken.jsonl"]);
-    let said: Vec<&str> = ran.stdout.lines().collect();
-    assert_eq!(said.len(), 5, "{ran:?}");
+    std::fs::write(workspace.workdir.file("broken.jsonl"), file).unwrap();
+    let ran = workspace.workdir.run(&["import", "broken.jsonl"]);
+    let output: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(output.len(), 5, "{ran:?}");
     assert!(
-        said[0].starts_with("line 3: refused: it is not valid JSON")
-            && said[1].starts_with("line 4: refused: it is not valid JSON"),
-        "{said:?}"
+        output[0].starts_with("line 3: refused: it is not valid JSON")
+            && output[1].starts_with("line 4: refused: it is not valid JSON"),
+        "{output:?}"
     );
-    assert_eq!(said[2], "line 5: refused: it is longer than 64 KiB");
-    assert!(said[3].starts_with("line 6: refused: it is not valid JSON"), "{said:?}");
-    assert_eq!(said[4], "6 accounts read: 2 added, 0 already exist, 4 refused");
+    assert_eq!(output[2], "line 5: refused: it is longer than 64 KiB");
+    assert!(output[3].starts_with("line 6: refused: it is not valid JSON"), "{output:?}");
+    assert_eq!(output[4], "6 accounts read: 2 added, 0 already exist, 4 refused");
     assert_eq!(workspace.count("username IN ('first', 'last')"), 2);
 }
 
@@ -152,10 +164,10 @@ fn plain_text_secrets_are_imported_only_when_allowed(backend: Backend) {
         assert!(ran.stdout.contains(line), "{ran:?}");
     }
     assert_eq!(workspace.count("TRUE"), 0);
-    let said = workspace.succeed(&["--plain-secrets"], &lines);
-    assert!(said.contains("the file contains plain secrets: delete it after the import"), "{said}");
+    let output = workspace.succeed(&["--plain-secrets"], &lines);
+    assert!(output.contains("the file contains plain secrets: delete it after the import"), "{output}");
     assert_eq!(workspace.count("password LIKE 'hmac-bcrypt:%' OR pin LIKE 'hmac-bcrypt:%'"), 3);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     assert_eq!(
         [status(&node, "emily", "emily"), status(&node, "bob", "123456"), status(&node, "bob", PASSWORD)],
         [200, 200, 401]
@@ -165,15 +177,15 @@ fn plain_text_secrets_are_imported_only_when_allowed(backend: Backend) {
 
 fn an_unreadable_file_is_reported(backend: Backend) {
     let workspace = Workspace::on(backend);
-    let absent = workspace.place.run(&["import", "absent.jsonl"]);
+    let absent = workspace.workdir.run(&["import", "absent.jsonl"]);
     assert!(
         !absent.status.success() && absent.stderr.starts_with("doorward: absent.jsonl cannot be read: "),
         "{absent:?}"
     );
-    std::fs::write(workspace.place.file("users.json"), "[{\"username\":\"a\"},\n {\"password\":\"canary\"").unwrap();
-    let cut = workspace.place.run(&["import", "--format", "flat", "users.json"]);
+    std::fs::write(workspace.workdir.file("users.json"), "[{\"username\":\"a\"},\n {\"password\":\"canary\"").unwrap();
+    let cut = workspace.workdir.run(&["import", "--format", "flat", "users.json"]);
     assert_eq!(cut.stderr, "doorward: users.json is not a JSON list of users (line 2 column 21)\n", "{cut:?}");
-    let role = workspace.place.run(&["import", "users.json", "--role", "two words"]);
+    let role = workspace.workdir.run(&["import", "users.json", "--role", "two words"]);
     assert!(!role.status.success() && role.stderr.contains("is not a valid role"), "{role:?}");
     assert_eq!(workspace.count("TRUE"), 0);
 }

@@ -43,7 +43,7 @@ fn a_dry_run_reports_the_same_and_changes_no_account(backend: Backend) {
         "6 accounts read: 2 would be added, 1 already exist, 3 refused",
         "1 without password and PIN: a sign-in is not possible until one is set",
     ] {
-        assert!(dry.stdout.lines().any(|said| said == line), "{line}: {dry:?}");
+        assert!(dry.stdout.lines().any(|output| output == line), "{line}: {dry:?}");
     }
 }
 
@@ -52,7 +52,7 @@ fn a_second_import_skips_existing_accounts_and_changes_none(backend: Backend) {
     let mut lines: Vec<Value> =
         (0..30).map(|n| json!({ "username": format!("u{n}"), "email": format!("u{n}@mail.example"), "passwordHash": SOME_HASH })).collect();
     workspace.succeed(&[], &lines);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     assert_eq!(status(&node, "u7", PASSWORD), 200);
     // Another hash, role and case: existing accounts stay as they are.
     lines.iter_mut().for_each(|line| {
@@ -61,11 +61,11 @@ fn a_second_import_skips_existing_accounts_and_changes_none(backend: Backend) {
         line["username"] = line["username"].as_str().unwrap().to_uppercase().into();
     });
     let before = workspace.count("role = 'USER' AND username LIKE 'u%'");
-    let said = workspace.succeed(&[], &lines);
-    assert_eq!(said.lines().filter(|line| line.ends_with(": already exists")).count(), 10, "{said}");
+    let output = workspace.succeed(&[], &lines);
+    assert_eq!(output.lines().filter(|line| line.ends_with(": already exists")).count(), 10, "{output}");
     assert!(
-        said.ends_with("and 20 more that already exist\n30 accounts read: 0 added, 30 already exist, 0 refused\n"),
-        "{said}"
+        output.ends_with("and 20 more that already exist\n30 accounts read: 0 added, 30 already exist, 0 refused\n"),
+        "{output}"
     );
     assert_eq!(
         (before, workspace.count("role = 'USER' AND username LIKE 'u%'"), workspace.count("TRUE")),
@@ -105,8 +105,8 @@ fn an_interrupted_import_resumes_where_it_stopped(backend: Backend) {
     let lines: Vec<Value> = (0..450).map(|n| someone(&format!("u{n}"))).collect();
     // The state after a kill between two transactions: whole batches, from the front.
     workspace.succeed(&[], &lines[..200]);
-    let said = workspace.succeed(&[], &lines);
-    assert!(said.ends_with("450 accounts read: 250 added, 200 already exist, 0 refused\n"), "{said}");
+    let output = workspace.succeed(&[], &lines);
+    assert!(output.ends_with("450 accounts read: 250 added, 200 already exist, 0 refused\n"), "{output}");
     assert_eq!(workspace.count("password LIKE 'imported:%'"), 450);
 }
 
@@ -117,7 +117,7 @@ fn ids_are_kept_and_new_ids_continue_after_them(backend: Backend) {
     for (name, id) in [("seven", 7), ("hundred", 100), ("three", 3)] {
         assert_eq!(workspace.count(&format!("username = '{name}' AND id = {id}")), 1, "{name}");
     }
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     let register = |name: &str| {
         let answer = node.post("/auth/register", &json!({ "username": name, "password": "quiet-harbour-lantern" }));
         assert_eq!(answer.status, 201, "{}", answer.text());
@@ -146,16 +146,16 @@ fn two_concurrent_imports_add_every_account_once(backend: Backend) {
     let lines: Vec<Value> =
         (0..600).map(|n| json!({ "username": format!("u{n}"), "id": n + 10, "passwordHash": SOME_HASH })).collect();
     let file = workspace.file(&lines.iter().map(Value::to_string).collect::<Vec<_>>());
-    let said: Vec<String> = std::thread::scope(|scope| {
-        let run = || workspace.place.succeed(&["import", file], "");
+    let output: Vec<String> = std::thread::scope(|scope| {
+        let run = || workspace.workdir.succeed(&["import", file], "");
         let running: Vec<_> = (0..2).map(|_| scope.spawn(run)).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let added = said.iter().map(|said| {
-        let last = said.lines().last().unwrap();
+    let added = output.iter().map(|output| {
+        let last = output.lines().last().unwrap();
         last.split(' ').nth(3).unwrap().parse::<i64>().unwrap_or_else(|why| panic!("{last}: {why}"))
     });
-    assert_eq!((added.sum::<i64>(), workspace.count("TRUE")), (600, 601), "{said:?}");
+    assert_eq!((added.sum::<i64>(), workspace.count("TRUE")), (600, 601), "{output:?}");
 }
 
 fn two_thousand_lines_are_imported(backend: Backend) {
@@ -164,11 +164,11 @@ fn two_thousand_lines_are_imported(backend: Backend) {
         .map(|n| json!({ "username": format!("user{n}"), "email": format!("user{n}@mail.example"), "id": n + 1, "passwordHash": SOME_HASH }))
         .collect();
     let file = workspace.file(&lines.iter().map(Value::to_string).collect::<Vec<_>>());
-    let mut running = workspace.place.begin(&["import", file]);
+    let mut running = workspace.workdir.begin(&["import", file]);
     until(Duration::from_secs(180), "the end of the import", || (!running.is_running()).then_some(()));
     assert!(running.wait().success(), "{}", running.stderr());
     assert_eq!(running.stdout(), "2000 accounts read: 2000 added, 0 already exist, 0 refused\n");
     assert_eq!(workspace.count("id BETWEEN 1 AND 2000 AND password LIKE 'imported:%'"), 2000);
-    let node = workspace.place.serve(&[]);
+    let node = workspace.workdir.serve(&[]);
     assert_eq!([status(&node, "user0", PASSWORD), status(&node, "user1999", PASSWORD)], [200, 200]);
 }

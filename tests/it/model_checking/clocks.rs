@@ -84,7 +84,7 @@ impl Clocks {
 
     fn accepts(&self, state: &State, node: usize, (issued, expires): Life) -> bool {
         let now = self.shown(state, node);
-        let revoked = state.memories[node].is_some() && is_revoked(&[Dead::Session(0)], 0, 0);
+        let revoked = state.memories[node].is_some() && is_revoked(&[Dead::Session(0)], (0, 0, 0));
         issued <= now.plus(SKEW) && expires > now && !revoked
     }
 

@@ -1,261 +1,218 @@
-//! Model of one session under refresh: two tabs with a shared cookie jar, a thief, two nodes with confirmations in
-//! memory, lost and reordered answers, a crash. A beat is the lifetime of an access token, far longer than a grace.
+//! Model of one session under refresh: several concurrent requests of one cookie jar, delayed, reordered and lost; a thief who
+//! copied the jar; two nodes with confirmations in memory, and their crashes; time, in ticks. state.rs has what each event
+//! does.
 //!
-//! Assumed of honest browsers: a request or an answer travels for no longer than a beat, and a tab refreshes when its
-//! access token has expired ([`Habit::WhenExpired`]), or at any time ([`Habit::AtAnyTime`]).
+//! Neither the time nor the number of rotations is bounded. Times are kept as ages, up to the age from which nothing
+//! depends on them any more, and generations by what they are to the current one, so that the states are finite and the
+//! exploration covers all runs, however long.
+//!
+//! A request takes at most `travel` ticks until it is decided and written, and so does an answer, or it is lost. The client
+//! may refresh at any time, and an access token may be checked at any time: their lifetimes only make some of these runs
+//! impossible. A renewal at a check, or at a mount whose wire has no place for a refresh token, is for the current
+//! generation only and marks it in memory, so it is a check. The fast path is a reading and a writing with nothing between.
+
+mod state;
 
 use std::time::Duration;
 
-use doorward::clock::Timestamp;
-use doorward::core::session::end_reason::EndReason;
-use doorward::core::session::refresh::decide::Verdict;
+use doorward::core::session::refresh::decide::{RotationRules, Verdict};
 use stateright::{Model, Property};
 
-use super::rows::{GRACE, Row, START, Writing, clears_cookies, seen};
-
-const BEAT: Duration = Duration::from_secs(900);
-const TABS: usize = 2;
+use super::rows::{Writing, gives_tokens};
+pub use state::State;
+use state::{CURRENT, NOW, OWNER_LOST, Step, Write};
 
 pub const FINAL: &str = "a session that ended stays ended";
-pub const ONE_LIVE: &str = "a session has one live generation, and each is made once";
-pub const HONEST: &str = "no honest client is logged out by the protocol";
-pub const FOUND: &str = "who comes with a spent token whose successor was used a beat ago gets no tokens";
+pub const ONE_LIVE: &str = "a rotation makes the successor of the current generation, once";
+pub const HONEST: &str = "a client that presents what its jar holds is not signed out";
+pub const FOUND: &str = "who comes with a generation whose successor was presented over a grace ago gets no tokens";
+pub const VOID: &str = "a void generation gives no tokens";
 
-/// When a tab refreshes.
+const TICK: Duration = Duration::from_secs(10);
+
+/// The thief, who has copied the jar once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Habit {
-    WhenExpired,
-    AtAnyTime,
+pub enum Thief {
+    None,
+    /// Refreshes once, with what the owner holds as well, and never shows what he got.
+    Hides,
+    /// Refreshes, checks and renews with anything that he ever got, whenever he likes: he uses it, hides it, leapfrogs.
+    Any,
+}
+
+/// The rules, and what they are without one of their parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rules {
+    AsWritten,
+    /// The current generation is rotated whenever it is presented: the first version of the protocol.
+    WithoutYouth,
+    /// A generation is young for one grace after its confirmation, instead of two.
+    YoungForOneGrace,
+    /// A successor counts as lost as soon as it is no longer replayed.
+    LostAtOnce,
+    /// One grace after that, instead of two.
+    LostAfterOneGrace,
+    /// A generation that was replaced is answered as a parent.
+    VoidAccepted,
+    /// The answer with the same refresh token is stored like one with a new one.
+    ReissueIsStored,
 }
 
 /// The parameters of the model.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotation {
     pub writing: Writing,
-    pub habit: Habit,
-    pub tabs: usize,
-    pub thief: bool,
-    pub beats: u8,
-    pub crashes: u8,
-    /// The exploration stops at this generation.
-    pub generations: i64,
-}
-
-/// Tabs 0 and 1 share the jar, and refresh at node 0 and 1; 2 is the thief. Checks go to any node.
-type Who = usize;
-const THIEF: Who = 2;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
-    Sent,
-    Read { row: Row, verdict: Act },
-    Answered(Answer),
-}
-
-/// A pending write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Act {
-    Rotate,
-    Reissue,
-    End,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Answer {
-    Tokens { generation: i64, again: bool },
-    Reused,
-    Refused { clears: bool },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Flight {
-    node: usize,
-    presented: i64,
-    lost_a_race: bool,
-    step: Step,
-}
-
-/// The tokens that a client holds, and the beat of the access token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Held {
-    generation: i64,
-    beat: u8,
-}
-
-/// A generation was used at a node, and whether the table knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Use {
-    generation: i64,
-    beat: u8,
-    node: usize,
-    written: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct State {
-    beat: u8,
-    row: Row,
-    rotations: i64,
-    marks: [Option<(i64, Timestamp, bool)>; 2],
-    flights: [Option<Flight>; 3],
-    jar: Option<Held>,
-    stolen: Option<Held>,
-    stole: bool,
-    acted: bool,
-    crashes: u8,
-    last_use: Option<Use>,
-    found_by: Option<Who>,
-    /// The invariant that was broken first.
-    broke: Option<&'static str>,
+    pub rules: Rules,
+    pub thief: Thief,
+    /// Whether the owner may act between the reading and the writing of the thief's refresh.
+    pub slow_thief: bool,
+    /// Concurrent requests of the owner.
+    pub requests: usize,
+    pub crashes: bool,
+    /// The settings, in ticks.
+    pub grace: u32,
+    pub lost_after: u32,
+    /// How long a request or an answer may take, in ticks.
+    pub travel: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
+    Send,
+    /// The request is decided at a node.
+    Read(usize, usize),
+    Write(usize),
+    Deliver(usize),
+    Lose(usize),
+    /// The owner's access token is checked at a node.
+    Check(usize),
     Steal,
-    Send(Who, usize),
-    Read(Who),
-    Write(Who),
-    Deliver(Who),
-    Lose(Who),
-    Check(Who, usize),
-    WriteReceipts(usize),
+    /// The thief refreshes with a generation, at a node.
+    Spend(i64, usize),
+    SpendWrite,
+    /// The thief's access token is checked at a node.
+    Use(i64, usize),
+    FlushConfirmations(usize),
     Crash(usize),
-    Beat,
+    Tick,
 }
 
-impl State {
-    fn now(&self) -> Timestamp {
-        START.plus(BEAT * u32::from(self.beat))
+impl Rotation {
+    pub fn grace(&self) -> Duration {
+        TICK * self.grace
     }
 
-    fn held(&self, who: Who) -> Option<Held> {
-        if who == THIEF { self.stolen } else { self.jar }
-    }
-
-    fn set_held(&mut self, who: Who, held: Option<Held>) {
-        *(if who == THIEF { &mut self.stolen } else { &mut self.jar }) = held;
-    }
-
-    /// Whether and when the current generation was confirmed, by the production's own code.
-    fn confirmed(&self, node: usize) -> Option<Timestamp> {
-        let marked = self.marks[node].map(|(generation, at, _)| (generation, at));
-        self.row.first_confirmation(marked.and_then(|mark| seen(mark, self.row.generation)))
-    }
-
-    fn read(&mut self, who: Who, mut flight: Flight) -> Flight {
-        let (now, row) = (self.now(), self.row);
-        let verdict = row.verdict(now, flight.presented, 0, self.confirmed(flight.node));
-        let repeats = now <= row.rotated_at.plus(GRACE);
-        let again = Answer::Tokens { generation: row.generation, again: true };
-        flight.step = match verdict {
-            Verdict::Rotate => Step::Read { row, verdict: Act::Rotate },
-            Verdict::Replay if repeats => Step::Answered(again),
-            Verdict::Replay | Verdict::Keep => Step::Read { row, verdict: Act::Reissue },
-            Verdict::Reuse => Step::Read { row, verdict: Act::End },
-            Verdict::Refuse(refusal) => Step::Answered(Answer::Refused { clears: clears_cookies(refusal) }),
-        };
-        let gets_none =
-            matches!(flight.step, Step::Read { verdict: Act::End, .. } | Step::Answered(Answer::Refused { .. }));
-        self.promise(FOUND, gets_none || !self.must_be_found(&flight));
-        self.acted |= who == THIEF;
-        flight
-    }
-
-    /// The invariant, stated independently of the production's rules.
-    fn must_be_found(&self, flight: &Flight) -> bool {
-        self.last_use.is_some_and(|used| {
-            let known = used.written || used.node == flight.node;
-            known && used.generation > flight.presented && used.beat < self.beat
-        })
-    }
-
-    fn write(&mut self, world: &Rotation, who: Who, mut flight: Flight) -> Flight {
-        let Step::Read { row, verdict } = flight.step else { return flight };
-        let (now, was_ended) = (self.now(), self.row.ended.is_some());
-        let done = match verdict {
-            Act::Rotate if self.row.rotate(&row, now, world.writing) => {
-                self.rotations += 1;
-                Some(Answer::Tokens { generation: row.generation + 1, again: false })
+    /// The production's decision, or the broken variant's.
+    fn verdict(&self, state: &State, presented: i64, node: usize) -> Verdict {
+        let confirmed = state.confirmed(node);
+        let rules = RotationRules { rotates: true, grace: self.grace(), lost_after: TICK * self.lost_after };
+        let verdict = state.row.verdict_by(&rules, NOW, presented, 0, confirmed);
+        let passed = |time| NOW > state.row.rotated_at.plus(TICK * self.lost_after + time);
+        match (self.rules, &verdict) {
+            (Rules::WithoutYouth, Verdict::Reissue) => Verdict::Rotate,
+            (Rules::YoungForOneGrace, Verdict::Reissue) if confirmed.is_some_and(|at| NOW > at.plus(self.grace())) => {
+                Verdict::Rotate
             }
-            Act::Reissue if self.row.touch(row.generation) => {
-                Some(Answer::Tokens { generation: row.generation, again: true })
-            }
-            Act::Rotate | Act::Reissue => None,
-            Act::End => {
-                if self.row.end(now, EndReason::RefreshReuse) {
-                    self.found_by = Some(who);
+            (Rules::LostAtOnce, Verdict::ReissueParent) => Verdict::ReplaceUnconfirmed,
+            (Rules::LostAfterOneGrace, Verdict::ReissueParent) if passed(self.grace()) => Verdict::ReplaceUnconfirmed,
+            (Rules::VoidAccepted, Verdict::Reuse) if presented == state::VOIDED => Verdict::Replay,
+            _ => verdict,
+        }
+    }
+
+    /// The age from which nothing depends on a time.
+    fn oldest(&self) -> Duration {
+        TICK * (self.lost_after + 2 * self.grace + 1)
+    }
+
+    fn thief_actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if !state.has_stolen && state.jar.is_some() {
+            actions.push(Action::Steal);
+        }
+        if state.theft.is_some() {
+            actions.push(Action::SpendWrite);
+        }
+        for generation in state.held() {
+            for node in state.nodes() {
+                let hides = !state.has_spent && state.jar == Some(generation);
+                if state.theft.is_none() && (self.thief == Thief::Any || hides) {
+                    actions.push(Action::Spend(generation, node));
                 }
-                Some(Answer::Reused)
+                if self.thief == Thief::Any {
+                    actions.push(Action::Use(generation, node));
+                }
             }
-        };
-        self.promise(FINAL, !was_ended || self.row.ended.is_some());
-        flight.lost_a_race |= done.is_none();
-        flight.step = done.map_or(Step::Sent, Step::Answered);
-        flight
-    }
-
-    fn deliver(&mut self, who: Who, answer: Answer) {
-        match answer {
-            Answer::Tokens { generation, .. } => {
-                self.set_held(who, Some(Held { generation, beat: self.beat }));
-            }
-            Answer::Refused { clears: false } => {}
-            Answer::Reused | Answer::Refused { clears: true } => self.set_held(who, None),
-        }
-        let refused = !matches!(answer, Answer::Tokens { .. });
-        self.promise(HONEST, !refused || who == THIEF || self.acted);
-    }
-
-    fn promise(&mut self, promise: &'static str, kept: bool) {
-        if !kept {
-            self.broke.get_or_insert(promise);
         }
     }
 
-    /// A check of an access token: if allowed, it is a confirmation in the node's memory.
-    fn check(&mut self, who: Who, held: Held, node: usize) {
-        self.acted |= who == THIEF;
-        if self.row.ended.is_some() || held.generation == 0 {
-            return;
-        }
-        if self.marks[node].is_none_or(|(generation, ..)| generation < held.generation) {
-            self.marks[node] = Some((held.generation, self.now(), false));
-        }
-        if self.last_use.is_none_or(|used| used.generation < held.generation) {
-            self.last_use = Some(Use { generation: held.generation, beat: self.beat, node, written: false });
-        }
+    /// Whether a client of the session sends a request that is decided so, at some node.
+    fn is_decided(&self, state: &State, is: impl Fn(&Verdict) -> bool) -> bool {
+        let sent = state.flights.iter().filter(|flight| flight.step == Step::Sent);
+        let mut presented = sent.map(|flight| flight.presented);
+        presented.any(|presented| (0..2).any(|node| is(&self.verdict(state, presented, node))))
     }
 
-    fn flush_confirmations(&mut self, node: usize) {
-        let Some((generation, at, false)) = self.marks[node] else { return };
-        self.row.confirm(generation, at);
-        self.marks[node] = Some((generation, at, true));
-        let taken = self.row.confirmed_at == Some(at);
-        if let Some(used) = self.last_use.as_mut().filter(|used| taken && used.generation == generation) {
-            used.written |= used.node == node;
-        }
+    fn always() -> Vec<Property<Self>> {
+        vec![
+            Property::always(FINAL, |_, state: &State| state.broke != Some(FINAL)),
+            Property::always(ONE_LIVE, |_, state: &State| state.broke != Some(ONE_LIVE)),
+            Property::always(HONEST, |_, state: &State| state.broke != Some(HONEST)),
+            Property::always(FOUND, |_, state: &State| state.broke != Some(FOUND)),
+            Property::always(VOID, |_, state: &State| state.broke != Some(VOID)),
+        ]
     }
 
-    /// Normalises states that do not differ: an answer on its way to the thief, a confirmation without effect.
-    fn settle(&mut self) {
-        let answered = self.flights[THIEF].take_if(|flight| matches!(flight.step, Step::Answered(_)));
-        if let Some(Flight { step: Step::Answered(answer), .. }) = answered {
-            self.deliver(THIEF, answer);
-        }
-        let current = self.row.generation;
-        for mark in &mut self.marks {
-            mark.take_if(|(generation, at, _)| *generation < current && seen((*generation, *at), current).is_none());
-        }
+    fn of_the_owner() -> Vec<Property<Self>> {
+        vec![
+            Property::sometimes("the owner's refresh rotates", |world: &Self, state: &State| {
+                world.is_decided(state, |verdict| *verdict == Verdict::Rotate)
+            }),
+            Property::sometimes("a young generation is answered again", |world, state| {
+                world.is_decided(state, |verdict| *verdict == Verdict::Reissue)
+            }),
+            Property::sometimes("a parent gets its successor", |world, state| {
+                world.is_decided(state, |verdict| *verdict == Verdict::Replay)
+            }),
+            Property::sometimes("a parent gets an access token alone", |world, state| {
+                world.is_decided(state, |verdict| *verdict == Verdict::ReissueParent)
+            }),
+            Property::sometimes("a successor that was not presented is replaced", |world, state| {
+                world.is_decided(state, |verdict| *verdict == Verdict::ReplaceUnconfirmed)
+            }),
+        ]
     }
 
-    /// The node's memory is lost, and so are its unanswered requests.
-    fn crash(&mut self, node: usize) {
-        self.crashes += 1;
-        self.marks[node] = None;
-        for flight in &mut self.flights {
-            flight.take_if(|flight| flight.node == node);
+    fn of_the_thief(&self) -> Vec<Property<Self>> {
+        let mut all = vec![Property::sometimes("a thief gets tokens", |_: &Self, state: &State| {
+            state.has_spent && state.held().any(|generation| generation == CURRENT)
+        })];
+        if self.thief == Thief::Any {
+            all.extend([
+                Property::sometimes("the owner's refresh finds the thief", |_, state: &State| {
+                    state.flights.iter().any(|flight| matches!(flight.step, Step::Write(Write::End, _)))
+                }),
+                Property::sometimes("the thief's refresh finds the thief", |_, state: &State| {
+                    state.thief_found_himself
+                }),
+                Property::sometimes(
+                    "the thief is shut out while the session lives on",
+                    |world: &Self, state: &State| {
+                        let alive =
+                            |generation| (0..2).any(|node| gives_tokens(&world.verdict(state, generation, node)));
+                        state.row.ended.is_none() && state.held().count() > 0 && !state.held().any(alive)
+                    },
+                ),
+                Property::sometimes("the thief holds a void generation", |_, state: &State| {
+                    state.held().any(|generation| generation == state::VOIDED)
+                }),
+            ]);
         }
-        self.last_use.take_if(|used| used.node == node && !used.written);
+        if self.thief == Thief::Hides {
+            all.push(Property::sometimes("what the thief hides is void", |_, state: &State| {
+                state.held().any(|generation| generation == state::VOIDED) && state.jar == Some(CURRENT)
+            }));
+        }
+        all
     }
 }
 
@@ -264,134 +221,80 @@ impl Model for Rotation {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let jar = Held { generation: 0, beat: 0 };
-        vec![State {
-            beat: 1,
-            row: Row::new(START.plus(BEAT * 1000)),
-            rotations: 0,
-            marks: [None; 2],
-            flights: [None; 3],
-            jar: Some(jar),
-            stolen: None,
-            stole: false,
-            acted: false,
-            crashes: 0,
-            last_use: None,
-            found_by: None,
-            broke: None,
-        }]
+        vec![State::new()]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if self.thief && !state.stole && state.jar.is_some() {
-            actions.push(Action::Steal);
+        if state.broke.is_some() {
+            return;
         }
-        for who in 0..3 {
-            // With a tab at each node, the thief at one of them stands for both.
-            let nodes = if who == THIEF { 0..(3 - self.tabs) } else { who..who + 1 };
-            match state.flights[who].map(|flight| flight.step) {
-                None if who >= self.tabs && who != THIEF => {}
-                None => {
-                    let expired = |held: Held| held.beat < state.beat || who == THIEF;
-                    let may = |held: Held| expired(held) || self.habit == Habit::AtAnyTime;
-                    if state.held(who).is_some_and(may) {
-                        actions.extend(nodes.map(|node| Action::Send(who, node)));
-                    }
-                }
-                Some(Step::Sent) => actions.push(Action::Read(who)),
-                Some(Step::Read { .. }) => actions.push(Action::Write(who)),
-                Some(Step::Answered(_)) => actions.extend([Action::Deliver(who), Action::Lose(who)]),
+        if state.flights.len() < self.requests && state.jar.is_some() {
+            actions.push(Action::Send);
+        }
+        for (at, flight) in state.flights.iter().enumerate() {
+            // Equal requests are interchangeable.
+            if at > 0 && state.flights[at - 1] == *flight {
+                continue;
+            }
+            actions.push(Action::Lose(at));
+            match flight.step {
+                Step::Sent => actions.extend(state.nodes().map(|node| Action::Read(at, node))),
+                Step::Write(..) => actions.push(Action::Write(at)),
+                Step::Answered { .. } => actions.push(Action::Deliver(at)),
             }
         }
-        for who in [0, THIEF] {
-            if state.held(who).is_some_and(|held| held.beat == state.beat && held.generation > 0) {
-                actions.extend((0..2).map(|node| Action::Check(who, node)));
-            }
+        if state.jar.is_some() {
+            actions.extend(state.nodes().map(Action::Check));
         }
-        for node in 0..2 {
-            if state.marks[node].is_some_and(|(.., written)| !written) {
-                actions.push(Action::WriteReceipts(node));
-            }
-            if state.crashes < self.crashes {
+        if self.thief != Thief::None {
+            self.thief_actions(state, actions);
+        }
+        for node in (0..2).filter(|node| state.marks[*node].is_some()) {
+            actions.push(Action::FlushConfirmations(node));
+            if self.crashes {
                 actions.push(Action::Crash(node));
             }
         }
-        if state.beat < self.beats && state.flights[..TABS].iter().all(Option::is_none) {
-            actions.push(Action::Beat);
+        if state.flights.iter().chain(&state.theft).all(|flight| flight.age < self.travel) {
+            actions.push(Action::Tick);
         }
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut state = last.clone();
         match action {
-            Action::Steal => (state.stolen, state.stole) = (state.jar, true),
-            Action::Send(who, node) => {
-                let presented = state.held(who)?.generation;
-                let flight = Flight { node, presented, lost_a_race: false, step: Step::Sent };
-                // A slow request of the thief is equivalent to a later one.
-                state.flights[who] = Some(if who == THIEF { state.read(who, flight) } else { flight });
+            Action::Send => state.send(),
+            Action::Read(at, node) => state.read(self, at, node),
+            Action::Write(at) => state.write(self, at),
+            Action::Deliver(at) => state.deliver(at),
+            Action::Lose(at) => drop(state.flights.remove(at)),
+            Action::Check(node) => state.check(state.jar?, node),
+            Action::Steal => state.steal(),
+            Action::Spend(generation, node) => state.spend(self, generation, node),
+            Action::SpendWrite => state.spend_write(self),
+            Action::Use(generation, node) => {
+                state.has_acted = true;
+                state.check(generation, node);
             }
-            Action::Read(who) => state.flights[who] = Some(state.read(who, last.flights[who]?)),
-            Action::Write(who) => state.flights[who] = Some(state.write(self, who, last.flights[who]?)),
-            Action::Deliver(who) => {
-                let Some(Flight { step: Step::Answered(answer), .. }) = state.flights[who].take() else { return None };
-                state.deliver(who, answer);
-            }
-            Action::Lose(who) => state.flights[who] = None,
-            Action::Check(who, node) => state.check(who, state.held(who)?, node),
-            Action::WriteReceipts(node) => state.flush_confirmations(node),
+            Action::FlushConfirmations(node) => state.flush_confirmations(node),
             Action::Crash(node) => state.crash(node),
-            Action::Beat => state.beat += 1,
+            Action::Tick => state.tick(TICK, self.oldest()),
         }
-        state.settle();
+        state.normalize();
         (state != *last).then_some(state)
     }
 
-    fn within_boundary(&self, state: &State) -> bool {
-        state.row.generation <= self.generations
-    }
-
     fn properties(&self) -> Vec<Property<Self>> {
-        let mut all = vec![
-            Property::always(FINAL, |_, state: &State| state.broke != Some(FINAL)),
-            Property::always(ONE_LIVE, |_, state: &State| {
-                let held = [state.jar, state.stolen];
-                state.rotations == state.row.generation
-                    && held.iter().flatten().all(|held| held.generation <= state.row.generation)
-            }),
-            Property::always(HONEST, |_, state: &State| state.broke != Some(HONEST)),
-            Property::always(FOUND, |_, state: &State| state.broke != Some(FOUND)),
-            Property::sometimes("a refresh rotates", |_, state: &State| state.row.generation > 0),
-            Property::sometimes("the same tokens are answered again", |_, state: &State| {
-                state.any_answer(|answer| matches!(answer, Answer::Tokens { again: true, .. }))
-            }),
-        ];
-        if self.writing == Writing::CompareAndSet {
-            all.push(Property::sometimes("a lost race is decided anew", |_, state: &State| {
-                state.flights.iter().flatten().any(|flight| flight.lost_a_race)
-            }));
+        let mut all = Self::always();
+        if self.rules == Rules::AsWritten {
+            all.extend(Self::of_the_owner());
         }
-        if self.thief {
-            all.extend([
-                Property::sometimes("the owner's refresh finds the thief", |_, state: &State| {
-                    state.found_by.is_some_and(|who| who != THIEF)
-                }),
-                Property::sometimes("the thief's refresh finds the thief", |_, state: &State| {
-                    state.found_by == Some(THIEF)
-                }),
-            ]);
+        if self.writing == Writing::CompareAndSet && (self.requests > 1 || self.thief != Thief::None) {
+            all.push(Property::sometimes(OWNER_LOST, |_, state: &State| state.has_a_race_to_lose()));
         }
-        if self.crashes > 0 {
-            all.push(Property::sometimes("a crash loses a receipt", |_, state: &State| {
-                state.crashes > 0 && state.last_use.is_none() && state.jar.is_some_and(|held| held.generation > 0)
-            }));
+        if self.thief != Thief::None {
+            all.extend(self.of_the_thief());
         }
         all
-    }
-}
-
-impl State {
-    fn any_answer(&self, is: impl Fn(Answer) -> bool) -> bool {
-        self.flights.iter().flatten().any(|flight| matches!(flight.step, Step::Answered(answer) if is(answer)))
     }
 }

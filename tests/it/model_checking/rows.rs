@@ -1,12 +1,11 @@
 //! Shared parts of the models: a session's row small enough to be hashed, its statements as one atomic step each, and
-//! the production's own decisions on it. The statements mirror store/sessions.rs; the decisions are called, not
-//! mirrored.
+//! the production's own decisions on it. The statements mirror store/tables/sessions.rs; the decisions are called, not
+//! mirrored. The exploration is checker.rs's.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Debug;
+use std::collections::HashMap;
 use std::hash::Hash;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use doorward::clock::Timestamp;
 use doorward::core::error::Refusal;
@@ -14,24 +13,24 @@ use doorward::core::revocation::cache::RevocationCache;
 use doorward::core::session::confirmations::PendingConfirmations;
 use doorward::core::session::refresh::decide::{RotationRules, Verdict, decide, first_confirmation};
 use doorward::core::token::claims::AccessClaims;
-use doorward::core::{AccountId, AccountStatus, EndReason, SessionId};
+use doorward::core::{AccountId, AccountStatus, AccountUuid, EndReason, SessionId};
 use doorward::store::tables::revocations::RevocationRow;
 use doorward::store::tables::sessions::{AccountState, SessionRow};
-use stateright::{Checker, Expectation, Model, Path, Property};
 use uuid::Uuid;
-
-/// `REFRESH_GRACE`.
-pub const GRACE: Duration = Duration::from_secs(10);
 
 /// The time at which the models begin.
 pub const START: Timestamp = Timestamp::from_seconds(1_000_000);
 
-const OWNER: AccountId = AccountId(1);
+/// A mount that rotates, with `REFRESH_GRACE` and `REFRESH_LOST_AFTER`.
+const RULES: RotationRules =
+    RotationRules { rotates: true, grace: Duration::from_secs(30), lost_after: Duration::from_secs(60) };
+
+const OWNER: AccountUuid = AccountUuid(Uuid::from_u128(1));
 
 /// How a rotation is written to the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writing {
-    /// `UPDATE … WHERE generation = … AND ended_at IS NULL`, as store/sessions.rs has it.
+    /// `UPDATE … WHERE generation = … AND ended_at IS NULL`, as store/tables/sessions.rs has it.
     CompareAndSet,
     /// Broken variant: the row is read, and written back whole.
     ReadThenWrite,
@@ -41,6 +40,7 @@ pub enum Writing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Row {
     pub generation: i64,
+    pub parent: Option<i64>,
     pub min_generation: i64,
     pub epoch: i64,
     pub rotated_at: Timestamp,
@@ -53,6 +53,7 @@ impl Row {
     pub fn new(expires_at: Timestamp) -> Self {
         Self {
             generation: 0,
+            parent: None,
             min_generation: 0,
             epoch: 0,
             rotated_at: START,
@@ -64,12 +65,26 @@ impl Row {
 
     /// The production's decision on a refresh token of this session.
     pub fn verdict(&self, now: Timestamp, presented: i64, epoch: i64, confirmed: Option<Timestamp>) -> Verdict {
-        memoized(&VERDICTS, (*self, now, presented, epoch, confirmed), || {
-            let account =
-                AccountState { epoch, status: AccountStatus::Active, role: String::new(), must_change_password: false };
-            let rules = RotationRules { rotates: true, grace: GRACE };
-            decide(now, presented, &self.in_full(), &account, confirmed, &rules)
-        })
+        self.verdict_by(&RULES, now, presented, epoch, confirmed)
+    }
+
+    /// The same, by other settings.
+    pub fn verdict_by(
+        &self,
+        rules: &RotationRules,
+        now: Timestamp,
+        presented: i64,
+        epoch: i64,
+        confirmed: Option<Timestamp>,
+    ) -> Verdict {
+        let account = AccountState {
+            uuid: OWNER,
+            epoch,
+            status: AccountStatus::Active,
+            role: String::new(),
+            must_change_password: false,
+        };
+        decide(now, presented, &self.in_full(), &account, confirmed, rules)
     }
 
     /// When the current generation was first used, by the production's own code.
@@ -85,19 +100,52 @@ impl Row {
             Writing::CompareAndSet => *self,
             Writing::ReadThenWrite => *read,
         };
-        *self = Self { generation: read.generation + 1, confirmed_at: None, rotated_at: now, ..rotated };
+        let generation = read.generation + 1;
+        *self = Self { generation, parent: Some(read.generation), confirmed_at: None, rotated_at: now, ..rotated };
         true
     }
 
+    /// `sessions::replace_unconfirmed`: whether the row was updated.
+    pub fn replace_unconfirmed(&mut self, read: &Self, parent: i64, now: Timestamp) -> bool {
+        let lost = self.parent == Some(parent) && self.confirmed_at.is_none();
+        let is_replaced = lost && self.rotate(read, now, Writing::CompareAndSet);
+        if is_replaced {
+            self.parent = Some(parent);
+        }
+        is_replaced
+    }
+
+    /// `sessions::rotate_without_parent`, for the account's new epoch: whether the row was updated.
+    pub fn rotate_without_parent(&mut self, read: &Self, epoch: i64, now: Timestamp) -> bool {
+        let is_rotated = self.rotate(read, now, Writing::CompareAndSet);
+        if is_rotated {
+            *self = Self { parent: None, min_generation: self.generation, epoch, ..*self };
+        }
+        is_rotated
+    }
+
+    /// `sessions::continue_in_epoch`: whether the session was live.
+    pub fn continue_in_epoch(&mut self, epoch: i64) -> bool {
+        let live = self.ended.is_none() && self.epoch == epoch - 1;
+        if live {
+            self.epoch = epoch;
+        }
+        live
+    }
+
     /// `sessions::touch`: whether the session is still at this generation.
-    pub fn touch(&self, generation: i64) -> bool {
-        self.generation == generation && self.ended.is_none()
+    pub fn touch(&mut self, generation: i64, confirmed: Option<Timestamp>) -> bool {
+        let current = self.generation == generation && self.ended.is_none();
+        if current {
+            self.confirmed_at = self.confirmed_at.or(confirmed);
+        }
+        current
     }
 
     /// `sessions::confirm`.
     pub fn confirm(&mut self, generation: i64, at: Timestamp) {
-        if self.generation == generation && self.confirmed_at.is_none() {
-            self.confirmed_at = Some(at);
+        if self.generation == generation {
+            self.confirmed_at.get_or_insert(at);
         }
     }
 
@@ -113,7 +161,7 @@ impl Row {
     fn in_full(&self) -> SessionRow {
         SessionRow {
             id: session_id(0),
-            account_id: OWNER,
+            account_id: AccountId(1),
             dialect: String::new(),
             epoch: self.epoch,
             generation: self.generation,
@@ -133,13 +181,15 @@ impl Row {
             address: None,
             ended_at: self.ended.map(|(at, _)| at),
             end_reason: self.ended.map(|(_, why)| why),
+            parent: self.parent,
+            access_ttl: 0,
         }
     }
 }
 
 /// Whether the decision is answered with tokens.
 pub fn gives_tokens(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Rotate | Verdict::Replay | Verdict::Keep)
+    !matches!(verdict, Verdict::Reuse | Verdict::Refuse(_))
 }
 
 /// Whether the answer clears the browser's cookies.
@@ -156,30 +206,31 @@ fn session_id(number: u8) -> SessionId {
 pub enum Dead {
     /// All tokens of a session.
     Session(u8),
-    /// A session's tokens of lower generations.
-    Below(u8, i64),
-    /// The account's tokens of lower epochs.
-    Epochs(i64),
+    /// The account's tokens of lower epochs, but those of the one session.
+    Epochs(i64, Option<u8>),
 }
 
 impl Dead {
     pub fn until(self, until: Timestamp) -> RevocationRow {
-        let (session, generation, epoch) = match self {
+        let (session, epoch, except) = match self {
             Self::Session(session) => (Some(session), None, None),
-            Self::Below(session, generation) => (Some(session), Some(generation), None),
-            Self::Epochs(epoch) => (None, None, Some(epoch)),
+            Self::Epochs(epoch, except) => (None, Some(epoch), except),
         };
         RevocationRow {
             id: 1,
             session_id: session.map(session_id),
-            generation,
-            account_id: epoch.map(|_| OWNER),
+            generation: None,
+            account_uuid: epoch.map(|_| OWNER),
             epoch,
+            except_session_id: except.map(session_id),
             created_at: START,
             expires_at: until,
         }
     }
 }
+
+/// An access token: its session, generation and epoch.
+pub type Access = (u8, i64, i64);
 
 /// The production's revocation cache, with this row in it.
 pub fn cache_of(row: &RevocationRow) -> RevocationCache {
@@ -189,11 +240,11 @@ pub fn cache_of(row: &RevocationRow) -> RevocationCache {
 }
 
 /// Whether a revocation cache with these entries revokes the token, by the production's own code.
-pub fn is_revoked(known: &[Dead], session: u8, generation: i64) -> bool {
-    memoized(&REVOKED, (known.to_vec(), session, generation), || {
+pub fn is_revoked(known: &[Dead], token: Access) -> bool {
+    memoized(&REVOKED, (known.to_vec(), token), || {
         let view = RevocationCache::default();
         known.iter().for_each(|dead| view.apply(&dead.until(START)));
-        view.is_revoked(&access_token(session, generation, 0))
+        view.is_revoked(&claims_of(token))
     })
 }
 
@@ -209,8 +260,7 @@ pub fn seen(mark: (i64, Timestamp), current: i64) -> Option<Timestamp> {
 type Asked<Q, A> = RefCell<HashMap<Q, A>>;
 
 thread_local! {
-    static VERDICTS: Asked<(Row, Timestamp, i64, i64, Option<Timestamp>), Verdict> = RefCell::default();
-    static REVOKED: Asked<(Vec<Dead>, u8, i64), bool> = RefCell::default();
+    static REVOKED: Asked<(Vec<Dead>, Access), bool> = RefCell::default();
     static SEEN: Asked<((i64, Timestamp), i64), Option<Timestamp>> = RefCell::default();
 }
 
@@ -224,7 +274,7 @@ fn memoized<Q: Hash + Eq, A: Clone>(
 }
 
 /// The claims of an access token that a revocation depends on.
-fn access_token(session: u8, generation: i64, epoch: i64) -> AccessClaims {
+fn claims_of((session, generation, epoch): Access) -> AccessClaims {
     AccessClaims {
         account: OWNER,
         session: session_id(session),
@@ -236,51 +286,4 @@ fn access_token(session: u8, generation: i64, epoch: i64) -> AccessClaims {
         expires_at: START,
         id: String::new(),
     }
-}
-
-/// Explores every state and prints their number. Returns the invariants that broke, each with the shortest path there,
-/// and fails if something that must be reachable never happened.
-#[expect(clippy::print_stdout, reason = "the number of states")]
-pub fn broken_by<M>(name: &str, model: &M) -> BTreeMap<&'static str, Vec<M::Action>>
-where
-    M: Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq + Send + Sync>,
-    M: Clone + Send + Sync + 'static,
-{
-    let began = Instant::now();
-    let checker = model.clone().checker().spawn_bfs().join();
-    let (states, depth) = (checker.unique_state_count(), checker.max_depth());
-    println!("model {name}: {states} states, depth {depth}, {} ms", began.elapsed().as_millis());
-    let mut broken = BTreeMap::new();
-    for Property { name: property, expectation, .. } in model.properties() {
-        match (expectation, checker.discovery(property)) {
-            (Expectation::Always, Some(_)) => {
-                let way = shortest_way(property, model, depth);
-                println!("  breaks {property:?}: {way:?}");
-                broken.insert(property, way);
-            }
-            (Expectation::Sometimes, None) => panic!("{name}: it never happens that {property}"),
-            _ => {}
-        }
-    }
-    broken
-}
-
-/// The checker keeps the last path that it found, so the depth is increased step by step.
-fn shortest_way<M>(property: &'static str, model: &M, depth: usize) -> Vec<M::Action>
-where
-    M: Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq + Send + Sync>,
-    M: Clone + Send + Sync + 'static,
-{
-    let within = |depth| model.clone().checker().target_max_depth(depth).spawn_bfs().join().discovery(property);
-    (1..=depth + 1).find_map(within).map(Path::into_actions).unwrap_or_default()
-}
-
-/// Fails unless every invariant of the model holds in all its states.
-pub fn assert_holds<M>(name: &str, model: &M)
-where
-    M: Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq + Send + Sync>,
-    M: Clone + Send + Sync + 'static,
-{
-    let broken = broken_by(name, model);
-    assert!(broken.is_empty(), "{name} breaks {:?}", broken.keys());
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::process::{Pid, Resource, Rlimit};
 
 use super::scenario::Scenario;
-use crate::support::process::Place;
+use crate::support::process::WorkDir;
 use crate::support::{Backend, on_sqlite};
 
 on_sqlite!(a_full_disk_loses_no_session, a_file_size_limit_loses_no_session);
@@ -42,14 +42,14 @@ impl Drop for Small<'_> {
 }
 
 fn a_full_disk_loses_no_session() {
-    let place = Place::on(Backend::Sqlite);
-    let folder = place.file("small");
+    let workdir = WorkDir::on(Backend::Sqlite);
+    let folder = workdir.file("small");
     let Some(disk) = Small::mount(&folder, 4) else {
         crate::support::print_figure("no privilege to mount a small disk; tested with a file size limit instead");
         return a_file_size_limit_loses_no_session();
     };
     let url = format!("sqlite://{}", folder.join("doorward.db").display());
-    let scenario = Scenario::begin_at("full disk", Backend::Sqlite, place, &[("DATABASE_URL", url.as_str())]);
+    let scenario = Scenario::begin_at("full disk", Backend::Sqlite, workdir, &[("DATABASE_URL", url.as_str())]);
     disk.fill();
     scenario.assert_writes_refused();
     disk.empty();
@@ -61,8 +61,8 @@ fn a_full_disk_loses_no_session() {
 /// The kernel refuses each write beyond the limit (RLIMIT_FSIZE). The shell that starts the node ignores SIGXFSZ, and
 /// the node inherits that; a service manager with such a limit should do the same.
 fn a_file_size_limit_loses_no_session() {
-    let place = Place::on(Backend::Sqlite).after("trap '' XFSZ;");
-    let scenario = Scenario::begin_at("file size limited", Backend::Sqlite, place, &[]);
+    let workdir = WorkDir::on(Backend::Sqlite).after("trap '' XFSZ;");
+    let scenario = Scenario::begin_at("file size limited", Backend::Sqlite, workdir, &[]);
     let process = Pid::from_raw(i32::try_from(scenario.node().id()).unwrap()).unwrap();
     let limit = |bytes| {
         let limit = Rlimit { current: bytes, maximum: None };

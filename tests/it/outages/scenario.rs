@@ -7,7 +7,7 @@ use diesel::{Connection, RunQueryDsl, SqliteConnection, dsl::sql, select, sql_ty
 use serde_json::json;
 
 use crate::support::http::{Request, Response, SetCookie};
-use crate::support::process::{Node, Place, until};
+use crate::support::process::{Node, WorkDir, until};
 use crate::support::{Backend, PASSWORD, is_soak, percentile, postgres, race};
 
 /// Recovery takes at most 5 s; the rest is for a stalled machine.
@@ -25,7 +25,7 @@ type Tokens = (String, String);
 pub struct Scenario {
     what: &'static str,
     backend: Backend,
-    place: Place,
+    workdir: WorkDir,
     node: Node,
     database: String,
     /// Stays signed in during the outage.
@@ -62,31 +62,31 @@ impl Scenario {
     }
 
     pub fn begin_with(what: &'static str, backend: Backend, settings: &[(&str, &str)]) -> Self {
-        Self::begin_at(what, backend, Place::on(backend), settings)
+        Self::begin_at(what, backend, WorkDir::on(backend), settings)
     }
 
     /// Starts the node in a place with its own database file or settings.
-    pub fn begin_at(what: &'static str, backend: Backend, place: Place, settings: &[(&str, &str)]) -> Self {
-        let mut place = place.set("DATABASE_TIMEOUT", "2s").set("METRICS_TOKEN", COUNTERS);
+    pub fn begin_at(what: &'static str, backend: Backend, workdir: WorkDir, settings: &[(&str, &str)]) -> Self {
+        let mut workdir = workdir.set("DATABASE_TIMEOUT", "2s").set("METRICS_TOKEN", COUNTERS);
         // The log's lines are counted below, so the level is fixed.
-        place = place.set("RUST_LOG", "info");
-        let mut database = place.file("doorward.db").display().to_string();
+        workdir = workdir.set("RUST_LOG", "info");
+        let mut database = workdir.file("doorward.db").display().to_string();
         if backend == Backend::Postgres {
             database = postgres::new_database();
-            place = place.set("DATABASE_URL", database.clone());
+            workdir = workdir.set("DATABASE_URL", database.clone());
         }
         for (name, value) in settings {
-            place = place.set(name, *value);
+            workdir = workdir.set(name, *value);
             if let Some(path) = value.strip_prefix("sqlite://") {
                 path.clone_into(&mut database);
             }
         }
-        let node = place.serve(&[]);
+        let node = workdir.serve(&[]);
         let registered = node.send(&Request::new("POST", "/auth/register").json(&body("emily")));
         assert_eq!(registered.status, 201, "{}", registered.text());
         let [live, leaving, ended] = [(); 3].map(|()| node.sign_in("emily", PASSWORD));
         assert_eq!(node.send(&logout(&ended)).status, 200);
-        Self { what, backend, place, node, database, live, leaving, ended }
+        Self { what, backend, workdir, node, database, live, leaving, ended }
     }
 
     /// The path of the SQLite file, or the PostgreSQL URL.
@@ -254,7 +254,7 @@ impl Scenario {
             "{} on {:?} in {}: {what}",
             self.what,
             self.backend,
-            self.place.path().display()
+            self.workdir.path().display()
         ));
     }
 }

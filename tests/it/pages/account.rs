@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{form, hidden, is_signed_in, location, open_and_send, send, sign_in_by_page, signed_in};
 use crate::support::http::{Browser, Request};
-use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, post, register, sign_in};
+use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, post, register, sessions_of, sign_in};
 
 on_both_backends!(
     a_password_change_signs_every_other_device_out,
@@ -56,12 +56,12 @@ fn another_device_is_signed_out_by_its_button(backend: Backend) {
     let body = serde_json::json!({ "username": "emily", "password": PASSWORD }).to_string();
     let mut other = Browser::new(service.address());
     other.send(Request::new("POST", "/auth/login").header("User-Agent", agent).json(&body));
-    let account = service.core().find_account_by("emily").unwrap().id;
-    let sessions = service.core().list_sessions(account).unwrap();
+    let account = service.core().find_account_by("emily").unwrap().uuid;
+    let sessions = sessions_of(service.core(), account);
     let foreign = sessions.iter().find(|session| session.user_agent.as_deref() == Some(agent)).unwrap().id;
     register(&service, "mallory");
-    let mallory = service.core().find_account_by("mallory").unwrap().id;
-    let of_mallory = service.core().list_sessions(mallory).unwrap()[0].id;
+    let mallory = service.core().find_account_by("mallory").unwrap().uuid;
+    let of_mallory = sessions_of(service.core(), mallory)[0].id;
 
     let page = browser.get("/account");
     assert!(page.text().contains("Firefox on Linux") && page.text().contains("This device"), "{}", page.text());
@@ -70,7 +70,7 @@ fn another_device_is_signed_out_by_its_button(backend: Backend) {
         let answer = send(&mut browser, &page, &format!("/account/sessions/{id}"), &[]);
         assert_eq!(location(&answer), "/account?done=device");
     }
-    assert_eq!(service.core().list_sessions(mallory).unwrap().len(), 1);
+    assert_eq!(sessions_of(service.core(), mallory).len(), 1);
     assert!(is_signed_in(&mut other));
     let ended = send(&mut browser, &page, &format!("/account/sessions/{foreign}"), &[]);
     assert_eq!(location(&ended), "/account?done=device");

@@ -226,9 +226,9 @@ fn a_wrong_password_is_reported_and_can_be_retried(backend: Backend) {
     // An unknown token is reported in the same words.
     let unknown = browser.get("/register/confirm?token=nobody-ever-mailed-this");
     let unknown = confirm_on(&mut browser, &unknown, OTHER, true);
-    let said =
+    let body_text =
         |page: &Response| page.text().split_once("role=\"alert\"").unwrap().1.split_once("</p>").unwrap().0.to_owned();
-    assert_eq!((unknown.status, said(&unknown)), (401, said(&page)));
+    assert_eq!((unknown.status, body_text(&unknown)), (401, body_text(&page)));
     assert_eq!(location(&confirm_on(&mut browser, &page, PASSWORD, true)), "/welcome");
     assert!(is_signed_in(&mut browser));
 }

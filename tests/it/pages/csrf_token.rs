@@ -3,7 +3,7 @@
 
 use super::{form, hidden, is_signed_in, location, send, sign_in_by_page, signed_in};
 use crate::support::http::{Browser, Request, Response};
-use crate::support::{Backend, PASSWORD, on_both_backends, register};
+use crate::support::{Backend, PASSWORD, on_both_backends, register, sessions_of};
 
 on_both_backends!(
     a_form_without_its_token_does_not_sign_in,
@@ -46,7 +46,7 @@ fn a_form_without_its_token_does_not_sign_in(backend: Backend) {
         // A token whose cookie the browser lacks, and a forged cookie.
         assert_retry_form(&form(path, &fields(&own, "/x")).send(service.address()));
         for cookie in
-            ["formToken=x", "formToken=", "formToken=AAAAAAAAAAAAAAAAAAAAAA; formToken=BBBBBBBBBBBBBBBBBBBBBB"]
+            ["csrfToken=x", "csrfToken=", "csrfToken=AAAAAAAAAAAAAAAAAAAAAA; csrfToken=BBBBBBBBBBBBBBBBBBBBBB"]
         {
             assert_retry_form(&form(path, &fields(&own, "/x")).cookie_header(cookie).send(service.address()));
         }
@@ -66,7 +66,7 @@ fn a_form_of_another_session_changes_nothing(backend: Backend) {
     let mut guest = Browser::new(service.address());
     let of_guest = hidden(&guest.get("/login"), "token").unwrap();
     let own = hidden(&browser.get("/account"), "token").unwrap();
-    let session = service.core().list_sessions(service.core().find_account_by("emily").unwrap().id).unwrap()[0].id;
+    let session = sessions_of(service.core(), service.core().find_account_by("emily").unwrap().uuid)[0].id;
     let acts =
         ["/logout", "/account/password", "/account/sign-out-everywhere", &format!("/account/sessions/{session}")];
     for path in acts {

@@ -37,7 +37,7 @@ fn every_page_has_its_security_headers(backend: Backend) {
     let policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' https://good.test:* \
         https://*.good.test:*; frame-ancestors 'none'; base-uri 'none'";
     for page in every_page(&service) {
-        let said = format!("{} {:?} {}", page.status, page.headers, page.text());
+        let shown = format!("{} {:?} {}", page.status, page.headers, page.text());
         for (name, value) in [
             ("content-type", "text/html; charset=utf-8"),
             ("content-security-policy", policy),
@@ -48,16 +48,16 @@ fn every_page_has_its_security_headers(backend: Backend) {
             ("cross-origin-resource-policy", "same-origin"),
             ("content-language", "en"),
         ] {
-            assert_eq!(page.headers_named(name), [value], "{name}: {said}");
+            assert_eq!(page.headers_named(name), [value], "{name}: {shown}");
         }
-        assert!(page.header("vary").is_some_and(|vary| vary.contains("Accept-Language")), "{said}");
-        assert!(page.header("x-request-id").is_some(), "{said}");
+        assert!(page.header("vary").is_some_and(|vary| vary.contains("Accept-Language")), "{shown}");
+        assert!(page.header("x-request-id").is_some(), "{shown}");
         let text = page.text();
-        assert!(text.starts_with("<!doctype html>\n<html lang=\"en\">"), "{said}");
+        assert!(text.starts_with("<!doctype html>\n<html lang=\"en\">"), "{shown}");
         for forbidden in ["<script", "<style", " style=", "javascript:", "http://", " onclick", "<iframe"] {
-            assert!(!text.contains(forbidden), "{forbidden}: {said}");
+            assert!(!text.contains(forbidden), "{forbidden}: {shown}");
         }
-        assert_eq!(text.matches("<h1>").count(), 1, "{said}");
+        assert_eq!(text.matches("<h1>").count(), 1, "{shown}");
     }
 }
 

@@ -55,7 +55,7 @@ fn errors_are_shown_beside_their_field(backend: Backend) {
 fn a_taken_name_and_a_taken_email_look_alike(backend: Backend) {
     let service = backend.service().start();
     registered(&service, serde_json::json!({ "username": "emily", "email": "e@example.com" }));
-    let said = |email: &str, username: &str| {
+    let body_text = |email: &str, username: &str| {
         let mut browser = Browser::new(service.address());
         let fields = [("email", email), ("username", username), ("password", PASSWORD)];
         let answer = open_and_send(&mut browser, "/register", "/register", &fields);
@@ -64,7 +64,7 @@ fn a_taken_name_and_a_taken_email_look_alike(backend: Backend) {
         let alarm = text.split_once("role=\"alert\"").unwrap().1.split_once("</p>").unwrap().0.to_owned();
         (alarm, text.contains("aria-invalid"))
     };
-    assert_eq!(said("e@example.com", "other"), said("o@example.com", "emily"));
+    assert_eq!(body_text("e@example.com", "other"), body_text("o@example.com", "emily"));
 }
 
 fn the_page_says_when_sign_up_is_closed(backend: Backend) {

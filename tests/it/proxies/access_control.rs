@@ -24,9 +24,9 @@ fn only_signed_in_callers_reach_the_app(proxy: Proxy) {
         assert_eq!((refused.status, site.app.reached()), (401, before), "{method} {}", refused.text());
         let passed = browser.send(request.header("Host", super::HOST));
         assert_eq!(passed.status, 200, "{method} {} {}", passed.text(), site.proxy.log());
-        let said = passed.json();
-        assert_eq!(said["start"], format!("{method} /deep?a=b&c=%2F HTTP/1.1"));
-        assert_eq!(said["body"], "what the app is to get");
+        let shown = passed.json();
+        assert_eq!(shown["start"], format!("{method} /deep?a=b&c=%2F HTTP/1.1"));
+        assert_eq!(shown["body"], "what the app is to get");
         assert!(passed.headers_named("set-cookie").contains(&"of-the-app=1"));
     }
     let (mut other, access) = (Browser::new(site.proxy.address()), browser.cookie("accessToken").unwrap());

@@ -14,6 +14,9 @@ pub enum Proxy {
     Haproxy,
 }
 
+/// The largest body that nginx lets through to the app, in bytes; the other two have no limit.
+pub const UPLOAD_MAX: usize = 8 * 1024 * 1024;
+
 /// Replaces texts, each of which must be present.
 fn with(mut text: String, replacements: &[(&str, &str)]) -> String {
     for (old, new) in replacements {
@@ -36,8 +39,23 @@ impl Proxy {
     }
 }
 
+/// Starts nginx in front of doorward and an app over FastCGI.
+pub fn start_nginx_with_fastcgi(doorward: SocketAddr, app: SocketAddr) -> Daemon {
+    Daemon::start("Nginx", |folder, listen| {
+        let site = nginx_site(listen, &doorward.to_string(), "127.0.0.1:1", "");
+        let included = folder.join("doorward-fastcgi.conf");
+        std::fs::write(&included, include_str!("../../../deploy/nginx/doorward-fastcgi.conf")).unwrap();
+        let pass = format!("include {}; fastcgi_pass {app};", included.display());
+        nginx_command(folder, &with(site, &[("proxy_pass http://app;", &pass)]))
+    })
+}
+
 fn nginx(folder: &Path, listen: SocketAddr, doorward: &str, app: &str, query: &str) -> Command {
-    let site = with(
+    nginx_command(folder, &nginx_site(listen, doorward, app, query))
+}
+
+fn nginx_site(listen: SocketAddr, doorward: &str, app: &str, query: &str) -> String {
+    with(
         include_str!("../../../deploy/nginx/doorward.conf").to_owned(),
         &[
             ("server 127.0.0.1:9154;", &format!("server {doorward};")),
@@ -46,13 +64,17 @@ fn nginx(folder: &Path, listen: SocketAddr, doorward: &str, app: &str, query: &s
             ("ssl_certificate ", "# ssl_certificate "),
             ("ssl_certificate_key ", "# ssl_certificate_key "),
             ("/auth/verify;", &format!("/auth/verify{query};")),
+            ("client_max_body_size 1m;", &format!("client_max_body_size {UPLOAD_MAX};")),
         ],
-    );
+    )
+}
+
+fn nginx_command(folder: &Path, site: &str) -> Command {
     let path = folder.display();
     std::fs::write(folder.join("doorward.conf"), site).unwrap();
     let around = format!(
         "daemon off;\npid {path}/nginx.pid;\nerror_log {path}/error.log notice;\nworker_processes 2;\nevents {{}}\n\
-         http {{\naccess_log off;\nclient_body_temp_path {path}/body;\nproxy_temp_path {path}/proxy;\n\
+         http {{\naccess_log off;\nclient_body_temp_path {path}/body;\nproxy_temp_path {path}/proxy;\nfastcgi_temp_path {path}/fastcgi;\n\
          include {path}/doorward.conf;\n}}\n"
     );
     std::fs::write(folder.join("nginx.conf"), around).unwrap();

@@ -1,6 +1,6 @@
 //! Identity headers behind each proxy: the app receives doorward's, and none that a client sent.
 
-use super::{Proxy, Site, behind_every_proxy, get, received};
+use super::{Proxy, Site, behind_every_proxy, get, received, with_public_paths};
 use crate::forward_auth::IDENTITY;
 use crate::support::decode_jwt;
 use crate::support::http::{Browser, Request, Response};
@@ -25,8 +25,9 @@ fn received_identity(answer: &Response) -> Vec<String> {
 }
 
 fn expected(browser: &Browser) -> Vec<String> {
-    let session = decode_jwt(&browser.cookie("accessToken").unwrap()).1["sid"].as_str().unwrap().to_owned();
-    ["emily", "1", "", "Jos%C3%A9", "USER", "", &session, ""].map(ToOwned::to_owned).to_vec()
+    let claims = decode_jwt(&browser.cookie("accessToken").unwrap()).1;
+    let [id, session] = ["sub", "sid"].map(|name| claims[name].as_str().unwrap().to_owned());
+    ["emily", &id, "", "Jos%C3%A9", "USER", "", &session, ""].map(ToOwned::to_owned).to_vec()
 }
 
 fn the_app_receives_the_callers_identity(proxy: Proxy) {
@@ -39,10 +40,8 @@ fn the_app_receives_the_callers_identity(proxy: Proxy) {
     let mut browser = asserting.register("emily");
     let assertion = received_identity(&get(&mut browser, "/")).pop().unwrap();
     let claims = decode_jwt(&assertion).1;
-    assert_eq!(
-        (&claims["aud"], &claims["htm"], &claims["sub"]),
-        (&"app.example.com".into(), &"GET".into(), &"1".into())
-    );
+    let account = decode_jwt(&browser.cookie("accessToken").unwrap()).1["sub"].clone();
+    assert_eq!((&claims["aud"], &claims["htm"], &claims["sub"]), (&"app.example.com".into(), &"GET".into(), &account));
 }
 
 /// The spellings of a header name that some server treats as equal.
@@ -68,8 +67,9 @@ fn a_forged_identity_header_reaches_no_app_in_any_form(proxy: Proxy) {
             for values in [vec!["admin"], vec!["admin", "root"], vec![""]] {
                 let request = Request::new("GET", "/").header("Host", super::HOST);
                 let request = values.iter().fold(request, |request, value| request.header(&form, value));
-                let nobody = site.send(values.iter().fold(Request::new("GET", "/"), |r, value| r.header(&form, value)));
-                assert!([400, 401, 403].contains(&nobody.status), "{form}: {}", nobody.status);
+                let refused =
+                    site.send(values.iter().fold(Request::new("GET", "/"), |r, value| r.header(&form, value)));
+                assert!([400, 401, 403].contains(&refused.status), "{form}: {}", refused.status);
                 assert_eq!(received_identity(&browser.send(request)), expected(&browser), "{form} {values:?}");
             }
         }
@@ -77,10 +77,7 @@ fn a_forged_identity_header_reaches_no_app_in_any_form(proxy: Proxy) {
 }
 
 fn on_public_paths_a_forged_identity_header_does_not_arrive_either(proxy: Proxy) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("rules");
-    std::fs::write(&file, "* /public/* public\n").unwrap();
-    let site = Site::with(proxy, "", |builder| builder.set("RULES_FILE", file.display().to_string()));
+    let (_folder, site) = with_public_paths(proxy);
     for name in IDENTITY {
         for form in forms(name) {
             let answer = site.send(Request::new("GET", "/public/a").header(&form, "admin"));

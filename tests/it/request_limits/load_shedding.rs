@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::outages::fault_injection::Lock;
 use crate::support::http::Request;
-use crate::support::process::{Node, Place, until};
+use crate::support::process::{Node, WorkDir, until};
 use crate::support::{Backend, PASSWORD, on_both_backends, percentile, race};
 
 on_both_backends!(
@@ -28,16 +28,16 @@ fn sign_in_body() -> String {
     json!({ "username": "emily", "password": PASSWORD }).to_string()
 }
 
-fn registered(place: &Place) -> Node {
-    let node = place.serve(&[]);
+fn registered(workdir: &WorkDir) -> Node {
+    let node = workdir.serve(&[]);
     assert_eq!(node.send(&Request::new("POST", "/auth/register").json(&sign_in_body())).status, 201);
     node
 }
 
 fn sign_ins_beyond_the_queue_are_shed_and_checks_stay_fast(backend: Backend) {
-    let place = Place::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "8").set("HASH_THREADS", "2");
+    let workdir = WorkDir::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "8").set("HASH_THREADS", "2");
     // The checks below leave little of a small machine to the hashing threads.
-    let node = registered(&place.set("HASH_QUEUE_TIME", "60s"));
+    let node = registered(&workdir.set("HASH_QUEUE_TIME", "60s"));
     let (access, _) = node.sign_in("emily", PASSWORD);
     let address = node.address();
     let over = AtomicBool::new(false);
@@ -100,7 +100,7 @@ fn hashing_thread(node: &Node) -> Option<PathBuf> {
 #[cfg(target_os = "linux")]
 #[test]
 fn hashing_threads_run_at_lower_priority() {
-    let node = Place::on(Backend::Sqlite).serve(&[]);
+    let node = WorkDir::on(Backend::Sqlite).serve(&[]);
     let thread = until(PATIENCE, "the thread", || hashing_thread(&node));
     let nice = || {
         let stat = std::fs::read_to_string(thread.join("stat")).unwrap();
@@ -110,23 +110,32 @@ fn hashing_threads_run_at_lower_priority() {
     until(PATIENCE, "the thread's priority", || nice().filter(|nice| *nice >= 10));
 }
 
-/// Sends a complete sign-in without waiting for the answer.
-fn begin_sign_in(address: SocketAddr) -> TcpStream {
+/// What clients send behind a request: the line end that old ones add to a body, and what waits for the response.
+const BEHIND: [&str; 5] = ["", "\r\n", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "GET /he", "\r\n\n\r\n"];
+
+/// Sends a complete sign-in, and something behind it, without waiting for the answer. Each is for a name of its own: an account
+/// has one place.
+fn begin_sign_in(address: SocketAddr, number: u32) -> TcpStream {
+    let behind = BEHIND[number as usize % BEHIND.len()];
+    let is_one_piece = number.is_multiple_of(2);
     let mut stream = TcpStream::connect(address).unwrap();
-    let body = sign_in_body();
+    let body = json!({ "username": format!("name{number}"), "password": PASSWORD }).to_string();
     let head = "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json";
-    stream.write_all(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let pieces = if is_one_piece { vec![request + behind] } else { vec![request, behind.to_owned()] };
+    pieces.iter().for_each(|piece| stream.write_all(piece.as_bytes()).unwrap());
     stream
 }
 
 fn secrets_of_disconnected_clients_are_not_hashed(backend: Backend) {
     const GONE: u32 = 40;
-    let place = Place::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "100").set("HASH_THREADS", "1");
+    // An address has a quarter of the queue.
+    let workdir = WorkDir::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "400").set("HASH_THREADS", "1");
     // The queue's time limit is off, so that no request is shed for waiting.
-    let place = place.set("METRICS_TOKEN", "a-token-for-the-counters").set("HASH_QUEUE_TIME", "600s");
-    let node = registered(&place);
+    let workdir = workdir.set("METRICS_TOKEN", "a-token-for-the-counters").set("HASH_QUEUE_TIME", "600s");
+    let node = registered(&workdir);
     let before = hashes(&node);
-    let held: Vec<TcpStream> = (0..GONE).map(|_| begin_sign_in(node.address())).collect();
+    let held: Vec<TcpStream> = (0..GONE).map(|number| begin_sign_in(node.address(), number)).collect();
     // All but one or two that are being hashed wait in the queue; then their clients disconnect.
     until(PATIENCE, "a queue", || (waiting(&node, "hash") >= i64::from(GONE) - 10).then_some(()));
     for stream in held {
@@ -142,8 +151,8 @@ fn secrets_of_disconnected_clients_are_not_hashed(backend: Backend) {
 }
 
 fn sign_ins_that_waited_too_long_are_shed_with_retry_after(backend: Backend) {
-    let place = Place::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "100").set("HASH_THREADS", "1");
-    let node = registered(&place.set("HASH_QUEUE_TIME", "1s"));
+    let workdir = WorkDir::on(backend).set("BCRYPT_COST", "12").set("HASH_QUEUE", "100").set("HASH_THREADS", "1");
+    let node = registered(&workdir.set("HASH_QUEUE_TIME", "1s"));
     let address = node.address();
     let answers = race(24, move |_| Request::new("POST", "/auth/login").json(&sign_in_body()).send(address));
     let (served, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
@@ -177,13 +186,13 @@ fn database_requests_beyond_the_queue_are_shed_and_the_rest_is_answered(backend:
     const ALL: usize = 200;
     let threads = if backend == Backend::Sqlite { 4 } else { 1 };
     let room = threads + 128;
-    let mut place = Place::on(backend).set("DATABASE_CONNECTIONS", "1").set("DATABASE_TIMEOUT", "30s");
-    let mut database = place.file("doorward.db").display().to_string();
+    let mut workdir = WorkDir::on(backend).set("DATABASE_CONNECTIONS", "1").set("DATABASE_TIMEOUT", "30s");
+    let mut database = workdir.file("doorward.db").display().to_string();
     if backend == Backend::Postgres {
         database = crate::support::postgres::new_database();
-        place = place.set("DATABASE_URL", database.clone());
+        workdir = workdir.set("DATABASE_URL", database.clone());
     }
-    let node = registered(&place);
+    let node = registered(&workdir);
     let (_, refresh) = node.sign_in("emily", PASSWORD);
     let address = node.address();
     let lock = Lock::take(&database);

@@ -9,7 +9,7 @@ use doorward::testing::TestService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::http::Request;
-use crate::support::process::Place;
+use crate::support::process::WorkDir;
 use crate::support::{Backend, is_soak, percentile};
 
 /// A client that is still connected after this time is never disconnected; the timeouts are 10 s, the rest is for a
@@ -182,7 +182,7 @@ fn a_connection_over_the_limit_waits_until_another_closes() {
 }
 
 /// Raises the limit of open files: the test holds as many connections as the service.
-fn allow_open_files(wanted: u64) {
+pub fn allow_open_files(wanted: u64) {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let now = getrlimit(Resource::Nofile).current;
@@ -193,7 +193,7 @@ fn allow_open_files(wanted: u64) {
 fn hundreds_of_slow_clients_do_not_stop_checks() {
     let (clients, rounds) = if is_soak() { (1000, 100) } else { (300, 15) };
     allow_open_files(clients + 200);
-    let node = Place::on(Backend::Sqlite).serve(&[]);
+    let node = WorkDir::on(Backend::Sqlite).serve(&[]);
     let body = format!(r#"{{"username":"emily","password":"{}"}}"#, crate::support::PASSWORD);
     assert_eq!(node.send(&Request::new("POST", "/auth/register").json(&body)).status, 201);
     let (access, _) = node.sign_in("emily", crate::support::PASSWORD);

@@ -2,7 +2,7 @@
 
 use super::{Fixture, OWN, ROUTES, over_https, rows};
 use crate::support::http::{Request, Response};
-use crate::support::{Backend, PASSWORD, code, on_both_backends};
+use crate::support::{Backend, PASSWORD, code, on_both_backends, sessions_of};
 use serde_json::json;
 
 on_both_backends!(
@@ -48,7 +48,9 @@ fn a_page_of_another_origin_changes_nothing(backend: Backend) {
     let fixture = fixture(backend);
     let newcomer = json!({ "username": "newcomer", "password": PASSWORD }).to_string();
     let login = json!({ "username": "emily", "password": PASSWORD }).to_string();
-    let session = fixture.service.core().list_sessions(doorward::core::AccountId(1)).unwrap()[0].id.to_string();
+    let session = sessions_of(fixture.service.core(), fixture.service.core().find_account_by("emily").unwrap().uuid)[0]
+        .id
+        .to_string();
     for route in ROUTES.iter().filter(|route| route.changes_state()) {
         let body = match route.path {
             "/auth/register" => newcomer.as_str(),

@@ -101,7 +101,7 @@ fn every_answer_has_the_security_headers(backend: Backend) {
 fn over_https_every_answer_has_hsts(backend: Backend) {
     for (what, answer) in walk(&start(over_https(service(backend)))) {
         assert_security_headers(&answer, &what);
-        let said = answer.headers_named("Strict-Transport-Security");
-        assert_eq!(said, ["max-age=31536000; includeSubDomains"], "{what}");
+        let shown = answer.headers_named("Strict-Transport-Security");
+        assert_eq!(shown, ["max-age=31536000; includeSubDomains"], "{what}");
     }
 }

@@ -1,5 +1,5 @@
 //! nginx in a folder of its own in front of nodes, with the configuration that operators are advised to use; it ends
-//! with the test process in any case.
+//! with the test process, also when that is killed.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -49,7 +49,7 @@ const WATCHDOG: &str = r#"
 trap '' HUP INT TERM PIPE
 "$1" -p "$2" -c "$2/nginx.conf" -e "$2/error.log" </dev/null >>"$2/error.log" 2>&1 &
 server=$!
-while read -r wish; do kill -HUP "$server"; done
+while read -r reload; do kill -HUP "$server"; done
 kill -TERM "$server"
 wait "$server"
 "#;

@@ -44,8 +44,8 @@ fn in_node(service: &TestService, token: &str, audience: &str) -> (Option<String
     let ran =
         ran.unwrap_or_else(|why| panic!("node: {why}; get it with `apt-get install nodejs`, version 20 or newer"));
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let said: Value = serde_json::from_slice(&ran.stdout).unwrap();
-    (said["refusal"].as_str().map(ToOwned::to_owned), said["claims"].clone())
+    let shown: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    (shown["refusal"].as_str().map(ToOwned::to_owned), shown["claims"].clone())
 }
 
 /// Verification by a Rust library.
@@ -88,7 +88,7 @@ fn another_service_verifies_with_the_jwks_alone(backend: Backend) {
 fn every_trusted_key_is_published_before_its_first_token_and_until_its_last(backend: Backend) {
     let service = with(backend, "hs256").start();
     register(&service, "emily");
-    assert_eq!(jwks(&service).json(), json!({ "keys": [] }), "a shared secret is nobody else's");
+    assert_eq!(jwks(&service).json(), json!({ "keys": [] }), "a shared secret is never published");
     let eddsa = rotate(&service, TokenAlgorithm::EdDsa);
     let old = Tokens::in_jar_of(&sign_in(&service, "emily"));
     assert_eq!(key_ids(&service).join(" "), eddsa);

@@ -155,9 +155,10 @@ fn around_them() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// Around the grace, the skew, an access token's lifetime, a session's idle and absolute expiry.
+/// Around the skew, the grace, twice the grace and the time for lost answers, their sum, an access token's lifetime, a
+/// session's idle and absolute expiry.
 fn clock() -> impl Strategy<Value = i64> {
-    let near = prop::sample::select(&[1_i64, 3, 5, 6, 9, 10, 11, 60][..]);
+    let near = prop::sample::select(&[1_i64, 5, 6, 29, 30, 31, 60, 61, 62, 119, 121][..]);
     let far = prop::sample::select(&[890_i64, 899, 900, 901, 3600, 4 * 3600, 8 * 3600, 13 * 3600][..]);
     let signed =
         |by: BoxedStrategy<i64>| (by, prop::bool::weighted(0.2)).prop_map(|(by, back)| if back { -by } else { by });

@@ -26,6 +26,8 @@ pub type Verdict = Result<(), String>;
 pub enum Cookies {
     Kept,
     Set,
+    /// The access cookie alone.
+    SetAccess,
     Cleared,
 }
 
@@ -105,6 +107,7 @@ impl Machine {
     pub fn restart(&mut self, node: usize) {
         let at = self.nodes.len() - 1 - node;
         self.nodes[at].restart();
+        self.model.forget(node);
     }
 
     /// The time by this node's clock.
@@ -148,31 +151,47 @@ impl Machine {
         answer
     }
 
-    /// Adds the tokens of an answer after verifying their claims: of this session, from one of these times.
+    /// Adds the tokens of an answer after verifying their claims: of this session's current generation, from one of these
+    /// times.
     pub fn take(&mut self, session: usize, tokens: &Tokens, from: &[Seconds]) -> Result<Jar, String> {
+        let access = self.take_access(session, &tokens.access, self.model.sessions[session].generation, from)?;
         let kept = &self.model.sessions[session];
-        let account = &self.model.accounts[kept.account];
-        let access = read(&tokens.access, session)?;
-        let refresh = read(&tokens.refresh, session)?;
-        for (token, claims) in [&access, &refresh] {
-            same("the session", kept.id.as_str(), claims["sid"].as_str().unwrap_or_default())?;
-            same("the generation", kept.generation, token.generation)?;
-            same("the account", account.id.map(|id| id.to_string()).as_deref(), claims["sub"].as_str())?;
-        }
-        same("the role", Some(super::model::ROLES[account.role]), access.1["role"].as_str())?;
-        same("the refresh token's times", (kept.rotated_at, kept.idle_end), (refresh.0.from, refresh.0.until))?;
-        if !from.contains(&access.0.from) {
-            return Err(format!("an access token from {} and not from one of {from:?}", access.0.from));
-        }
-        same("the access token's end", kept.end.min(access.0.from + ACCESS_LIFE), access.0.until)?;
+        let (refresh, claims) = read(&tokens.refresh, session)?;
+        self.is_of_session(session, kept.generation, &refresh, &claims)?;
+        same("the refresh token's times", (kept.rotated_at, kept.idle_end), (refresh.from, refresh.until))?;
         let of_generation = |token: &&Token| token.session == session && token.generation == kept.generation;
         if let Some(before) = self.model.refresh.iter().find(of_generation) {
-            same("a generation's refresh token", &before.text, &refresh.0.text)?;
+            same("a generation's refresh token", &before.text, &refresh.text)?;
         }
-        Ok(Jar {
-            access: Some(index_of(&mut self.model.access, access.0)),
-            refresh: Some(index_of(&mut self.model.refresh, refresh.0)),
-        })
+        Ok(Jar { access: Some(access), refresh: Some(index_of(&mut self.model.refresh, refresh)) })
+    }
+
+    fn is_of_session(&self, session: usize, generation: i64, token: &Token, claims: &Value) -> Verdict {
+        let kept = &self.model.sessions[session];
+        let account = &self.model.accounts[kept.account];
+        same("the session", kept.id.as_str(), claims["sid"].as_str().unwrap_or_default())?;
+        same("the generation", generation, token.generation)?;
+        same("the account", account.uuid.as_deref(), claims["sub"].as_str())
+    }
+
+    /// The same for an access token of this generation; its index.
+    pub fn take_access(
+        &mut self,
+        session: usize,
+        text: &str,
+        generation: i64,
+        from: &[Seconds],
+    ) -> Result<usize, String> {
+        let (access, claims) = read(text, session)?;
+        self.is_of_session(session, generation, &access, &claims)?;
+        let kept = &self.model.sessions[session];
+        let account = &self.model.accounts[kept.account];
+        same("the role", Some(super::model::ROLES[account.role]), claims["role"].as_str())?;
+        if !from.contains(&access.from) {
+            return Err(format!("an access token from {} and not from one of {from:?}", access.from));
+        }
+        same("the access token's end", kept.end.min(access.from + ACCESS_LIFE), access.until)?;
+        Ok(index_of(&mut self.model.access, access))
     }
 
     /// Gives the client the answer, unless it is lost.
@@ -181,6 +200,7 @@ impl Machine {
             _ if lost => {}
             Cookies::Kept => {}
             Cookies::Set => self.model.jars[client] = jar,
+            Cookies::SetAccess => self.model.jars[client].access = jar.access,
             Cookies::Cleared => self.model.jars[client] = Jar::default(),
         }
     }
@@ -214,6 +234,7 @@ pub fn answered(answer: &Response, status: u16, cookies: Cookies) -> Verdict {
     let cleared = set.iter().filter(|cookie| cookie.is_cleared()).count();
     let done = match (set.len(), cleared) {
         (0, 0) => Cookies::Kept,
+        (1, 0) => Cookies::SetAccess,
         (2, 0) => Cookies::Set,
         (2, 2) => Cookies::Cleared,
         other => return Err(format!("{other:?} cookies set and cleared")),

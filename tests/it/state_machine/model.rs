@@ -1,12 +1,14 @@
 //! Model of the sessions and revocations of two accounts, as the protocol is documented, in memory: what each token is
-//! worth now, and what each act changes. It knows no table, no cache and no node.
+//! worth now, and what each act changes. It knows no table and no cache; of the nodes, when each was first shown a
+//! generation.
 
 pub type Seconds = i64;
 
 pub const ACCESS_LIFE: Seconds = 900;
 pub const IDLE_LIFE: Seconds = 8 * 3600;
 pub const SESSION_LIFE: Seconds = 20 * 3600;
-const GRACE: Seconds = 10;
+pub const GRACE: Seconds = 30;
+pub const LOST_AFTER: Seconds = 60;
 const SKEW: Seconds = 5;
 const DAY: Seconds = 86_400;
 
@@ -17,6 +19,7 @@ pub const ROLES: [&str; 2] = ["USER", "ADMIN"];
 pub struct Account {
     /// None until it is registered.
     pub id: Option<i64>,
+    pub uuid: Option<String>,
     pub name: String,
     pub password: usize,
     pub role: usize,
@@ -26,10 +29,12 @@ pub struct Account {
 /// The reason of a session's end, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// A sign-out, its owner, a change of secret, an operator, or a stolen token.
+    /// A sign-out, its owner, or a stolen token.
     Ended,
-    /// A sign-out everywhere.
+    /// A sign-out everywhere with its own tokens.
     Everywhere,
+    /// With all sessions of the account: a sign-out everywhere, a change of secret, an operator. Nothing is written to it.
+    WithAccount,
     /// A sign-in that brought its tokens.
     Replaced,
 }
@@ -39,10 +44,15 @@ pub struct Session {
     pub account: usize,
     pub id: String,
     pub generation: i64,
+    /// The generation below it that may still be presented.
+    pub parent: Option<i64>,
     /// Tokens of lower generations were replaced by a password change.
     pub bar: i64,
-    /// When a token of the current generation was first presented.
+    /// Access tokens of lower generations are dead: the ones since then take the place of a lost answer.
+    pub dead_below: i64,
+    /// When a token of the current generation was first presented, and when to each node.
     pub confirmed: Option<Seconds>,
+    pub seen: [Option<Seconds>; 2],
     pub rotated_at: Seconds,
     pub idle_end: Seconds,
     pub end: Seconds,
@@ -67,11 +77,17 @@ pub struct Jar {
 }
 
 /// The outcome of a presented refresh token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Spent {
     Rotates,
+    /// A young generation: a new access token beside it.
+    Stays,
     /// A replay: the same successor.
     Repeats,
+    /// A new access token of the presented generation, beside its unconfirmed successor.
+    Waits,
+    /// The unconfirmed successor is void, and there is another.
+    Replaces,
     /// Reuse: the session ends.
     Reuse,
     /// Its session has ended or expired.
@@ -89,7 +105,7 @@ pub enum Everywhere {
     /// It was already done with this session's tokens.
     Done,
     Refused,
-    /// Unspecified: the idle expiry has passed, or the row is so old that it may be purged.
+    /// Unspecified: the row is so old that it may be purged. Without it, every session ends.
     Open(usize),
 }
 
@@ -106,7 +122,7 @@ pub struct Model {
 
 impl Model {
     pub fn new(names: [String; 2], now: Seconds) -> Self {
-        let account = |name| Account { id: None, name, password: 0, role: 0, is_active: true };
+        let account = |name| Account { id: None, uuid: None, name, password: 0, role: 0, is_active: true };
         Self {
             accounts: names.map(account),
             sessions: vec![],
@@ -132,16 +148,17 @@ impl Model {
         let token = &self.access[access];
         let session = &self.sessions[token.session];
         let in_time = Self::is_readable(token, now) && now < token.until;
-        in_time && session.over.is_none() && token.generation >= session.bar
+        in_time && session.over.is_none() && token.generation >= session.bar.max(session.dead_below)
     }
 
     /// Whether the session's row may have been purged.
     fn may_be_gone(&self, session: &Session) -> bool {
-        let end = session.over.map_or(session.end, |(_, at)| at.min(session.end));
+        let marked = session.over.filter(|(why, _)| *why != End::WithAccount);
+        let end = marked.map_or(session.end, |(_, at)| at.min(session.end));
         end < self.latest - DAY
     }
 
-    pub fn spend(&self, refresh: usize, now: Seconds) -> Spent {
+    pub fn spend(&self, refresh: usize, node: usize, now: Seconds) -> Spent {
         let token = &self.refresh[refresh];
         let session = &self.sessions[token.session];
         if !Self::is_readable(token, now) {
@@ -157,38 +174,57 @@ impl Model {
             None if session.end <= now || session.idle_end <= now => return Spent::Over,
             None => {}
         }
-        if token.generation < session.bar {
-            return Spent::Refused;
-        }
-        if token.generation == session.generation {
-            return Spent::Rotates;
-        }
-        let in_grace = session.confirmed.is_none_or(|at| now <= at + GRACE);
-        if token.generation == session.generation - 1 && in_grace { Spent::Repeats } else { Spent::Reuse }
+        Self::spend_of_live(session, token.generation, node, now)
     }
 
-    /// The sessions that presented tokens name: of an unexpired access token, then of a genuine refresh token of any
-    /// age.
-    pub fn resolve_refresh_token(&self, jar: Jar, now: Seconds) -> Vec<(usize, i64)> {
+    fn spend_of_live(session: &Session, presented: i64, node: usize, now: Seconds) -> Spent {
+        if presented < session.bar {
+            return Spent::Refused;
+        }
+        let (made, shown) = (session.rotated_at, session.confirmed.into_iter().chain(session.seen[node]).min());
+        if presented == session.generation {
+            let is_old = now > made + GRACE && shown.is_some_and(|at| now > at + 2 * GRACE);
+            return if presented == 0 || is_old { Spent::Rotates } else { Spent::Stays };
+        }
+        match shown {
+            _ if session.parent != Some(presented) => Spent::Reuse,
+            Some(at) if now > at + GRACE => Spent::Reuse,
+            Some(_) => Spent::Repeats,
+            None if now <= made + LOST_AFTER => Spent::Repeats,
+            None if now <= made + LOST_AFTER + 2 * GRACE => Spent::Waits,
+            None => Spent::Replaces,
+        }
+    }
+
+    /// The sessions that presented tokens may end: of an unexpired access token, then of a genuine refresh token of any age.
+    /// A token that its live session has moved on from has no say.
+    pub fn named_by(&self, jar: Jar, node: usize, now: Seconds) -> Vec<usize> {
         let access = jar.access.map(|at| &self.access[at]).filter(|token| now < token.until);
-        let refresh = jar.refresh.map(|at| &self.refresh[at]);
+        let access = access.filter(|token| {
+            let session = &self.sessions[token.session];
+            session.over.is_some() || token.generation >= session.bar.max(session.dead_below)
+        });
+        let refresh = jar.refresh.map(|at| &self.refresh[at]).filter(|token| {
+            let session = &self.sessions[token.session];
+            let spent = Self::spend_of_live(session, token.generation, node, now);
+            session.over.is_some() || !matches!(spent, Spent::Reuse | Spent::Refused)
+        });
         let readable = access.into_iter().chain(refresh).filter(|token| Self::is_readable(token, now));
-        let mut named: Vec<(usize, i64)> = readable.map(|token| (token.session, token.generation)).collect();
-        named.dedup_by_key(|(session, _)| *session);
+        let mut named: Vec<usize> = readable.map(|token| token.session).collect();
+        named.dedup();
         named
     }
 
-    pub fn everywhere(&self, jar: Jar, now: Seconds) -> Everywhere {
-        let Some((at, generation)) = self.resolve_refresh_token(jar, now).first().copied() else {
+    pub fn everywhere(&self, jar: Jar, node: usize, now: Seconds) -> Everywhere {
+        let Some(at) = self.named_by(jar, node, now).first().copied() else {
             return Everywhere::Refused;
         };
         let session = &self.sessions[at];
         match session.over {
-            Some((End::Everywhere, _)) if self.may_be_gone(session) => Everywhere::Open(at),
+            _ if self.may_be_gone(session) => Everywhere::Open(at),
             Some((End::Everywhere, _)) => Everywhere::Done,
             Some(_) => Everywhere::Refused,
-            None if generation < session.bar || session.end <= now => Everywhere::Refused,
-            None if session.idle_end <= now => Everywhere::Open(at),
+            None if session.end <= now => Everywhere::Refused,
             None => Everywhere::Ends(at),
         }
     }
@@ -199,13 +235,19 @@ impl Model {
         self.sessions.iter().filter(|session| session.account == account).filter(lives).collect()
     }
 
-    /// The effect of a check of a live access token: its generation is confirmed.
-    pub fn receive(&mut self, access: usize, now: Seconds) {
+    /// The effect of a check of a live access token at a node: its generation is confirmed.
+    pub fn receive(&mut self, access: usize, node: usize, now: Seconds) {
         let token = &self.access[access];
         let session = &mut self.sessions[token.session];
-        if token.generation == session.generation && session.confirmed.is_none() {
-            session.confirmed = Some(now);
+        if token.generation == session.generation && token.generation > 0 {
+            session.seen[node].get_or_insert(now);
+            session.confirmed.get_or_insert(now);
         }
+    }
+
+    /// A node has lost its memory.
+    pub fn forget(&mut self, node: usize) {
+        self.sessions.iter_mut().for_each(|session| session.seen[node] = None);
     }
 
     pub fn begin(&mut self, account: usize, id: &str, now: Seconds) -> usize {
@@ -214,8 +256,11 @@ impl Model {
             account,
             id: id.to_owned(),
             generation: 0,
+            parent: None,
             bar: 0,
+            dead_below: 0,
             confirmed: None,
+            seen: [None; 2],
             rotated_at: now,
             idle_end: end.min(now + IDLE_LIFE),
             end,
@@ -224,22 +269,26 @@ impl Model {
         self.sessions.len() - 1
     }
 
-    pub fn rotate(&mut self, session: usize, now: Seconds) {
+    pub fn rotate(&mut self, session: usize, parent: Option<i64>, now: Seconds) {
         let session = &mut self.sessions[session];
         session.generation += 1;
-        session.confirmed = None;
+        session.parent = parent;
+        (session.confirmed, session.seen) = (None, [None; 2]);
         session.rotated_at = now;
         session.idle_end = session.end.min(now + IDLE_LIFE);
     }
 
     pub fn end(&mut self, session: usize, why: End, now: Seconds) {
-        self.sessions[session].over.get_or_insert((why, now));
+        let over = &mut self.sessions[session].over;
+        if over.is_none_or(|(earlier, _)| earlier == End::WithAccount) {
+            *over = Some((why, now));
+        }
     }
 
-    pub fn end_all_but(&mut self, account: usize, stays: Option<usize>, why: End, now: Seconds) {
+    pub fn end_all_but(&mut self, account: usize, stays: Option<usize>, now: Seconds) {
         for at in 0..self.sessions.len() {
             if self.sessions[at].account == account && stays != Some(at) {
-                self.end(at, why, now);
+                self.end(at, End::WithAccount, now);
             }
         }
     }

@@ -59,13 +59,13 @@ impl Machine {
                 let id = self.model.accounts[account].id.expect("registered at the beginning");
                 core.set_status(AccountId(id), STATUSES[status]).map_err(|why| why.to_string())?;
                 self.model.accounts[account].is_active = status == 0;
-                self.model.end_all_but(account, None, End::Ended, now);
+                self.model.end_all_but(account, None, now);
             }
             Action::SetRole { account, role } => {
                 let id = self.model.accounts[account].id.expect("registered at the beginning");
                 core.set_role(AccountId(id), ROLES[role]).map_err(|why| why.to_string())?;
                 self.model.accounts[account].role = role;
-                self.model.end_all_but(account, None, End::Ended, now);
+                self.model.end_all_but(account, None, now);
             }
             Action::CleanUp => drop(core.purge().map_err(|why| why.to_string())?),
             Action::Clock { by } => self.move_clocks(by),
@@ -83,7 +83,9 @@ impl Machine {
             return answered(&answer, 409, Cookies::Kept);
         }
         answered(&answer, 201, Cookies::Set)?;
-        self.model.accounts[account].id = answer.json()["user"]["id"].as_i64();
+        let user = &answer.json()["user"];
+        let known = &mut self.model.accounts[account];
+        (known.id, known.uuid) = (user["id"].as_i64(), user["uuid"].as_str().map(str::to_owned));
         self.enter(turn, account, jar, &answer)
     }
 
@@ -107,7 +109,7 @@ impl Machine {
         let user = &answer.json()["user"];
         let known = &self.model.accounts[account];
         same("who it is", (known.id, Some(known.name.as_str())), (user["id"].as_i64(), user["username"].as_str()))?;
-        for (session, _) in self.model.resolve_refresh_token(brought, turn.now) {
+        for session in self.model.named_by(brought, turn.node, turn.now) {
             self.model.end(session, End::Replaced, turn.now);
         }
         let tokens = tokens_in(answer);
@@ -121,7 +123,7 @@ impl Machine {
     fn me(&mut self, turn: Turn) -> Verdict {
         let jar = self.model.jars[turn.client];
         let answer = self.send_request(turn.node, "GET", "/auth/me", jar, None);
-        self.check_identity(jar.access, turn.now, &answer)
+        self.check_identity(jar.access, turn.node, turn.now, &answer)
     }
 
     /// One access token by itself, as a bearer.
@@ -130,11 +132,11 @@ impl Machine {
         let answer = request.send(self.node(node).address());
         self.node(node).core().flush_confirmations().map_err(|why| why.to_string())?;
         let place = |why| format!("access token {access} at node {node}: {why}");
-        self.check_identity(Some(access), self.now_at(node), &answer).map_err(place)
+        self.check_identity(Some(access), node, self.now_at(node), &answer).map_err(place)
     }
 
     /// The answer names the token's account, or is a refusal.
-    fn check_identity(&mut self, access: Option<usize>, now: Seconds, answer: &Response) -> Verdict {
+    fn check_identity(&mut self, access: Option<usize>, node: usize, now: Seconds, answer: &Response) -> Verdict {
         let live = access.filter(|access| self.model.is_live(*access, now));
         self.count(if live.is_some() { "accepted" } else { "not accepted" });
         let Some(access) = live else { return answered(answer, 401, Cookies::Kept) };
@@ -143,7 +145,7 @@ impl Machine {
         let account = &self.model.accounts[self.model.sessions[self.model.access[access].session].account];
         let who = (account.id, Some(account.name.as_str()), Some(ROLES[account.role]));
         same("who it is", who, (user["id"].as_i64(), user["username"].as_str(), user["role"].as_str()))?;
-        self.model.receive(access, now);
+        self.model.receive(access, node, now);
         Ok(())
     }
 
@@ -156,7 +158,7 @@ impl Machine {
         let body = in_body.then(|| json!({ "refreshToken": self.model.refresh[refresh].text }));
         let cookies = if in_body { Jar::default() } else { jar };
         let answer = self.send_request(turn.node, "POST", "/auth/refresh", cookies, body.as_ref());
-        let (done, jar) = self.spent(turn.now, refresh, in_body, &answer)?;
+        let (done, jar) = self.spent(turn.node, refresh, in_body, &answer)?;
         // Tokens in the body are the client's as well; after a refusal it keeps what it had.
         let done = if in_body && answer.status == 200 { Cookies::Set } else { done };
         self.deliver_answer(turn.client, turn.lost, done, jar);
@@ -167,37 +169,56 @@ impl Machine {
     pub fn respend(&mut self, node: usize, refresh: usize) -> Verdict {
         let alone = Jar { access: None, refresh: Some(refresh) };
         let answer = self.send_request(node, "POST", "/auth/refresh", alone, None);
-        self.spent(self.now_at(node), refresh, false, &answer).map(drop)
+        self.spent(node, refresh, false, &answer).map(drop)
     }
 
     fn spent(
         &mut self,
-        now: Seconds,
+        node: usize,
         refresh: usize,
         in_body: bool,
         answer: &Response,
     ) -> Result<(Cookies, Jar), String> {
-        let session = self.model.refresh[refresh].session;
-        let verdict = self.model.spend(refresh, now);
+        let (now, session) = (self.now_at(node), self.model.refresh[refresh].session);
+        let presented = self.model.refresh[refresh].generation;
+        let verdict = self.model.spend(refresh, node, now);
         self.count(&format!("{verdict:?}"));
-        let cookies = match verdict {
-            _ if in_body => Cookies::Kept,
-            Spent::Rotates | Spent::Repeats => Cookies::Set,
-            Spent::Reuse | Spent::Over => Cookies::Cleared,
-            Spent::Refused | Spent::Replaced => Cookies::Kept,
+        let (status, cookies) = match verdict {
+            Spent::Rotates | Spent::Repeats | Spent::Replaces => (200, Cookies::Set),
+            Spent::Stays | Spent::Waits => (200, Cookies::SetAccess),
+            Spent::Reuse | Spent::Over => (401, Cookies::Cleared),
+            Spent::Refused | Spent::Replaced => (401, Cookies::Kept),
         };
-        let status = if matches!(verdict, Spent::Rotates | Spent::Repeats) { 200 } else { 401 };
+        let cookies = if in_body { Cookies::Kept } else { cookies };
         answered(answer, status, cookies).map_err(|why| format!("{verdict:?}: {why}"))?;
-        match verdict {
-            Spent::Rotates => self.model.rotate(session, now),
-            Spent::Reuse => self.model.end(session, End::Ended, now),
-            Spent::Repeats | Spent::Over | Spent::Refused | Spent::Replaced => {}
-        }
+        self.change_by(verdict, session, presented, now);
         if status == 401 {
             return Ok((cookies, Jar::default()));
         }
         let times = [now, self.model.sessions[session].rotated_at];
+        if matches!(verdict, Spent::Stays | Spent::Waits) {
+            let text = &self.model.refresh[refresh].text;
+            same("the refresh token", in_body.then_some(text.as_str()), answer.json()["refreshToken"].as_str())?;
+            let access = self.take_access(session, &token_in(answer, "accessToken"), presented, &times)?;
+            return Ok((cookies, Jar { access: Some(access), refresh: Some(refresh) }));
+        }
         Ok((cookies, self.take(session, &tokens_in(answer), &times)?))
+    }
+
+    fn change_by(&mut self, verdict: Spent, session: usize, presented: i64, now: Seconds) {
+        match verdict {
+            Spent::Rotates => self.model.rotate(session, Some(presented), now),
+            Spent::Replaces => {
+                self.model.rotate(session, Some(presented), now);
+                let session = &mut self.model.sessions[session];
+                session.dead_below = session.generation;
+            }
+            Spent::Stays => {
+                self.model.sessions[session].confirmed.get_or_insert(now);
+            }
+            Spent::Reuse => self.model.end(session, End::Ended, now),
+            Spent::Repeats | Spent::Waits | Spent::Over | Spent::Refused | Spent::Replaced => {}
+        }
     }
 
     fn forge(&mut self, node: usize) -> Verdict {
@@ -228,13 +249,13 @@ impl Machine {
     fn sign_out(&mut self, turn: Turn, with: With) -> Verdict {
         let jar = part_of(self.model.jars[turn.client], with);
         let answer = self.send_request(turn.node, "POST", "/auth/logout", jar, None);
-        let named = self.model.resolve_refresh_token(jar, turn.now);
+        let named = self.model.named_by(jar, turn.node, turn.now);
         let nothing = jar.access.is_none() && jar.refresh.is_none();
         if named.is_empty() && !nothing {
             return answered(&answer, 401, Cookies::Kept);
         }
         answered(&answer, 200, Cookies::Cleared)?;
-        for (session, _) in named {
+        for session in named {
             self.model.end(session, End::Ended, turn.now);
         }
         self.deliver_answer(turn.client, turn.lost, Cookies::Cleared, Jar::default());
@@ -244,20 +265,33 @@ impl Machine {
     fn sign_out_everywhere(&mut self, turn: Turn, with: With) -> Verdict {
         let jar = part_of(self.model.jars[turn.client], with);
         let answer = self.send_request(turn.node, "POST", "/auth/logout-all", jar, None);
-        let verdict = self.model.everywhere(jar, turn.now);
-        let ends = match verdict {
-            Everywhere::Ends(session) => Some(session),
-            Everywhere::Open(session) if answer.status == 200 => Some(session),
-            Everywhere::Done => None,
+        let verdict = self.model.everywhere(jar, turn.node, turn.now);
+        match verdict {
+            Everywhere::Ends(_) | Everywhere::Done => {}
+            Everywhere::Open(_) if answer.status == 200 => {}
             Everywhere::Refused | Everywhere::Open(_) => return answered(&answer, 401, Cookies::Kept),
-        };
+        }
         answered(&answer, 200, Cookies::Cleared)?;
-        if let Some(session) = ends.filter(|session| self.model.sessions[*session].over.is_none()) {
-            let account = self.model.sessions[session].account;
-            self.model.end_all_but(account, None, End::Everywhere, turn.now);
+        match verdict {
+            Everywhere::Ends(session) => {
+                self.model.end(session, End::Everywhere, turn.now);
+                self.model.end_all_but(self.model.sessions[session].account, None, turn.now);
+            }
+            Everywhere::Open(session) if self.has_none_left(session) => {
+                self.model.end_all_but(self.model.sessions[session].account, None, turn.now);
+            }
+            _ => {}
         }
         self.deliver_answer(turn.client, turn.lost, Cookies::Cleared, Jar::default());
         Ok(())
+    }
+
+    /// Whether the account of a session has no live one, as the service says.
+    fn has_none_left(&self, session: usize) -> bool {
+        let account = &self.model.accounts[self.model.sessions[session].account];
+        let core = self.node(0).core();
+        let uuid = core.find_account_by(&account.name).expect("it is there").uuid;
+        crate::support::sessions_of(core, uuid).is_empty()
     }
 
     fn change_password(&mut self, turn: Turn, right: bool, to: usize) -> Verdict {
@@ -270,15 +304,15 @@ impl Machine {
         let body = json!({ "currentPassword": current, "newPassword": PASSWORDS[to] });
         let answer = self.send_request(turn.node, "POST", "/auth/change-password", jar, Some(&body));
         let (Some(access), Some(session)) = (live, session) else { return answered(&answer, 401, Cookies::Kept) };
-        self.model.receive(access, turn.now);
+        self.model.receive(access, turn.node, turn.now);
         match (right, to == known) {
             (false, _) => return answered(&answer, 403, Cookies::Kept),
             (true, true) => return answered(&answer, 422, Cookies::Kept),
             (true, false) => answered(&answer, 200, Cookies::Set)?,
         }
         self.model.accounts[account].password = to;
-        self.model.end_all_but(account, Some(session), End::Ended, turn.now);
-        self.model.rotate(session, turn.now);
+        self.model.end_all_but(account, Some(session), turn.now);
+        self.model.rotate(session, None, turn.now);
         self.model.sessions[session].bar = self.model.sessions[session].generation;
         let jar = self.take(session, &tokens_in(&answer), &[turn.now])?;
         self.deliver_answer(turn.client, turn.lost, Cookies::Set, jar);
@@ -292,7 +326,7 @@ impl Machine {
             return answered(&answer, 401, Cookies::Kept);
         };
         answered(&answer, 200, Cookies::Kept)?;
-        self.model.receive(access, turn.now);
+        self.model.receive(access, turn.node, turn.now);
         let own = &self.model.sessions[self.model.access[access].session];
         let shown = |session: &Value| (session["id"].as_str().map(str::to_owned), session["current"] == true);
         let mut list: Vec<_> = answer.json()["sessions"].as_array().into_iter().flatten().map(shown).collect();
@@ -310,7 +344,7 @@ impl Machine {
         let Some(access) = jar.access.filter(|access| self.model.is_live(*access, turn.now)) else {
             return answered(&answer, 401, Cookies::Kept);
         };
-        self.model.receive(access, turn.now);
+        self.model.receive(access, turn.node, turn.now);
         let (own, aim) = (self.model.access[access].session, &self.model.sessions[target]);
         if aim.account != self.model.sessions[own].account {
             return answered(&answer, 404, Cookies::Kept);
@@ -342,11 +376,11 @@ fn part_of(jar: Jar, with: With) -> Jar {
 
 /// The tokens of an answer, in cookies or in the body.
 fn tokens_in(answer: &Response) -> Tokens {
-    let cookies = answer.set_cookies();
-    let body = answer.json();
-    let find = |name: &str| {
-        let set = cookies.iter().find(|cookie| cookie.name == name).map(|cookie| cookie.value.clone());
-        set.or_else(|| body[name].as_str().map(str::to_owned)).unwrap_or_else(|| panic!("no {name} in {body}"))
-    };
-    Tokens { access: find("accessToken"), refresh: find("refreshToken") }
+    Tokens { access: token_in(answer, "accessToken"), refresh: token_in(answer, "refreshToken") }
+}
+
+fn token_in(answer: &Response, name: &str) -> String {
+    let (cookies, body) = (answer.set_cookies(), answer.json());
+    let set = cookies.iter().find(|cookie| cookie.name == name).map(|cookie| cookie.value.clone());
+    set.or_else(|| body[name].as_str().map(str::to_owned)).unwrap_or_else(|| panic!("no {name} in {body}"))
 }

@@ -1,5 +1,5 @@
 //! A foreign server (nginx, chromedriver, …) as a child process in a folder of its own: started with its configuration,
-//! ended with the test in any case.
+//! ended with the test, also when that panics.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -36,14 +36,14 @@ impl Drop for Daemon {
 impl Daemon {
     /// Starts it. `configure` writes its files into the folder, for the given address, and returns the command.
     pub fn start(name: &str, configure: impl Fn(&Path, SocketAddr) -> Command) -> Self {
-        let mut said = String::new();
+        let mut printed = String::new();
         for _ in 0..5 {
             match Self::try_start(&configure) {
                 Ok(daemon) => return daemon,
-                Err(log) => said = log,
+                Err(log) => printed = log,
             }
         }
-        panic!("{name} does not start: {said}")
+        panic!("{name} does not start: {printed}")
     }
 
     fn try_start(configure: &impl Fn(&Path, SocketAddr) -> Command) -> Result<Self, String> {

@@ -115,6 +115,13 @@ impl KeptConnection {
         self.read(request.method == "HEAD")
     }
 
+    /// Like `send`, without a header that keeps the connection: the request has its own.
+    pub fn send_as_it_is(&mut self, request: &Request) -> io::Result<Response> {
+        request.note_secrets();
+        self.write(&request.to_bytes(self.address))?;
+        self.read(false)
+    }
+
     /// The bytes of a keep-alive request.
     pub fn bytes(&self, request: Request) -> Vec<u8> {
         request.note_secrets();
@@ -123,6 +130,11 @@ impl KeptConnection {
 
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.reader.get_mut().write_all(bytes)
+    }
+
+    /// What follows the answers, after a change of the protocol.
+    pub fn read_bytes(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.reader.read_exact(bytes)
     }
 
     pub fn read(&mut self, to_head: bool) -> io::Result<Response> {
@@ -311,14 +323,14 @@ impl SetCookie {
 
     /// The pages' own cookies: CSRF tokens and the redirect-loop guard.
     fn is_of_pages(&self) -> bool {
-        ["formToken", "bounces"].iter().any(|name| self.name.ends_with(name))
+        ["csrfToken", "redirectCount"].iter().any(|name| self.name.ends_with(name))
     }
 
-    /// Whether it clears the cookie.
     fn is_of_device(&self) -> bool {
         self.name.ends_with("deviceToken")
     }
 
+    /// Whether it clears the cookie.
     pub fn is_cleared(&self) -> bool {
         self.attributes.iter().any(|attribute| attribute.eq_ignore_ascii_case("Max-Age=0"))
     }

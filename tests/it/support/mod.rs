@@ -45,6 +45,14 @@ pub fn is_soak() -> bool {
     soak.is_ok_and(|value| value == "1")
 }
 
+/// The live sessions of an account, newest first.
+pub fn sessions_of(
+    core: &doorward::core::Core,
+    account: doorward::core::AccountUuid,
+) -> Vec<doorward::core::session::Session> {
+    core.list_sessions(account, None, 1000).unwrap().sessions
+}
+
 /// Prints a measured figure, also when the test passes.
 pub fn print_figure(text: &str) {
     use std::io::Write;
@@ -170,6 +178,16 @@ pub fn is_accepted(service: &TestService, access: &str) -> bool {
     answer.status == 200
 }
 
+/// Just longer than a generation is kept after its first use, with the default `REFRESH_GRACE`.
+pub const SETTLED: Duration = Duration::from_millis(60_001);
+
+/// The next generation: the tokens are used, and refreshed once they are old enough.
+pub fn rotated(service: &TestService, tokens: &Tokens) -> Tokens {
+    assert!(is_accepted(service, &tokens.access), "the access token is refused");
+    service.advance(SETTLED);
+    Tokens::set_by(&refresh_with(service, &tokens.refresh))
+}
+
 /// Runs `task` concurrently on this many threads; the results.
 pub fn race<T: Send + 'static>(threads: usize, task: impl Fn(usize) -> T + Send + Sync + 'static) -> Vec<T> {
     let (task, start) = (Arc::new(task), Arc::new(Barrier::new(threads)));
@@ -207,6 +225,17 @@ impl Tokens {
         Self { access: set("accessToken"), refresh: set("refreshToken") }
     }
 
+    /// The tokens that a browser holds after a refresh with this refresh token, which may be answered without another one.
+    pub fn after_refresh(answer: &Response, presented: &str) -> Self {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let cookies = answer.set_cookies();
+        let set = |name: &str| cookies.iter().find(|cookie| cookie.name == name).map(|cookie| cookie.value.clone());
+        Self {
+            access: set("accessToken").unwrap_or_else(|| panic!("no accessToken is set")),
+            refresh: set("refreshToken").unwrap_or_else(|| presented.to_owned()),
+        }
+    }
+
     /// Fails unless both tokens are refused.
     pub fn assert_invalid(&self, service: &TestService) {
         assert!(!is_accepted(service, &self.access), "the access token is accepted");
@@ -214,10 +243,10 @@ impl Tokens {
         assert_eq!(refused.status, 401, "the refresh token is accepted: {}", refused.text());
     }
 
-    /// Fails unless the access token is accepted and the refresh token gives new tokens, which it returns.
+    /// Fails unless the access token is accepted and the refresh token gives tokens, which it returns.
     pub fn assert_valid(&self, service: &TestService) -> Self {
         assert!(is_accepted(service, &self.access), "the access token is refused");
-        Self::set_by(&refresh_with(service, &self.refresh))
+        Self::after_refresh(&refresh_with(service, &self.refresh), &self.refresh)
     }
 }
 
@@ -264,6 +293,27 @@ fn number_in_sqlite(service: &TestService, query: &str) -> i64 {
     let mut connection = connection.unwrap_or_else(|why| panic!("{}: {why}", file.display()));
     let answer = select(sql::<BigInt>(&format!("({query})"))).get_result(&mut connection);
     answer.unwrap_or_else(|why| panic!("{query}: {why}"))
+}
+
+impl Tables {
+    /// Runs a statement that changes rows.
+    pub fn run(&self, service: &TestService, statement: &str) {
+        use diesel::connection::SimpleConnection;
+        use diesel::{Connection, SqliteConnection};
+
+        match self {
+            Self::Sqlite => {
+                let file = service.folder().join("doorward.db").display().to_string();
+                let mut connection = SqliteConnection::establish(&file).unwrap_or_else(|why| panic!("{file}: {why}"));
+                let pragmas = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON;";
+                let run = connection.batch_execute(&format!("{pragmas} {statement}"));
+                run.unwrap_or_else(|why| panic!("{statement}: {why}"));
+            }
+            Self::Postgres(url) => {
+                postgres::psql(url, statement);
+            }
+        }
+    }
 }
 
 impl Backend {

@@ -1,4 +1,4 @@
-//! Throwaway PostgreSQL clusters, started from the installed binaries and ended with the test process in any case. All
+//! Throwaway PostgreSQL clusters, started from the installed binaries and ended with the test process, also when that is killed. All
 //! tests share one, which trades durability for speed; a test that crashes, freezes or replaces its cluster starts one
 //! of its own. Each listens only on a Unix socket in its own folder.
 
@@ -77,7 +77,7 @@ pub struct Cluster {
 /// Keeps the pipe's write end open.
 struct Watchdog {
     shell: Child,
-    said: Mutex<BufReader<ChildStdout>>,
+    printed: Mutex<BufReader<ChildStdout>>,
 }
 
 thread_local! {
@@ -221,7 +221,7 @@ fn launch(binaries: PathBuf, waits: &str, follows: Option<&Path>) -> io::Result<
     let mut shell = command.spawn()?;
     let folder = folder.keep();
     let Some(stdout) = shell.stdout.take() else { return Err(io::Error::other("no pipe from the watchdog")) };
-    let watchdog = Watchdog { shell, said: Mutex::new(BufReader::new(stdout)) };
+    let watchdog = Watchdog { shell, printed: Mutex::new(BufReader::new(stdout)) };
     watchdog.wait_for_reply("ready")?;
     Ok(Cluster { binaries, folder, watchdog })
 }
@@ -230,15 +230,15 @@ impl Watchdog {
     fn command_and_wait(&self, order: &str, answer: &str) {
         let written = self.shell.stdin.as_ref().map(|mut pipe| writeln!(pipe, "{order}"));
         assert!(matches!(written, Some(Ok(()))), "the watchdog of PostgreSQL is gone");
-        self.wait_for_reply(answer).unwrap_or_else(|said| panic!("PostgreSQL, asked to {order}: {said}"));
+        self.wait_for_reply(answer).unwrap_or_else(|printed| panic!("PostgreSQL, asked to {order}: {printed}"));
     }
 
     fn wait_for_reply(&self, word: &str) -> io::Result<()> {
-        let mut said = String::new();
+        let mut printed = String::new();
         let mut pipe =
-            self.said.lock().map_err(|_poisoned| io::Error::other("another thread gave up on the watchdog"))?;
-        pipe.read_line(&mut said)?;
-        if said.trim_end() == word { Ok(()) } else { Err(io::Error::other(said)) }
+            self.printed.lock().map_err(|_poisoned| io::Error::other("another thread gave up on the watchdog"))?;
+        pipe.read_line(&mut printed)?;
+        if printed.trim_end() == word { Ok(()) } else { Err(io::Error::other(printed)) }
     }
 }
 
@@ -246,7 +246,7 @@ impl Drop for Watchdog {
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
         let mut rest = String::new();
-        if let Ok(mut pipe) = self.said.lock() {
+        if let Ok(mut pipe) = self.printed.lock() {
             let _ = pipe.read_to_string(&mut rest);
         }
         let _ = self.shell.wait();

@@ -21,7 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const LOGS_ALL: [(&str, &str); 1] = [("RUST_LOG", "trace")];
 
 /// A working folder, and the environment variables.
-pub struct Place {
+pub struct WorkDir {
     folder: tempfile::TempDir,
     vars: Vec<(String, String)>,
     /// Shell commands to run before the child replaces the shell.
@@ -30,13 +30,13 @@ pub struct Place {
 
 /// The outcome of a command.
 #[derive(Debug)]
-pub struct Ran {
+pub struct CommandOutput {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Place {
+impl WorkDir {
     /// A fresh folder like an operator's, but with a free port.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -46,6 +46,8 @@ impl Place {
     /// On this backend, with cheap hashes and a short shutdown.
     pub fn on(backend: Backend) -> Self {
         let quick = Self::new().set("TEST_MODE", "true").set("BCRYPT_COST", "4").set("WORKERS", "2");
+        // Behind a proxy it has no default.
+        let quick = quick.set("SIGNUP", "true");
         // A stalled machine must not look like a database outage; tests of outages set the timeout themselves.
         let quick = quick.set("DATABASE_TIMEOUT", "20s");
         let quick = quick.set("DRAIN_DELAY", "0");
@@ -91,12 +93,12 @@ impl Place {
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.run_with(arguments, "")
     }
 
     /// Runs a command to its end, with this on its standard input.
-    pub fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> CommandOutput {
         let typed = arguments.iter().find(|argument| ["--password-stdin", "--pin-stdin"].contains(argument));
         if let Some(how) = typed {
             secret_scanner::used(how, input.trim_end());
@@ -105,7 +107,7 @@ impl Place {
         // A command that reads nothing may have ended before it is written to.
         let _ = node.child.stdin.take().unwrap().write_all(input.as_bytes());
         let status = node.wait();
-        Ran { status, stdout: node.stdout(), stderr: node.stderr() }
+        CommandOutput { status, stdout: node.stdout(), stderr: node.stderr() }
     }
 
     /// Runs a command that must succeed; its output.
@@ -209,8 +211,8 @@ impl Node {
         let outcome = until(PATIENCE, "listening on", || {
             let stdout = self.stdout();
             let announced = stdout.contains("\n  mounts ").then_some(&stdout);
-            let line =
-                announced.and_then(|said| said.lines().find_map(|line| line.strip_prefix("listening on http://")));
+            let line = announced
+                .and_then(|reported| reported.lines().find_map(|line| line.strip_prefix("listening on http://")));
             let address = line.and_then(|line| line.trim().parse::<SocketAddr>().ok());
             (address.is_some() || !self.is_running()).then_some(address)
         });
@@ -235,7 +237,7 @@ impl Node {
 
     /// Waits until its output contains this text; the output.
     pub fn stdout_with(&self, part: &str) -> String {
-        until(PATIENCE, part, || Some(self.stdout()).filter(|said| said.contains(part)))
+        until(PATIENCE, part, || Some(self.stdout()).filter(|reported| reported.contains(part)))
     }
 
     pub fn send(&self, request: &Request) -> Response {

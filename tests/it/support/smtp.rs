@@ -16,7 +16,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::process::PATIENCE;
 pub use mail::Mail;
 
-/// Far more than a client needs at once.
+/// Far more than a client opens at the same time.
 const CONNECTIONS_MAX: usize = 500;
 
 /// The extensions that the server offers.
@@ -164,7 +164,7 @@ impl MailServer {
 
     /// Waits until a client has sent this command.
     pub fn wait_for_command(&self, command: &str) {
-        self.wait(command, |state| state.commands.iter().any(|said| said.starts_with(command)).then_some(()));
+        self.wait(command, |state| state.commands.iter().any(|text| text.starts_with(command)).then_some(()));
     }
 
     /// Waits until this many connections were opened.

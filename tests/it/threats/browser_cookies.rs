@@ -21,8 +21,8 @@ fn no_get_request_changes_state_in_any_dialect(backend: Backend) {
             let answer = request.send(service.address());
             // The store contract answers 404 here, but still names the method.
             let expected = if action.path.starts_with("/store") { 404 } else { 405 };
-            let said = (answer.status, answer.header("Allow"));
-            assert_eq!(said, (expected, Some("POST")), "{method} {}", action.path);
+            let shown = (answer.status, answer.header("Allow"));
+            assert_eq!(shown, (expected, Some("POST")), "{method} {}", action.path);
             assert!(answer.headers_named("Set-Cookie").is_empty(), "{method} {}", action.path);
         }
     }

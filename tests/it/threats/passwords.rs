@@ -27,13 +27,13 @@ fn reason(answer: &Response, field: &str) -> String {
 
 fn a_common_password_is_refused_with_the_reason_and_a_part_of_one_is_not(backend: Backend) {
     let service = backend.service().start();
-    for listed in ["administrator", "Administrator", "ADMINISTRATOR"] {
+    for listed in ["playstation", "Playstation", "PLAYSTATION"] {
         let why = reason(&register_with(&service, "emily", listed), "password");
         assert!(why.contains("common"), "{why}");
     }
     // The list is of whole passwords: a password that contains a listed one, or is part of one, is another password.
-    assert_eq!(register_with(&service, "emily", "dministrato").status, 201);
-    assert_eq!(register_with(&service, "emil", "administrator of harbours").status, 201);
+    assert_eq!(register_with(&service, "emily", "laystation").status, 201);
+    assert_eq!(register_with(&service, "emil", "playstation of harbours").status, 201);
 }
 
 fn the_names_of_service_and_user_are_refused_as_passwords(backend: Backend) {

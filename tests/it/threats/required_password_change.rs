@@ -13,7 +13,7 @@ use doorward::clock::Timestamp;
 use doorward::core::credential::password::GivenSecret;
 use doorward::core::error::{Error, Refusal};
 use doorward::core::token::claims::AccessClaims;
-use doorward::core::{AccountId, SessionId};
+use doorward::core::{AccountUuid, SessionId};
 use doorward::secret::Secret;
 use doorward::testing::{Builder, TestService};
 use serde_json::{Value, json};
@@ -21,7 +21,9 @@ use serde_json::{Value, json};
 use super::{BY_EMAIL, CHECKS, EMILY, beside, emily};
 use crate::support::http::{Browser, Request, Response};
 use crate::support::process::until;
-use crate::support::{Backend, Tokens, assert_refused, code, decode_jwt, on_both_backends, post, refresh_with};
+use crate::support::{
+    Backend, Tokens, assert_refused, code, decode_jwt, on_both_backends, post, refresh_with, sessions_of,
+};
 
 on_both_backends!(
     only_the_change_and_a_sign_out_are_allowed,
@@ -112,7 +114,7 @@ fn only_the_change_and_a_sign_out_are_allowed(backend: Backend) {
     let account = service.core().find_account_by("emilys").unwrap();
     assert_eq!((account.first_name.as_deref(), account.must_change_password), (Some("Emily"), true));
     assert_eq!(browser.post_empty("/auth/logout").status, 200);
-    assert_eq!(service.core().list_sessions(account.id).unwrap().len(), 0);
+    assert_eq!(sessions_of(service.core(), account.uuid).len(), 0);
 }
 
 fn the_change_lifts_the_restriction_and_leaves_no_restricted_token_alive(backend: Backend) {
@@ -189,7 +191,7 @@ fn entered_by_pin(service: &TestService) -> Tokens {
     let account = core.find_account_by("emilys").unwrap();
     core.set_secret(&account, &GivenSecret::Pin(Secret::new("271828"))).unwrap();
     let name = doorward::core::account::Profile { name: Some(Some("Emily".to_owned())), ..Default::default() };
-    core.change_profile(account.id, &name, &doorward::core::session::caller::Client::operator()).unwrap();
+    core.change_profile(account.uuid, &name, &doorward::core::session::caller::Client::operator()).unwrap();
     Tokens::set_by(&enter(service, "/pin/auth/login", r#"{"name":"Emily","pin":"271828"}"#))
 }
 
@@ -246,8 +248,8 @@ fn every_dialect_still_signs_out(backend: Backend) {
     ] {
         sign_out(&entered(&service, mount), path);
     }
-    let account = service.core().find_account_by("emilys").unwrap().id;
-    assert_eq!(service.core().list_sessions(account).unwrap().len(), 0);
+    let account = service.core().find_account_by("emilys").unwrap().uuid;
+    assert_eq!(sessions_of(service.core(), account).len(), 0);
 }
 
 fn live_tokens_are_invalidated_on_every_node(backend: Backend) {
@@ -306,17 +308,17 @@ fn a_check_renews_no_restricted_token(backend: Backend) {
 fn the_check_against_the_table_is_restricted_too(backend: Backend) {
     let service = restricted(backend.service());
     let access = Tokens::in_jar_of(&emily(&service)).access;
-    let said = decode_jwt(&access).1;
+    let shown = decode_jwt(&access).1;
     let claims = AccessClaims {
-        account: AccountId(said["sub"].as_str().unwrap().parse().unwrap()),
-        session: SessionId(said["sid"].as_str().unwrap().parse().unwrap()),
-        generation: said["gen"].as_i64().unwrap(),
-        epoch: said["epoch"].as_i64().unwrap(),
-        role: said["role"].as_str().unwrap().to_owned(),
+        account: AccountUuid(shown["sub"].as_str().unwrap().parse().unwrap()),
+        session: SessionId(shown["sid"].as_str().unwrap().parse().unwrap()),
+        generation: shown["gen"].as_i64().unwrap(),
+        epoch: shown["epoch"].as_i64().unwrap(),
+        role: shown["role"].as_str().unwrap().to_owned(),
         must_change_password: true,
-        issued_at: Timestamp::from_seconds(said["iat"].as_i64().unwrap()),
-        expires_at: Timestamp::from_seconds(said["exp"].as_i64().unwrap()),
-        id: said["jti"].as_str().unwrap().to_owned(),
+        issued_at: Timestamp::from_seconds(shown["iat"].as_i64().unwrap()),
+        expires_at: Timestamp::from_seconds(shown["exp"].as_i64().unwrap()),
+        id: shown["jti"].as_str().unwrap().to_owned(),
     };
     let core = service.core();
     let refused = core.resolve_session_from_table(&claims);

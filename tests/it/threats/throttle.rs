@@ -26,7 +26,7 @@ fn wait_of(answer: &Response) -> u64 {
 fn documented() -> Vec<u64> {
     let text = include_str!("../../../docs/security.md");
     let line = text.lines().find_map(|line| line.split_once("waits, in seconds: ")).expect("the sentence");
-    line.1.split(['.', ';']).next().unwrap().split(", ").map(|number| number.parse().unwrap()).collect()
+    line.1.split(['.', ';', '|']).next().unwrap().trim().split(", ").map(|number| number.parse().unwrap()).collect()
 }
 
 fn the_waits_are_the_documented_ones(backend: Backend) {
@@ -86,7 +86,7 @@ fn a_throttled_attempt_computes_no_hash(backend: Backend) {
 }
 
 fn a_forwarded_address_from_an_untrusted_client_opens_no_other_bucket(backend: Backend) {
-    let service = backend.service().set("THROTTLE_FREE_FAILURES", "5").start();
+    let service = backend.service().set("THROTTLE_ADDRESS", "5/1h").start();
     let headers = ["X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP"];
     let attempt = |number: usize, header: &str| {
         let body = json!({ "username": format!("name{number}"), "password": "wrong-wrong" }).to_string();

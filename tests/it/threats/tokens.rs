@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::CHECKS;
 use crate::support::http::{Browser, Request};
-use crate::support::process::Place;
+use crate::support::process::WorkDir;
 use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, register};
 
 on_both_backends!(no_mount_accepts_a_forged_or_an_ended_token, the_largest_cookie_fits_every_browser);
@@ -63,7 +63,7 @@ fn the_largest_cookie_fits_every_browser(backend: Backend) {
 fn an_empty_or_weak_key_stops_the_start() {
     for name in ["JWT_SECRET", "PEPPER"] {
         for weak in ["", " ", "short", "your-256-bit-secret-your-256-bit-secret", &"ab".repeat(30)] {
-            let ran = Place::new().set(name, weak).run(&["serve"]);
+            let ran = WorkDir::new().set(name, weak).run(&["serve"]);
             assert!(!ran.status.success(), "{name}={weak:?} was taken");
             assert!(ran.stderr.starts_with(&format!("doorward: {name}: ")), "{name}={weak:?}: {}", ran.stderr);
             assert!(weak.trim().is_empty() || !ran.stderr.contains(weak), "{}", ran.stderr);

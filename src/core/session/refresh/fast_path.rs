@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::decide::Verdict;
+use super::request::RefreshRequest;
+use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::error::{Error, InternalError};
+use crate::core::session::Issued;
 use crate::core::session::opaque_refresh_token::{ExpiryCheck, RefreshTokenRef, is_opaque};
-use crate::core::session::{Issued, TokenPolicy};
-use crate::secret::RefreshToken;
-use crate::store::tables::sessions;
-use crate::store::tables::sessions::{AccountState, Rotation, SessionRow};
+use crate::store::tables::sessions::rotation::{self, Rotation};
+use crate::store::tables::sessions::{AccountState, SessionRow};
 use crate::store::{self, Db};
 
 /// A write that fails sooner did not wait for the database, so the slow path may write again.
@@ -23,6 +24,8 @@ const TIMEOUT_THRESHOLD: Duration = Duration::from_millis(100);
 pub struct RotationAttempt {
     /// What the token refers to.
     pub token: RefreshTokenRef,
+    /// When this node saw the generation first; the flush to the table may be pending.
+    confirmed_here: Option<Timestamp>,
     rotation: Rotation,
 }
 
@@ -44,8 +47,8 @@ pub enum FastRotation {
 
 impl RotationAttempt {
     fn run(&self, db: &mut Db) -> Result<Option<RotatedSession>, store::StoreError> {
-        let RefreshTokenRef { session, account, generation } = self.token;
-        let rotated = sessions::rotate_live(db, session, account, generation, &self.rotation)?;
+        let RefreshTokenRef { session, account, generation, .. } = self.token;
+        let rotated = rotation::rotate_live(db, session, account, (generation, self.confirmed_here), &self.rotation)?;
         Ok(rotated.map(|rotated| RotatedSession(Box::new(rotated))))
     }
 }
@@ -78,28 +81,27 @@ impl Core {
 
     /// The attempt for a token that can be verified without the database. `None` for an opaque token, and where the fast path
     /// does not apply.
-    pub fn rotation_attempt_for(
-        &self,
-        token: &RefreshToken,
-        policy: &TokenPolicy,
-    ) -> Result<Option<RotationAttempt>, Error> {
-        if is_opaque(token.expose()) {
+    pub fn rotation_attempt_for(&self, request: &RefreshRequest) -> Result<Option<RotationAttempt>, Error> {
+        if is_opaque(request.token.expose()) {
             return Ok(None);
         }
-        Ok(self.rotation_attempt(
-            self.resolve_refresh_token(token, ExpiryCheck::Enforce).map_err(Error::of_refresh)?,
-            policy,
-        ))
+        let token = self.resolve_refresh_token(&request.token, ExpiryCheck::Enforce).map_err(Error::of_refresh)?;
+        Ok(self.rotation_attempt(token, request))
     }
 
     /// `None` where a rotation has more to write, and while the database is unavailable: a replay needs only a read, and must
     /// not wait for a write first.
-    pub(super) fn rotation_attempt(&self, token: RefreshTokenRef, policy: &TokenPolicy) -> Option<RotationAttempt> {
+    pub(super) fn rotation_attempt(&self, token: RefreshTokenRef, request: &RefreshRequest) -> Option<RotationAttempt> {
+        let policy = &request.asked;
         let has_more_to_write = !policy.rotates || policy.revokes_on_rotation || policy.opaque_refresh;
-        if has_more_to_write || self.store.is_unavailable() {
+        let is_renewal = !policy.returns_refresh_token;
+        // How long a lifetime the session may ask for stands in its row.
+        let must_read = request.access_ttl.is_some_and(|ttl| ttl > policy.access_ttl);
+        if has_more_to_write || is_renewal || must_read || self.store.is_unavailable() {
             return None;
         }
-        Some(RotationAttempt { token, rotation: self.rotation(policy, self.now()) })
+        let confirmed_here = self.confirmations.first_seen(token.session, token.generation);
+        Some(RotationAttempt { token, confirmed_here, rotation: self.rotation(&request.fast_policy(), self.now()) })
     }
 
     pub(super) fn try_fast_path(&self, attempt: &RotationAttempt) -> Result<FastRotation, Error> {
@@ -130,10 +132,10 @@ impl Core {
     pub(super) fn issue_fast_rotation(
         &self,
         RotatedSession(rotated): &RotatedSession,
-        policy: &TokenPolicy,
+        request: &RefreshRequest,
     ) -> Result<Issued, Error> {
         let (row, account) = rotated.as_ref();
-        let issued = self.issue_of_rotation(row, account, policy)?;
+        let issued = self.issue_of_rotation(row, account, &request.fast_policy())?;
         self.metrics.refreshes.with_label_values(&[Verdict::Rotate.as_str()]).inc();
         Ok(issued)
     }
@@ -143,11 +145,19 @@ impl Core {
 impl RotationAttempt {
     /// For tests that never run it: an attempt for a session that does not exist.
     pub(crate) fn of_generation(generation: i64) -> Self {
-        use crate::clock::Timestamp;
-        use crate::store::{AccountId, SessionId};
+        use crate::store::{AccountUuid, SessionId};
         let at = Timestamp::from_seconds(1);
-        let rotation = Rotation { at, key_id: String::new(), idle_expires_at: at, access_expires_at: at };
-        let token = RefreshTokenRef { session: SessionId(uuid::Uuid::nil()), account: AccountId(1), generation };
-        Self { token, rotation }
+        let rotation = Rotation {
+            dialect: String::new(),
+            made_before: at,
+            confirmed_before: at,
+            at,
+            key_id: String::new(),
+            idle_expires_at: at,
+            access_expires_at: at,
+        };
+        let (session, account) = (SessionId(uuid::Uuid::nil()), AccountUuid(uuid::Uuid::nil()));
+        let token = RefreshTokenRef { session, account, generation, expires_at: at };
+        Self { token, confirmed_here: None, rotation }
     }
 }

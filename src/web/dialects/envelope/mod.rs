@@ -12,7 +12,7 @@ use actix_web::web::{self, Payload, ServiceConfig};
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::credential::sign_in::NewSession;
 use crate::core::error::{Error, Refusal};
-use crate::core::session::end::PresentedTokens;
+use crate::core::session::presented_tokens::PresentedTokens;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
@@ -56,7 +56,7 @@ async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
 
 async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let token = wire::refresh_token(Fields::optional(&context.request, &mut payload).await?)?;
-    let issued = context.refresh(token, context.policy()).await?;
+    let issued = context.refresh(token, None).await?;
     Ok(wire::tokens(&context, StatusCode::OK, "Token refreshed successfully", &issued))
 }
 
@@ -73,8 +73,7 @@ async fn logout(context: RequestContext, mut payload: Payload) -> HandlerResult 
 async fn logout_all(context: RequestContext) -> HandlerResult {
     let presented = PresentedTokens { access: context.bearer_only()?, refresh: None };
     context.resolve_restricted(presented.access.clone()).await?;
-    let client = context.client();
-    context.service.run_blocking(move |core| core.sign_out_everywhere(&presented, &client)).await?;
+    context.sign_out_everywhere(presented).await?;
     Ok(wire::done(&context, "Logged out from all devices"))
 }
 
@@ -88,6 +87,6 @@ async fn change_password(context: RequestContext, mut payload: Payload) -> Handl
     let caller = context.resolve_restricted(context.bearer_only()?).await?;
     let (current, new) = wire::change_password(Fields::optional(&context.request, &mut payload).await?)?;
     let change = PasswordChange { caller, current, new, keeps_tokens: true };
-    context.service.change_password(change, context.policy(), context.client()).await?;
+    context.service.change_password(change, context.client()).await?;
     Ok(wire::done(&context, "Password changed successfully"))
 }

@@ -25,6 +25,7 @@ pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     problem::shaped(status, envelope(false, &message, &data, &refused.at.rfc3339()), error)
 }
 
+#[expect(clippy::unnested_or_patterns, reason = "the macro is a pattern of its own")]
 fn table(refusal: &Refusal) -> Option<(Status, String)> {
     let (status, message) = match refusal {
         Refusal::InvalidFields(_) => (Status::BAD_REQUEST, "Validation failed"),
@@ -44,7 +45,7 @@ fn table(refusal: &Refusal) -> Option<(Status, String)> {
         | Refusal::AccountNotFound => (Status::UNAUTHORIZED, "Unauthorized"),
         Refusal::CurrentPasswordWrong => (Status::UNAUTHORIZED, "Old password is incorrect"),
         Refusal::PasswordUnchanged => (Status::BAD_REQUEST, "New password must be different from old password"),
-        native_only!() => return None,
+        native_only!() | Refusal::RateLimited(_) => return None,
     };
     Some((status, message.to_owned()))
 }

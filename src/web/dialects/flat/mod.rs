@@ -23,6 +23,7 @@ pub const DIALECT: Dialect = Dialect {
     roots: &["/auth", "/user", "/users"],
     access_ttl: Some(Duration::from_hours(1)),
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
+    access_ttl_max: Some(wire::ACCESS_TTL_MAX),
     ..Dialect::new("flat", "/flat", routes, refusals::refuse)
 };
 
@@ -40,9 +41,8 @@ fn routes(mount: &mut ServiceConfig) {
 async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let parsed = wire::login(Fields::json_or_form(&context.request, &mut payload).await?)?;
     let policy = with_ttl(&context, parsed.access_ttl);
-    let mut request = parsed.sign_in;
-    request.session.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
-    let signed_in = context.service.sign_in(request, policy, context.client()).await?;
+    // The session of the cookies may be in use by the tokens of its body, and lives on.
+    let signed_in = context.service.sign_in(parsed.sign_in, policy, context.client()).await?;
     wire::logged_in(&context, &signed_in)
 }
 
@@ -62,10 +62,10 @@ async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult
     if parsed.token.is_none() && cookie.is_none() {
         return Err(Refusal::RefreshTokenMissing.into());
     }
-    let policy = with_ttl(&context, parsed.access_ttl?);
+    let access_ttl = parsed.access_ttl?;
     let issued = match (parsed.token, cookie) {
-        (Some(token), _) => context.refresh(token, policy).await?,
-        (None, Some(token)) => context.refresh_by_cookie(token, policy).await?,
+        (Some(token), _) => context.refresh(token, access_ttl).await?,
+        (None, Some(token)) => context.refresh_by_cookie(token, access_ttl).await?,
         (None, None) => return Err(Refusal::RefreshTokenMissing.into()),
     };
     wire::refreshed(&context, &issued)

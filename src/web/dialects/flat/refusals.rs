@@ -32,7 +32,9 @@ fn table(refusal: &Refusal) -> Option<(Status, String)> {
         | Refusal::RefreshTokenExpired
         | Refusal::RefreshSessionEnded
         | Refusal::RefreshTokenReused => (Status::FORBIDDEN, "Invalid refresh token"),
-        Refusal::Throttled(_) => (Status::TOO_MANY_REQUESTS, "request limit exceeded, please wait a few seconds"),
+        Refusal::Throttled(_) | Refusal::RateLimited(_) => {
+            (Status::TOO_MANY_REQUESTS, "request limit exceeded, please wait a few seconds")
+        }
         native_only!() | Refusal::CurrentPasswordWrong | Refusal::PasswordUnchanged | Refusal::IdentifierTaken(_) => {
             return None;
         }

@@ -22,6 +22,9 @@ pub const LIFETIME: &str = "expiresInMins";
 /// The longest lifetime that a client may request, in minutes: 30 days.
 const LIFETIME_MAX: f64 = 43_200.0;
 
+/// The same as a duration.
+pub const ACCESS_TTL_MAX: Duration = Duration::from_hours(30 * 24);
+
 pub struct FlatLogin {
     pub sign_in: SignIn,
     pub access_ttl: Option<Duration>,

@@ -8,10 +8,12 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
+use crate::core::Core;
 use crate::core::SessionId;
 use crate::core::credential::password_change::PasswordChange;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::caller::Caller;
+use crate::core::session::presented_tokens::PresentedTokens;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::{HandlerResult, RequestError};
@@ -20,8 +22,7 @@ use crate::web::service::mount::Dialect;
 use wire::TokenDelivery;
 
 /// The dialect.
-pub const DIALECT: Dialect =
-    Dialect { roots: &["/auth"], issues_trusted_device: true, ..Dialect::new("native", "/", routes, refusals::refuse) };
+pub const DIALECT: Dialect = Dialect { roots: &["/auth"], ..Dialect::new("native", "/", routes, refusals::refuse) };
 
 fn routes(mount: &mut ServiceConfig) {
     mount
@@ -52,7 +53,7 @@ async fn register(context: RequestContext, mut payload: Payload) -> HandlerResul
         context.sign_up_with_confirmation(parsed.registration, None).await?;
         return Ok(wire::accepted("If this address can have an account, a mail is on its way to it"));
     }
-    parsed.session.replaces = replaced_sessions(&context)?;
+    parsed.session.replaces = replaced_tokens(&context, parsed.tokens)?;
     let signed_up = context.sign_up(parsed.registration, parsed.session).await?;
     wire::signed_in(&context, StatusCode::CREATED, "Registration successful", &signed_up, parsed.tokens)
 }
@@ -63,21 +64,25 @@ async fn confirm_registration(context: RequestContext, mut payload: Payload) -> 
         return Err(RequestError::RouteNotFound.into());
     }
     let mut parsed = wire::confirmation(Fields::required(&context.request, &mut payload).await?)?;
-    parsed.session.replaces = replaced_sessions(&context)?;
+    parsed.session.replaces = replaced_tokens(&context, parsed.tokens)?;
     let confirmed = context.confirm_sign_up(parsed.sign_up, parsed.session).await?;
     wire::signed_in(&context, StatusCode::CREATED, "Registration successful", &confirmed.signed_in, parsed.tokens)
 }
 
 async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut parsed = wire::login(Fields::required(&context.request, &mut payload).await?)?;
-    parsed.sign_in.session.replaces = replaced_sessions(&context)?;
+    parsed.sign_in.session.replaces = replaced_tokens(&context, parsed.tokens)?;
     let signed_in = context.sign_in(parsed.sign_in).await?;
     wire::signed_in(&context, StatusCode::OK, "Login successful", &signed_in, parsed.tokens)
 }
 
-/// The sessions of the request's cookies, which a sign-in replaces (ASVS 7.2.4).
-fn replaced_sessions(context: &RequestContext) -> Result<Vec<SessionId>, RequestError> {
-    Ok(context.service.core().sessions_of_tokens(&context.presented_cookies()?))
+/// The tokens in the cookies, whose session a sign-in replaces (ASVS 7.2.4) where the new tokens take their place in the
+/// cookies. With tokens in the body they stay, and so does their session.
+fn replaced_tokens(context: &RequestContext, tokens: TokenDelivery) -> Result<PresentedTokens, RequestError> {
+    match tokens {
+        TokenDelivery::Cookies => context.presented_cookies(),
+        TokenDelivery::Body => Ok(PresentedTokens::default()),
+    }
 }
 
 async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult {
@@ -89,10 +94,10 @@ async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult
     };
     // A token from an HttpOnly cookie is returned in one: a script of the page must not obtain it by requesting a body.
     if by_cookie {
-        let issued = context.refresh_by_cookie(token, context.policy()).await?;
+        let issued = context.refresh_by_cookie(token, None).await?;
         return wire::refreshed(&context, &issued, TokenDelivery::Cookies);
     }
-    let issued = context.refresh(token, context.policy()).await?;
+    let issued = context.refresh(token, None).await?;
     wire::refreshed(&context, &issued, parsed.tokens.unwrap_or(TokenDelivery::Body))
 }
 
@@ -107,8 +112,7 @@ async fn logout(context: RequestContext, mut payload: Payload) -> HandlerResult 
 
 async fn logout_all(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let parsed = wire::refresh(Fields::optional(&context.request, &mut payload).await?)?;
-    let (presented, client) = (context.presented(parsed.token)?, context.client());
-    context.service.run_blocking(move |core| core.sign_out_everywhere(&presented, &client)).await?;
+    context.sign_out_everywhere(context.presented(parsed.token)?).await?;
     signed_out(&context, "Logged out from all devices")
 }
 
@@ -137,13 +141,14 @@ async fn change_password(context: RequestContext, mut payload: Payload) -> Handl
     let tokens =
         if context.uses_bearer() { parsed.tokens.unwrap_or(TokenDelivery::Body) } else { TokenDelivery::Cookies };
     let change = PasswordChange { caller, current: parsed.current, new: parsed.new, keeps_tokens: false };
-    let issued = context.service.change_password(change, context.policy(), context.client()).await?;
+    let issued = context.service.change_password(change, context.client()).await?;
     wire::password_changed(&context, issued.as_ref(), tokens)
 }
 
 async fn list_sessions(context: RequestContext, caller: Caller) -> HandlerResult {
-    let list = context.service.run_blocking(move |core| core.list_sessions(caller.account)).await?;
-    Ok(wire::sessions(&list, caller.session))
+    let page = wire::page(context.request.query_string())?;
+    let list = move |core: &Core| core.list_sessions(caller.account, page.after, page.limit);
+    Ok(wire::sessions(&context.service.run_blocking(list).await?, caller.session))
 }
 
 async fn end_session(context: RequestContext, caller: Caller, request: HttpRequest) -> HandlerResult {

@@ -12,11 +12,11 @@ use crate::core::account::identifier::IdentifierKind;
 use crate::core::account::{Account, Profile};
 use crate::core::credential::password::GivenSecret;
 use crate::core::credential::sign_in::{NewSession, SignIn, SignedIn};
-use crate::core::error::{FieldRule, Refusal};
+use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::core::registration::confirmed_sign_up::SignUpConfirmation;
 use crate::core::registration::sign_up::Registration;
 use crate::core::session::caller::DEVICE_TEXT_MAX;
-use crate::core::session::{Device, Issued, Session};
+use crate::core::session::{Device, Issued, SessionPage};
 use crate::secret::{RefreshToken, Secret};
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
@@ -317,9 +317,35 @@ struct SessionEntry<'a> {
     expires_at: String,
 }
 
-/// The list of devices; `current` marks the session of the request.
-pub fn sessions(list: &[Session], current: SessionId) -> HttpResponse {
-    let shown = list.iter().map(|session| SessionEntry {
+/// Which page of the list of devices a query asks for.
+pub struct PageQuery {
+    pub after: Option<SessionId>,
+    pub limit: i64,
+}
+
+/// `?limit=50&after=ID`. Unknown parameters are ignored, as in every query.
+pub fn page(query: &str) -> Result<PageQuery, Refusal> {
+    let mut page = PageQuery { after: None, limit: 50 };
+    let mut errors = Vec::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "limit" => match value.parse() {
+                Ok(limit @ 1..=100) => page.limit = limit,
+                _ => errors.push(FieldError::new("limit", FieldRule::Type("a number from 1 to 100"))),
+            },
+            "after" => match uuid::Uuid::try_parse(&value) {
+                Ok(id) => page.after = Some(SessionId(id)),
+                Err(_not_an_id) => errors.push(FieldError::new("after", FieldRule::Type("the id of a session"))),
+            },
+            _ => {}
+        }
+    }
+    if errors.is_empty() { Ok(page) } else { Err(Refusal::InvalidFields(errors)) }
+}
+
+/// One page of the list of devices; `current` marks the session of the request, `next` is the `after` of the next page.
+pub fn sessions(page: &SessionPage, current: SessionId) -> HttpResponse {
+    let shown = page.sessions.iter().map(|session| SessionEntry {
         id: session.id.to_string(),
         current: session.id == current,
         dialect: &session.dialect,
@@ -331,5 +357,10 @@ pub fn sessions(list: &[Session], current: SessionId) -> HttpResponse {
         last_seen_at: session.last_seen_at.rfc3339(),
         expires_at: session.expires_at.rfc3339(),
     });
-    HttpResponse::Ok().json(serde_json::json!({ "sessions": shown.collect::<Vec<_>>() }))
+    let sessions = shown.collect::<Vec<_>>();
+    let next = page.next.map(|id| id.to_string());
+    HttpResponse::Ok().json(match next {
+        Some(next) => serde_json::json!({ "sessions": sessions, "next": next }),
+        None => serde_json::json!({ "sessions": sessions }),
+    })
 }

@@ -21,8 +21,7 @@ pub const DIALECT: Dialect = Dialect {
     access_ttl: Some(Duration::from_mins(1)),
     refresh_ttl: Some(Duration::from_hours(30 * 24)),
     rotates: false,
-    // After too many failures a PIN is accepted from a trusted device only.
-    issues_trusted_device: true,
+    returns_refresh_token: false,
     ..Dialect::new("pin", "/pin", routes, refusals::refuse)
 };
 
@@ -36,7 +35,7 @@ fn routes(mount: &mut ServiceConfig) {
 
 async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut request = wire::login(Fields::optional(&context.request, &mut payload).await?)?;
-    request.session.replaces = context.service.core().sessions_of_tokens(&context.presented_cookies()?);
+    request.session.replaces = context.presented_cookies()?;
     let signed_in = context.sign_in(request).await?;
     context.set_cookies(wire::logged_in(&signed_in.account), &signed_in.issued)
 }
@@ -44,7 +43,7 @@ async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
 /// The body is not read.
 async fn refresh(context: RequestContext) -> HandlerResult {
     let token = context.refresh_cookie()?.ok_or(Refusal::RefreshTokenMissing)?;
-    let issued = context.refresh_by_cookie(token, context.policy()).await?;
+    let issued = context.refresh_by_cookie(token, None).await?;
     context.set_access_cookie(wire::refreshed(&issued), &issued)
 }
 

@@ -13,7 +13,7 @@ use crate::web::response::problem::native_only;
 
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let error = refused.error;
-    if let Some(Refusal::Throttled(wait)) = error.refusal() {
+    if let Some(Refusal::Throttled(wait) | Refusal::RateLimited(wait)) = error.refusal() {
         let body = json!({ "retryAfter": wait.as_secs().max(1) });
         return problem::shaped(Status::TOO_MANY_REQUESTS, body, error);
     }
@@ -40,7 +40,8 @@ fn table(refusal: &Refusal) -> Option<(Status, String)> {
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
         | Refusal::IdentifierTaken(_)
-        | Refusal::Throttled(_) => return None,
+        | Refusal::Throttled(_)
+        | Refusal::RateLimited(_) => return None,
     };
     Some((status, message.to_owned()))
 }

@@ -10,7 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Payload, ServiceConfig};
 
 use crate::core::credential::sign_in::NewSession;
-use crate::core::session::end::PresentedTokens;
+use crate::core::session::presented_tokens::PresentedTokens;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
@@ -48,7 +48,7 @@ async fn sign_up(context: RequestContext, mut payload: Payload) -> HandlerResult
 
 async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let token = wire::refresh(Fields::optional(&context.request, &mut payload).await?)?;
-    let issued = context.refresh(token, context.policy()).await?;
+    let issued = context.refresh(token, None).await?;
     let id = issued.account;
     let account = context.service.run_blocking(move |core| core.find_account(id)).await?;
     Ok(wire::signed_in(StatusCode::OK, &account, &issued, context.service.core().now()))

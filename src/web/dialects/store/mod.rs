@@ -47,7 +47,7 @@ async fn sign_in(context: RequestContext, mut payload: Payload) -> HandlerResult
 async fn refresh(context: RequestContext, query: Query<Vec<(String, String)>>) -> HandlerResult {
     let token = query.iter().find(|(name, _)| name == "rt").map(|(_, token)| token.trim());
     let token = token.filter(|token| !token.is_empty()).ok_or(Refusal::RefreshTokenMissing)?;
-    Ok(wire::tokens(&context.refresh(RefreshToken::new(token), context.policy()).await?))
+    Ok(wire::tokens(&context.refresh(RefreshToken::new(token), None).await?))
 }
 
 async fn user(context: RequestContext) -> HandlerResult {

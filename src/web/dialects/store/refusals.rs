@@ -56,7 +56,8 @@ fn table(refusal: &Refusal) -> Option<(Status, String)> {
         | Refusal::InvalidFields(_)
         | Refusal::CurrentPasswordWrong
         | Refusal::PasswordUnchanged
-        | Refusal::Throttled(_) => return None,
+        | Refusal::Throttled(_)
+        | Refusal::RateLimited(_) => return None,
     };
     Some((status, message.to_owned()))
 }

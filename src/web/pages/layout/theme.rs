@@ -57,7 +57,7 @@ impl Theme {
         Self {
             name: pages.page_name.clone(),
             serves_pages: pages.pages,
-            signup: settings.passwords.signup,
+            signup: settings.passwords.allows_signup(),
             password_min_length: settings.passwords.password_min_length,
             style: StaticFile::new("style", "css", style.into_bytes(), "text/css; charset=utf-8"),
             logo: StaticFile::new("logo", ending, bytes, media_type),

@@ -80,7 +80,7 @@ fn header(known: &mut Known, name: &str, value: &str) {
 /// Records a session cookie under any name, but not the redirect-loop guard's.
 fn cookie(known: &mut Known, pair: &str) {
     if let Some((name, value)) = pair.split_once('=')
-        && !name.ends_with("bounces")
+        && !name.ends_with("redirectCount")
     {
         known.add(format_args!("the cookie {}", name.trim()), value.trim());
     }

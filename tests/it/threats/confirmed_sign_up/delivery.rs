@@ -111,13 +111,13 @@ fn a_permanent_refusal_is_not_retried(backend: Backend) {
         setup.mails.refuse(command, reply);
         setup.must_sign_up("emily@mail.example", &json!({}));
         setup.wait_for_outcome("refused", 1);
-        let attempts = setup.mails.commands().iter().filter(|said| said.starts_with("MAIL")).count();
+        let attempts = setup.mails.commands().iter().filter(|shown| shown.starts_with("MAIL")).count();
         assert_eq!(attempts, 1);
         setup.mails.refuse_nothing();
         for seconds in [10, 600, 600, 3600] {
             setup.advance(seconds);
         }
-        let attempts = setup.mails.commands().iter().filter(|said| said.starts_with("MAIL")).count();
+        let attempts = setup.mails.commands().iter().filter(|shown| shown.starts_with("MAIL")).count();
         assert_eq!((attempts, setup.mails.mails().len()), (1, 0), "{command} {reply}");
         assert_eq!(
             (mails_with_outcome(&setup.service, "sent"), mails_with_outcome(&setup.service, "deferred")),

@@ -26,7 +26,7 @@ fn a_free_address_gets_one_link_with_the_token(backend: Backend) {
     let setup = SignUpService::start(backend);
     setup.must_sign_up("emily@mail.example", &json!({}));
     let mail = setup.mails.wait_for_mail_to("emily@mail.example", 1);
-    assert_eq!(mail.to, ["emily@mail.example"], "and to nobody else");
+    assert_eq!(mail.to, ["emily@mail.example"], "and no other recipient");
     let link = mail.link();
     assert_eq!(link.as_str(), format!("{URL}/register/confirm?token={}", mail.token()));
     setup.wait_for_outcome("sent", 1);
@@ -60,7 +60,7 @@ fn a_taken_address_is_notified_and_linked_to_the_sign_in(backend: Backend) {
 fn a_taken_name_is_reported_to_the_mailbox_only(backend: Backend) {
     let setup = SignUpService::start(backend);
     add_account(&setup.service, "taken@mail.example", Some("harbourmaster"));
-    let mut said = vec![];
+    let mut body_text = vec![];
     for (number, name) in ["harbourmaster", "HarbourMaster", "ｈarbourmaster"].into_iter().enumerate() {
         let email = format!("free-{number}@mail.example");
         let answer = setup.sign_up(&email, &json!({ "username": name }));
@@ -72,9 +72,9 @@ fn a_taken_name_is_reported_to_the_mailbox_only(backend: Backend) {
         assert!(!mail.raw.contains("token"), "{}", mail.raw);
         assert!(mail.body.contains("name") && mail.body.to_lowercase().contains("again"), "{}", mail.body);
         assert!(!mail.body.to_lowercase().contains("harbourmaster"), "{}", mail.body);
-        said.push(mail.body);
+        body_text.push(mail.body);
     }
-    assert!(said.len() >= 2 && said.iter().all(|body| *body == said[0]), "{said:?}");
+    assert!(body_text.len() >= 2 && body_text.iter().all(|body| *body == body_text[0]), "{body_text:?}");
     // The owner of an account learns of that first.
     setup.must_sign_up("taken@mail.example", &json!({ "username": "harbourmaster" }));
     assert_eq!(setup.mails.wait_for_mail_to("taken@mail.example", 1).link().path(), "/login");

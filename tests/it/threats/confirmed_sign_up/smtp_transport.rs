@@ -5,7 +5,7 @@ use doorward::testing::Builder;
 use serde_json::json;
 
 use crate::support::confirmed_sign_up::{OTHER, SignUpService, URL, mails_with_outcome};
-use crate::support::process::Place;
+use crate::support::process::WorkDir;
 use crate::support::smtp::{MailServer, Offer};
 use crate::support::{Backend, PASSWORD, on_both_backends, secret_scanner};
 
@@ -34,10 +34,10 @@ fn assert_received_nothing(setup: &SignUpService, what: &str) {
     setup.wait_for_outcome("deferred", 2);
     let commands = setup.mails.commands();
     for verb in ["AUTH", "MAIL", "RCPT", "DATA"] {
-        assert!(!commands.iter().any(|said| said.to_uppercase().starts_with(verb)), "{what}: {commands:?}");
+        assert!(!commands.iter().any(|text| text.to_uppercase().starts_with(verb)), "{what}: {commands:?}");
     }
-    let said = commands.join("\n");
-    assert!(!said.contains("emily") && !said.contains(MAIL_PASSWORD), "{what}: {said}");
+    let text = commands.join("\n");
+    assert!(!text.contains("emily") && !text.contains(MAIL_PASSWORD), "{what}: {text}");
     assert!(setup.mails.mails().is_empty() && setup.mails.credentials().is_empty(), "{what}");
     assert_eq!(
         (mails_with_outcome(&setup.service, "sent"), mails_with_outcome(&setup.service, "refused")),
@@ -67,7 +67,7 @@ fn a_server_with_an_untrusted_certificate_gets_neither_mail_nor_password(backend
         let setup = SignUpService::over(backend, mails, url, |builder| builder);
         setup.must_sign_up("emily@mail.example", &json!({}));
         assert_received_nothing(&setup, scheme);
-        let sign_up = setup.mails.commands().iter().any(|said| said == "STARTTLS");
+        let sign_up = setup.mails.commands().iter().any(|text| text == "STARTTLS");
         assert_eq!(sign_up, scheme == "smtp", "{scheme}: {:?}", setup.mails.commands());
     }
     // TLS that the URL requires is required on loopback, too.
@@ -114,7 +114,7 @@ fn refused_credentials_lose_no_mail(backend: Backend) {
     setup.mails.refuse("AUTH", "535 5.7.8 wrong");
     setup.must_sign_up("emily@mail.example", &json!({}));
     setup.wait_for_outcome("deferred", 1);
-    assert!(!setup.mails.commands().iter().any(|said| said.starts_with("MAIL")), "{:?}", setup.mails.commands());
+    assert!(!setup.mails.commands().iter().any(|text| text.starts_with("MAIL")), "{:?}", setup.mails.commands());
     setup.mails.refuse_nothing();
     setup.advance(10);
     setup.mails.wait_for_mail_to("emily@mail.example", 1);
@@ -163,11 +163,11 @@ fn missing_settings_are_named_and_stop_the_start(backend: Backend) {
 fn no_log_contains_an_address_a_token_or_the_password(backend: Backend) {
     let mails = MailServer::offering(Offer { auth: true, ..Offer::default() });
     secret_scanner::used("SMTP_URL", MAIL_PASSWORD);
-    let place = [("MAIL_FROM", "Harbour <door@auth.example>"), ("PUBLIC_URL", URL), ("SIGNUP_CONFIRM_EMAIL", "true")]
+    let workdir = [("MAIL_FROM", "Harbour <door@auth.example>"), ("PUBLIC_URL", URL), ("SIGNUP_CONFIRM_EMAIL", "true")]
         .iter()
-        .fold(Place::on(backend), |place, (name, value)| place.set(name, *value));
-    let place = place.set("SMTP_URL", format!("smtp://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port()));
-    let mut node = place.serve(&["serve"]);
+        .fold(WorkDir::on(backend), |workdir, (name, value)| workdir.set(name, *value));
+    let workdir = workdir.set("SMTP_URL", format!("smtp://harbour:{MAIL_PASSWORD}@127.0.0.1:{}", mails.port()));
+    let mut node = workdir.serve(&["serve"]);
     let (sign_up, confirm) = ("/auth/register", "/auth/register/confirm");
     // Addresses that not every server accepts.
     for odd in ["ünder-logged@mail.example", "\"a b-logged\"@mail.example", "a!#$%&'*+/=?^_`{|}~-logged@mail.example"]
@@ -201,13 +201,13 @@ fn no_log_contains_an_address_a_token_or_the_password(backend: Backend) {
     mails.wait_for_connections(connections + 1);
     node.signal("TERM");
     assert!(node.wait().success(), "it stops in time");
-    let said = node.stdout() + &node.stderr();
-    assert!(said.contains("sign_up_requested"), "it logs: {said}");
+    let text = node.stdout() + &node.stderr();
+    assert!(text.contains("sign_up_requested"), "it logs: {text}");
     for typed in ["-logged@", "logged-name", &token, MAIL_PASSWORD] {
-        assert!(!said.contains(typed), "{typed} in {said}");
+        assert!(!text.contains(typed), "{typed} in {text}");
     }
     for arguments in [&["settings"][..], &["serve", "--help"], &["doctor"]] {
-        let ran = place.run(arguments);
+        let ran = workdir.run(arguments);
         assert!(!format!("{ran:?}").contains(MAIL_PASSWORD), "{arguments:?}: {ran:?}");
     }
 }

@@ -47,7 +47,7 @@ fn a_contract_without_tokens_in_the_answer_gets_them_by_a_refresh(backend: Backe
     assert!(!says_so(&next.access));
     assert_eq!(send_request(&service, &next.access, "/envelope/auth/me").status, 200);
     // The kept token is then spent, as by any refresh.
-    service.advance(Duration::from_secs(11));
+    service.advance(Duration::from_secs(31));
     assert_eq!(refresh(service.address(), &session_tokens.refresh).status, 401);
     assert_eq!(send_request(&service, &next.access, "/envelope/auth/me").status, 401);
 }

@@ -78,6 +78,8 @@ pub struct Texts {
     pub sign_out: &'static str,
     /// Accessible name of the button beside a device; `{}` is the device.
     pub sign_out_device: &'static str,
+    /// Link to the next page of devices.
+    pub more_devices: &'static str,
     /// Button.
     pub sign_out_everywhere: &'static str,
     /// Below the title.
@@ -126,6 +128,8 @@ pub struct Texts {
     pub invalid_credentials: &'static str,
     /// Error; `{}` is a duration.
     pub throttled: &'static str,
+    /// Error; `{}` is a duration.
+    pub rate_limited: &'static str,
     /// Error.
     pub busy: &'static str,
     /// Error.
@@ -160,6 +164,8 @@ pub struct Texts {
     pub invalid_email: &'static str,
     /// Error of a field.
     pub invalid_username: &'static str,
+    /// Error of a field.
+    pub reserved_name: &'static str,
     /// Error of a field.
     pub too_common: &'static str,
     /// Error of a field.
