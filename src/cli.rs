@@ -97,6 +97,7 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
         Command::Import(import) => import.run(&open(&settings)?),
         Command::Session(session) => session.run(&open(&settings)?),
         Command::Audit(audit) => audit.run(&open(&settings)?),
+        Command::Keys(keys::KeysCommand::Adopt) => keys::adopt(&settings),
         Command::Keys(keys) => keys.run(&open(&settings)?),
     }
 }

@@ -32,6 +32,7 @@ use error::{InternalError, Refusal};
 use keys::error::KeysError;
 use keys::key_source::{FileVersion, LoadedKeys};
 use keys::signing_key::PublicKey;
+use maintenance::node_registry::KeyIds;
 use session::caller::Client;
 use token::{TokenAuthority, TokenRules};
 
@@ -56,6 +57,7 @@ mod state {
     use super::defence::duplicate_cookies::DuplicateCookies;
     use super::defence::rate_limit::RateLimiter;
     use super::keys::key_source::KeySource;
+    use super::maintenance::node_registry::NodeRegistry;
     use super::registration::mail_queue::MailQueue;
     use super::revocation::cache::RevocationCache;
     use super::session::confirmations::PendingConfirmations;
@@ -75,6 +77,7 @@ mod state {
         pub(in crate::core) keys: KeySource,
         pub(in crate::core) keys_snapshot: Mutex<KeysSnapshot>,
         pub(in crate::core) keys_unusable: AtomicBool,
+        pub(in crate::core) node_registry: NodeRegistry,
         pub(in crate::core) revocation_cache: RevocationCache,
         pub(in crate::core) confirmations: PendingConfirmations,
         pub(in crate::core) rate_limiter: RateLimiter,
@@ -211,7 +214,9 @@ impl Core {
         if !self.keys.uses_file() || version.is_none() || !(is_replaced || snapshot.pending) {
             return Ok(None);
         }
-        let LoadedKeys { ring, peppers, pending, .. } = self.keys.load(self.now())?;
+        let loaded = self.keys.load(self.now())?;
+        self.node_registry.set_keys(KeyIds::of(&loaded));
+        let LoadedKeys { ring, peppers, pending, .. } = loaded;
         self.hasher.replace_peppers(peppers);
         let is_changed = self.tokens().active_key_id() != ring.active().id;
         *snapshot = KeysSnapshot { version, pending };

@@ -18,6 +18,8 @@ pub struct Metrics {
     pub database: DatabaseMetrics,
     /// The revocation feed.
     pub feed: FeedMetrics,
+    /// The nodes of the database.
+    pub nodes: NodeMetrics,
     /// The revocation cache.
     pub cache: CacheMetrics,
     /// The worker pools.
@@ -89,6 +91,17 @@ pub struct FeedMetrics {
     pub polls_failed: IntCounter,
     /// Rows read by polls and resyncs.
     pub rows_read: IntCounter,
+}
+
+/// Metrics of the processes that serve the database.
+#[derive(Debug, Clone)]
+pub struct NodeMetrics {
+    /// Running nodes, this one included.
+    pub live: IntGauge,
+    /// Running nodes that share no signing key or no pepper with this one.
+    pub with_other_keys: IntGauge,
+    /// The largest difference between this node's clock and another's or the database's, in seconds.
+    pub clock_difference: Gauge,
 }
 
 /// Metrics of the revocation cache.
@@ -163,6 +176,23 @@ impl FeedMetrics {
     }
 }
 
+impl NodeMetrics {
+    fn register(r: &Registry) -> Result<Self, prometheus::Error> {
+        let about = "Largest difference between this node's clock and another node's or the database's.";
+        let clock_difference = Gauge::new("clock_difference_seconds", about)?;
+        r.register(Box::new(clock_difference.clone()))?;
+        Ok(Self {
+            live: gauge(r, "nodes", "Running nodes of the database, this one included.")?,
+            with_other_keys: gauge(
+                r,
+                "nodes_with_other_keys",
+                "Running nodes that share no signing key or no pepper with this one.",
+            )?,
+            clock_difference,
+        })
+    }
+}
+
 impl CacheMetrics {
     fn register(r: &Registry) -> Result<Self, prometheus::Error> {
         let about = "Seconds since the revocation cache was last in step with the table.";
@@ -208,6 +238,7 @@ impl Metrics {
             checks: CheckMetrics::register(&r)?,
             database: DatabaseMetrics::register(&r)?,
             feed: FeedMetrics::register(&r)?,
+            nodes: NodeMetrics::register(&r)?,
             cache: CacheMetrics::register(&r)?,
             pools: PoolMetrics::register(&r)?,
             proxies: ProxyMetrics::register(&r)?,

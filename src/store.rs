@@ -8,6 +8,7 @@
 
 mod availability;
 mod connection;
+mod database_file;
 mod database_url;
 mod error;
 pub mod listen;
@@ -31,6 +32,7 @@ pub use transaction::MAX_TRANSACTION_AGE;
 use crate::metrics::Metrics;
 use availability::Availability;
 use connection::{Manager, Pooled};
+use database_file::DatabaseFile;
 use sqlite_writer::wal_checkpoint::Checkpointer;
 use sqlite_writer::wal_pressure::WalPressure;
 use sqlite_writer::write_queue::WriteQueue;
@@ -45,12 +47,18 @@ const MAX_ATTEMPTS: usize = 4;
 /// The part of a request's timeout for which it may wait for a connection or a lock: the rest is for the work itself.
 const WAIT_SHARE: f32 = 0.75;
 
+/// Needs a transaction id, the right to write, and the lock that a change takes, of every table that requests change.
+const POSTGRES_WRITE_PROBE: &str = "SELECT pg_current_xact_id(); UPDATE accounts SET id = id WHERE false; \
+     LOCK TABLE accounts, sessions, opaque_tokens, revocations, throttles, audit_events, pending_sign_ups \
+     IN ROW EXCLUSIVE MODE";
+
 /// The database of one service. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     readers: r2d2::Pool<Manager>,
     writers: Writers,
     url: DatabaseUrl,
+    file: DatabaseFile,
     lock_wait: Duration,
     availability: Arc<Availability>,
 }
@@ -76,15 +84,16 @@ impl Store {
     /// Opens the pools; fails when the database cannot be reached now. All calls of one request have `timeout` together.
     pub fn open(url: &DatabaseUrl, connections: u32, timeout: Duration, metrics: Metrics) -> Result<Self, StoreError> {
         let wait = timeout.mul_f32(WAIT_SHARE);
+        connection::create_private(url).map_err(|error| StoreError::unavailable(OutageCause::Storage, error))?;
+        let file = DatabaseFile::of(url)?;
         let build = |size: u32, idle: u32| {
             r2d2::Pool::builder()
                 .max_size(size)
                 .min_idle(Some(idle))
                 .connection_timeout(wait)
                 .error_handler(Box::new(r2d2::NopErrorHandler))
-                .build_unchecked(Manager { url: url.clone(), lock_wait: wait })
+                .build_unchecked(Manager { url: url.clone(), file: file.clone(), lock_wait: wait })
         };
-        connection::create_private(url).map_err(|error| StoreError::unavailable(OutageCause::Storage, error))?;
         connection::warn_about_message_language(&mut retry_while_locked(|| connect(url))?);
         // One more than there are request threads, so that housekeeping never takes a request's connection.
         let readers = build(connections.max(1) + 1, 1);
@@ -93,7 +102,7 @@ impl Store {
             None => Writers::Pooled(readers.clone()),
         };
         let availability = Arc::new(Availability::new(metrics));
-        Ok(Self { readers, writers, url: url.clone(), lock_wait: wait, availability })
+        Ok(Self { readers, writers, url: url.clone(), file, lock_wait: wait, availability })
     }
 
     /// The database's URL.
@@ -106,9 +115,23 @@ impl Store {
         self.url.file().is_some()
     }
 
-    /// Runs the pending migrations; returns their names.
+    /// Runs the pending migrations; returns their names. With none it only reads: the role may have no right to create tables,
+    /// and the server may be a standby.
     pub fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        retry_while_locked(|| migrate::run(&mut connect(&self.url)?))
+        retry_while_locked(|| {
+            let mut db = connect(&self.url)?;
+            if migrate::pending(&mut db)? == 0 { Ok(Vec::new()) } else { migrate::run(&mut db) }
+        })
+    }
+
+    /// Whether no migration was ever applied.
+    pub fn is_empty(&self) -> Result<bool, StoreError> {
+        retry_while_locked(|| migrate::is_empty(&mut connect(&self.url)?))
+    }
+
+    /// The encoding of its texts.
+    pub fn encoding(&self) -> Result<String, StoreError> {
+        retry_while_locked(|| connection::encoding(&mut connect(&self.url)?))
     }
 
     /// Whether any account exists.
@@ -123,6 +146,8 @@ impl Store {
 
     /// Opens a connection of its own that receives notifications of revocations.
     pub fn listen(&self) -> Result<listen::Listener, StoreError> {
+        // Another file's revocations are none of this service's.
+        self.file.check()?;
         listen::Listener::open(&self.url, self.lock_wait)
     }
 
@@ -131,20 +156,35 @@ impl Store {
         self.availability.is_unavailable()
     }
 
+    /// Whether SQLite's file was deleted or replaced since it was opened.
+    pub fn is_file_lost(&self) -> bool {
+        self.file.check().is_err()
+    }
+
     /// Records that a caller stopped waiting for a result.
     pub fn record_timeout(&self) {
         self.availability.record_timeout();
     }
 
-    /// The readiness probe: reads a row and commits a transaction that changes nothing. It fails when the disk is full, a lock
-    /// is held or the server is a read-only standby; the outcome is recorded as that of any other call.
+    /// The readiness probe: reads a row and commits a transaction that changes nothing. It fails when the disk is full, a table is
+    /// locked, only reads are allowed or SQLite's file is gone. Only its success ends an outage: it needs every table, while
+    /// a request may need none of those that are locked.
     pub fn probe(&self) -> Result<(), StoreError> {
-        self.read(|db| tables::accounts::find(db, AccountId(0)).map(|_| ()))?;
-        self.write(|db| match db {
+        let read = self.read(|db| tables::accounts::find(db, AccountId(0)).map(|_| ()));
+        self.availability.record_read_probe(&read);
+        read?;
+        let written = self.write(|db| match db {
             // Writes the header page, with the value that it has.
             Db::Sqlite(db) => Ok(db.batch_execute("PRAGMA user_version = 0")?),
-            Db::Postgres(db) => Ok(db.batch_execute("SELECT pg_current_xact_id()")?),
-        })
+            Db::Postgres(db) => Ok(db.batch_execute(POSTGRES_WRITE_PROBE)?),
+        });
+        self.availability.record_write_probe(&written);
+        written
+    }
+
+    /// Logs the end of an outage whose last failure was some seconds ago. To be called regularly.
+    pub fn log_recovery(&self) {
+        self.availability.log_recovery();
     }
 
     /// Runs statements that change nothing and need no common snapshot.

@@ -5,9 +5,10 @@ use clap::Subcommand;
 
 use super::console::{print_line, print_table};
 use crate::cli::error::CommandError;
-use crate::core::Core;
 use crate::core::keys::rotation::{KeyRotation, KeyState, ListedKey};
-use crate::settings::TokenAlgorithm;
+use crate::core::startup::OpenError;
+use crate::core::{Core, startup};
+use crate::settings::{Settings, TokenAlgorithm};
 
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
@@ -35,6 +36,23 @@ pub enum KeysCommand {
     /// Create a new pepper. New passwords and PINs are hashed with it once every node has read it; existing ones stay valid
     /// and move to it at the next sign-in. `doorward keys list` shows how many accounts still need an old one.
     RotatePepper,
+    /// Let the database be used with other keys than those of the nodes that ran last, after KEYS_FILE, JWT_SECRET or PEPPER
+    /// was replaced on purpose. With another pepper every password and PIN becomes invalid. Stop every node first.
+    Adopt,
+}
+
+/// Runs `keys adopt`, which needs no core: that would refuse the keys.
+pub fn adopt(settings: &Settings) -> Result<(), CommandError> {
+    match startup::adopt_keys(&settings.database.database_url).map_err(OpenError::Database)? {
+        None => {
+            print_line("the next start may have other keys");
+            Ok(())
+        }
+        Some(ago) => Err(CommandError::Other(format!(
+            "a node of this database runs: it was seen {} s ago; stop every node, and try again a minute after one was killed",
+            ago.as_secs()
+        ))),
+    }
 }
 
 impl KeysCommand {
@@ -47,6 +65,8 @@ impl KeysCommand {
             Self::Rotate { algorithm } => print_rotation(&core.rotate_signing_key(algorithm)?, "signs"),
             Self::Retire { key, dry_run } => retire(core, &key, dry_run)?,
             Self::RotatePepper => print_rotation(&core.rotate_pepper()?, "hashes new secrets"),
+            // Dispatched by cli.rs, which opens no core for it.
+            Self::Adopt => {}
         }
         Ok(())
     }

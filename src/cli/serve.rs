@@ -87,6 +87,7 @@ fn announce(server: &Server, settings: &Settings, service: &Doorward, opened: &O
             "  warning   no signing key for TOKEN_ALGORITHM={algorithm}; create one: doorward keys rotate"
         ));
     }
-    let warnings = too_few_open_files(settings).into_iter().chain(settings.security_warnings());
+    let nodes = service.core().node_warnings();
+    let warnings = too_few_open_files(settings).into_iter().chain(settings.security_warnings()).chain(nodes);
     warnings.for_each(|warning| print_line(&format!("  warning   {warning}")));
 }

@@ -2,4 +2,5 @@
 
 pub(crate) mod adaptive_batch;
 pub mod housekeeping;
+pub mod node_registry;
 pub mod worker;

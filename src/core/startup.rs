@@ -13,8 +13,9 @@ use super::defence::rate_limit::{RateLimiter, RateLimits};
 use super::error::InternalError;
 use super::keys::error::KeysError;
 use super::keys::key_source::KeySource;
-use super::maintenance::housekeeping;
+use super::maintenance::node_registry::{Comparison, KeyIds, KeyKind, NodeRegistry};
 use super::maintenance::worker::Worker;
+use super::maintenance::{housekeeping, node_registry};
 use super::registration::confirmation_mail;
 use super::registration::mail_queue::MailQueue;
 use super::revocation::cache::RevocationCache;
@@ -50,6 +51,43 @@ pub enum OpenError {
          set KEYS_FILE to where it is, or restore it", .0.display()
     )]
     KeysMissing(std::path::PathBuf),
+    /// The database has no tables, but there are keys: those of accounts that are somewhere else.
+    #[error(
+        "DATABASE_URL: {url} {problem}, but {} exists, so there was one with accounts; if it was moved or deleted, restore it or set \
+         DATABASE_URL to where it is; to begin with an empty database, run `doorward migrate` first", .keys.display()
+    )]
+    DatabaseMissing {
+        /// The database.
+        url: DatabaseUrl,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// The keys file.
+        keys: std::path::PathBuf,
+    },
+    /// Texts of some accounts could not be stored.
+    #[error(
+        "DATABASE_URL: the encoding of {url} is {encoding}, which cannot hold every name; create a database with \
+         CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and set DATABASE_URL to it"
+    )]
+    Encoding {
+        /// The database.
+        url: DatabaseUrl,
+        /// Its encoding.
+        encoding: String,
+    },
+    /// Other nodes of the database have other keys.
+    #[error(
+        "KEYS_FILE: {who} shares no {kind} with this one, so that each would refuse the other's {refused}; use the same KEYS_FILE, \
+         JWT_SECRET and PEPPER on every node. If you replaced them on purpose, stop every node and run `doorward keys adopt`"
+    )]
+    OtherKeys {
+        /// The node.
+        who: &'static str,
+        /// What they do not share.
+        kind: KeyKind,
+        /// What each refuses of the other.
+        refused: &'static str,
+    },
     /// The mail settings are unusable.
     #[error("SMTP_URL: {0}")]
     Mail(#[source] BoxedError),
@@ -81,6 +119,41 @@ fn key_source(settings: &Settings) -> KeySource {
     }
 }
 
+/// A database without tables beside a keys file is a lost one, or the wrong one.
+fn refuse_missing_database(keys: &KeySource, store: &Store) -> Result<(), OpenError> {
+    let has_keys = keys.uses_file() && keys.file.exists();
+    if has_keys && store.is_empty().map_err(OpenError::Database)? {
+        return Err(database_missing(keys, store.url(), "has no tables"));
+    }
+    Ok(())
+}
+
+fn database_missing(keys: &KeySource, url: &DatabaseUrl, problem: &'static str) -> OpenError {
+    OpenError::DatabaseMissing { url: url.clone(), problem, keys: keys.file.clone() }
+}
+
+fn refuse_other_encoding(store: &Store) -> Result<(), OpenError> {
+    let encoding = store.encoding().map_err(OpenError::Database)?;
+    if matches!(encoding.as_str(), "UTF8" | "UTF-8") {
+        return Ok(());
+    }
+    Err(OpenError::Encoding { url: store.url().clone(), encoding })
+}
+
+/// Refuses keys with which this process would refuse the tokens of a running node, or the passwords of all accounts.
+fn refuse_other_keys(store: &Store, own: &KeyIds, clock: &Clock) -> Result<(), OpenError> {
+    let comparison = node_registry::compare(store, own, || clock.now()).map_err(OpenError::Database)?;
+    let (who, kind) = match comparison {
+        Comparison { other_keys: Some(kind), .. } => ("a running node of this database", kind),
+        Comparison { other_pepper_before: true, .. } if store.has_accounts().map_err(OpenError::Database)? => {
+            ("the node that used this database last", KeyKind::Pepper)
+        }
+        _ => return Ok(()),
+    };
+    let refused = if kind == KeyKind::Pepper { "passwords" } else { "tokens" };
+    Err(OpenError::OtherKeys { who, kind, refused })
+}
+
 /// A database with accounts and no keys file: a new pepper would make every password wrong.
 fn refuse_missing_keys(keys: &KeySource, store: &Store) -> Result<(), OpenError> {
     let is_missing = keys.uses_file() && !keys.file.exists();
@@ -97,13 +170,21 @@ impl Core {
         let metrics =
             Metrics::new().map_err(|error| InternalError::broken_by("the metrics cannot be registered", error))?;
         let (size, timeout) = (database.database_connections, database.database_timeout);
-        let store = Store::open(&database.database_url, size, timeout, metrics.clone()).map_err(OpenError::Database)?;
-        let migrations = ensure_migrated(&store, database.auto_migrate)?;
         let keys = key_source(settings);
+        let is_missing = database.database_url.file().is_some_and(|file| !file.exists());
+        if is_missing && keys.uses_file() && keys.file.exists() {
+            return Err(database_missing(&keys, &database.database_url, "does not exist"));
+        }
+        let store = Store::open(&database.database_url, size, timeout, metrics.clone()).map_err(OpenError::Database)?;
+        refuse_other_encoding(&store)?;
+        refuse_missing_database(&keys, &store)?;
+        let migrations = ensure_migrated(&store, database.auto_migrate)?;
         refuse_missing_keys(&keys, &store)?;
         // Read before the file: a change in between is found by the next housekeeping round.
         let version = keys.version();
         let loaded = keys.load_or_create(clock.now())?;
+        let key_ids = KeyIds::of(&loaded);
+        refuse_other_keys(&store, &key_ids, &clock)?;
         let rules = Rules::new(settings);
         let rate_limits = RateLimits {
             sign_ups: settings.throttle.throttle_sign_ups,
@@ -115,6 +196,7 @@ impl Core {
             hasher: Hasher::new(loaded.peppers, settings.passwords.bcrypt_cost),
             keys_snapshot: Mutex::new(KeysSnapshot { version, pending: loaded.pending }),
             keys_unusable: AtomicBool::new(false),
+            node_registry: NodeRegistry::new(key_ids),
             keys,
             revocation_cache: RevocationCache::default(),
             confirmations: PendingConfirmations::default(),
@@ -138,6 +220,10 @@ impl Core {
 
     /// Starts the background workers.
     pub fn start_background(&self) -> Result<Vec<Worker>, InternalError> {
+        // A database that cannot be written now is reported by its availability.
+        if let Err(error) = self.heartbeat() {
+            log::debug!(error:%; "no heartbeat at the start");
+        }
         let mut workers = vec![housekeeping::start(self.clone())?, feed::start(self.clone())?];
         if self.mail_queue.is_some() {
             workers.push(confirmation_mail::start(self.clone())?);
@@ -155,6 +241,23 @@ fn ensure_migrated(store: &Store, auto_migrate: bool) -> Result<Vec<String>, Ope
         0 => Ok(Vec::new()),
         pending => Err(OpenError::MigrationsPending(pending)),
     }
+}
+
+/// Compares the keys and the clock of these settings with the running nodes of the database; changes nothing.
+pub fn compare_with_nodes(settings: &Settings) -> Result<Comparison, OpenError> {
+    let (clock, keys) = (Clock::system(), key_source(settings));
+    if keys.uses_file() && !keys.file.exists() {
+        return Ok(Comparison::default());
+    }
+    let store = open_store(&settings.database.database_url).map_err(OpenError::Database)?;
+    let own = KeyIds::of(&keys.load(clock.now())?);
+    node_registry::compare(&store, &own, || clock.now()).map_err(OpenError::Database)
+}
+
+/// Accepts the keys of the next start as those of the database, whatever the last node had. Refused while a node runs: returns
+/// how long ago it was seen.
+pub fn adopt_keys(url: &DatabaseUrl) -> Result<Option<Duration>, store::StoreError> {
+    node_registry::forget_stopped_nodes(&open_store(url)?)
 }
 
 /// Runs the pending migrations of a database, without keys; returns their names.

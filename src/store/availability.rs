@@ -1,49 +1,74 @@
-//! The availability tracker: whether the database answers reads and writes, by the outcome of the last call of each. Every
-//! failure is counted; the log gets one line when an outage begins and one when it ends, not thousands in between. Which
+//! The availability tracker: whether the database answers reads and writes. Any call can find an outage, only a probe ends one.
+//! Every failure is counted; the log gets one line when an outage begins and one when it ends, not thousands in between. Which
 //! requests are refused with 503 meanwhile is decided by core and web.
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::metrics::Metrics;
 use crate::store::error::StoreError;
 
+/// An outage that begins so soon after another is the same one for the log: a lock that is held for a while fails some calls and
+/// not others, and that would be a line each time.
+const QUIET_BEFORE_END: Duration = Duration::from_secs(3);
+
 /// One of the two paths to the database, in one of two states. *Available*: the last call did not find an outage; a call that
-/// finds one logs its cause and changes the state to *failing*. *Failing*: the database is taken for unavailable; the first
-/// call that succeeds logs how long that lasted and changes the state back.
+/// finds one changes the state to *failing*. *Failing*: the database is taken for unavailable, until a probe succeeds.
 /// Reads and writes fail separately: a lock held elsewhere or a full disk stops writes only.
 #[derive(Debug)]
 pub struct Path {
     name: &'static str,
     failing: AtomicBool,
-    since: Mutex<Instant>,
+    /// The outage that the log tells of. It ends later than the state changes.
+    logged: Mutex<Option<LoggedOutage>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LoggedOutage {
+    began: Instant,
+    last_failure: Instant,
 }
 
 impl Path {
     fn new(name: &'static str) -> Self {
-        Self { name, failing: AtomicBool::new(false), since: Mutex::new(Instant::now()) }
+        Self { name, failing: AtomicBool::new(false), logged: Mutex::new(None) }
     }
 
     fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }
 
-    /// The swap makes exactly one of the calls that fail at the same time log the outage.
-    fn record_failure(&self, cause: &dyn std::fmt::Display) {
-        if !self.failing.swap(true, Ordering::Relaxed) {
-            *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-            log::error!(path = self.name, cause:%; "the database does not answer; requests that need it are refused with 503");
+    /// The lock makes exactly one of the calls that fail at the same time log the outage.
+    fn record_failure(&self, cause: &dyn Display) {
+        self.failing.store(true, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outage) = &mut *logged {
+            outage.last_failure = now;
+            return;
+        }
+        *logged = Some(LoggedOutage { began: now, last_failure: now });
+        log::error!(path = self.name, cause:%; "the database does not answer; requests that need it are refused with 503");
+    }
+
+    /// Loads before it writes: a successful probe, which is nearly every one, writes to no shared cache line.
+    fn record_probe<T>(&self, outcome: &Result<T, StoreError>) {
+        if !matches!(outcome, Err(StoreError::Unavailable { .. })) && self.is_failing() {
+            self.failing.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Loads before it swaps: a successful call, which is nearly every one, writes to no shared cache line.
-    fn record_success(&self) {
-        if self.is_failing() && self.failing.swap(false, Ordering::Relaxed) {
-            let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
-            let seconds = since.elapsed().as_secs_f32();
-            log::info!(path = self.name, seconds:% = format_args!("{seconds:.1}"); "the database answers again");
+    fn log_recovery(&self) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(outage) = *logged else { return };
+        if self.is_failing() || outage.last_failure.elapsed() < QUIET_BEFORE_END {
+            return;
         }
+        *logged = None;
+        let seconds = (outage.last_failure - outage.began).as_secs_f32();
+        log::info!(path = self.name, seconds:% = format_args!("{seconds:.1}"); "the database answers again");
     }
 }
 
@@ -61,7 +86,7 @@ impl Availability {
         Self { reads: Path::new("read"), writes: Path::new("write"), metrics }
     }
 
-    /// Whether the last call on either path found the database unavailable.
+    /// Whether a call on either path found the database unavailable, and no probe has succeeded since.
     pub fn is_unavailable(&self) -> bool {
         self.reads.is_failing() || self.writes.is_failing()
     }
@@ -76,8 +101,26 @@ impl Availability {
         self.record(&self.writes, began, outcome);
     }
 
+    /// Records the outcome of a probe of the read path: a success ends an outage.
+    pub fn record_read_probe<T>(&self, outcome: &Result<T, StoreError>) {
+        self.reads.record_probe(outcome);
+        self.update_gauge();
+    }
+
+    /// Records the outcome of a probe of the write path: a success ends an outage.
+    pub fn record_write_probe<T>(&self, outcome: &Result<T, StoreError>) {
+        self.writes.record_probe(outcome);
+        self.update_gauge();
+    }
+
+    /// Logs the end of each outage whose last failure is some seconds ago.
+    pub fn log_recovery(&self) {
+        self.reads.log_recovery();
+        self.writes.log_recovery();
+    }
+
     /// Records that a request stopped waiting for a call that has not returned yet. Which path it took is not known here;
-    /// the read path stands for both, and its next call that succeeds ends the outage.
+    /// the read path stands for both, and the next probe that succeeds ends the outage.
     pub fn record_timeout(&self) {
         self.metrics.database.errors.with_label_values(&["timeout"]).inc();
         self.reads.record_failure(&"no answer in time");
@@ -90,17 +133,15 @@ impl Availability {
             Err(StoreError::Unavailable { source, .. }) => {
                 self.metrics.database.errors.with_label_values(&["unavailable"]).inc();
                 path.record_failure(source);
+                self.update_gauge();
             }
             // A defect of a statement is no outage, or one faulty query would take every node out of the load balancer.
-            // Nor does it end one: some defects are found before the database is asked.
             Err(StoreError::Broken(_)) => self.metrics.database.errors.with_label_values(&["internal"]).inc(),
             Err(StoreError::Conflict { .. }) => {
                 self.metrics.database.errors.with_label_values(&["conflict"]).inc();
-                path.record_success();
             }
-            Ok(_) | Err(StoreError::Taken | StoreError::Abandoned) => path.record_success(),
+            Ok(_) | Err(StoreError::Taken | StoreError::Abandoned) => {}
         }
-        self.update_gauge();
     }
 
     fn update_gauge(&self) {

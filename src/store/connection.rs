@@ -2,7 +2,9 @@
 //! connection manager. Pools, transactions and retries are store.rs's.
 
 use std::fs::OpenOptions;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
@@ -10,7 +12,9 @@ use diesel::r2d2::R2D2Connection;
 use diesel::sql_types::Text;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
 
+use super::database_file::DatabaseFile;
 use super::database_url::DatabaseUrl;
+use super::error::StoreError;
 use super::sqlite_writer::wal_pressure::AUTOCHECKPOINT_PAGES;
 
 /// Runs a query on the backend's own connection type: `on_backend!(db, |db| query.execute(db))`. On `Db` itself diesel
@@ -57,7 +61,7 @@ pub fn open(url: &DatabaseUrl, lock_wait: Duration) -> Result<Db, diesel::Connec
         |result: diesel::QueryResult<()>| result.map_err(diesel::ConnectionError::CouldntSetupConfiguration);
     match url {
         DatabaseUrl::Sqlite(path) => {
-            let mut db = SqliteConnection::establish(&path.to_string_lossy())?;
+            let mut db = SqliteConnection::establish(&sqlite_uri(path))?;
             configured(db.batch_execute(&sqlite_pragmas(lock_wait)))?;
             Ok(Db::Sqlite(db))
         }
@@ -67,6 +71,19 @@ pub fn open(url: &DatabaseUrl, lock_wait: Duration) -> Result<Db, diesel::Connec
             Ok(Db::Postgres(db))
         }
     }
+}
+
+/// SQLite's URI of a file that must exist: a connection that is opened after the file was deleted must not create an empty one.
+fn sqlite_uri(path: &Path) -> String {
+    let root = if path.is_absolute() { "file://" } else { "file:" };
+    let encoded = path.as_os_str().as_bytes().iter().fold(root.to_owned(), |mut uri, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+        uri
+    });
+    encoded + "?mode=rw"
 }
 
 /// Makes a missing SQLite file readable by its owner only: it holds hashes. SQLite gives its side files the same mode.
@@ -101,13 +118,18 @@ fn postgres_settings(lock_wait: Duration) -> String {
     )
 }
 
+/// The encoding of the database's texts: `UTF8` on PostgreSQL, `UTF-8` on SQLite, or another.
+pub fn encoding(db: &mut Db) -> Result<String, StoreError> {
+    let sql = match db {
+        Db::Sqlite(_) => "SELECT encoding AS value FROM pragma_encoding",
+        Db::Postgres(_) => "SELECT current_setting('server_encoding') AS value",
+    };
+    let row: Setting = on_backend!(db, |db| diesel::sql_query(sql).get_result(db))?;
+    Ok(row.value)
+}
+
 /// Logs a warning if PostgreSQL's messages are not in English, so that timeouts, full disks and deadlocks are not recognised.
 pub fn warn_about_message_language(db: &mut Db) {
-    #[derive(QueryableByName)]
-    struct Setting {
-        #[diesel(sql_type = Text)]
-        value: String,
-    }
     let Db::Postgres(db) = db else { return };
     let setting = diesel::sql_query("SELECT current_setting('lc_messages') AS value").get_result::<Setting>(db);
     match setting {
@@ -119,6 +141,12 @@ pub fn warn_about_message_language(db: &mut Db) {
         ),
         Err(error) => log::debug!(error:%; "the language of PostgreSQL's messages is not known"),
     }
+}
+
+#[derive(QueryableByName)]
+struct Setting {
+    #[diesel(sql_type = Text)]
+    value: String,
 }
 
 fn is_english(locale: &str) -> bool {
@@ -148,6 +176,8 @@ fn with_timeouts(url: &str) -> String {
 pub struct Pooled {
     /// The connection itself.
     pub db: Db,
+    /// The file that it is open on.
+    pub file: DatabaseFile,
     /// Set when a statement failed in a way that may leave the connection unusable: the pool then closes it.
     pub broken: bool,
     /// The total of rows that the connection had changed at its last commit.
@@ -160,22 +190,25 @@ pub struct Pooled {
 pub struct Manager {
     /// The database.
     pub url: DatabaseUrl,
+    /// Its file as the service opened it.
+    pub file: DatabaseFile,
     /// How long a statement may wait for another writer's lock.
     pub lock_wait: Duration,
 }
 
 impl r2d2::ManageConnection for Manager {
     type Connection = Pooled;
-    type Error = diesel::r2d2::Error;
+    type Error = StoreError;
 
     fn connect(&self) -> Result<Pooled, Self::Error> {
-        let db = open(&self.url, self.lock_wait).map_err(diesel::r2d2::Error::ConnectionError)?;
-        Ok(Pooled { db, broken: false, rows_changed: 0, last_used_at: Instant::now() })
+        self.file.check()?;
+        let db = open(&self.url, self.lock_wait)?;
+        Ok(Pooled { db, file: self.file.clone(), broken: false, rows_changed: 0, last_used_at: Instant::now() })
     }
 
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), Self::Error> {
         if pooled.last_used_at.elapsed() > PING_AFTER_IDLE {
-            pooled.db.ping().map_err(diesel::r2d2::Error::QueryError)?;
+            pooled.db.ping()?;
         }
         pooled.last_used_at = Instant::now();
         Ok(())
@@ -197,6 +230,18 @@ mod tests {
         }
         for other in ["de_DE.UTF-8", "es_ES", "Catalan_Spain.1252"] {
             assert!(!is_english(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn paths_of_files_are_escaped_in_their_uri() {
+        for (path, uri) in [
+            ("doorward.db", "file:doorward.db?mode=rw"),
+            ("/var/lib/a b/d#1%.db", "file:///var/lib/a%20b/d%231%25.db?mode=rw"),
+            ("//tmp/x?y.db", "file:////tmp/x%3Fy.db?mode=rw"),
+            ("ünï:code.db", "file:%C3%BCn%C3%AF%3Acode.db?mode=rw"),
+        ] {
+            assert_eq!(sqlite_uri(Path::new(path)), uri);
         }
     }
 

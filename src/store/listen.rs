@@ -12,7 +12,7 @@ use super::database_url::DatabaseUrl;
 use super::tables::revocations;
 use super::tables::revocations::{CHANNEL, RevocationRow, Selection};
 use crate::store::connection::Db;
-use crate::store::error::StoreError;
+use crate::store::error::{OutageCause, StoreError};
 
 /// What `poll_notifications` found since its last call.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Listener {
         let mut db = connection::open(url, wait)?;
         let data_version = match &mut db {
             Db::Sqlite(db) => data_version(db)?,
-            Db::Postgres(db) => db.batch_execute(&format!("LISTEN {CHANNEL}")).map(|()| 0)?,
+            Db::Postgres(db) => subscribe(db)?,
         };
         Ok(Self { db, data_version })
     }
@@ -89,6 +89,18 @@ impl Listener {
     /// Up to `limit` rows.
     pub fn list(&mut self, selection: Selection, limit: i64) -> Result<Vec<RevocationRow>, StoreError> {
         revocations::list(&mut self.db, selection, limit)
+    }
+}
+
+/// LISTEN, but on a standby, which takes none: there the poll of the table is all there is. Once a standby is promoted it must
+/// be connected to anew, as a failover makes of all connections.
+fn subscribe(db: &mut PgConnection) -> Result<i64, StoreError> {
+    match db.batch_execute(&format!("LISTEN {CHANNEL}")).map_err(StoreError::from) {
+        Err(StoreError::Unavailable { cause: OutageCause::ReadOnly, source }) => {
+            log::warn!(cause:% = source; "the database takes no LISTEN; revocations of other nodes arrive by polling");
+            Ok(0)
+        }
+        other => other.map(|()| 0),
     }
 }
 

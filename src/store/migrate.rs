@@ -3,10 +3,11 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::migration::MigrationSource;
-use diesel::{Connection, PgConnection};
+use diesel::sql_types::{BigInt, Text};
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use crate::store::connection::Db;
+use crate::store::connection::{Db, on_backend};
 use crate::store::error::{BoxedError, StoreError};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -35,22 +36,58 @@ fn apply_postgres(db: &mut PgConnection) -> Result<Vec<String>, StoreError> {
     db.transaction(|db| apply(db, POSTGRES))
 }
 
-/// The number of migrations of this version that the database lacks.
+/// The number of migrations of this version that the database lacks. Reads only: diesel's own list creates its table first, which
+/// needs a right that a running service need not have.
 pub fn pending(db: &mut Db) -> Result<usize, StoreError> {
-    let pending = match db {
-        Db::Sqlite(db) => count_pending::<_, diesel::sqlite::Sqlite>(db, SQLITE),
-        Db::Postgres(db) => count_pending::<_, diesel::pg::Pg>(db, POSTGRES),
+    let applied = applied(db)?;
+    let known = match db {
+        Db::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(SQLITE),
+        Db::Postgres(_) => versions::<diesel::pg::Pg>(POSTGRES),
     };
-    pending.map_err(StoreError::migration)
+    let known = known.map_err(StoreError::migration)?;
+    Ok(known.iter().filter(|version| !applied.contains(version)).count())
 }
 
-fn count_pending<C, B>(db: &mut C, source: EmbeddedMigrations) -> Result<usize, BoxedError>
+/// Whether no migration was ever applied.
+pub fn is_empty(db: &mut Db) -> Result<bool, StoreError> {
+    Ok(applied(db)?.is_empty())
+}
+
+fn versions<B: diesel::backend::Backend>(source: EmbeddedMigrations) -> Result<Vec<String>, BoxedError>
 where
-    B: diesel::backend::Backend,
-    C: MigrationHarness<B>,
     EmbeddedMigrations: MigrationSource<B>,
 {
-    db.pending_migrations(source).map(|pending| pending.len())
+    let migrations = MigrationSource::<B>::migrations(&source)?;
+    Ok(migrations.iter().map(|migration| migration.name().version().to_string()).collect())
+}
+
+/// The versions that were applied.
+fn applied(db: &mut Db) -> Result<Vec<String>, StoreError> {
+    let exists = match db {
+        Db::Sqlite(_) => "SELECT count(*) AS value FROM sqlite_schema WHERE name = '__diesel_schema_migrations'",
+        Db::Postgres(_) => {
+            "SELECT count(*) AS value FROM (SELECT to_regclass('__diesel_schema_migrations') AS name) AS found WHERE name IS NOT NULL"
+        }
+    };
+    let found: Count = on_backend!(db, |db| diesel::sql_query(exists).get_result(db))?;
+    if found.value == 0 {
+        return Ok(Vec::new());
+    }
+    let query = diesel::sql_query("SELECT version FROM __diesel_schema_migrations");
+    let rows: Vec<Applied> = on_backend!(db, |db| query.load(db))?;
+    Ok(rows.into_iter().map(|row| row.version).collect())
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    value: i64,
+}
+
+#[derive(QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = Text)]
+    version: String,
 }
 
 fn apply<C, B>(db: &mut C, source: EmbeddedMigrations) -> Result<Vec<String>, StoreError>

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audit_events;
 pub(crate) mod columns;
+pub mod nodes;
 pub mod opaque_tokens;
 pub mod pending_sign_ups;
 pub mod revocations;

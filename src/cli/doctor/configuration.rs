@@ -7,6 +7,7 @@ use std::path::Path;
 use url::Url;
 
 use super::finding::Finding::{self, Failed, Passed, Warning};
+use crate::core::startup;
 use crate::core::startup::OpenError;
 use crate::mail::Mailer;
 use crate::settings::{SameSite, Settings};
@@ -20,8 +21,33 @@ pub fn check(settings: &Settings) -> Vec<Finding> {
     findings.extend(cross_site(settings));
     findings.extend(files(settings));
     findings.extend(mail(settings));
-    findings.push(database(settings));
+    let database = database(settings);
+    let is_usable = matches!(database, Passed(_));
+    findings.push(database);
+    if is_usable {
+        findings.extend(nodes(settings));
+    }
     findings
+}
+
+/// Whether the running nodes of the database have the keys of these settings, and the time of this machine.
+fn nodes(settings: &Settings) -> Vec<Finding> {
+    if settings.database.database_url.file().is_some_and(|file| !file.exists()) {
+        return Vec::new();
+    }
+    let comparison = match startup::compare_with_nodes(settings) {
+        Ok(comparison) => comparison,
+        // Before its migrations there is nothing to compare with.
+        Err(OpenError::Database(_)) => return Vec::new(),
+        Err(error) => return vec![Failed(error.to_string())],
+    };
+    let warnings = comparison.warnings(settings.tokens.clock_skew);
+    match comparison.live {
+        _ if !warnings.is_empty() => warnings.into_iter().map(Failed).collect(),
+        0 => vec![Passed("no node of this database runs now".to_owned())],
+        1 => vec![Passed("the running node of this database has these keys and this clock".to_owned())],
+        live => vec![Passed(format!("the {live} running nodes of this database have these keys and this clock"))],
+    }
 }
 
 fn public_url(settings: &Settings) -> Vec<Finding> {
@@ -165,7 +191,7 @@ fn database(settings: &Settings) -> Finding {
     {
         return Passed(format!("{url} does not exist; the first start creates it"));
     }
-    match crate::core::startup::pending_migrations(url) {
+    match startup::pending_migrations(url) {
         Ok(0) => Passed(format!("{url} is reachable and up to date")),
         Ok(missing) if settings.database.auto_migrate => {
             Passed(format!("{url} is reachable; the next start runs {missing} pending migrations"))

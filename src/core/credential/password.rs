@@ -54,6 +54,11 @@ impl From<Pepper> for Peppers {
 }
 
 impl Peppers {
+    /// The ids of all peppers.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.active).chain(&self.others).map(|pepper| pepper.id.as_str())
+    }
+
     /// The pepper and the bcrypt hash of a stored form.
     fn parse<'a>(&self, stored: &'a str) -> Option<(&Pepper, &'a str)> {
         let mut parts = stored.splitn(3, ':');

@@ -16,7 +16,7 @@
 //! tokens under a newer key.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::KeysError;
 use super::key_source::{KeySource, configured_key, configured_pepper};
@@ -26,15 +26,13 @@ use crate::core::Core;
 use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::credential::password;
 use crate::core::error::{Error, InternalError};
+use crate::core::maintenance::adaptive_batch::AdaptiveBatch;
 use crate::core::revocation::write::RETENTION_MARGIN;
 use crate::core::session::caller::Client;
 use crate::core::session::end::revoke_ended;
 use crate::core::session::end_reason::EndReason;
 use crate::settings::TokenAlgorithm;
 use crate::store::tables::{accounts, sessions};
-
-/// Sessions that one transaction ends: few enough that a sign-in does not wait long behind it.
-const END_BATCH: i64 = 500;
 
 /// Why keys could not be listed or changed.
 #[derive(Debug, thiserror::Error)]
@@ -289,17 +287,27 @@ impl Core {
 
     fn end_sessions_under(&self, id: &str) -> Result<i64, KeyAdminError> {
         let (now, reason) = (self.now(), EndReason::KeyRetired);
-        let mut count = 0;
+        let (mut batch, mut count, mut after) = (AdaptiveBatch::default(), 0, None);
         loop {
+            let found = self.store.read(|db| sessions::list_signed_by_key(db, id, now, after, batch.rows()))?;
+            let Some(last) = found.last().copied() else {
+                // Again from the beginning: a node that had not read the file yet may have signed behind the cursor.
+                if after.take().is_none() {
+                    return Ok(count);
+                }
+                continue;
+            };
+            after = Some(last);
+            let began = Instant::now();
             let revoked = self.store.write(|db| {
-                let ended = sessions::end_signed_by_key(db, id, now, reason, END_BATCH)?;
+                let ended = sessions::end_signed_by_key(db, id, &found, now, reason)?;
                 revoke_ended(db, &ended, now)
             })?;
             revoked.iter().for_each(|row| self.revocation_cache.apply(row));
-            match i64::try_from(revoked.len()) {
-                Ok(0) | Err(_) => return Ok(count),
-                Ok(batch) => count += batch,
-            }
+            count += i64::try_from(revoked.len()).unwrap_or(0);
+            batch.record(began.elapsed());
+            // The other half of the time belongs to requests.
+            std::thread::sleep(began.elapsed());
         }
     }
 

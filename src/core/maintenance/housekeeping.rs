@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::error::{Error, InternalError};
 use crate::core::maintenance::adaptive_batch::AdaptiveBatch;
+use crate::core::maintenance::node_registry::HEARTBEAT_INTERVAL;
 use crate::core::maintenance::worker::{Notify, Signal, Worker};
 use crate::core::revocation::cache::RevocationCache;
 use crate::core::revocation::write::RETENTION_MARGIN;
@@ -151,13 +152,19 @@ pub fn start(core: Core) -> Result<Worker, InternalError> {
 fn run(core: &Core, signal: &Signal) {
     let failing = AtomicBool::new(false);
     let (mut purged, mut batch) = (Instant::now(), AdaptiveBatch::default());
+    let mut heartbeat_due = Instant::now() + HEARTBEAT_INTERVAL;
     loop {
         core.reload_keys();
-        if core.store.is_unavailable() {
+        if core.store.is_unavailable() || core.store.is_file_lost() {
             // Any call records whether the database answers; a node that gets no requests makes none.
             let _ = core.store.probe();
         }
+        core.store.log_recovery();
         log_transition(&failing, core.flush());
+        if Instant::now() >= heartbeat_due {
+            heartbeat_due = Instant::now() + HEARTBEAT_INTERVAL;
+            log_transition(&failing, core.heartbeat());
+        }
         if purged.elapsed() >= PURGE_INTERVAL {
             core.rate_limiter.remove_idle();
             // A bounded share of each iteration, since confirmations must not wait for a long purge.
@@ -174,6 +181,7 @@ fn run(core: &Core, signal: &Signal) {
     }
     // Best effort: an unwritten confirmation only means that the previous refresh token stays replayable for longer.
     let _ = core.flush();
+    let _ = core.leave();
 }
 
 /// Logs when writes start to fail and when they work again, and not twice a second during an outage.

@@ -110,12 +110,20 @@ impl GroupTransaction {
 
     /// Commits, gives the connection back to the pool and returns the number of changed rows. The caller resolves the
     /// outcome.
+    ///
+    /// A commit to a file that was deleted or replaced would be acknowledged and lost, so it is refused.
     pub fn commit(mut self) -> Result<usize, StoreError> {
-        let Pooled { db, rows_changed, .. } = &mut *self.connection;
+        let Pooled { db, file, rows_changed, .. } = &mut *self.connection;
         // The count only decides when the log is checkpointed: without one the commit goes on.
         let total = rows_changed_by(db).unwrap_or(*rows_changed);
         let rows = total.saturating_sub(std::mem::replace(rows_changed, total));
-        let committed = transaction::commit(db, self.began);
+        let committed = match file.check() {
+            Ok(()) => transaction::commit(db, self.began),
+            Err(error) => {
+                transaction::roll_back(db);
+                Err(error)
+            }
+        };
         // Also after a failed commit, which rolled back: the caller resolves the outcome, once it has passed on the right.
         self.finished = true;
         self.connection.broken = matches!(committed, Err(StoreError::Unavailable { .. }));

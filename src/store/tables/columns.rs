@@ -77,6 +77,11 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
+    /// A running process of this database: random, for each start.
+    NodeId
+}
+
+uuid_id! {
     /// The id of a session, the `sid` of its tokens. It names the session and grants nothing. Version 7, so that new rows are
     /// neighbours in the index.
     SessionId

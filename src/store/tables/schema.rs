@@ -91,6 +91,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    nodes (id) {
+        id -> Binary,
+        signing_keys -> Text,
+        peppers -> Text,
+        seen_at -> BigInt,
+        clock_offset -> BigInt,
+    }
+}
+
+diesel::table! {
     audit_events (id) {
         id -> BigInt,
         at -> BigInt,

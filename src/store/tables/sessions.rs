@@ -244,19 +244,32 @@ pub fn count_live_by_key(db: &mut Db, now: Timestamp) -> Result<Vec<(String, i64
     Ok(on_backend!(db, |db| query.load(db))?)
 }
 
-/// Ends up to `limit` live sessions whose current refresh token is signed by this key.
-pub fn end_signed_by_key(
+/// Up to `limit` live sessions whose current refresh token is signed by this key, in the order of their ids, after one. No
+/// index has the key: each page goes on where the last one ended, so that all together read the table once.
+pub fn list_signed_by_key(
     db: &mut Db,
     key_id: &str,
     at: Timestamp,
-    reason: EndReason,
+    after: Option<SessionId>,
     limit: i64,
-) -> Result<Vec<EndedSession>, StoreError> {
+) -> Result<Vec<SessionId>, StoreError> {
     let live = sessions::key_id.eq(key_id).and(sessions::ended_at.is_null());
     let unexpired = sessions::idle_expires_at.gt(at).and(sessions::expires_at.gt(at));
-    let signed = sessions::table.filter(live).filter(unexpired).filter(is_in_epoch());
-    let query = signed.select(sessions::id).limit(limit);
-    let ids: Vec<SessionId> = on_backend!(db, |db| query.load(db))?;
+    let later = sessions::id.gt(after.unwrap_or(SessionId(uuid::Uuid::nil())));
+    let signed = sessions::table.filter(later).filter(live).filter(unexpired).filter(is_in_epoch());
+    let query = signed.select(sessions::id).order(sessions::id).limit(limit);
+    Ok(on_backend!(db, |db| query.load(db))?)
+}
+
+/// Ends those of these sessions that are live and whose current refresh token is still signed by this key.
+pub fn end_signed_by_key(
+    db: &mut Db,
+    key_id: &str,
+    ids: &[SessionId],
+    at: Timestamp,
+    reason: EndReason,
+) -> Result<Vec<EndedSession>, StoreError> {
+    let live = sessions::key_id.eq(key_id).and(sessions::ended_at.is_null());
     let set = (
         sessions::ended_at.eq(at),
         sessions::end_reason.eq(reason),

@@ -10,6 +10,7 @@ use diesel::sql_types::{BigInt, Integer};
 
 use super::*;
 use crate::store::connection;
+use crate::store::database_file::DatabaseFile;
 use crate::store::database_url::DatabaseUrl;
 use crate::store::sqlite_writer::wal_checkpoint::{Checkpointer, checkpoint};
 use crate::store::sqlite_writer::wal_pressure::AUTOCHECKPOINT_PAGES;
@@ -40,7 +41,9 @@ impl TestQueue {
     fn new(max_wait: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = DatabaseUrl::Sqlite(folder.path().join("a.db"));
-        let manager = Manager { url: url.clone(), lock_wait: TEST_TIMEOUT };
+        connection::create_private(&url).unwrap();
+        let file = DatabaseFile::of(&url).unwrap();
+        let manager = Manager { url: url.clone(), file, lock_wait: TEST_TIMEOUT };
         let pool = r2d2::Pool::builder().max_size(1).build(manager).unwrap();
         let wal_pressure = Arc::new(WalPressure::default());
         let queue = WriteQueue::new(pool, max_wait, Arc::clone(&wal_pressure));

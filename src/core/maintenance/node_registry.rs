@@ -1,0 +1,294 @@
+//! Node registry: heartbeats of the processes that serve one database, by which each compares its keys and its clock with the
+//! others'. A process with other keys refuses everybody's tokens and passwords; one with another clock ends sessions too
+//! early. A start with other keys is refused by core/startup.rs; how a clock is measured is decided here.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::core::Core;
+use crate::core::error::Error;
+use crate::core::keys::key_source::LoadedKeys;
+use crate::store::tables::columns::NodeId;
+use crate::store::tables::nodes;
+use crate::store::tables::nodes::NodeRow;
+use crate::store::{Db, Store, StoreError};
+
+/// The time between two heartbeats.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A node that was seen within this time counts as running: three heartbeats, and a slow one.
+pub const LIVE_WITHIN: Duration = Duration::from_secs(50);
+
+/// Rows of stopped nodes are removed after this time.
+const RETENTION: Duration = Duration::from_hours(24);
+
+/// The ids of the keys that a node trusts. An id is derived from its key and reveals nothing about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyIds {
+    signing_keys: String,
+    peppers: String,
+}
+
+impl KeyIds {
+    /// Of the keys that were loaded.
+    pub fn of(keys: &LoadedKeys) -> Self {
+        let signing: Vec<&str> = keys.ring.all().map(|key| key.id.as_str()).collect();
+        Self { signing_keys: signing.join(" "), peppers: keys.peppers.ids().collect::<Vec<_>>().join(" ") }
+    }
+}
+
+/// What a node's keys do not share with another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// No signing key: each refuses the other's tokens.
+    Signing,
+    /// No pepper: each refuses the other's passwords.
+    Pepper,
+}
+
+impl std::fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Signing => "signing key",
+            Self::Pepper => "pepper",
+        })
+    }
+}
+
+/// The other nodes of the database, compared with this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Running nodes, without this one.
+    pub live: usize,
+    /// What this node does not share with a running node.
+    pub other_keys: Option<KeyKind>,
+    /// Whether the node that was seen last, running or not, has none of this node's peppers.
+    pub other_pepper_before: bool,
+    /// Running nodes with none of this node's signing keys, or none of its peppers.
+    pub with_other_keys: usize,
+    /// The largest difference between this node's clock and another's or the database's, in milliseconds; positive if this
+    /// node's is ahead.
+    pub clock_difference: i64,
+}
+
+impl Comparison {
+    fn new(own: &KeyIds, clock_offset: i64, rows: &[NodeRow], at: Timestamp) -> Self {
+        let is_live = |row: &&NodeRow| at.since(row.seen_at) < LIVE_WITHIN;
+        let live: Vec<&NodeRow> = rows.iter().filter(is_live).collect();
+        let differing: Vec<KeyKind> = live.iter().filter_map(|row| other_keys(own, row)).collect();
+        let differences = live.iter().map(|row| clock_offset.saturating_sub(row.clock_offset));
+        Self {
+            live: live.len(),
+            other_keys: differing.first().copied(),
+            other_pepper_before: rows.first().is_some_and(|row| !share(&own.peppers, &row.peppers)),
+            with_other_keys: differing.len(),
+            clock_difference: differences.chain([clock_offset]).max_by_key(|offset| offset.abs()).unwrap_or_default(),
+        }
+    }
+
+    /// The difference of the clocks, if it is longer than `tolerated`.
+    fn clocks_apart(&self, tolerated: Duration) -> bool {
+        u128::from(self.clock_difference.unsigned_abs()) > tolerated.as_millis()
+    }
+
+    /// What an operator must know, one sentence each; nothing if all is well.
+    pub fn warnings(&self, tolerated: Duration) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Some(kind) = self.other_keys {
+            warnings.push(format!(
+                "a running node of this database shares no {kind} with this one; use the same KEYS_FILE, JWT_SECRET and PEPPER on every node"
+            ));
+        }
+        if self.clocks_apart(tolerated) {
+            let seconds = Duration::from_millis(self.clock_difference.unsigned_abs()).as_secs_f32();
+            let side = if self.clock_difference > 0 { "ahead of" } else { "behind" };
+            warnings.push(format!(
+                "this node's clock is {seconds:.1} s {side} that of the database or of another node; sessions end early there or here: synchronise the clocks (NTP)"
+            ));
+        }
+        warnings
+    }
+}
+
+fn other_keys(own: &KeyIds, row: &NodeRow) -> Option<KeyKind> {
+    if !share(&own.peppers, &row.peppers) {
+        return Some(KeyKind::Pepper);
+    }
+    (!share(&own.signing_keys, &row.signing_keys)).then_some(KeyKind::Signing)
+}
+
+fn share(one: &str, other: &str) -> bool {
+    let ids: HashSet<&str> = one.split(' ').collect();
+    other.split(' ').any(|id| ids.contains(id))
+}
+
+/// Compares keys with the rows of a database, without a row of one's own.
+pub fn compare(store: &Store, own: &KeyIds, now: impl Fn() -> Timestamp) -> Result<Comparison, StoreError> {
+    store.read(|db| {
+        let (offset, at) = measure_clock(db, &now)?;
+        Ok(Comparison::new(own, offset, &nodes::list_others(db, NodeId(Uuid::nil()))?, at))
+    })
+}
+
+/// Removes the rows of all nodes, if none is running; otherwise returns how long ago one was seen.
+pub fn forget_stopped_nodes(store: &Store) -> Result<Option<Duration>, StoreError> {
+    store.write(|db| {
+        let at = nodes::database_time(db)?;
+        let latest = nodes::list_others(db, NodeId(Uuid::nil()))?.first().map(|row| at.since(row.seen_at));
+        let running = latest.filter(|ago| *ago < LIVE_WITHIN);
+        if running.is_none() {
+            nodes::purge(db, at.plus(RETENTION))?;
+        }
+        Ok(running)
+    })
+}
+
+/// This node's clock minus the database's, in milliseconds, and the database's time. The node's time is taken in the middle
+/// of the round trip, so a slow one moves it by half its duration at most.
+fn measure_clock(db: &mut Db, now: &impl Fn() -> Timestamp) -> Result<(i64, Timestamp), StoreError> {
+    let before = now();
+    let at = nodes::database_time(db)?;
+    let middle = before.plus(now().since(before) / 2);
+    Ok((middle.as_millis() - at.as_millis(), at))
+}
+
+/// This process among the nodes of its database.
+#[derive(Debug)]
+pub struct NodeRegistry {
+    id: NodeId,
+    keys: Mutex<KeyIds>,
+    latest: Mutex<Comparison>,
+    has_other_keys: AtomicBool,
+    has_other_clock: AtomicBool,
+}
+
+impl NodeRegistry {
+    /// A process with these keys.
+    pub fn new(keys: KeyIds) -> Self {
+        Self {
+            id: NodeId(Uuid::new_v4()),
+            keys: Mutex::new(keys),
+            latest: Mutex::default(),
+            has_other_keys: AtomicBool::new(false),
+            has_other_clock: AtomicBool::new(false),
+        }
+    }
+
+    /// Replaces the keys after the file has changed.
+    pub fn set_keys(&self, keys: KeyIds) {
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+}
+
+impl Core {
+    /// Writes this node's heartbeat and compares it with the others; logs when a difference begins and when it ends.
+    pub fn heartbeat(&self) -> Result<(), Error> {
+        let registry = &self.node_registry;
+        let keys = registry.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let comparison = self.store.write(|db| {
+            let (clock_offset, at) = measure_clock(db, &|| self.now())?;
+            let KeyIds { signing_keys, peppers } = keys.clone();
+            nodes::save(db, &NodeRow { id: registry.id, signing_keys, peppers, seen_at: at, clock_offset })?;
+            nodes::purge(db, at.minus(RETENTION))?;
+            Ok(Comparison::new(&keys, clock_offset, &nodes::list_others(db, registry.id)?, at))
+        })?;
+        self.report(&comparison);
+        *registry.latest.lock().unwrap_or_else(PoisonError::into_inner) = comparison;
+        Ok(())
+    }
+
+    /// Marks this node as stopped, so that its keys count no longer as those of a running one.
+    pub fn leave(&self) -> Result<(), Error> {
+        let registry = &self.node_registry;
+        let KeyIds { signing_keys, peppers } = registry.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let seen_at = Timestamp::from_millis(0);
+        let row = NodeRow { id: registry.id, signing_keys, peppers, seen_at, clock_offset: 0 };
+        Ok(self.store.write(|db| nodes::save(db, &row))?)
+    }
+
+    /// What the last heartbeat found that an operator must know.
+    pub fn node_warnings(&self) -> Vec<String> {
+        let latest = self.node_registry.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.warnings(self.rules.tokens.clock_skew)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a clock's error")]
+    fn report(&self, comparison: &Comparison) {
+        let (registry, metrics) = (&self.node_registry, &self.metrics.nodes);
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        metrics.live.set(count(comparison.live + 1));
+        metrics.with_other_keys.set(count(comparison.with_other_keys));
+        metrics.clock_difference.set(comparison.clock_difference as f64 / 1000.0);
+        let apart = comparison.clocks_apart(self.rules.tokens.clock_skew);
+        let began = [
+            (&registry.has_other_keys, comparison.other_keys.is_some(), "the keys of all running nodes agree again"),
+            (&registry.has_other_clock, apart, "the clocks of all running nodes agree again"),
+        ]
+        .map(|(flag, differs, agreed)| {
+            let before = flag.swap(differs, Ordering::Relaxed);
+            if before && !differs {
+                log::info!("{agreed}");
+            }
+            differs && !before
+        });
+        if began.contains(&true) {
+            comparison.warnings(self.rules.tokens.clock_skew).iter().for_each(|warning| log::error!("{warning}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(signing_keys: &str, peppers: &str, seen_at: i64, clock_offset: i64) -> NodeRow {
+        NodeRow {
+            id: NodeId(Uuid::new_v4()),
+            signing_keys: signing_keys.into(),
+            peppers: peppers.into(),
+            seen_at: Timestamp::from_seconds(seen_at),
+            clock_offset,
+        }
+    }
+
+    fn compared(rows: &[NodeRow], offset: i64) -> Comparison {
+        let own = KeyIds { signing_keys: "k-2 k-1".into(), peppers: "p-1".into() };
+        Comparison::new(&own, offset, rows, Timestamp::from_seconds(1000))
+    }
+
+    #[test]
+    fn nodes_agree_while_they_share_a_key_of_each_kind() {
+        let rotating = [row("k-1", "p-1 p-0", 999, 10), row("k-3 k-2 k-1", "p-1", 960, -20)];
+        let comparison = compared(&rotating, 0);
+        assert_eq!((comparison.live, comparison.with_other_keys, comparison.other_keys), (2, 0, None));
+        assert!(comparison.warnings(Duration::from_secs(5)).is_empty());
+    }
+
+    #[test]
+    fn a_running_node_with_other_keys_is_reported_and_a_stopped_one_is_not() {
+        let signing = compared(&[row("k-9", "p-1", 999, 0)], 0);
+        assert_eq!(signing.other_keys, Some(KeyKind::Signing));
+        let pepper = compared(&[row("k-1", "p-9", 999, 0), row("k-1", "p-1", 999, 0)], 0);
+        assert_eq!((pepper.other_keys, pepper.with_other_keys), (Some(KeyKind::Pepper), 1));
+        let stopped = compared(&[row("k-9", "p-9", 0, 0), row("k-9", "p-9", 949, 0)], 0);
+        assert_eq!((stopped.live, stopped.other_keys, stopped.other_pepper_before), (0, None, true));
+        // An id that begins like another is another.
+        assert_eq!(compared(&[row("k-11", "p-1", 999, 0)], 0).other_keys, Some(KeyKind::Signing));
+    }
+
+    #[test]
+    fn clocks_are_compared_with_the_database_and_with_each_running_node() {
+        for (offset, other, expected) in
+            [(0, 0, 0), (6_000, 6_000, 6_000), (0, 61_000, -61_000), (-40_000, 30_000, -70_000)]
+        {
+            let comparison = compared(&[row("k-1", "p-1", 999, other), row("k-1", "p-1", 10, 900_000)], offset);
+            assert_eq!(comparison.clock_difference, expected, "{offset} {other}");
+            assert_eq!(comparison.warnings(Duration::from_secs(5)).len(), usize::from(expected != 0));
+        }
+    }
+}
