@@ -122,18 +122,21 @@ fn what_is_ignored_is_logged_once(backend: Backend) {
     const MISSING: &str = "a trusted proxy sends no X-Forwarded-For";
     for (proxies, expected) in [("127.0.0.1", (1, 0)), ("10.0.0.0/8", (0, 1))] {
         let node = WorkDir::on(backend).set("TRUSTED_PROXIES", proxies);
-        let node = node.serve(&[]);
+        let mut node = node.serve(&[]);
+        let logged = |node: &Node| (log_lines(node, UNREADABLE), log_lines(node, UNTRUSTED));
         for _ in 0..5 {
             let request = Request::new("POST", "/auth/refresh").json(r#"{"refreshToken":"junk"}"#);
             assert_eq!(node.send(&request.header("X-Forwarded-For", "canary, unknown")).status, 401);
         }
-        let logged = (log_lines(&node, UNREADABLE), log_lines(&node, UNTRUSTED));
-        assert_eq!(logged, expected, "{proxies}: {}{}", node.stdout(), node.stderr());
         for _ in 0..3 {
             let request = Request::new("POST", "/auth/refresh").json(r#"{"refreshToken":"junk"}"#);
             assert_eq!(node.send(&request.header("X-Real-IP", "canary")).status, 401);
         }
+        // After its end the log is whole.
+        node.signal("TERM");
+        assert!(node.wait().success());
         assert_eq!(log_lines(&node, MISSING), expected.0, "{proxies}: {}{}", node.stdout(), node.stderr());
+        assert_eq!(logged(&node), expected, "each is logged once");
         assert_eq!(log_lines(&node, "canary"), 0, "the header is not quoted");
     }
 }

@@ -219,9 +219,13 @@ impl Scenario {
     /// The log has one line for the start and one for the end of each outage (of the read or the write path), and the
     /// counters agree.
     fn assert_logged_and_counted(&self) {
-        let log = self.node.stderr();
+        // The log is read by a thread of its own, and the last line may come after the last response.
+        let (begins, ends) = ("the database does not answer", "the database answers again");
+        let log = until(PATIENCE, "the log's line of each end", || {
+            Some(self.node.stderr()).filter(|log| log.matches(begins).count() == log.matches(ends).count())
+        });
         let lines = |words: &str| log.lines().filter(|line| line.contains(words)).count();
-        let (began, ended) = (lines("the database does not answer"), lines("the database answers again"));
+        let (began, ended) = (lines(begins), lines(ends));
         let failures = self.counter("doorward_database_errors_total{");
         self.say(&format!(
             "{} lines of log, {began} of a beginning, {ended} of an end; {failures} failures",

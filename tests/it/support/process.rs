@@ -240,6 +240,11 @@ impl Node {
         until(PATIENCE, part, || Some(self.stdout()).filter(|reported| reported.contains(part)))
     }
 
+    /// Waits until its log contains this text, which a thread of its own reads; the log.
+    pub fn stderr_with(&self, part: &str) -> String {
+        until(PATIENCE, part, || Some(self.stderr()).filter(|log| log.contains(part)))
+    }
+
     pub fn send(&self, request: &Request) -> Response {
         request.send(self.address())
     }
