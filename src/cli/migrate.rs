@@ -2,11 +2,11 @@
 
 use super::console::print_line;
 use crate::cli::error::CommandError;
-use crate::core::startup::{OpenError, migrate};
+use crate::core::startup::migrate;
 use crate::settings::Settings;
 
 pub fn run(settings: &Settings) -> Result<(), CommandError> {
-    let migrations = migrate(&settings.database.database_url).map_err(OpenError::Database)?;
+    let migrations = migrate(&settings.database.database_url)?;
     match migrations.as_slice() {
         [] => print_line(&format!("{}: no pending migrations", settings.database.database_url)),
         versions => versions

@@ -35,6 +35,8 @@ impl ServeCommand {
             announce(&server, settings, &service, &opened, self.demo);
             server.run_until_signal(abort).await
         });
+        // Threads of the server may hold the service for a moment longer, so its end is not left to the last of them.
+        service.core().leave();
         Ok(outcome?)
     }
 }

@@ -13,7 +13,7 @@ use super::defence::rate_limit::{RateLimiter, RateLimits};
 use super::error::InternalError;
 use super::keys::error::KeysError;
 use super::keys::key_source::KeySource;
-use super::maintenance::node_registry::{Comparison, KeyIds, KeyKind, NodeRegistry};
+use super::maintenance::node_registry::{Comparison, KeyIds, NodeRegistry, UnsharedKey};
 use super::maintenance::worker::Worker;
 use super::maintenance::{housekeeping, node_registry};
 use super::registration::confirmation_mail;
@@ -84,7 +84,7 @@ pub enum OpenError {
         /// The node.
         who: &'static str,
         /// What they do not share.
-        kind: KeyKind,
+        kind: UnsharedKey,
         /// What each refuses of the other.
         refused: &'static str,
     },
@@ -128,6 +128,15 @@ fn refuse_missing_database(keys: &KeySource, store: &Store) -> Result<(), OpenEr
     Ok(())
 }
 
+/// As above, before anything creates the file.
+fn refuse_missing_file(keys: &KeySource, url: &DatabaseUrl) -> Result<(), OpenError> {
+    let is_missing = url.file().is_some_and(|file| !file.exists());
+    if is_missing && keys.uses_file() && keys.file.exists() {
+        return Err(database_missing(keys, url, "does not exist"));
+    }
+    Ok(())
+}
+
 fn database_missing(keys: &KeySource, url: &DatabaseUrl, problem: &'static str) -> OpenError {
     OpenError::DatabaseMissing { url: url.clone(), problem, keys: keys.file.clone() }
 }
@@ -146,11 +155,11 @@ fn refuse_other_keys(store: &Store, own: &KeyIds, clock: &Clock) -> Result<(), O
     let (who, kind) = match comparison {
         Comparison { other_keys: Some(kind), .. } => ("a running node of this database", kind),
         Comparison { other_pepper_before: true, .. } if store.has_accounts().map_err(OpenError::Database)? => {
-            ("the node that used this database last", KeyKind::Pepper)
+            ("the node that used this database last", UnsharedKey::Pepper)
         }
         _ => return Ok(()),
     };
-    let refused = if kind == KeyKind::Pepper { "passwords" } else { "tokens" };
+    let refused = if kind == UnsharedKey::Pepper { "passwords" } else { "tokens" };
     Err(OpenError::OtherKeys { who, kind, refused })
 }
 
@@ -171,10 +180,7 @@ impl Core {
             Metrics::new().map_err(|error| InternalError::broken_by("the metrics cannot be registered", error))?;
         let (size, timeout) = (database.database_connections, database.database_timeout);
         let keys = key_source(settings);
-        let is_missing = database.database_url.file().is_some_and(|file| !file.exists());
-        if is_missing && keys.uses_file() && keys.file.exists() {
-            return Err(database_missing(&keys, &database.database_url, "does not exist"));
-        }
+        refuse_missing_file(&keys, &database.database_url)?;
         let store = Store::open(&database.database_url, size, timeout, metrics.clone()).map_err(OpenError::Database)?;
         refuse_other_encoding(&store)?;
         refuse_missing_database(&keys, &store)?;
@@ -251,6 +257,7 @@ pub fn compare_with_nodes(settings: &Settings) -> Result<Comparison, OpenError> 
     }
     let store = open_store(&settings.database.database_url).map_err(OpenError::Database)?;
     let own = KeyIds::of(&keys.load(clock.now())?);
+    refuse_other_keys(&store, &own, &clock)?;
     node_registry::compare(&store, &own, || clock.now()).map_err(OpenError::Database)
 }
 
@@ -261,13 +268,17 @@ pub fn adopt_keys(url: &DatabaseUrl) -> Result<Option<Duration>, store::StoreErr
 }
 
 /// Runs the pending migrations of a database, without keys; returns their names.
-pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, store::StoreError> {
-    open_store(url)?.migrate()
+pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+    let store = open_store(url).map_err(OpenError::Database)?;
+    refuse_other_encoding(&store)?;
+    store.migrate().map_err(OpenError::Database)
 }
 
 /// The number of pending migrations of a database; changes nothing.
-pub fn pending_migrations(url: &DatabaseUrl) -> Result<usize, store::StoreError> {
-    open_store(url)?.pending_migrations()
+pub fn pending_migrations(url: &DatabaseUrl) -> Result<usize, OpenError> {
+    let store = open_store(url).map_err(OpenError::Database)?;
+    refuse_other_encoding(&store)?;
+    store.pending_migrations().map_err(OpenError::Database)
 }
 
 fn open_store(url: &DatabaseUrl) -> Result<Store, store::StoreError> {

@@ -76,14 +76,12 @@ pub fn open(url: &DatabaseUrl, lock_wait: Duration) -> Result<Db, diesel::Connec
 /// SQLite's URI of a file that must exist: a connection that is opened after the file was deleted must not create an empty one.
 fn sqlite_uri(path: &Path) -> String {
     let root = if path.is_absolute() { "file://" } else { "file:" };
-    let encoded = path.as_os_str().as_bytes().iter().fold(root.to_owned(), |mut uri, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
-            _ => uri.push_str(&format!("%{byte:02X}")),
-        }
-        uri
-    });
-    encoded + "?mode=rw"
+    let escape = |byte: &u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => char::from(*byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    let escaped: String = path.as_os_str().as_bytes().iter().map(escape).collect();
+    format!("{root}{escaped}?mode=rw")
 }
 
 /// Makes a missing SQLite file readable by its owner only: it holds hashes. SQLite gives its side files the same mode.

@@ -41,8 +41,8 @@ fn apply_postgres(db: &mut PgConnection) -> Result<Vec<String>, StoreError> {
 pub fn pending(db: &mut Db) -> Result<usize, StoreError> {
     let applied = applied(db)?;
     let known = match db {
-        Db::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(SQLITE),
-        Db::Postgres(_) => versions::<diesel::pg::Pg>(POSTGRES),
+        Db::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(&SQLITE),
+        Db::Postgres(_) => versions::<diesel::pg::Pg>(&POSTGRES),
     };
     let known = known.map_err(StoreError::migration)?;
     Ok(known.iter().filter(|version| !applied.contains(version)).count())
@@ -53,11 +53,11 @@ pub fn is_empty(db: &mut Db) -> Result<bool, StoreError> {
     Ok(applied(db)?.is_empty())
 }
 
-fn versions<B: diesel::backend::Backend>(source: EmbeddedMigrations) -> Result<Vec<String>, BoxedError>
+fn versions<B: diesel::backend::Backend>(source: &EmbeddedMigrations) -> Result<Vec<String>, BoxedError>
 where
     EmbeddedMigrations: MigrationSource<B>,
 {
-    let migrations = MigrationSource::<B>::migrations(&source)?;
+    let migrations = MigrationSource::<B>::migrations(source)?;
     Ok(migrations.iter().map(|migration| migration.name().version().to_string()).collect())
 }
 

@@ -192,7 +192,8 @@ fn outages_of_postgres_are_told_apart() {
     let (_folder, store, url) = store(Backend::Postgres, TIMEOUT);
     let mut other = PgConnection::establish(&url).unwrap();
     // No table of the probe.
-    other.batch_execute("CREATE TABLE held (n INTEGER); BEGIN; LOCK TABLE held").unwrap();
+    other.batch_execute("CREATE TABLE held (n INTEGER)").unwrap();
+    other.batch_execute("BEGIN; LOCK TABLE held").unwrap();
     for (sql, cause) in [
         ("SET LOCAL statement_timeout = 50; SELECT pg_sleep(5)", OutageCause::Timeout),
         ("SET LOCAL lock_timeout = 50; LOCK TABLE held", OutageCause::Locked),

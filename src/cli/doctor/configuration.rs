@@ -197,7 +197,7 @@ fn database(settings: &Settings) -> Finding {
             Passed(format!("{url} is reachable; the next start runs {missing} pending migrations"))
         }
         Ok(missing) => Failed(OpenError::MigrationsPending(missing).to_string()),
-        Err(error) => Failed(OpenError::Database(error).to_string()),
+        Err(error) => Failed(error.to_string()),
     }
 }
 

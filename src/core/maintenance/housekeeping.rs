@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::core::error::{Error, InternalError};
 use crate::core::maintenance::adaptive_batch::AdaptiveBatch;
-use crate::core::maintenance::node_registry::HEARTBEAT_INTERVAL;
+use crate::core::maintenance::heartbeat::HEARTBEAT_INTERVAL;
 use crate::core::maintenance::worker::{Notify, Signal, Worker};
 use crate::core::revocation::cache::RevocationCache;
 use crate::core::revocation::write::RETENTION_MARGIN;
@@ -181,7 +181,7 @@ fn run(core: &Core, signal: &Signal) {
     }
     // Best effort: an unwritten confirmation only means that the previous refresh token stays replayable for longer.
     let _ = core.flush();
-    let _ = core.leave();
+    core.leave();
 }
 
 /// Logs when writes start to fail and when they work again, and not twice a second during an outage.

@@ -1,37 +1,32 @@
-//! Node registry: heartbeats of the processes that serve one database, by which each compares its keys and its clock with the
-//! others'. A process with other keys refuses everybody's tokens and passwords; one with another clock ends sessions too
-//! early. A start with other keys is refused by core/startup.rs; how a clock is measured is decided here.
+//! Node registry: the processes that serve one database, and how the keys and the clock of each compare with the others'. A
+//! process with other keys refuses everybody's tokens and passwords; one with another clock ends sessions too early. The
+//! heartbeat that keeps the registry is heartbeat.rs's; a start with other keys is refused by core/startup.rs.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::core::Core;
-use crate::core::error::Error;
 use crate::core::keys::key_source::LoadedKeys;
 use crate::store::tables::columns::NodeId;
 use crate::store::tables::nodes;
 use crate::store::tables::nodes::NodeRow;
 use crate::store::{Db, Store, StoreError};
 
-/// The time between two heartbeats.
-pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
-
 /// A node that was seen within this time counts as running: three heartbeats, and a slow one.
 pub const LIVE_WITHIN: Duration = Duration::from_secs(50);
 
 /// Rows of stopped nodes are removed after this time.
-const RETENTION: Duration = Duration::from_hours(24);
+pub(in crate::core::maintenance) const RETENTION: Duration = Duration::from_hours(24);
 
 /// The ids of the keys that a node trusts. An id is derived from its key and reveals nothing about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyIds {
-    signing_keys: String,
-    peppers: String,
+    pub(in crate::core::maintenance) signing_keys: String,
+    pub(in crate::core::maintenance) peppers: String,
 }
 
 impl KeyIds {
@@ -44,14 +39,14 @@ impl KeyIds {
 
 /// What a node's keys do not share with another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyKind {
+pub enum UnsharedKey {
     /// No signing key: each refuses the other's tokens.
     Signing,
     /// No pepper: each refuses the other's passwords.
     Pepper,
 }
 
-impl std::fmt::Display for KeyKind {
+impl std::fmt::Display for UnsharedKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Signing => "signing key",
@@ -66,7 +61,7 @@ pub struct Comparison {
     /// Running nodes, without this one.
     pub live: usize,
     /// What this node does not share with a running node.
-    pub other_keys: Option<KeyKind>,
+    pub other_keys: Option<UnsharedKey>,
     /// Whether the node that was seen last, running or not, has none of this node's peppers.
     pub other_pepper_before: bool,
     /// Running nodes with none of this node's signing keys, or none of its peppers.
@@ -77,10 +72,10 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    fn new(own: &KeyIds, clock_offset: i64, rows: &[NodeRow], at: Timestamp) -> Self {
+    pub(in crate::core::maintenance) fn new(own: &KeyIds, clock_offset: i64, rows: &[NodeRow], at: Timestamp) -> Self {
         let is_live = |row: &&NodeRow| at.since(row.seen_at) < LIVE_WITHIN;
         let live: Vec<&NodeRow> = rows.iter().filter(is_live).collect();
-        let differing: Vec<KeyKind> = live.iter().filter_map(|row| other_keys(own, row)).collect();
+        let differing: Vec<UnsharedKey> = live.iter().filter_map(|row| other_keys(own, row)).collect();
         let differences = live.iter().map(|row| clock_offset.saturating_sub(row.clock_offset));
         Self {
             live: live.len(),
@@ -92,7 +87,7 @@ impl Comparison {
     }
 
     /// The difference of the clocks, if it is longer than `tolerated`.
-    fn clocks_apart(&self, tolerated: Duration) -> bool {
+    pub(in crate::core::maintenance) fn clocks_apart(&self, tolerated: Duration) -> bool {
         u128::from(self.clock_difference.unsigned_abs()) > tolerated.as_millis()
     }
 
@@ -115,11 +110,11 @@ impl Comparison {
     }
 }
 
-fn other_keys(own: &KeyIds, row: &NodeRow) -> Option<KeyKind> {
+fn other_keys(own: &KeyIds, row: &NodeRow) -> Option<UnsharedKey> {
     if !share(&own.peppers, &row.peppers) {
-        return Some(KeyKind::Pepper);
+        return Some(UnsharedKey::Pepper);
     }
-    (!share(&own.signing_keys, &row.signing_keys)).then_some(KeyKind::Signing)
+    (!share(&own.signing_keys, &row.signing_keys)).then_some(UnsharedKey::Signing)
 }
 
 fn share(one: &str, other: &str) -> bool {
@@ -150,7 +145,10 @@ pub fn forget_stopped_nodes(store: &Store) -> Result<Option<Duration>, StoreErro
 
 /// This node's clock minus the database's, in milliseconds, and the database's time. The node's time is taken in the middle
 /// of the round trip, so a slow one moves it by half its duration at most.
-fn measure_clock(db: &mut Db, now: &impl Fn() -> Timestamp) -> Result<(i64, Timestamp), StoreError> {
+pub(in crate::core::maintenance) fn measure_clock(
+    db: &mut Db,
+    now: &impl Fn() -> Timestamp,
+) -> Result<(i64, Timestamp), StoreError> {
     let before = now();
     let at = nodes::database_time(db)?;
     let middle = before.plus(now().since(before) / 2);
@@ -160,11 +158,11 @@ fn measure_clock(db: &mut Db, now: &impl Fn() -> Timestamp) -> Result<(i64, Time
 /// This process among the nodes of its database.
 #[derive(Debug)]
 pub struct NodeRegistry {
-    id: NodeId,
-    keys: Mutex<KeyIds>,
-    latest: Mutex<Comparison>,
-    has_other_keys: AtomicBool,
-    has_other_clock: AtomicBool,
+    pub(in crate::core::maintenance) id: NodeId,
+    pub(in crate::core::maintenance) keys: Mutex<KeyIds>,
+    pub(in crate::core::maintenance) latest: Mutex<Comparison>,
+    pub(in crate::core::maintenance) has_other_keys: AtomicBool,
+    pub(in crate::core::maintenance) has_other_clock: AtomicBool,
 }
 
 impl NodeRegistry {
@@ -182,63 +180,6 @@ impl NodeRegistry {
     /// Replaces the keys after the file has changed.
     pub fn set_keys(&self, keys: KeyIds) {
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
-    }
-}
-
-impl Core {
-    /// Writes this node's heartbeat and compares it with the others; logs when a difference begins and when it ends.
-    pub fn heartbeat(&self) -> Result<(), Error> {
-        let registry = &self.node_registry;
-        let keys = registry.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let comparison = self.store.write(|db| {
-            let (clock_offset, at) = measure_clock(db, &|| self.now())?;
-            let KeyIds { signing_keys, peppers } = keys.clone();
-            nodes::save(db, &NodeRow { id: registry.id, signing_keys, peppers, seen_at: at, clock_offset })?;
-            nodes::purge(db, at.minus(RETENTION))?;
-            Ok(Comparison::new(&keys, clock_offset, &nodes::list_others(db, registry.id)?, at))
-        })?;
-        self.report(&comparison);
-        *registry.latest.lock().unwrap_or_else(PoisonError::into_inner) = comparison;
-        Ok(())
-    }
-
-    /// Marks this node as stopped, so that its keys count no longer as those of a running one.
-    pub fn leave(&self) -> Result<(), Error> {
-        let registry = &self.node_registry;
-        let KeyIds { signing_keys, peppers } = registry.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let seen_at = Timestamp::from_millis(0);
-        let row = NodeRow { id: registry.id, signing_keys, peppers, seen_at, clock_offset: 0 };
-        Ok(self.store.write(|db| nodes::save(db, &row))?)
-    }
-
-    /// What the last heartbeat found that an operator must know.
-    pub fn node_warnings(&self) -> Vec<String> {
-        let latest = self.node_registry.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.warnings(self.rules.tokens.clock_skew)
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a clock's error")]
-    fn report(&self, comparison: &Comparison) {
-        let (registry, metrics) = (&self.node_registry, &self.metrics.nodes);
-        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        metrics.live.set(count(comparison.live + 1));
-        metrics.with_other_keys.set(count(comparison.with_other_keys));
-        metrics.clock_difference.set(comparison.clock_difference as f64 / 1000.0);
-        let apart = comparison.clocks_apart(self.rules.tokens.clock_skew);
-        let began = [
-            (&registry.has_other_keys, comparison.other_keys.is_some(), "the keys of all running nodes agree again"),
-            (&registry.has_other_clock, apart, "the clocks of all running nodes agree again"),
-        ]
-        .map(|(flag, differs, agreed)| {
-            let before = flag.swap(differs, Ordering::Relaxed);
-            if before && !differs {
-                log::info!("{agreed}");
-            }
-            differs && !before
-        });
-        if began.contains(&true) {
-            comparison.warnings(self.rules.tokens.clock_skew).iter().for_each(|warning| log::error!("{warning}"));
-        }
     }
 }
 
@@ -272,13 +213,13 @@ mod tests {
     #[test]
     fn a_running_node_with_other_keys_is_reported_and_a_stopped_one_is_not() {
         let signing = compared(&[row("k-9", "p-1", 999, 0)], 0);
-        assert_eq!(signing.other_keys, Some(KeyKind::Signing));
+        assert_eq!(signing.other_keys, Some(UnsharedKey::Signing));
         let pepper = compared(&[row("k-1", "p-9", 999, 0), row("k-1", "p-1", 999, 0)], 0);
-        assert_eq!((pepper.other_keys, pepper.with_other_keys), (Some(KeyKind::Pepper), 1));
+        assert_eq!((pepper.other_keys, pepper.with_other_keys), (Some(UnsharedKey::Pepper), 1));
         let stopped = compared(&[row("k-9", "p-9", 0, 0), row("k-9", "p-9", 949, 0)], 0);
         assert_eq!((stopped.live, stopped.other_keys, stopped.other_pepper_before), (0, None, true));
         // An id that begins like another is another.
-        assert_eq!(compared(&[row("k-11", "p-1", 999, 0)], 0).other_keys, Some(KeyKind::Signing));
+        assert_eq!(compared(&[row("k-11", "p-1", 999, 0)], 0).other_keys, Some(UnsharedKey::Signing));
     }
 
     #[test]

@@ -12,6 +12,12 @@ use crate::support::{Backend, on_both_backends, on_sqlite};
 on_sqlite!(a_file_that_is_gone_is_noticed_and_nothing_is_acknowledged, keys_beside_a_missing_file_stop_the_start);
 on_both_backends!(keys_beside_an_empty_database_stop_the_start);
 
+const JWT_SECRET: &str = "FDZJbfztgU4D5A/HhdMdUotlv9O/8RUFnY4ZjwJ5DGRYk3XNy9UL1G5mpZ9rmrY/";
+const PEPPER: &str = "bLCqlxSUOtEx0L0O3Qh2veqVMZ9uWzJe3vNoi6ClOUHxL8pXMx7ROrHgoS7T5y7s";
+
+/// What happens to the file.
+type Loss = fn(&WorkDir);
+
 fn refused(node: &Node, refresh: &str) {
     until(PATIENCE, "/readyz 503", || (node.get("/readyz").status == 503).then_some(()));
     let sign_in = node.post("/auth/login", &json!({ "username": "emilys", "password": "emilyspass" }));
@@ -22,8 +28,8 @@ fn refused(node: &Node, refresh: &str) {
 }
 
 fn a_file_that_is_gone_is_noticed_and_nothing_is_acknowledged() {
-    // What happens to the file, and what the log says of it.
-    let losses: [(fn(&WorkDir), &str); 4] = [
+    // With what the log says of it.
+    let losses: [(Loss, &str); 4] = [
         (|dir| fs::remove_file(dir.file("doorward.db")).unwrap(), "cannot be found any more"),
         (|dir| fs::rename(dir.file("doorward.db"), dir.file("away.db")).unwrap(), "cannot be found any more"),
         (
@@ -97,6 +103,6 @@ fn keys_beside_an_empty_database_stop_the_start(backend: Backend) {
     second.succeed(&["migrate"], "");
     drop(second.serve(&["serve"]));
     // Keys from the environment alone are no sign of an earlier database.
-    let secrets = WorkDir::on(backend).set("JWT_SECRET", "b".repeat(40)).set("PEPPER", "c".repeat(40));
+    let secrets = WorkDir::on(backend).set("JWT_SECRET", JWT_SECRET).set("PEPPER", PEPPER);
     drop(secrets.serve(&["serve"]));
 }

@@ -21,7 +21,8 @@ fn a_role_with_rows_only_serves() {
     psql(&url, &format!("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"));
     let url = url.replace("doorward@", &format!("{role}@"));
     for auto_migrate in ["false", "true"] {
-        let workdir = WorkDir::on(Backend::Postgres).set("DATABASE_URL", &url).set("AUTO_MIGRATE", auto_migrate);
+        let reader = WorkDir::on(Backend::Postgres).set("DATABASE_URL", &url).set("AUTO_MIGRATE", auto_migrate);
+        let workdir = reader.set("KEYS_FILE", workdir.file("shared.keys").display().to_string());
         let node = workdir.serve(&["serve"]);
         let name = format!("emily{auto_migrate}");
         let body = json!({ "username": name, "password": "correct horse battery" });
