@@ -14,6 +14,7 @@ mod session;
 mod settings;
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -30,9 +31,13 @@ use error::CommandError;
 #[command(
     name = "doorward",
     version,
-    after_help = "Without a command, doorward serves. Settings are read from the environment and from .env: see `doorward serve --help`."
+    after_help = "Without a command, doorward serves. Settings are read from the environment, and from .env or --config FILE: see `doorward serve --help`."
 )]
 struct Cli {
+    /// Read the settings that the environment does not set from this file, not from .env: NAME=value lines. The service and
+    /// every command need the same ones.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -41,7 +46,7 @@ struct Cli {
 enum Command {
     /// Run the service until SIGTERM or SIGINT.
     Serve(serve::ServeCommand),
-    /// Run pending database migrations.
+    /// Run pending database migrations; create a missing database and keys file.
     Migrate,
     /// Add, list, show and change accounts.
     #[command(subcommand)]
@@ -69,7 +74,8 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match dispatch(cli.command.unwrap_or(Command::Serve(serve::ServeCommand::default()))) {
+    let command = cli.command.unwrap_or(Command::Serve(serve::ServeCommand::default()));
+    match dispatch(command, cli.config.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console::print_error(&error.to_string());
@@ -78,19 +84,19 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> Result<(), CommandError> {
+fn dispatch(command: Command, config: Option<&Path>) -> Result<(), CommandError> {
     // These two work without valid settings: one lists them, the other reports what is wrong with them.
     if let Command::Settings(settings) = &command {
         settings.run();
         return Ok(());
     }
     if let Command::Doctor(doctor) = command {
-        return doctor.run();
+        return doctor.run(config);
     }
-    let settings = Settings::from_environment(&dialects::known())?;
+    let settings = Settings::from_environment(&dialects::known(), config)?;
     logs::start(&settings, matches!(command, Command::Serve(_)));
     match command {
-        Command::Serve(serve) => serve.run(&settings),
+        Command::Serve(serve) => serve.run(&settings, config),
         Command::Migrate => migrate::run(&settings),
         Command::Settings(_) | Command::Doctor(_) => Ok(()),
         Command::Account(account) => account.run(&open(&settings)?),
@@ -102,13 +108,14 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
     }
 }
 
+/// For commands that change or list what a service has made: they create nothing.
 fn open(settings: &Settings) -> Result<Core, CommandError> {
-    Ok(Core::open(settings, Clock::system())?.0)
+    Ok(Core::open_existing(settings, Clock::system())?)
 }
 
 /// The list of settings at the end of `serve --help`.
 fn settings_help() -> String {
-    let mut help = "Settings, from the environment or .env:".to_owned();
+    let mut help = "Settings, from the environment, and from .env or --config FILE:".to_owned();
     let mut heading = String::new();
     for setting in describe() {
         if setting.heading != heading {

@@ -4,9 +4,11 @@
 pub mod builder;
 mod cross_checks;
 mod database;
+mod env_file;
 mod mail;
 mod metrics;
 mod names;
+mod secret_files;
 mod security;
 mod server;
 pub mod values;
@@ -14,6 +16,7 @@ pub mod values;
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,6 +43,9 @@ pub use server::web::{LogFormat, MountText, WebSettings};
 /// Keys for which an empty value is an error, not a missing one: a secret that a deployment failed to fill in must not
 /// silently be replaced by a key of the keys file.
 const NEVER_EMPTY: [&str; 2] = ["JWT_SECRET", "PEPPER"];
+
+/// The least BCRYPT_COST outside of a test suite.
+pub(crate) const BCRYPT_COST_MIN: u32 = 10;
 
 /// The list that is empty if its value is empty, instead of its default: no default is empty, so nothing else could say it.
 const EMPTY_IS_A_VALUE: &str = "RESERVED_NAMES";
@@ -112,24 +118,36 @@ pub struct SettingDescription {
 }
 
 impl Settings {
-    /// Reads the environment, and `.env` in the working directory for what the environment does not set.
-    pub fn from_environment(known: &[KnownDialect]) -> Result<Self, ConfigErrors> {
-        let mut vars = BTreeMap::new();
+    /// Reads the environment, and a file for what the environment does not set: the given one, which must exist, or `.env` in the
+    /// working directory if it is there.
+    pub fn from_environment(known: &[KnownDialect], file: Option<&Path>) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
-        if Path::new(".env").exists() {
-            match dotenvy::from_filename_iter(".env") {
-                Ok(entries) => entries.for_each(|entry| match entry {
-                    Ok((name, value)) => drop(vars.insert(name, value)),
-                    Err(error) => errors.push(explain_env_file(&error)),
-                }),
-                Err(error) => errors.push(format!(".env cannot be read: {error}")),
+        let text = match file {
+            Some(path) => read_file(path).map(Some),
+            None if Path::new(".env").exists() => read_file(Path::new(".env")).map(Some),
+            None => Ok(None),
+        };
+        let name = file.unwrap_or(Path::new(".env")).display();
+        let mut vars = BTreeMap::new();
+        match text {
+            Ok(text) => {
+                let (variables, mistakes) = env_file::parse(&text.unwrap_or_default());
+                vars.extend(variables);
+                errors.extend(mistakes.iter().map(|mistake| format!("{name}: {mistake}")));
             }
+            Err(problem) => errors.push(format!("{name}: {problem}")),
         }
-        // An empty variable counts as unset and does not hide the value in .env, except where an empty value says something.
+        // An empty variable counts as unset and does not hide the value in the file, except where an empty value says something.
         let (environment, unreadable) = environment();
         let may_be_empty = |name: &str| NEVER_EMPTY.contains(&name) || name == EMPTY_IS_A_VALUE;
         let is_set = |name: &str, value: &str| !value.trim().is_empty() || may_be_empty(name);
-        vars.extend(environment.into_iter().filter(|(name, value)| is_set(name, value)));
+        let environment: Vec<_> = environment.into_iter().filter(|(name, value)| is_set(name, value)).collect();
+        for (name, _) in &environment {
+            // A setting of the environment takes the place of both of its forms in the file.
+            vars.remove(&format!("{name}_FILE"));
+            secret_files::setting_of_file(name).and_then(|setting| vars.remove(setting));
+        }
+        vars.extend(environment);
         errors.extend(unreadable);
         let mut settings = Self::from_vars(&vars, known);
         if !errors.is_empty() {
@@ -139,11 +157,13 @@ impl Settings {
         settings
     }
 
-    /// Reads only the given variables: for tests and embedding services.
+    /// Reads only the given variables, and the files that they name: for tests and embedding services.
     pub fn from_vars(vars: &BTreeMap<String, String>, known: &[KnownDialect]) -> Result<Self, ConfigErrors> {
         let command = Self::command();
         let (names, lists) = (setting_names(&command, |_| true), setting_names(&command, is_list));
         let mut errors = unknown_names(vars, &names, known);
+        let (vars, unreadable) = secret_files::resolve(vars);
+        errors.extend(unreadable);
         for name in NEVER_EMPTY.into_iter().filter(|name| vars.get(*name).is_some_and(|key| key.trim().is_empty())) {
             errors.push(format!("{name}: the value is empty; remove it, or make a key with: openssl rand -base64 48"));
         }
@@ -173,7 +193,7 @@ impl Settings {
             parsed = parse_arguments(&arguments);
         }
         let mut settings = parsed.map_err(|error| ConfigErrors(vec![error_message(&error)]))?;
-        let (mounts, mount_errors) = resolve_mounts(&settings.web.dialects, vars, known);
+        let (mounts, mount_errors) = resolve_mounts(&settings.web.dialects, &vars, known);
         settings.mounts = mounts;
         errors.extend(mount_errors);
         // A setting with an invalid value is compared by its default, about which it says nothing.
@@ -241,8 +261,18 @@ impl Settings {
             warnings.push(format!("BIND={} accepts connections from other machines without https", self.web.bind));
         }
         warnings.extend(self.missing_proxies().map(ToOwned::to_owned));
+        if let Some(all) = self.web.trusted_proxies.iter().find(|network| network.prefix_len() == 0) {
+            warnings.push(format!(
+                "TRUSTED_PROXIES={all} trusts every address: any client can forge its address; list the proxies' addresses only"
+            ));
+        }
         if self.passwords.test_mode {
-            warnings.push("TEST_MODE is on: password hashes are weak".to_owned());
+            let weak = self.passwords.bcrypt_cost < BCRYPT_COST_MIN;
+            warnings.push(if weak {
+                format!("TEST_MODE is on, and BCRYPT_COST={} makes weak password hashes", self.passwords.bcrypt_cost)
+            } else {
+                "TEST_MODE is on: limits may be turned off".to_owned()
+            });
         }
         warnings
     }
@@ -294,19 +324,14 @@ fn environment() -> (BTreeMap<String, String>, Vec<String>) {
     (vars, errors)
 }
 
-/// Names the line of a parse error without quoting it: it may contain a key.
-fn explain_env_file(error: &dotenvy::Error) -> String {
-    let place = match error {
-        dotenvy::Error::LineParse(line, _) => {
-            let text = std::fs::read_to_string(".env").unwrap_or_default();
-            let number = text.lines().position(|of_file| !of_file.is_empty() && line.contains(of_file.trim()));
-            number.map(|number| format!(" in line {}", number + 1)).unwrap_or_default()
-        }
-        _ => String::new(),
-    };
-    format!(
-        ".env: syntax error{place}; write one NAME=value per line, and quote values with spaces: NAME=\"two words\""
-    )
+/// The text of a settings file, or why it cannot be read.
+fn read_file(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => "does not exist; correct the path, or write one with `doorward settings`".to_owned(),
+        ErrorKind::PermissionDenied => format!("cannot be read: permission denied{}", secret_files::owner(path)),
+        ErrorKind::InvalidData => "is not valid UTF-8".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    })
 }
 
 /// Parses the arguments of these names.

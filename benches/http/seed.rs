@@ -164,7 +164,7 @@ fn statements(rows: Rows, counted: impl Fn(u64) -> String, id: &dyn Fn(&str) -> 
 /// A SQLite file with the tables of this version and these rows.
 pub fn sqlite(file: &Path, rows: Rows) {
     let url = format!("sqlite://{}", file.display()).parse().unwrap();
-    doorward::core::startup::migrate(&url).unwrap();
+    doorward::core::startup::migrate_database(&url).unwrap();
     let mut db = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
     let counted = |count: u64| {
         format!(
@@ -187,7 +187,7 @@ pub fn sqlite(file: &Path, rows: Rows) {
 pub fn postgres(cluster: &postgres::Cluster, name: &str, rows: Rows) -> String {
     cluster.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
     let url = cluster.url(name);
-    doorward::core::startup::migrate(&url.parse().unwrap()).unwrap();
+    doorward::core::startup::migrate_database(&url.parse().unwrap()).unwrap();
     let counted = |count: u64| format!("generate_series(0::bigint, {count}::bigint - 1) AS c(n)");
     let id = |n: &str| format!("decode(lpad(to_hex({n}), 32, '0'), 'hex')");
     cluster.psql(name, &statements(rows, counted, &id));

@@ -9,7 +9,7 @@ mod finding;
 mod http_client;
 mod url_check;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use url::Url;
@@ -47,10 +47,10 @@ pub struct DoctorCommand {
 }
 
 impl DoctorCommand {
-    pub fn run(self) -> Result<(), CommandError> {
-        let findings = match Settings::from_environment(&dialects::known()) {
+    pub fn run(self, config: Option<&Path>) -> Result<(), CommandError> {
+        let findings = match Settings::from_environment(&dialects::known(), config) {
             Ok(settings) => {
-                let mut findings = configuration::check(&settings);
+                let mut findings = configuration::check(&settings, config);
                 findings.extend(self.calibrate.then(|| calibration::calibrate(&settings.passwords)));
                 findings
             }

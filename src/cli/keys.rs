@@ -6,7 +6,6 @@ use clap::Subcommand;
 use super::console::{print_line, print_table};
 use crate::cli::error::CommandError;
 use crate::core::keys::rotation::{KeyRotation, KeyState, ListedKey};
-use crate::core::startup::OpenError;
 use crate::core::{Core, startup};
 use crate::settings::{Settings, TokenAlgorithm};
 
@@ -43,7 +42,7 @@ pub enum KeysCommand {
 
 /// Runs `keys adopt`, which needs no core: that would refuse the keys.
 pub fn adopt(settings: &Settings) -> Result<(), CommandError> {
-    match startup::adopt_keys(&settings.database.database_url).map_err(OpenError::Database)? {
+    match startup::adopt_keys(&settings.database.database_url)? {
         None => {
             print_line("the next start may have other keys");
             Ok(())

@@ -2,17 +2,55 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
+use env_logger::Logger;
 use env_logger::fmt::Formatter;
 use log::kv::{Error, Key, Value, VisitSource};
-use log::{LevelFilter, Record};
+use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::clock::Clock;
 use crate::settings::{LogFormat, Settings};
 
-/// Starts logging by RUST_LOG and LOG_FORMAT. With the default RUST_LOG, commands other than `serve`
-/// log warnings only.
+/// The logger of the process, which a reload replaces.
+static LOGGER: OnceLock<ReloadableLogger> = OnceLock::new();
+
+/// Passes records to the logger of the current settings.
+struct ReloadableLogger(ArcSwap<Logger>);
+
+impl Log for ReloadableLogger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.load().enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.0.load().log(record);
+    }
+
+    fn flush(&self) {
+        self.0.load().flush();
+    }
+}
+
+/// Starts logging by RUST_LOG and LOG_FORMAT, or goes on by their new values. With the default RUST_LOG, commands other than
+/// `serve` log warnings only.
 pub fn start(settings: &Settings, is_serving: bool) {
+    let logger = logger(settings, is_serving);
+    let level = logger.filter();
+    match LOGGER.get() {
+        Some(running) => running.0.store(Arc::new(logger)),
+        None => drop(log::set_logger(LOGGER.get_or_init(|| ReloadableLogger(ArcSwap::from_pointee(logger))))),
+    }
+    log::set_max_level(level);
+    // A panic is logged as one line in the same format, without its message: that may quote a value that is a secret.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        log::error!(place; "panicked");
+    }));
+}
+
+fn logger(settings: &Settings, is_serving: bool) -> Logger {
     let mut builder = env_logger::Builder::new();
     // actix-server logs its workers and sockets, which the start-up lines show already.
     builder.filter_module("actix_server", LevelFilter::Warn);
@@ -27,12 +65,7 @@ pub fn start(settings: &Settings, is_serving: bool) {
         LogFormat::Text => builder.format(write_text),
         LogFormat::Json => builder.format(write_json),
     };
-    let _ = builder.try_init();
-    // A panic is logged as one line in the same format, without its message: that may quote a value that is a secret.
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        log::error!(place; "panicked");
-    }));
+    builder.build()
 }
 
 /// The structured fields of a record, by name.

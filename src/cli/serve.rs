@@ -1,10 +1,15 @@
 //! `doorward serve`: opens the service, prints the start-up lines with their warnings, and serves until SIGTERM or SIGINT.
+//! SIGHUP reads rules, keys and log level again.
+
+use std::path::Path;
 
 use super::console::print_line;
+use super::logs;
 use crate::cli::error::CommandError;
 use crate::core::account::demo;
 use crate::core::startup::Opened;
 use crate::settings::Settings;
+use crate::web::dialects;
 use crate::web::service::Doorward;
 use crate::web::{Server, raise_open_files, too_few_open_files};
 
@@ -18,7 +23,7 @@ pub struct ServeCommand {
 }
 
 impl ServeCommand {
-    pub fn run(self, settings: &Settings) -> Result<(), CommandError> {
+    pub fn run(self, settings: &Settings, config: Option<&Path>) -> Result<(), CommandError> {
         if self.demo && settings.is_https() {
             return Err(CommandError::Other(
                 "--demo: the secrets of the sample accounts are public; remove it, or use an http PUBLIC_URL".into(),
@@ -33,11 +38,28 @@ impl ServeCommand {
         let outcome = system.block_on(async {
             let server = Server::bind(&service, settings, |_| {})?;
             announce(&server, settings, &service, &opened, self.demo);
-            server.run_until_signal(abort).await
+            let (reloaded, config) = (service.clone(), config.map(Path::to_owned));
+            server.run_until_signal(move || reload(&reloaded, config.as_deref()), abort).await
         });
         // Threads of the server may hold the service for a moment longer, so its end is not left to the last of them.
         service.core().leave();
         Ok(outcome?)
+    }
+}
+
+/// Reads the settings again and takes what can change while requests run: rules, keys and log level. Invalid settings change
+/// nothing.
+fn reload(service: &Doorward, config: Option<&Path>) {
+    match Settings::from_environment(&dialects::known(), config) {
+        Ok(settings) => {
+            logs::start(&settings, true);
+            service.reload(&settings);
+            let rules = settings.forward_auth.rules_file.as_ref().map_or(0, |file| file.rules.0.len());
+            log::info!(rules, level = settings.web.rust_log.as_str(); "rules, keys and log level reloaded; other settings need a restart");
+        }
+        Err(errors) => {
+            errors.0.iter().for_each(|error| log::error!(error:%; "invalid settings; the former stay in use"));
+        }
     }
 }
 

@@ -2,10 +2,15 @@
 //! state that results is core.rs's; what the workers do is maintenance/, revocation/feed.rs and registration/.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
+mod database_diagnosis;
+
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+
+use database_diagnosis::diagnose;
 
 use super::credential::password::Hasher;
 use super::defence::duplicate_cookies::DuplicateCookies;
@@ -38,8 +43,13 @@ pub(crate) const BUILT_IN_ACCESS_TTL_MAX: Duration = Duration::from_hours(24);
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The database failed.
-    #[error("DATABASE_URL: {0}; start the database, or set DATABASE_URL to one that runs")]
-    Database(#[source] store::StoreError),
+    #[error("DATABASE_URL: {diagnosis}")]
+    Database {
+        /// Cause, place and way out.
+        diagnosis: String,
+        /// The error.
+        source: store::StoreError,
+    },
     /// Its tables are those of an older version.
     #[error(
         "DATABASE_URL: the tables are {0} migrations behind this version; run `doorward migrate`, or set AUTO_MIGRATE=true"
@@ -50,7 +60,7 @@ pub enum OpenError {
         "KEYS_FILE: there is no {} but the database has accounts, whose passwords need its pepper; \
          set KEYS_FILE to where it is, or restore it", .0.display()
     )]
-    KeysMissing(std::path::PathBuf),
+    KeysMissing(PathBuf),
     /// The database has no tables, but there are keys: those of accounts that are somewhere else.
     #[error(
         "DATABASE_URL: {url} {problem}, but {} exists, so there was one with accounts; if it was moved or deleted, restore it or set \
@@ -62,7 +72,18 @@ pub enum OpenError {
         /// What is wrong with it.
         problem: &'static str,
         /// The keys file.
-        keys: std::path::PathBuf,
+        keys: PathBuf,
+    },
+    /// A command found nothing to work on.
+    #[error(
+        "{setting}: there is no {}; run the command in the folder of the service, or with its settings: doorward --config FILE …; \
+         `doorward serve` and `doorward migrate` create what is missing", .file.display()
+    )]
+    FileMissing {
+        /// The setting that names it.
+        setting: &'static str,
+        /// Its absolute path.
+        file: PathBuf,
     },
     /// Texts of some accounts could not be stored.
     #[error(
@@ -119,10 +140,37 @@ fn key_source(settings: &Settings) -> KeySource {
     }
 }
 
+/// Makes an error of the store one of opening this database.
+fn failed(url: &DatabaseUrl) -> impl Fn(store::StoreError) -> OpenError + '_ {
+    |source| OpenError::Database { diagnosis: diagnose(url, &source), source }
+}
+
+fn new_metrics() -> Result<Metrics, OpenError> {
+    Metrics::new().map_err(|error| InternalError::broken_by("the metrics cannot be registered", error).into())
+}
+
+fn open_store_of(settings: &Settings, metrics: &Metrics) -> Result<Store, OpenError> {
+    let database = &settings.database;
+    let (url, size, timeout) = (&database.database_url, database.database_connections, database.database_timeout);
+    let store = Store::open(url, size, timeout, metrics.clone()).map_err(failed(url))?;
+    refuse_other_encoding(&store)?;
+    Ok(store)
+}
+
+/// A file that a command needs. The error has its whole path: a relative one is looked for where the command runs.
+fn require_file(setting: &'static str, file: Option<&Path>) -> Result<(), OpenError> {
+    match file.filter(|file| !file.exists()) {
+        None => Ok(()),
+        Some(file) => {
+            Err(OpenError::FileMissing { setting, file: std::path::absolute(file).unwrap_or(file.to_owned()) })
+        }
+    }
+}
+
 /// A database without tables beside a keys file is a lost one, or the wrong one.
 fn refuse_missing_database(keys: &KeySource, store: &Store) -> Result<(), OpenError> {
     let has_keys = keys.uses_file() && keys.file.exists();
-    if has_keys && store.is_empty().map_err(OpenError::Database)? {
+    if has_keys && store.is_empty().map_err(failed(store.url()))? {
         return Err(database_missing(keys, store.url(), "has no tables"));
     }
     Ok(())
@@ -142,7 +190,7 @@ fn database_missing(keys: &KeySource, url: &DatabaseUrl, problem: &'static str) 
 }
 
 fn refuse_other_encoding(store: &Store) -> Result<(), OpenError> {
-    let encoding = store.encoding().map_err(OpenError::Database)?;
+    let encoding = store.encoding().map_err(failed(store.url()))?;
     if matches!(encoding.as_str(), "UTF8" | "UTF-8") {
         return Ok(());
     }
@@ -151,10 +199,10 @@ fn refuse_other_encoding(store: &Store) -> Result<(), OpenError> {
 
 /// Refuses keys with which this process would refuse the tokens of a running node, or the passwords of all accounts.
 fn refuse_other_keys(store: &Store, own: &KeyIds, clock: &Clock) -> Result<(), OpenError> {
-    let comparison = node_registry::compare(store, own, || clock.now()).map_err(OpenError::Database)?;
+    let comparison = node_registry::compare(store, own, || clock.now()).map_err(failed(store.url()))?;
     let (who, kind) = match comparison {
         Comparison { other_keys: Some(kind), .. } => ("a running node of this database", kind),
-        Comparison { other_pepper_before: true, .. } if store.has_accounts().map_err(OpenError::Database)? => {
+        Comparison { other_pepper_before: true, .. } if store.has_accounts().map_err(failed(store.url()))? => {
             ("the node that used this database last", UnsharedKey::Pepper)
         }
         _ => return Ok(()),
@@ -166,26 +214,46 @@ fn refuse_other_keys(store: &Store, own: &KeyIds, clock: &Clock) -> Result<(), O
 /// A database with accounts and no keys file: a new pepper would make every password wrong.
 fn refuse_missing_keys(keys: &KeySource, store: &Store) -> Result<(), OpenError> {
     let is_missing = keys.uses_file() && !keys.file.exists();
-    if is_missing && store::retry_while_locked(|| store.has_accounts()).map_err(OpenError::Database)? {
+    if is_missing && store::retry_while_locked(|| store.has_accounts()).map_err(failed(store.url()))? {
         return Err(OpenError::KeysMissing(keys.file.clone()));
     }
     Ok(())
 }
 
 impl Core {
-    /// Opens database and keys, brings the tables up to date if the settings say so, and reads every revocation.
+    /// Opens database and keys for a service: creates what is missing, and brings the tables up to date if the settings say so.
     pub fn open(settings: &Settings, clock: Clock) -> Result<(Self, Opened), OpenError> {
-        let database = &settings.database;
-        let metrics =
-            Metrics::new().map_err(|error| InternalError::broken_by("the metrics cannot be registered", error))?;
-        let (size, timeout) = (database.database_connections, database.database_timeout);
         let keys = key_source(settings);
-        refuse_missing_file(&keys, &database.database_url)?;
-        let store = Store::open(&database.database_url, size, timeout, metrics.clone()).map_err(OpenError::Database)?;
-        refuse_other_encoding(&store)?;
+        refuse_missing_file(&keys, &settings.database.database_url)?;
+        let metrics = new_metrics()?;
+        let store = open_store_of(settings, &metrics)?;
         refuse_missing_database(&keys, &store)?;
-        let migrations = ensure_migrated(&store, database.auto_migrate)?;
+        let migrations = ensure_migrated(&store, settings.database.auto_migrate)?;
         refuse_missing_keys(&keys, &store)?;
+        let (core, keys_created) = Self::with_store(settings, clock, store, keys, metrics)?;
+        Ok((core, Opened { migrations, keys_created }))
+    }
+
+    /// Opens database and keys for a command, which creates nothing: in a wrong folder it would otherwise make a second,
+    /// empty service, and report success.
+    pub fn open_existing(settings: &Settings, clock: Clock) -> Result<Self, OpenError> {
+        let keys = key_source(settings);
+        require_file("DATABASE_URL", settings.database.database_url.file())?;
+        require_file("KEYS_FILE", keys.uses_file().then_some(keys.file.as_path()))?;
+        let metrics = new_metrics()?;
+        let store = open_store_of(settings, &metrics)?;
+        ensure_migrated(&store, false)?;
+        Self::with_store(settings, clock, store, keys, metrics).map(|(core, _)| core)
+    }
+
+    /// A core over a database with tables, and whether the keys file was created.
+    fn with_store(
+        settings: &Settings,
+        clock: Clock,
+        store: Store,
+        keys: KeySource,
+        metrics: Metrics,
+    ) -> Result<(Self, bool), OpenError> {
         // Read before the file: a change in between is found by the next housekeeping round.
         let version = keys.version();
         let loaded = keys.load_or_create(clock.now())?;
@@ -219,9 +287,9 @@ impl Core {
         let core = Self(Arc::new(shared));
         core.cover_access_ttl(BUILT_IN_ACCESS_TTL_MAX.max(settings.tokens.access_ttl));
         settings.mounts.iter().filter_map(|mount| mount.access_ttl).for_each(|ttl| core.cover_access_ttl(ttl));
-        store::retry_while_locked(|| core.resync_revocations()).map_err(OpenError::Database)?;
-        core.prune_revocation_cache().map_err(OpenError::Database)?;
-        Ok((core, Opened { migrations, keys_created: loaded.created }))
+        store::retry_while_locked(|| core.resync_revocations()).map_err(failed(core.store.url()))?;
+        core.prune_revocation_cache().map_err(failed(core.store.url()))?;
+        Ok((core, loaded.created))
     }
 
     /// Starts the background workers.
@@ -241,9 +309,9 @@ impl Core {
 /// Runs the pending migrations if `auto_migrate`, and otherwise refuses to start with any; returns the names of those run.
 fn ensure_migrated(store: &Store, auto_migrate: bool) -> Result<Vec<String>, OpenError> {
     if auto_migrate {
-        return store.migrate().map_err(OpenError::Database);
+        return store.migrate().map_err(failed(store.url()));
     }
-    match store.pending_migrations().map_err(OpenError::Database)? {
+    match store.pending_migrations().map_err(failed(store.url()))? {
         0 => Ok(Vec::new()),
         pending => Err(OpenError::MigrationsPending(pending)),
     }
@@ -255,33 +323,54 @@ pub fn compare_with_nodes(settings: &Settings) -> Result<Comparison, OpenError> 
     if keys.uses_file() && !keys.file.exists() {
         return Ok(Comparison::default());
     }
-    let store = open_store(&settings.database.database_url).map_err(OpenError::Database)?;
+    let store = open_store(&settings.database.database_url)?;
     let own = KeyIds::of(&keys.load(clock.now())?);
     refuse_other_keys(&store, &own, &clock)?;
-    node_registry::compare(&store, &own, || clock.now()).map_err(OpenError::Database)
+    node_registry::compare(&store, &own, || clock.now()).map_err(failed(store.url()))
 }
 
 /// Accepts the keys of the next start as those of the database, whatever the last node had. Refused while a node runs: returns
 /// how long ago it was seen.
-pub fn adopt_keys(url: &DatabaseUrl) -> Result<Option<Duration>, store::StoreError> {
-    node_registry::forget_stopped_nodes(&open_store(url)?)
+pub fn adopt_keys(url: &DatabaseUrl) -> Result<Option<Duration>, OpenError> {
+    node_registry::forget_stopped_nodes(&open_store(url)?).map_err(failed(url))
 }
 
-/// Runs the pending migrations of a database, without keys; returns their names.
-pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
-    let store = open_store(url).map_err(OpenError::Database)?;
+/// Runs the pending migrations of a database, without keys; returns their names beside the database.
+pub fn migrate_database(url: &DatabaseUrl) -> Result<(Store, Vec<String>), OpenError> {
+    let store = open_store(url)?;
     refuse_other_encoding(&store)?;
-    store.migrate().map_err(OpenError::Database)
+    let migrations = store.migrate().map_err(failed(url))?;
+    Ok((store, migrations))
+}
+
+/// What `migrate` made.
+#[derive(Debug)]
+pub struct Migrated {
+    /// The names of the migrations that ran.
+    pub migrations: Vec<String>,
+    /// The keys file, if it was missing and no account needs an earlier one; with why it could not be created.
+    pub keys: Option<(PathBuf, Result<bool, KeysError>)>,
+}
+
+/// Runs the pending migrations of a database, and creates the keys file for a new one, so that commands can follow.
+pub fn migrate(settings: &Settings) -> Result<Migrated, OpenError> {
+    let (store, migrations) = migrate_database(&settings.database.database_url)?;
+    let keys = key_source(settings);
+    let is_missing = keys.uses_file() && !keys.file.exists();
+    if !is_missing || store.has_accounts().map_err(failed(store.url()))? {
+        return Ok(Migrated { migrations, keys: None });
+    }
+    let created = keys.load_or_create(Clock::system().now()).map(|loaded| loaded.created);
+    Ok(Migrated { migrations, keys: Some((keys.file, created)) })
 }
 
 /// The number of pending migrations of a database; changes nothing.
 pub fn pending_migrations(url: &DatabaseUrl) -> Result<usize, OpenError> {
-    let store = open_store(url).map_err(OpenError::Database)?;
+    let store = open_store(url)?;
     refuse_other_encoding(&store)?;
-    store.pending_migrations().map_err(OpenError::Database)
+    store.pending_migrations().map_err(failed(store.url()))
 }
 
-fn open_store(url: &DatabaseUrl) -> Result<Store, store::StoreError> {
-    let metrics = Metrics::new().map_err(store::StoreError::broken)?;
-    Store::open(url, 1, COMMAND_TIMEOUT, metrics)
+fn open_store(url: &DatabaseUrl) -> Result<Store, OpenError> {
+    Store::open(url, 1, COMMAND_TIMEOUT, new_metrics()?).map_err(failed(url))
 }

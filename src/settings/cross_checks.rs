@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::Settings;
 use super::security::cookies::{CookiePrefix, SameSite};
+use super::{BCRYPT_COST_MIN, Settings};
 
 /// The maximum of REFRESH_LOST_AFTER.
 const LOST_AFTER_MAX: Duration = Duration::from_mins(10);
@@ -29,9 +29,9 @@ impl Settings {
 
     fn test_mode_conflicts(&self) -> Vec<String> {
         let mut errors = Vec::new();
-        if self.passwords.bcrypt_cost < 10 && !self.passwords.test_mode {
+        if self.passwords.bcrypt_cost < BCRYPT_COST_MIN && !self.passwords.test_mode {
             errors.push(format!(
-                "BCRYPT_COST: {} makes passwords easy to guess; use at least 10, or TEST_MODE=true in a test suite",
+                "BCRYPT_COST: {} makes passwords easy to guess; use at least {BCRYPT_COST_MIN}, or TEST_MODE=true in a test suite",
                 self.passwords.bcrypt_cost
             ));
         }

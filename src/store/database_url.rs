@@ -43,12 +43,78 @@ impl FromStr for DatabaseUrl {
         {
             return Err(DatabaseUrlError::NoTls);
         }
+        check_postgres(url)?;
         // libpq's own message would quote the part that it cannot read, which is usually the password.
         let escapes = url
             .match_indices('%')
             .all(|(at, _)| url.get(at + 1..at + 3).is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit())));
         if escapes { Ok(Self::Postgres(url.to_owned())) } else { Err(DatabaseUrlError::Escape) }
     }
+}
+
+/// The parameters of libpq that a URL may have.
+const PARAMETERS: [&str; 33] = [
+    "application_name",
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "dbname",
+    "fallback_application_name",
+    "gssencmode",
+    "gsslib",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "krbsrvname",
+    "load_balance_hosts",
+    "options",
+    "passfile",
+    "password",
+    "port",
+    "replication",
+    "require_auth",
+    "service",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcert",
+    "sslcompression",
+    "sslcrl",
+    "sslkey",
+    "sslmode",
+    "sslpassword",
+    "sslrootcert",
+    "target_session_attrs",
+];
+
+/// Refuses what libpq would take apart in another place than its writer meant, or refuse with a message that quotes it: a piece of a
+/// password with an unescaped special character would become a host name in an error.
+fn check_postgres(url: &str) -> Result<(), DatabaseUrlError> {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(end);
+    if authority.matches('@').count() > 1 || after.contains('@') || after.starts_with('#') {
+        return Err(DatabaseUrlError::Password);
+    }
+    let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if user.matches(':').count() > 1 {
+        return Err(DatabaseUrlError::Password);
+    }
+    let has_port = |host: &str| {
+        let after_address = host.rsplit_once(']').map_or(host, |(_, port)| port);
+        after_address.split_once(':').is_none_or(|(_, port)| port.is_empty() || port.parse::<u16>().is_ok())
+    };
+    if !hosts.split(',').all(has_port) {
+        return Err(DatabaseUrlError::Port);
+    }
+    let query = after.split_once('?').map_or("", |(_, query)| query);
+    let is_parameter = |part: &str| {
+        let name = part.split_once('=').map(|(name, _)| name);
+        name.is_some_and(|name| PARAMETERS.contains(&name) || matches!(name, "tcp_user_timeout" | "ssl" | "sslsni"))
+    };
+    if query.is_empty() || query.split('&').all(is_parameter) { Ok(()) } else { Err(DatabaseUrlError::Parameter) }
 }
 
 /// Why a text is not a database URL. Never quotes it: it may hold a password.
@@ -69,6 +135,22 @@ pub enum DatabaseUrlError {
     /// PostgreSQL over TLS, in a build without it.
     #[error("this build has no TLS to PostgreSQL; build it with --features postgres-tls, or drop sslmode")]
     NoTls,
+    /// A special character that ends the password early.
+    #[error(
+        "the password has a special character that ends it early; percent-encode @ as %40, : as %3A, / as %2F, ? as %3F and # as %23, \
+         or leave the @ out of database name and parameters"
+    )]
+    Password,
+    /// A port that is no number.
+    #[error(
+        "the port is not a number; write HOST:PORT, and percent-encode special characters of the password (: as %3A, / as %2F)"
+    )]
+    Port,
+    /// A parameter that libpq does not know.
+    #[error(
+        "a parameter after the ? is not one of libpq's; write ?NAME=VALUE&NAME=VALUE, and percent-encode a ? of the password as %3F"
+    )]
+    Parameter,
     /// A percent sign without two hexadecimal digits.
     #[error("a % in it is no escape; write %25 for a % in the password")]
     Escape,
@@ -109,6 +191,35 @@ mod tests {
         }
         assert_eq!("sqlite:///tmp/a.db".parse(), Ok(DatabaseUrl::Sqlite("/tmp/a.db".into())));
         assert!("postgresql://localhost/x".parse::<DatabaseUrl>().is_ok());
+    }
+
+    #[test]
+    fn a_password_with_special_characters_must_be_escaped_and_is_never_quoted() {
+        for wrong in [
+            "postgres://app:a@b:hunter2secret/z@db.example/doorward",
+            "postgres://app:hunter2@secret@db.example/doorward",
+            "postgres://app:hunter2/secret@db.example/doorward",
+            "postgres://app:hunter2?secret@db.example/doorward",
+            "postgres://app:hunter2#secret@db.example/doorward",
+            "postgres://app:hunter2:secret@db.example/doorward",
+            "postgres://app@db.example:hunter2secret/doorward",
+            "postgres://app@db.example/doorward?hunter2secret",
+            "postgres://app@db.example/doorward?hunter2secret=x",
+            "postgres://app:hunter2%secret@db.example/doorward",
+        ] {
+            let error = wrong.parse::<DatabaseUrl>().unwrap_err().to_string();
+            assert!(!error.contains("hunter2") && !error.contains("secret"), "{wrong}: {error}");
+        }
+        for right in [
+            "postgres://app:a%40b%3Ahunter2%2Fz@db.example:5432/doorward?sslmode=prefer&connect_timeout=3",
+            "postgres://app:p%23q!$&*()[]^~@h1,h2:5433/x",
+            "postgres://[::1]:5432/x",
+            "postgres:///x?host=/tmp&user=app&password=hunter2",
+            "postgres://app@/x",
+            "postgres://h",
+        ] {
+            assert!(right.parse::<DatabaseUrl>().is_ok(), "{right}");
+        }
     }
 
     #[test]

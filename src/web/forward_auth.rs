@@ -135,7 +135,7 @@ async fn collect_and_authorize(service: &Doorward, request: &HttpRequest) -> Res
     }
     let query = CheckQuery::parse(request.uri().query().unwrap_or_default())?;
     let mut requirement = query.requirement;
-    if let Some(rules) = &settings.rules {
+    if let Some(rules) = settings.rules.load().as_deref() {
         match rules::match_rule(rules, &read_forwarded(service, request)?.ok_or(UNTRUSTED_PROXY)?) {
             RuleMatch::Public => return Ok(authorize(RuleMatch::Public, None)?),
             RuleMatch::SignedIn(of_rule) => requirement.merge(of_rule),

@@ -23,6 +23,7 @@ use crate::core::error::InternalError;
 use crate::core::maintenance::worker::Worker;
 use crate::core::session::MountPolicies;
 use crate::secret::Secret;
+use crate::settings::Settings;
 
 /// An opened service. Cheap to clone; `configure` adds it to an actix app as `web::Data`.
 #[derive(Clone)]
@@ -72,6 +73,12 @@ impl Doorward {
     /// The mounted dialects.
     pub fn mounts(&self) -> &[Mounted] {
         &self.0.mounts
+    }
+
+    /// Takes from these settings what can change while requests run: the rules, and the contents of the keys file.
+    pub fn reload(&self, settings: &Settings) {
+        self.0.forward_auth.replace_rules(settings);
+        self.0.core.reload_keys();
     }
 
     /// From now on `/readyz` answers 503 and connections are closed after their response.

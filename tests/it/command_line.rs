@@ -2,6 +2,7 @@
 //! test's variables.
 
 mod administration;
+mod configuration;
 mod doctor;
 mod help;
 mod logging;

@@ -14,12 +14,12 @@ use crate::settings::{SameSite, Settings};
 use crate::web::dialects;
 
 /// Every finding about the settings.
-pub fn check(settings: &Settings) -> Vec<Finding> {
+pub fn check(settings: &Settings, config: Option<&Path>) -> Vec<Finding> {
     let mut findings = vec![Passed("every setting is valid".to_owned())];
     findings.extend(public_url(settings));
     findings.extend(proxies(settings));
     findings.extend(cross_site(settings));
-    findings.extend(files(settings));
+    findings.extend(files(settings, config));
     findings.extend(mail(settings));
     let database = database(settings);
     let is_usable = matches!(database, Passed(_));
@@ -38,7 +38,7 @@ fn nodes(settings: &Settings) -> Vec<Finding> {
     let comparison = match startup::compare_with_nodes(settings) {
         Ok(comparison) => comparison,
         // Before its migrations there is nothing to compare with.
-        Err(OpenError::Database(_)) => return Vec::new(),
+        Err(OpenError::Database { .. }) => return Vec::new(),
         Err(error) => return vec![Failed(error.to_string())],
     };
     let warnings = comparison.warnings(settings.tokens.clock_skew);
@@ -130,13 +130,13 @@ fn same_site(one: &Url, other: &Url) -> bool {
     one.scheme() == other.scheme() && site(one) == site(other)
 }
 
-fn files(settings: &Settings) -> Vec<Finding> {
+fn files(settings: &Settings, config: Option<&Path>) -> Vec<Finding> {
     let keys = settings.keys_file();
     let uses_keys = settings.keys.jwt_secret.is_none() || settings.keys.pepper.is_none();
     let secret_files = [
         ("KEYS_FILE", uses_keys.then_some(keys.as_path())),
         ("DATABASE_URL", settings.database.database_url.file()),
-        (".env", Some(Path::new(".env"))),
+        ("settings", Some(config.unwrap_or(Path::new(".env")))),
     ];
     let existing = secret_files.into_iter().filter_map(|(name, path)| Some((name, path?)));
     existing.filter_map(|(name, path)| check_file_mode(name, path)).collect()

@@ -127,7 +127,8 @@ impl Core {
         Ok(removed)
     }
 
-    fn reload_keys(&self) {
+    /// Reads the keys file again, if it has changed.
+    pub fn reload_keys(&self) {
         match self.reload_keys_if_changed() {
             Ok(changed) => {
                 self.keys_unusable.store(false, Ordering::Relaxed);
@@ -161,7 +162,7 @@ fn run(core: &Core, signal: &Signal) {
         }
         core.store.log_recovery();
         log_transition(&failing, core.flush());
-        if Instant::now() >= heartbeat_due {
+        if core.node_registry.take_keys_changed() || Instant::now() >= heartbeat_due {
             heartbeat_due = Instant::now() + HEARTBEAT_INTERVAL;
             log_transition(&failing, core.heartbeat());
         }

@@ -3,7 +3,7 @@
 //! heartbeat that keeps the registry is heartbeat.rs's; a start with other keys is refused by core/startup.rs.
 
 use std::collections::HashSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -160,6 +160,7 @@ pub(in crate::core::maintenance) fn measure_clock(
 pub struct NodeRegistry {
     pub(in crate::core::maintenance) id: NodeId,
     pub(in crate::core::maintenance) keys: Mutex<KeyIds>,
+    keys_changed: AtomicBool,
     pub(in crate::core::maintenance) latest: Mutex<Comparison>,
     pub(in crate::core::maintenance) has_other_keys: AtomicBool,
     pub(in crate::core::maintenance) has_other_clock: AtomicBool,
@@ -171,15 +172,23 @@ impl NodeRegistry {
         Self {
             id: NodeId(Uuid::new_v4()),
             keys: Mutex::new(keys),
+            keys_changed: AtomicBool::new(false),
             latest: Mutex::default(),
             has_other_keys: AtomicBool::new(false),
             has_other_clock: AtomicBool::new(false),
         }
     }
 
-    /// Replaces the keys after the file has changed.
+    /// Replaces the keys after the file has changed. The next heartbeat is due at once: until then a command with the changed file
+    /// is compared with the former keys.
     pub fn set_keys(&self, keys: KeyIds) {
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
+        self.keys_changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the keys have changed since the last call.
+    pub fn take_keys_changed(&self) -> bool {
+        self.keys_changed.swap(false, Ordering::Relaxed)
     }
 }
 

@@ -2,8 +2,9 @@
 //! response. The settings decide; how a check uses them is decided in forward_auth.rs and fast_path.rs.
 
 use std::fmt;
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::forwarded_request;
 use super::identity_headers::IdentityHeaders;
@@ -25,7 +26,8 @@ pub struct ForwardAuthConfig {
     /// Names of which no other spelling is accepted.
     pub(super) protected_names: ProtectedNames,
     pub(super) forwarded_headers: ForwardedHeaders,
-    pub(super) rules: Option<ForwardRules>,
+    /// Replaced when the rules file is read again.
+    pub(super) rules: ArcSwapOption<ForwardRules>,
     /// `VERIFY_RENEW`.
     pub(super) renews: bool,
     /// `CHECK_FAST_PATH`.
@@ -45,13 +47,22 @@ impl ForwardAuthConfig {
             headers,
             protected_names,
             forwarded_headers: settings.forward_auth.forwarded_headers,
-            rules: settings.forward_auth.rules_file.as_ref().map(|file| file.rules.clone()),
+            rules: ArcSwapOption::new(rules_of(settings)),
             renews: settings.forward_auth.verify_renew,
             has_fast_path: settings.forward_auth.check_fast_path,
             fast_path_template: FastPathTemplate::new(settings, prefix),
             invalid_checks: LogLimits::default(),
         }
     }
+
+    /// Takes the rules of these settings; checks that have begun keep the former.
+    pub(in crate::web) fn replace_rules(&self, settings: &Settings) {
+        self.rules.store(rules_of(settings));
+    }
+}
+
+fn rules_of(settings: &Settings) -> Option<Arc<ForwardRules>> {
+    settings.forward_auth.rules_file.as_ref().map(|file| Arc::new(file.rules.clone()))
 }
 
 /// The paths of the checks under a prefix.

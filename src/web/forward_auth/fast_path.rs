@@ -73,7 +73,7 @@ fn decide_in_memory(service: &Doorward, head: RequestHead<'_>) -> Option<Allowed
     // Rules need the forwarded headers, and a response while draining needs `connection: close`: the handler has both.
     if !is_check
         || !query.bytes().all(is_plain_in_query)
-        || settings.rules.is_some()
+        || settings.rules.load().is_some()
         || service.is_draining()
         || !has_plain_headers(service, head)
     {

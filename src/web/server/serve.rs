@@ -18,7 +18,7 @@ use actix_web::middleware::from_fn;
 use actix_web::rt::net::{TcpSocket, TcpStream};
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, HttpServer, web};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::connection::{Connection, FastPath};
 use super::connection_errors::ConnectionErrors;
@@ -123,9 +123,14 @@ impl Server {
         self.running.handle()
     }
 
-    /// Serves until SIGTERM or SIGINT, then shuts down gracefully. If that takes too long, `overdue` is called on a thread of
+    /// Serves until SIGTERM or SIGINT, then shuts down gracefully; calls `reload` for each SIGHUP. If the shutdown takes too long, `overdue` is called on a thread of
     /// its own, even if every worker hangs; it should end the process.
-    pub async fn run_until_signal(self, overdue: impl FnOnce() + Send + 'static) -> Result<(), ServeError> {
+    pub async fn run_until_signal(
+        self,
+        reload: impl Fn() + Send + Sync + 'static,
+        overdue: impl FnOnce() + Send + 'static,
+    ) -> Result<(), ServeError> {
+        let reloading = tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, Arc::new(reload)));
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let (service, handle, delay) = (self.service.clone(), self.running.handle(), self.drain_delay);
         let drain = async move {
@@ -151,6 +156,7 @@ impl Server {
             metrics.abort();
         }
         draining.abort();
+        reloading.abort();
         log::info!("shutdown complete");
         Ok(())
     }
@@ -158,6 +164,14 @@ impl Server {
     /// Serves until its handle stops it.
     pub async fn run(self) -> Result<(), ServeError> {
         Ok(self.running.await?)
+    }
+}
+
+/// Runs `reload` for each SIGHUP, on a thread that may block.
+async fn reload_on_hangup(mut hangups: Signal, reload: Arc<impl Fn() + Send + Sync + 'static>) {
+    while hangups.recv().await.is_some() {
+        let reload = Arc::clone(&reload);
+        let _ = tokio::task::spawn_blocking(move || reload()).await;
     }
 }
 

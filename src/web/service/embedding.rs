@@ -28,7 +28,7 @@ impl Settings {
 
     /// Settings from `.env` and the environment, as the binary reads them.
     pub fn load() -> Result<Self, ConfigErrors> {
-        Self::from_environment(&dialects::known())
+        Self::from_environment(&dialects::known(), None)
     }
 }
 

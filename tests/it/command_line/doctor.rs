@@ -35,7 +35,7 @@ fn every_problem_is_named_with_its_remedy() {
         ),
         (&[("COOKIE_SAME_SITE", "None")], "COOKIE_SAME_SITE: None needs https"),
         (&[https, ("TRUSTED_PROXIES", "10.0.0.1"), closed, ("COOKIE_DOMAIN", "example.org")], "COOKIE_DOMAIN"),
-        (&[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")], "start the database"),
+        (&[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")], "nothing listens there"),
     ];
     for (settings, expected) in cases {
         let workdir = settings.iter().fold(WorkDir::new(), |workdir, (name, value)| workdir.set(name, *value));

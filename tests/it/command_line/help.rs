@@ -32,7 +32,7 @@ const COMMANDS: [&[&str]; 25] = [
 
 #[test]
 fn every_command_has_help() {
-    let workdir = WorkDir::new();
+    let workdir = WorkDir::new().unprepared();
     for command in COMMANDS {
         for flag in ["--help", "-h"] {
             let ran = workdir.run(&[command, &[flag]].concat());
@@ -52,7 +52,8 @@ fn every_command_has_help() {
 #[test]
 fn help_of_serve_lists_every_setting_with_its_default() {
     let key = "kX0w9q5VZr3JcYt7uBn1mLs8dFg2hPq4aEiOyTzWvRk6";
-    let workdir = WorkDir::new().set("JWT_SECRET", key).set("DATABASE_URL", "postgres://me:canary-hunter2@h/d");
+    let workdir =
+        WorkDir::new().unprepared().set("JWT_SECRET", key).set("DATABASE_URL", "postgres://me:canary-hunter2@h/d");
     let help = workdir.run(&["serve", "--help"]).stdout;
     let entries = entries(&help);
     for setting in doorward::settings::describe() {
@@ -85,7 +86,7 @@ fn words(text: &str) -> String {
 
 #[test]
 fn a_misspelt_command_is_answered_with_a_suggestion() {
-    let workdir = WorkDir::new();
+    let workdir = WorkDir::new().unprepared();
     for (typed, hint) in [
         (&["serv"][..], "serve"),
         (&["account", "ad"], "add"),
@@ -109,7 +110,7 @@ fn a_misspelt_command_is_answered_with_a_suggestion() {
 /// Every user of the machine can read the arguments of a process.
 #[test]
 fn no_command_takes_a_secret_as_an_argument() {
-    let workdir = WorkDir::new();
+    let workdir = WorkDir::new().unprepared();
     for typed in [
         &["account", "add", "--username", "emily", "--password", "canary-hunter2"][..],
         &["account", "add", "--username", "emily", "--pin", "4711"],

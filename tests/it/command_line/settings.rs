@@ -235,7 +235,7 @@ fn an_invalid_env_file_is_reported_without_its_contents() {
         ("ACCESS_TTL=soon\n", "ACCESS_TTL"),
         ("REFRESH_TLL=1d\n", "REFRESH_TLL"),
         ("PEPPER=\"canary-hunter2-without-its-closing-quote\n", ".env"),
-        ("JWT_SECRET=canary-hunter2 with a space\n", ".env"),
+        ("JWT_SECRET=\"canary-hunter2\" with a space\n", ".env: line 1, JWT_SECRET: "),
         ("a line of words with canary-hunter2\n", ".env"),
     ] {
         let workdir = WorkDir::new();

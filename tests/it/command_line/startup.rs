@@ -34,7 +34,7 @@ fn a_first_start_creates_private_files_and_prints_its_address() {
     let lines: Vec<&str> = output.lines().collect();
     assert_eq!(lines[0], format!("doorward {}", env!("CARGO_PKG_VERSION")), "{output}");
     assert_eq!(lines[1], format!("listening on http://{}", node.address()), "{output}");
-    for part in ["SQLite doorward.db (5 migrations applied)", "doorward.keys (created;", "native at /"] {
+    for part in ["SQLite doorward.db (6 migrations applied)", "doorward.keys (created;", "native at /"] {
         assert!(output.contains(part), "{part}: {output}");
     }
     assert_eq!(node.get("/healthz").status, 200);
@@ -127,7 +127,8 @@ fn without_auto_migrate_an_empty_database_stops_the_start(backend: Backend) {
         let ran = workdir.run(arguments);
         assert!(!ran.status.success() && ran.stdout.is_empty(), "{ran:?}");
         assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
-        assert!(ran.stderr.contains("doorward migrate") && ran.stderr.contains("AUTO_MIGRATE=true"), "{ran:?}");
+        assert!(ran.stderr.contains("doorward migrate"), "{ran:?}");
+        assert!(arguments != ["serve"] || ran.stderr.contains("AUTO_MIGRATE=true"), "{ran:?}");
     }
 }
 

@@ -67,7 +67,7 @@ fn a_file_that_is_gone_is_noticed_and_nothing_is_acknowledged() {
 }
 
 fn keys_beside_a_missing_file_stop_the_start() {
-    let workdir = WorkDir::on(Backend::Sqlite);
+    let workdir = WorkDir::on(Backend::Sqlite).unprepared();
     drop(workdir.serve(&["serve", "--demo"]));
     fs::rename(workdir.file("doorward.db"), workdir.file("away.db")).unwrap();
     for side in ["doorward.db-wal", "doorward.db-shm"] {

@@ -41,9 +41,12 @@ fn assert_one_spell(node: &Node, access: &str) {
 fn assert_recovered(node: &Node) {
     readiness(node, 200);
     assert_eq!(sign_in_status(node), 200);
-    let log = node.stderr_with(END);
-    let count = |line: &str| log.lines().filter(|text| text.contains(line) && text.contains("path=write")).count();
-    assert_eq!((count(BEGIN), count(END)), (1, 1), "{log}");
+    let count = |line: &str| {
+        let log = node.stderr();
+        log.lines().filter(|text| text.contains(line) && text.contains("path=write")).count()
+    };
+    until(PATIENCE, "the line of its end", || (count(END) > 0).then_some(()));
+    assert_eq!((count(BEGIN), count(END)), (1, 1), "{}", node.stderr());
 }
 
 /// The lock of a maintenance command that was left open.

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,6 +27,9 @@ pub struct WorkDir {
     vars: Vec<(String, String)>,
     /// Shell commands to run before the child replaces the shell.
     before: &'static str,
+    /// Whether a command that needs a database and keys finds them.
+    prepares: bool,
+    is_prepared: AtomicBool,
 }
 
 /// The outcome of a command.
@@ -40,7 +44,8 @@ impl WorkDir {
     /// A fresh folder like an operator's, but with a free port.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { folder, vars: vec![], before: "" }.set("BIND", "127.0.0.1:0")
+        Self { folder, vars: vec![], before: "", prepares: true, is_prepared: AtomicBool::new(false) }
+            .set("BIND", "127.0.0.1:0")
     }
 
     /// On this backend, with cheap hashes and a short shutdown.
@@ -73,6 +78,27 @@ impl WorkDir {
         self
     }
 
+    /// Commands find the folder as it is: without this, database and keys are created first, as by a service that ran before.
+    pub fn unprepared(mut self) -> Self {
+        self.prepares = false;
+        self
+    }
+
+    /// Creates what a command needs and does not create.
+    fn prepare_for(&self, arguments: &[&str]) {
+        let needs = ["account", "audit", "import", "keys", "session"];
+        let keys = self.get("KEYS_FILE").map_or_else(|| self.file("doorward.keys"), |path| self.file(path));
+        let has_keys = keys.exists() || (self.get("JWT_SECRET").is_some() && self.get("PEPPER").is_some());
+        let has_database = self
+            .database_file()
+            .map_or(self.is_prepared.load(Ordering::Relaxed) || keys.exists(), |file| file.exists());
+        let is_needed = arguments.first().is_some_and(|command| needs.contains(command)) && !(has_keys && has_database);
+        if self.prepares && is_needed && self.get("AUTO_MIGRATE") != Some("false") {
+            self.spawn(&["migrate"], Stdio::null(), &[]).wait();
+            self.is_prepared.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// The value of a variable, if it is set.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.vars.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -103,6 +129,7 @@ impl WorkDir {
         if let Some(how) = typed {
             secret_scanner::used(how, input.trim_end());
         }
+        self.prepare_for(arguments);
         let mut node = self.spawn(arguments, Stdio::piped(), &[]);
         // A command that reads nothing may have ended before it is written to.
         let _ = node.child.stdin.take().unwrap().write_all(input.as_bytes());
@@ -126,6 +153,7 @@ impl WorkDir {
 
     /// Starts a service without waiting.
     pub fn begin(&self, arguments: &[&str]) -> Node {
+        self.prepare_for(arguments);
         self.spawn(arguments, Stdio::null(), &[])
     }
 
