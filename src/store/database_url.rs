@@ -53,7 +53,7 @@ impl FromStr for DatabaseUrl {
 }
 
 /// The parameters of libpq that a URL may have.
-const PARAMETERS: [&str; 33] = [
+const PARAMETERS: [&str; 34] = [
     "application_name",
     "channel_binding",
     "client_encoding",
@@ -87,6 +87,7 @@ const PARAMETERS: [&str; 33] = [
     "sslpassword",
     "sslrootcert",
     "target_session_attrs",
+    "user",
 ];
 
 /// Refuses what libpq would take apart in another place than its writer meant, or refuse with a message that quotes it: a piece of a
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn neither_text_shows_the_password() {
-        let url: DatabaseUrl = "postgres://me:hunter2@db.example/doorward?a=hunter2".parse().unwrap();
+        let url: DatabaseUrl = "postgres://me:hunter2@db.example/doorward?password=hunter2".parse().unwrap();
         assert_eq!(format!("{url} {url:?}"), "PostgreSQL db.example/doorward PostgreSQL db.example/doorward");
     }
 }

@@ -102,7 +102,8 @@ fn settings_that_documents_name_exist() {
         let named = code_spans(&text).into_iter().filter_map(|span| span.split(['=', ' ']).next());
         let settings =
             named.filter(|word| is_name(word) && !word.starts_with("DOORWARD_") && !word.starts_with("NAME_"));
-        let unknown = settings.filter(|word| !known.contains(word));
+        let is_known = |word: &str| known.contains(word) || known.contains(word.trim_end_matches("_FILE"));
+        let unknown = settings.filter(|word| !is_known(word));
         faults.extend(unknown.map(|word| format!("{name}: {word} is no setting")));
     }
     assert_none(&faults);
@@ -193,11 +194,15 @@ fn commands_are_documented() {
         headings.insert(heading);
         let section = section.split("\n##").next().unwrap();
         let usage = help.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap();
+        // `--config` is every command's, and described once.
+        let has_own = help.matches("\n      --").count() > 1;
+        let usage = if has_own { usage.to_owned() } else { usage.replace(" [OPTIONS]", "") };
         if !section.contains(&format!("\n`{usage}`\n")) {
             faults.push(format!("{command}: the usage is {usage}"));
         }
         let options = help.split_once("\nOptions:\n").unwrap().1.lines();
-        let real = flags(options.filter_map(|line| line.split_whitespace().find(|word| word.starts_with("--"))));
+        let named = options.filter_map(|line| line.split_whitespace().find(|word| word.starts_with("--")));
+        let real = flags(named.filter(|flag| *flag != "--config"));
         let rows =
             section.lines().filter(|line| line.starts_with("| `--")).map(|line| line.split(" | ").next().unwrap());
         let documented = flags(rows.flat_map(|cell| cell.split(['`', ' '])));
