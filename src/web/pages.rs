@@ -17,7 +17,7 @@ mod sign_out;
 use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{Resource, Route};
+use actix_web::{HttpResponse, Resource, Route};
 
 use super::dialects::native;
 use super::request::context::RequestContext;
@@ -81,6 +81,29 @@ pub fn routes(service: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
     app.service(action("/account/password", web::post().to(account::change_password)))
         .service(action("/account/sessions/{id}", web::post().to(account::end_session)))
         .service(action("/account/sign-out-everywhere", web::post().to(account::sign_out_everywhere)));
+    for page in ["/login", "/register", "/account", "/logout"] {
+        let slash = format!("{page}/");
+        app.service(wrap(resource(&slash, "GET").route(web::get().to(move |context| redirect_to_page(context, page)))));
+    }
+    // Password managers lead people there (the W3C's well-known URL for changing passwords).
+    let change_password = resource("/.well-known/change-password", "GET");
+    app.service(wrap(change_password.route(web::get().to(|context| redirect_to_page(context, "/account")))));
+}
+
+/// Adds `/`, which leads to the account, and from there a stranger to the sign-in: for a server of its own, where no app has `/`.
+pub fn entrance(service: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
+    if service.theme().serves_pages {
+        let entrance = resource("/", "GET").route(web::get().to(|context| redirect_to_page(context, "/account")));
+        app.service(wrap(entrance, mounted));
+    }
+}
+
+/// With the query, in which the return URL may be.
+async fn redirect_to_page(context: RequestContext, page: &'static str) -> HttpResponse {
+    match context.request.query_string() {
+        "" => layout::redirect(page),
+        query => layout::redirect(&format!("{page}?{query}")),
+    }
 }
 
 /// Adds the middleware of a page: limits of the head, the origin check, and errors rendered as pages.

@@ -20,6 +20,7 @@ mod command_line;
 mod conformance;
 mod cookies;
 mod crash_recovery;
+mod current_session;
 mod database_errors;
 mod database_health;
 mod device_sessions;

@@ -7,6 +7,7 @@ mod csrf_token;
 mod redirect_loops;
 mod rendering;
 mod required_password_change;
+mod shortcuts;
 mod sign_in;
 mod sign_up;
 

@@ -39,13 +39,14 @@ const SESSION: &str = "/auth/sessions/0198c0de-0000-7000-8000-000000000000";
 /// Exists only with confirmed sign-up.
 const CONFIRM: &str = "/auth/register/confirm";
 
-const ROUTES: [Route; 11] = [
+const ROUTES: [Route; 12] = [
     route("POST", "/auth/register", Body::Required, r#"{"username":"emily","password":"quiet-harbour-lantern"}"#),
     route("POST", CONFIRM, Body::Required, r#"{"token":"x","password":"quiet-harbour-lantern"}"#),
     route("POST", "/auth/login", Body::Required, r#"{"username":"nobody","password":"quiet-harbour-lantern"}"#),
     route("POST", "/auth/refresh", Body::Optional, r#"{"refreshToken":"x"}"#),
     route("POST", "/auth/logout", Body::Optional, r#"{"refreshToken":"x"}"#),
     route("POST", "/auth/logout-all", Body::Optional, r#"{"refreshToken":"x"}"#),
+    route("GET", "/auth/session", Body::None, ""),
     route("GET", "/auth/me", Body::None, ""),
     route("PATCH", "/auth/me", Body::Required, r#"{"firstName":"Emily"}"#),
     route("POST", "/auth/change-password", Body::Required, r#"{"currentPassword":"x","newPassword":"y"}"#),

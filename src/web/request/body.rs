@@ -198,7 +198,13 @@ fn has_content_type(request: &HttpRequest, expected: &str) -> bool {
     let Ok(text) = content_type.to_str() else { return false };
     let mut parts = text.split(';').map(str::trim);
     let essence = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(expected));
-    essence && parts.all(|parameter| parameter.eq_ignore_ascii_case("charset=utf-8") || parameter.is_empty())
+    // A value may be quoted (RFC 9110 section 5.6.6).
+    let is_utf8 = |parameter: &str| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+        name.eq_ignore_ascii_case("charset") && value.eq_ignore_ascii_case("utf-8")
+    };
+    essence && parts.all(|parameter| parameter.is_empty() || is_utf8(parameter))
 }
 
 async fn collect(request: &HttpRequest, payload: &mut Payload) -> Result<Vec<u8>, RequestError> {

@@ -5,9 +5,7 @@
 use actix_cors::Cors;
 use actix_web::HttpRequest;
 use actix_web::http::Method;
-use actix_web::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use actix_web::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use crate::settings::Settings;
 use crate::web::request::request_id::REQUEST_ID;
@@ -36,22 +34,24 @@ impl Origins {
         }
     }
 
-    /// Refuses a state-changing request from a page whose origin is neither the service's own nor listed. A browser names the
-    /// origin in `Origin`, or else its relation in `Sec-Fetch-Site`; a request with neither header comes from no browser and
-    /// is refused only with CSRF_STRICT, if it has cookies.
+    /// Refuses a state-changing request from a page whose origin is neither the service's own nor listed. A browser says how the
+    /// page is related to the URL that it requests in `Sec-Fetch-Site` (Fetch Metadata), which no page can set: `same-origin` is
+    /// enough, also where a development proxy has rewritten `Host` and `Origin` names another port. Older browsers, and pages
+    /// without TLS, send `Origin` alone; a request with neither header comes from no browser and is refused only with CSRF_STRICT,
+    /// if it has cookies.
     pub fn check(&self, request: &HttpRequest, has_cookies: bool) -> Result<(), RequestError> {
         if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
             return Ok(());
         }
         let headers = request.headers();
-        let mut origins = headers.get_all(ORIGIN);
-        let allowed = match (origins.next(), origins.next()) {
-            (Some(_), Some(_)) => false,
-            (Some(origin), None) => self.allows(origin, headers),
-            (None, _) => match headers.get(FETCH_SITE) {
-                Some(site) => matches!(site.as_bytes(), b"same-origin" | b"none"),
-                None => !(self.strict && has_cookies),
-            },
+        let (mut origins, mut sites) = (headers.get_all(ORIGIN), headers.get_all(FETCH_SITE));
+        let allowed = match (origins.next(), origins.next(), sites.next(), sites.next()) {
+            // No browser sends one of them twice.
+            (_, Some(_), ..) | (.., Some(_)) => false,
+            (_, None, Some(site), None) if matches!(site.as_bytes(), b"same-origin" | b"none") => true,
+            (Some(origin), None, _, None) => self.allows(origin, headers),
+            (None, None, Some(_), None) => false,
+            (None, None, None, None) => !(self.strict && has_cookies),
         };
         if allowed { Ok(()) } else { Err(RequestError::OriginNotAllowed) }
     }
@@ -74,7 +74,8 @@ impl Origins {
     pub fn cors(&self) -> Cors {
         let cors = self.listed.iter().fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
         cors.allowed_methods(["GET", "POST", "PATCH", "DELETE"])
-            .allowed_headers([AUTHORIZATION, CONTENT_TYPE])
+            // Whatever the page sends (`traceparent`, `X-Requested-With`): a listed origin is trusted, and no header of ours is.
+            .allow_any_header()
             .expose_headers([RETRY_AFTER, WWW_AUTHENTICATE, REQUEST_ID])
             .supports_credentials()
             .block_on_origin_mismatch(false)
@@ -117,7 +118,18 @@ mod tests {
             (vec![("sec-fetch-site", "none")], true),
             (vec![("sec-fetch-site", "same-site")], false),
             (vec![("sec-fetch-site", "cross-site")], false),
-            (vec![("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")], false),
+            (vec![("origin", "http://localhost:5173"), ("sec-fetch-site", "same-origin")], true),
+            (vec![("origin", "http://localhost:5173"), ("sec-fetch-site", "same-site")], false),
+            (vec![("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")], false),
+            (vec![("sec-fetch-site", "Same-Origin")], false),
+            (
+                vec![
+                    ("origin", "https://auth.example"),
+                    ("origin", "https://auth.example"),
+                    ("sec-fetch-site", "same-origin"),
+                ],
+                false,
+            ),
             (vec![("origin", "https://evil.example"), ("authorization", "Bearer x")], false),
         ] {
             assert_eq!(allowed(&origins, Method::POST, &headers), expected, "{headers:?}");

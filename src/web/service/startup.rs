@@ -123,6 +123,7 @@ impl Doorward {
     /// Adds what answers every path that no route has, in the shape of the mount at the root. The standalone server ends with
     /// it; an embedding service has its own default instead.
     pub(in crate::web) fn configure_fallback(&self, app: &mut ServiceConfig) {
+        pages::entrance(self, &self.0.pages, app);
         if let Some(root) = self.0.mounts.iter().find(|mounted| mounted.scope().is_empty()) {
             app.service(mount(root, false));
         }

@@ -20,7 +20,7 @@ fn fixture(backend: Backend) -> Fixture {
     Fixture::new(over_https(service).start())
 }
 
-const FOREIGN: [&[(&str, &str)]; 17] = [
+const FOREIGN: [&[(&str, &str)]; 18] = [
     &[("Origin", "https://evil.example")],
     &[("Origin", "null")],
     &[("Origin", "")],
@@ -34,7 +34,8 @@ const FOREIGN: [&[(&str, &str)]; 17] = [
     &[("Origin", "http://auth.example")],
     &[("Origin", "https://app.example, https://evil.example")],
     &[("Origin", "https://app.example"), ("Origin", "https://evil.example")],
-    &[("Origin", "https://evil.example"), ("Sec-Fetch-Site", "same-origin")],
+    &[("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")],
+    &[("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")],
     &[("Sec-Fetch-Site", "cross-site")],
     &[("Sec-Fetch-Site", "same-site")],
     &[("Sec-Fetch-Site", "something-new")],
@@ -89,6 +90,11 @@ fn own_and_listed_origins_may_change_state(backend: Backend) {
     assert_eq!(change(&[("Origin", "https://b.example:8443")]), 200);
     assert_eq!(change(&[("Sec-Fetch-Site", "same-origin")]), 200);
     assert_eq!(change(&[("Sec-Fetch-Site", "none")]), 200);
+    // A development server that rewrites Host: the page's own origin is not the one that the service sees.
+    for origin in ["http://localhost:5173", "http://127.0.0.1:3000", "https://dev.app.example"] {
+        assert_eq!(change(&[("Origin", origin), ("Sec-Fetch-Site", "same-origin")]), 200, "{origin}");
+        assert_eq!(change(&[("Origin", origin), ("Sec-Fetch-Site", "same-site")]), 403, "{origin}");
+    }
     let read = Request::new("GET", "/auth/me").bearer(&fixture.access).header("Origin", "https://evil.example");
     assert_eq!(fixture.send(&read).status, 200, "reading is CORS's matter");
 }
@@ -131,11 +137,15 @@ fn a_listed_origin_gets_exactly_the_cors_headers_it_needs(backend: Backend) {
             assert_eq!(cors(&answer).len(), 3, "{what}");
             assert!(words(&answer, "Vary").contains(&"origin".to_owned()), "{what}");
         }
-        for (path, method) in [("/auth/login", "POST"), ("/auth/me", "PATCH"), ("/auth/sessions/x", "DELETE")] {
+        for (path, method, asked) in [
+            ("/auth/login", "POST", "content-type"),
+            ("/auth/me", "PATCH", "authorization,content-type,traceparent,tracestate"),
+            ("/auth/sessions/x", "DELETE", "x-requested-with, baggage"),
+        ] {
             let preflight = Request::new("OPTIONS", path)
                 .header("Origin", origin)
                 .header("Access-Control-Request-Method", method)
-                .header("Access-Control-Request-Headers", "content-type");
+                .header("Access-Control-Request-Headers", asked);
             let answer = fixture.send(&preflight);
             let what = format!("{} {:?}", answer.status, answer.headers);
             assert!([200, 204].contains(&answer.status), "{what}");
@@ -143,7 +153,9 @@ fn a_listed_origin_gets_exactly_the_cors_headers_it_needs(backend: Backend) {
             assert_eq!(answer.headers_named("Access-Control-Allow-Credentials"), ["true"], "{what}");
             assert_eq!(words(&answer, "Access-Control-Allow-Methods"), ["delete", "get", "patch", "post"], "{what}");
             let allowed = words(&answer, "Access-Control-Allow-Headers");
-            assert_eq!(allowed, ["authorization", "content-type"], "{what}");
+            let mut expected: Vec<String> = asked.split(',').map(|word| word.trim().to_owned()).collect();
+            expected.sort();
+            assert_eq!(allowed, expected, "{what}");
             assert!(words(&answer, "Vary").contains(&"origin".to_owned()), "{what}");
             assert!(answer.body.is_empty(), "{what}");
         }

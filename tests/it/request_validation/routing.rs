@@ -53,7 +53,7 @@ fn health_endpoints_are_read_only(backend: Backend) {
 fn an_unknown_path_is_a_404_problem(backend: Backend) {
     let fixture = fixture(backend);
     let paths = [
-        "/",
+        "/index.html",
         "/auth",
         "/auth/",
         "/auth/login/",

@@ -40,6 +40,11 @@ fn routes(mount: &mut ServiceConfig) {
         )
         .service(resource("/auth/change-password", "POST").route(web::post().to(change_password)))
         .service(
+            resource("/auth/session", "GET, HEAD")
+                .route(web::get().to(current_session))
+                .route(web::head().to(current_session)),
+        )
+        .service(
             resource("/auth/sessions", "GET, HEAD")
                 .route(web::get().to(list_sessions))
                 .route(web::head().to(list_sessions)),
@@ -125,6 +130,23 @@ fn signed_out(context: &RequestContext, message: &str) -> HandlerResult {
 async fn me(context: RequestContext, caller: Caller) -> HandlerResult {
     let account = context.account_of(&caller).await?;
     Ok(HttpResponse::Ok().json(wire::User::from(&account)))
+}
+
+/// Who is signed in, and for how long: what a page asks when it loads. To a stranger it says so with 200, since a browser logs
+/// every 401 as an error. A client that sent a token in a header asked about that token, and gets its error.
+async fn current_session(context: RequestContext) -> HandlerResult {
+    use Refusal::{SessionEnded, TokenExpired, TokenInvalid, TokenMissing};
+    match context.resolve(context.access_token()?).await {
+        Ok(caller) => {
+            let expires_in = caller.expires_at.since(context.service.core().now());
+            Ok(wire::current_session(&context.account_of(&caller).await?, caller.session, expires_in))
+        }
+        Err(Error::Refusal(TokenMissing | TokenInvalid | TokenExpired | SessionEnded)) if !context.uses_bearer() => {
+            let token = context.refresh_cookie()?;
+            Ok(wire::no_session(token.is_some_and(|token| context.service.core().may_be_refreshed(&token))))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn change_profile(context: RequestContext, caller: Caller, mut payload: Payload) -> HandlerResult {

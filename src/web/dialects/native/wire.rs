@@ -1,6 +1,8 @@
 //! Wire format of native: parsers of its requests and serialisers of its responses. Requests are closed: a field that is not listed here is refused, so that
 //! no key of a request can set a role, a status or an id.
 
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
@@ -205,6 +207,31 @@ impl<'a> From<&'a Account> for User<'a> {
             updated_at: account.updated_at.rfc3339(),
         }
     }
+}
+
+/// `GET /auth/session` of a signed-in caller.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CurrentSession<'a> {
+    user: User<'a>,
+    session: SessionReference,
+    expires_in: u64,
+}
+
+#[derive(Serialize)]
+struct SessionReference {
+    id: String,
+}
+
+/// The account, its session, and the time until the access token expires, in whole seconds.
+pub fn current_session(account: &Account, session: SessionId, expires_in: Duration) -> HttpResponse {
+    let session = SessionReference { id: session.to_string() };
+    HttpResponse::Ok().json(CurrentSession { user: account.into(), session, expires_in: expires_in.as_secs() })
+}
+
+/// `GET /auth/session` without a live access token: `null`, or that a refresh may succeed.
+pub fn no_session(is_refreshable: bool) -> HttpResponse {
+    HttpResponse::Ok().json(is_refreshable.then(|| serde_json::json!({ "refreshable": true })))
 }
 
 /// The stored JSON text, unchanged.
