@@ -8,11 +8,11 @@ use std::fmt;
 pub struct EnvFileError {
     line: usize,
     variable: Option<String>,
-    problem: Problem,
+    problem: LineProblem,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Problem {
+enum LineProblem {
     #[error("no `=` after the name; write one NAME=value per line")]
     NoValue,
     #[error("the name before `=` is not valid; use letters, digits and _, as in NAME=value")]
@@ -68,19 +68,19 @@ pub fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvFileError>) {
 type Statement<'a> = (String, String, &'a str);
 
 /// The variable at the beginning of `rest`, whose first line is `statement`, and the text after its last line.
-fn variable<'a>(statement: &str, rest: &'a str) -> Result<Statement<'a>, (Option<String>, Problem)> {
+fn variable<'a>(statement: &str, rest: &'a str) -> Result<Statement<'a>, (Option<String>, LineProblem)> {
     let indented = statement.len() - statement.trim_start().len();
     let exported = statement.trim_start().strip_prefix("export ").map_or(0, |_| "export ".len());
     let begin = indented + exported;
     let Some(equals) = statement[begin..].find('=').map(|at| begin + at) else {
         // Without `=` nothing tells a name from a value.
-        return Err((None, Problem::NoValue));
+        return Err((None, LineProblem::NoValue));
     };
     let name = statement[begin..equals].trim();
     let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !is_name {
-        return Err((None, Problem::Name));
+        return Err((None, LineProblem::Name));
     }
     let value = rest[equals + 1..].trim_start_matches([' ', '\t']);
     let read = match value.chars().next() {
@@ -104,7 +104,7 @@ fn unquoted(text: &str) -> &str {
 }
 
 /// The value up to its closing quote, and the text after its last line.
-fn quoted(text: &str, quote: char) -> Result<(String, &str), Problem> {
+fn quoted(text: &str, quote: char) -> Result<(String, &str), LineProblem> {
     let mut value = String::new();
     let mut chars = text.char_indices();
     while let Some((at, char)) = chars.next() {
@@ -115,7 +115,7 @@ fn quoted(text: &str, quote: char) -> Result<(String, &str), Problem> {
                 return if end.is_empty() || end.starts_with('#') {
                     Ok((value, after))
                 } else {
-                    Err(Problem::AfterQuote)
+                    Err(LineProblem::AfterQuote)
                 };
             }
             '\\' if quote == '"' => match chars.next() {
@@ -124,12 +124,12 @@ fn quoted(text: &str, quote: char) -> Result<(String, &str), Problem> {
                 Some((_, 't')) => value.push('\t'),
                 Some((_, escaped @ ('"' | '\\' | '$'))) => value.push(escaped),
                 Some((_, other)) => value.extend(['\\', other]),
-                None => return Err(Problem::OpenQuote),
+                None => return Err(LineProblem::OpenQuote),
             },
             other => value.push(other),
         }
     }
-    Err(Problem::OpenQuote)
+    Err(LineProblem::OpenQuote)
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ mod sign_in;
 mod sign_in_fields;
 mod sign_out;
 
+use std::future::ready;
+
 use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
@@ -83,23 +85,26 @@ pub fn routes(service: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
         .service(action("/account/sign-out-everywhere", web::post().to(account::sign_out_everywhere)));
     for page in ["/login", "/register", "/account", "/logout"] {
         let slash = format!("{page}/");
-        app.service(wrap(resource(&slash, "GET").route(web::get().to(move |context| redirect_to_page(context, page)))));
+        app.service(wrap(
+            resource(&slash, "GET").route(web::get().to(move |context| ready(redirect_to_page(&context, page)))),
+        ));
     }
     // Password managers lead people there (the W3C's well-known URL for changing passwords).
     let change_password = resource("/.well-known/change-password", "GET");
-    app.service(wrap(change_password.route(web::get().to(|context| redirect_to_page(context, "/account")))));
+    app.service(wrap(change_password.route(web::get().to(|context| ready(redirect_to_page(&context, "/account"))))));
 }
 
 /// Adds `/`, which leads to the account, and from there a stranger to the sign-in: for a server of its own, where no app has `/`.
 pub fn entrance(service: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
     if service.theme().serves_pages {
-        let entrance = resource("/", "GET").route(web::get().to(|context| redirect_to_page(context, "/account")));
+        let entrance =
+            resource("/", "GET").route(web::get().to(|context| ready(redirect_to_page(&context, "/account"))));
         app.service(wrap(entrance, mounted));
     }
 }
 
 /// With the query, in which the return URL may be.
-async fn redirect_to_page(context: RequestContext, page: &'static str) -> HttpResponse {
+fn redirect_to_page(context: &RequestContext, page: &'static str) -> HttpResponse {
     match context.request.query_string() {
         "" => layout::redirect(page),
         query => layout::redirect(&format!("{page}?{query}")),

@@ -46,12 +46,11 @@ impl Origins {
         let headers = request.headers();
         let (mut origins, mut sites) = (headers.get_all(ORIGIN), headers.get_all(FETCH_SITE));
         let allowed = match (origins.next(), origins.next(), sites.next(), sites.next()) {
-            // No browser sends one of them twice.
-            (_, Some(_), ..) | (.., Some(_)) => false,
             (_, None, Some(site), None) if matches!(site.as_bytes(), b"same-origin" | b"none") => true,
             (Some(origin), None, _, None) => self.allows(origin, headers),
-            (None, None, Some(_), None) => false,
             (None, None, None, None) => !(self.strict && has_cookies),
+            // Another relation, or one of the headers twice, as no browser sends it.
+            _ => false,
         };
         if allowed { Ok(()) } else { Err(RequestError::OriginNotAllowed) }
     }
