@@ -3,6 +3,7 @@
 //! in and out.
 
 mod app_check;
+mod browser_app;
 mod calibration;
 mod configuration;
 mod finding;
@@ -29,6 +30,9 @@ pub struct DoctorCommand {
     /// refresh and a sign-out.
     #[arg(value_parser = origin)]
     url: Option<Url>,
+    /// Also name everything that would keep a page of this origin (a single-page app) from using the service at the URL.
+    #[arg(long, value_name = "ORIGIN", requires = "url", value_parser = origin)]
+    app: Option<Url>,
     /// The email, username or name to sign in with at the URL. The password is prompted for.
     #[arg(long = "as", value_name = "IDENTIFIER", requires = "url")]
     identifier: Option<String>,
@@ -63,6 +67,14 @@ impl DoctorCommand {
         {
             Finding::Failed(problem.to_string()).print_line();
             problems += 1;
+        }
+        if let Some((url, app)) = self.url.as_ref().zip(self.app.as_ref()) {
+            let findings = HttpClient::new(url, &self.prefix, self.ca.as_deref())
+                .and_then(|client| browser_app::check(&client, app))
+                .unwrap_or_else(|problem| vec![Finding::Failed(problem.to_string())]);
+            print_line(&format!("checking a page of {}", app.as_str().trim_end_matches('/')));
+            findings.iter().for_each(Finding::print_line);
+            problems += findings.iter().filter(|finding| matches!(finding, Finding::Failed(_))).count();
         }
         match problems {
             0 => {

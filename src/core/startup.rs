@@ -103,7 +103,7 @@ pub enum OpenError {
     )]
     OtherKeys {
         /// The node.
-        who: &'static str,
+        who: String,
         /// What they do not share.
         kind: UnsharedKey,
         /// What each refuses of the other.
@@ -201,9 +201,15 @@ fn refuse_other_encoding(store: &Store) -> Result<(), OpenError> {
 fn refuse_other_keys(store: &Store, own: &KeyIds, clock: &Clock) -> Result<(), OpenError> {
     let comparison = node_registry::compare(store, own, || clock.now()).map_err(failed(store.url()))?;
     let (who, kind) = match comparison {
-        Comparison { other_keys: Some(kind), .. } => ("a running node of this database", kind),
+        Comparison { other_keys: Some((kind, seen)), .. } => (
+            format!(
+                "a running node of this database (seen {} s ago; one that was killed counts for a minute)",
+                seen.as_secs()
+            ),
+            kind,
+        ),
         Comparison { other_pepper_before: true, .. } if store.has_accounts().map_err(failed(store.url()))? => {
-            ("the node that used this database last", UnsharedKey::Pepper)
+            ("the node that used this database last".to_owned(), UnsharedKey::Pepper)
         }
         _ => return Ok(()),
     };

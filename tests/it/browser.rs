@@ -4,5 +4,6 @@
 mod cross_origin;
 mod screenshots;
 mod site;
+mod spa;
 mod user_journeys;
 mod webdriver;

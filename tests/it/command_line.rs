@@ -4,6 +4,7 @@
 mod administration;
 mod configuration;
 mod doctor;
+mod doctor_app;
 mod help;
 mod logging;
 mod settings;

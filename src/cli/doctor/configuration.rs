@@ -118,7 +118,7 @@ fn cross_site(settings: &Settings) -> Vec<Finding> {
 
 /// Whether two URLs are of the same site: same scheme and registrable domain. The registrable domain is taken to be two labels;
 /// under a longer public suffix (co.uk) different sites are not recognised.
-fn same_site(one: &Url, other: &Url) -> bool {
+pub(super) fn same_site(one: &Url, other: &Url) -> bool {
     let site = |url: &Url| {
         let host = url.host_str().unwrap_or_default().to_owned();
         if host.parse::<std::net::Ipv4Addr>().is_ok() || host.starts_with('[') {

@@ -79,6 +79,11 @@ impl HttpClient {
         self.url.origin().ascii_serialization()
     }
 
+    /// The URL of the service.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Whether the service is reached over https.
     pub fn is_https(&self) -> bool {
         self.url.scheme() == "https"

@@ -83,7 +83,10 @@ pub fn email(text: &str) -> Result<Identifier, FieldRule> {
     };
     let local_fits = !local.is_empty() && local.len() <= 64 && local.chars().all(in_local);
     let dots_fit = !local.starts_with('.') && !local.ends_with('.') && !local.contains("..");
-    let domain_fits = domain.contains('.') && domain.split('.').all(is_label);
+    // An address of the network is no domain (RFC 3696 section 2): a top-level domain has a letter.
+    let has_letter = |label: &str| label.chars().any(char::is_alphabetic);
+    let domain_fits =
+        domain.contains('.') && domain.split('.').all(is_label) && domain.rsplit('.').next().is_some_and(has_letter);
     if !(local_fits && dots_fit && domain_fits && local.is_single_script() && domain.is_single_script()) {
         return Err(FieldRule::NotAnEmail);
     }
@@ -201,9 +204,22 @@ mod tests {
 
     #[test]
     fn email_has_one_at_and_a_domain() {
-        for wrong in
-            ["", "a", "a@", "@b.c", "a@b", "a b@c.d", "a@b..c", ".a@b.c", "a@-b.c", "a@b.c\r\nX: y", "\"a\"@b.c"]
-        {
+        for wrong in [
+            "",
+            "a",
+            "a@",
+            "@b.c",
+            "a@b",
+            "a b@c.d",
+            "a@b..c",
+            ".a@b.c",
+            "a@-b.c",
+            "a@b.c\r\nX: y",
+            "\"a\"@b.c",
+            "a@127.0.0.1",
+            "a@10.1",
+            "a@b.1",
+        ] {
             assert!(email(wrong).is_err(), "{wrong:?}");
         }
         assert_eq!(email("Emily.Johnson@X.dummyjson.com").unwrap().canonical, "emily.johnson@x.dummyjson.com");

@@ -60,8 +60,8 @@ impl std::fmt::Display for UnsharedKey {
 pub struct Comparison {
     /// Running nodes, without this one.
     pub live: usize,
-    /// What this node does not share with a running node.
-    pub other_keys: Option<UnsharedKey>,
+    /// What this node does not share with a running node, and how long ago that one was seen.
+    pub other_keys: Option<(UnsharedKey, Duration)>,
     /// Whether the node that was seen last, running or not, has none of this node's peppers.
     pub other_pepper_before: bool,
     /// Running nodes with none of this node's signing keys, or none of its peppers.
@@ -75,7 +75,8 @@ impl Comparison {
     pub(in crate::core::maintenance) fn new(own: &KeyIds, clock_offset: i64, rows: &[NodeRow], at: Timestamp) -> Self {
         let is_live = |row: &&NodeRow| at.since(row.seen_at) < LIVE_WITHIN;
         let live: Vec<&NodeRow> = rows.iter().filter(is_live).collect();
-        let differing: Vec<UnsharedKey> = live.iter().filter_map(|row| other_keys(own, row)).collect();
+        let seen = |row: &NodeRow| at.since(row.seen_at);
+        let differing: Vec<_> = live.iter().filter_map(|row| Some((other_keys(own, row)?, seen(row)))).collect();
         let differences = live.iter().map(|row| clock_offset.saturating_sub(row.clock_offset));
         Self {
             live: live.len(),
@@ -94,7 +95,7 @@ impl Comparison {
     /// What an operator must know, one sentence each; nothing if all is well.
     pub fn warnings(&self, tolerated: Duration) -> Vec<String> {
         let mut warnings = Vec::new();
-        if let Some(kind) = self.other_keys {
+        if let Some((kind, _)) = self.other_keys {
             warnings.push(format!(
                 "a running node of this database shares no {kind} with this one; use the same KEYS_FILE, JWT_SECRET and PEPPER on every node"
             ));
@@ -222,13 +223,19 @@ mod tests {
     #[test]
     fn a_running_node_with_other_keys_is_reported_and_a_stopped_one_is_not() {
         let signing = compared(&[row("k-9", "p-1", 999, 0)], 0);
-        assert_eq!(signing.other_keys, Some(UnsharedKey::Signing));
+        assert_eq!(signing.other_keys, Some((UnsharedKey::Signing, Duration::from_secs(1))));
         let pepper = compared(&[row("k-1", "p-9", 999, 0), row("k-1", "p-1", 999, 0)], 0);
-        assert_eq!((pepper.other_keys, pepper.with_other_keys), (Some(UnsharedKey::Pepper), 1));
+        assert_eq!(
+            (pepper.other_keys, pepper.with_other_keys),
+            (Some((UnsharedKey::Pepper, Duration::from_secs(1))), 1)
+        );
         let stopped = compared(&[row("k-9", "p-9", 0, 0), row("k-9", "p-9", 949, 0)], 0);
         assert_eq!((stopped.live, stopped.other_keys, stopped.other_pepper_before), (0, None, true));
         // An id that begins like another is another.
-        assert_eq!(compared(&[row("k-11", "p-1", 999, 0)], 0).other_keys, Some(UnsharedKey::Signing));
+        assert_eq!(
+            compared(&[row("k-11", "p-1", 999, 0)], 0).other_keys.map(|(kind, _)| kind),
+            Some(UnsharedKey::Signing)
+        );
     }
 
     #[test]

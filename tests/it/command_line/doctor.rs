@@ -100,7 +100,7 @@ fn the_url_check_without_an_account_signs_nobody_in() {
     let node = workdir.serve(&["serve", "--demo"]);
     let ran = workdir.run(&["doctor", &format!("http://{}", node.address())]);
     assert!(ran.status.success(), "{ran:?}");
-    assert!(ran.stdout.contains("ok       the service answers\nok       / answers 404 without a sign-in"), "{ran:?}");
+    assert!(ran.stdout.contains("ok       the service answers\nok       / answers 303 without a sign-in"), "{ran:?}");
     assert_eq!(workdir.succeed(&["session", "list", "emilys"], "").lines().count(), 1, "the head of the table");
     assert!(!workdir.run(&["doctor", "--as", "emilys"]).status.success(), "an account needs a URL");
 }

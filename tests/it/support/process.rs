@@ -23,7 +23,7 @@ const LOGS_ALL: [(&str, &str); 1] = [("RUST_LOG", "trace")];
 
 /// A working folder, and the environment variables.
 pub struct WorkDir {
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
     vars: Vec<(String, String)>,
     /// Shell commands to run before the child replaces the shell.
     before: &'static str,
@@ -43,7 +43,7 @@ pub struct CommandOutput {
 impl WorkDir {
     /// A fresh folder like an operator's, but with a free port.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
         Self { folder, vars: vec![], before: "", prepares: true, is_prepared: AtomicBool::new(false) }
             .set("BIND", "127.0.0.1:0")
     }
@@ -177,7 +177,7 @@ impl WorkDir {
         let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = Output::of(child.stdout.take().unwrap());
         let stderr = Output::of(child.stderr.take().unwrap());
-        Node { child, stdout, stderr, address: None, rows: self.database_file() }
+        Node { child, stdout, stderr, address: None, rows: self.database_file(), _folder: Arc::clone(&self.folder) }
     }
 }
 
@@ -219,6 +219,8 @@ pub struct Node {
     stderr: Output,
     address: Option<SocketAddr>,
     rows: Option<PathBuf>,
+    /// The folder lives as long as the process: a service refuses to write to a file that is gone.
+    _folder: Arc<tempfile::TempDir>,
 }
 
 impl Drop for Node {

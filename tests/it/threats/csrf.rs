@@ -43,10 +43,11 @@ fn a_cross_site_page_changes_nothing_in_any_dialect(backend: Backend) {
     for action in ACTIONS {
         for (origin, ours) in ORIGINS {
             for site in SITES {
-                // `Origin` decides; Sec-Fetch-Site is used only without it.
-                let foreign = match ours {
-                    Some(ours) => !ours,
-                    None => matches!(site, Some("same-site" | "cross-site")),
+                // The browser's word that page and service are one is enough; otherwise `Origin` decides.
+                let foreign = match (site, ours) {
+                    (Some("same-origin" | "none"), _) => false,
+                    (_, Some(ours)) => !ours,
+                    (site, None) => site.is_some(),
                 };
                 if !foreign {
                     continue;

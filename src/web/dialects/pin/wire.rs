@@ -49,7 +49,7 @@ pub fn me(account: &Account) -> HttpResponse {
 
 fn user(account: &Account) -> Value {
     json!({
-        "userId": account.id.0,
+        "userId": account.uuid.to_string(),
         "name": account.name.as_ref().or(account.username.as_ref()),
         "role": account.role,
         "isAdmin": ADMINS.contains(&account.role.as_str()),
