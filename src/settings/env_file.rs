@@ -182,10 +182,10 @@ mod tests {
         let (variables, errors) = parse(text);
         let names: Vec<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["A", "C", "D", "F"]);
-        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        let places: Vec<&str> = told.iter().map(|error| error.split(':').next().unwrap()).collect();
+        let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let places: Vec<&str> = messages.iter().map(|error| error.split(':').next().unwrap()).collect();
         assert_eq!(places, ["line 3", "line 4", "line 5, B", "line 9, E"]);
-        assert!(!told.concat().contains("hunter2"), "{told:?}");
+        assert!(!messages.concat().contains("hunter2"), "{messages:?}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ const PREFIX: &str = "DOORWARD_";
 /// A variable of the test suite, not a setting.
 const TEST_SUITE: &str = "DOORWARD_TEST_BACKENDS";
 
-/// Variables of other programs whose names are near to ours: what frameworks and container platforms set beside them is nobody's slip.
+/// Variables of other programs whose names are near to ours: what frameworks and container platforms set is no misspelt setting.
 const OF_OTHERS: [&str; 12] = [
     "DATABASE_HOST",
     "DATABASE_NAME",

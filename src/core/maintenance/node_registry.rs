@@ -180,7 +180,7 @@ impl NodeRegistry {
         }
     }
 
-    /// Replaces the keys after the file has changed. The next heartbeat is due at once: until then a command with the changed file
+    /// Replaces the keys after the file has changed. The next heartbeat is due immediately: until then a command with the changed file
     /// is compared with the former keys.
     pub fn set_keys(&self, keys: KeyIds) {
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;

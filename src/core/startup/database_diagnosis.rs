@@ -126,7 +126,7 @@ fn is_denied(path: &Path) -> bool {
         .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
-/// Owners and modes of the file and its folder, for whoever must change them.
+/// Owners and modes of the file and its folder, which an operator needs to correct them.
 fn ownership(path: &Path, folder: &Path) -> String {
     let of = |path: &Path| {
         fs::metadata(path).ok().map(|found| {
@@ -179,9 +179,12 @@ mod tests {
             ("permission denied for schema public", "doorward migrate"),
             ("FATAL: the database system is starting up", "wait"),
         ] {
-            let told = postgres(message);
-            assert!(told.contains(way_out) && told.starts_with("PostgreSQL db.example/doorward: "), "{told}");
-            assert!(!told.contains("hunter2") && !told.contains("start the database"), "{told}");
+            let diagnosis = postgres(message);
+            assert!(
+                diagnosis.contains(way_out) && diagnosis.starts_with("PostgreSQL db.example/doorward: "),
+                "{diagnosis}"
+            );
+            assert!(!diagnosis.contains("hunter2") && !diagnosis.contains("start the database"), "{diagnosis}");
         }
     }
 
@@ -202,8 +205,11 @@ mod tests {
         ];
         for (path, message, expected) in cases {
             let error = StoreError::unavailable(OutageCause::Storage, message);
-            let told = diagnose(&DatabaseUrl::Sqlite(path.to_owned()), &error);
-            assert!(told.contains(expected) && told.contains(&*folder.path().display().to_string()), "{told}");
+            let diagnosis = diagnose(&DatabaseUrl::Sqlite(path.to_owned()), &error);
+            assert!(
+                diagnosis.contains(expected) && diagnosis.contains(&*folder.path().display().to_string()),
+                "{diagnosis}"
+            );
         }
     }
 }
