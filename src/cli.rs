@@ -9,9 +9,9 @@ mod import;
 mod keys;
 mod logs;
 mod migrate;
+mod reference;
 mod serve;
 mod session;
-mod settings;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ use crate::core::Core;
 use crate::settings::{Settings, describe};
 use crate::web::dialects;
 use error::CommandError;
+use reference::settings;
 
 /// Authentication service: sign-in, sessions in HttpOnly cookies, and a logout that invalidates every token of the session
 /// immediately.
@@ -62,6 +63,10 @@ enum Command {
     Doctor(doctor::DoctorCommand),
     /// Print every setting with its meaning and default.
     Settings(settings::SettingsCommand),
+    /// Print completions for a shell.
+    Completions(reference::CompletionsCommand),
+    /// Print the man page: doorward man | man -l -
+    Man,
     /// List, rotate and retire signing keys and peppers.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -85,10 +90,18 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(command: Command, config: Option<&Path>) -> Result<(), CommandError> {
-    // These two work without valid settings: one lists them, the other reports what is wrong with them.
-    if let Command::Settings(settings) = &command {
-        settings.run();
-        return Ok(());
+    // These work without valid settings, and doctor reports what is wrong with them.
+    match &command {
+        Command::Settings(settings) => {
+            settings.run();
+            return Ok(());
+        }
+        Command::Completions(completions) => {
+            completions.run(Cli::command());
+            return Ok(());
+        }
+        Command::Man => return reference::print_man_page(Cli::command()),
+        _ => {}
     }
     if let Command::Doctor(doctor) = command {
         return doctor.run(config);
@@ -98,7 +111,7 @@ fn dispatch(command: Command, config: Option<&Path>) -> Result<(), CommandError>
     match command {
         Command::Serve(serve) => serve.run(&settings, config),
         Command::Migrate => migrate::run(&settings),
-        Command::Settings(_) | Command::Doctor(_) => Ok(()),
+        Command::Settings(_) | Command::Completions(_) | Command::Man | Command::Doctor(_) => Ok(()),
         Command::Account(account) => account.run(&open(&settings)?),
         Command::Import(import) => import.run(&open(&settings)?),
         Command::Session(session) => session.run(&open(&settings)?),

@@ -1,29 +1,34 @@
-//! `doorward account`: adds, lists, shows and changes accounts. Secrets come from standard input or a prompt, never from
-//! arguments, account every user of the machine can read. A running service applies a change within REVOCATION_MAX_STALE.
+//! `doorward account`: adds, lists, shows, changes and deletes accounts. Secrets come from standard input or a prompt, never from
+//! arguments, which every user of the machine can read. A running service applies a change within REVOCATION_MAX_STALE. What is
+//! listed and shown is account/list.rs's.
+
+mod list;
 
 use clap::{Args, Subcommand};
 
-use super::console::{print_line, print_table, read_secret};
+use super::console::{print_line, read_line, read_secret};
 use crate::cli::error::CommandError;
-use crate::clock::Timestamp;
 use crate::core::account::{Account, Profile};
 use crate::core::credential::password::GivenSecret;
 use crate::core::registration::sign_up::{Privileges, Registration};
 use crate::core::session::caller::Client;
-use crate::core::{AccountId, AccountStatus, Core};
+use crate::core::{AccountStatus, Core};
 use crate::settings::values::{InvalidValue, role};
-
-/// Accounts read per query of the list.
-const PAGE_SIZE: i64 = 200;
 
 #[derive(Debug, Subcommand)]
 pub enum AccountCommand {
     /// Add an account. Prompts for its password, except with --password-stdin, --pin-stdin or --no-password.
     Add(Box<AddAccount>),
     /// List accounts, oldest first.
-    List,
+    List(list::ListAccounts),
     /// Show one account.
-    Show(AccountSelector),
+    Show {
+        #[command(flatten)]
+        selector: AccountSelector,
+        /// Print a JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Change the role. Ends every session of the account.
     SetRole {
         #[command(flatten)]
@@ -62,6 +67,35 @@ pub enum AccountCommand {
         /// Withdraw the requirement. Ends every session too.
         #[arg(long)]
         lift: bool,
+    },
+    /// Replace the permissions. Ends no session; the next check shows them.
+    SetPermissions {
+        #[command(flatten)]
+        selector: AccountSelector,
+        /// The permissions, separated by blanks.
+        #[arg(value_parser = permission, required_unless_present = "none")]
+        permissions: Vec<String>,
+        /// Remove them all.
+        #[arg(long, conflicts_with = "permissions")]
+        none: bool,
+    },
+    /// Replace the email. Ends no session.
+    SetEmail {
+        #[command(flatten)]
+        selector: AccountSelector,
+        /// The new email.
+        email: String,
+        /// Nobody has verified it: apps behind a proxy do not receive it.
+        #[arg(long)]
+        unverified: bool,
+    },
+    /// Delete the account and its sessions. Audit events stay. Asks for the account's number again, except with --yes.
+    Delete {
+        #[command(flatten)]
+        selector: AccountSelector,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
     },
     /// Record that the account's email is verified, so that apps behind a proxy receive it. Ends no session.
     VerifyEmail {
@@ -135,9 +169,9 @@ impl AccountCommand {
     pub fn run(self, core: &Core) -> Result<(), CommandError> {
         match self {
             Self::Add(add) => add.run(core),
-            Self::List => list(core),
-            Self::Show(selector) => {
-                show(&selector.find(core)?);
+            Self::List(list) => list.run(core),
+            Self::Show { selector, json } => {
+                list::show(&selector.find(core)?, json);
                 Ok(())
             }
             Self::SetRole { selector, role } => {
@@ -157,6 +191,9 @@ impl AccountCommand {
             }
             Self::SetPin { selector, pin_stdin } => set_secret(core, &selector, "pin", pin_stdin, GivenSecret::Pin),
             Self::RequirePasswordChange { selector, lift } => require_password_change(core, &selector, lift),
+            Self::SetPermissions { selector, permissions, none: _ } => set_permissions(core, &selector, &permissions),
+            Self::SetEmail { selector, email, unverified } => set_email(core, &selector, &email, unverified),
+            Self::Delete { selector, yes } => delete(core, &selector, yes),
             Self::VerifyEmail { selector, withdraw } => verify_email(core, &selector, withdraw),
             Self::Unlock(selector) => {
                 let account = selector.find(core)?;
@@ -196,6 +233,37 @@ fn require_password_change(core: &Core, selector: &AccountSelector, lift: bool) 
     Ok(())
 }
 
+fn set_permissions(core: &Core, selector: &AccountSelector, permissions: &[String]) -> Result<(), CommandError> {
+    let account = selector.find(core)?;
+    core.set_permissions(&account, permissions)?;
+    let now = if permissions.is_empty() { "no permissions".to_owned() } else { permissions.join(" ") };
+    print_line(&format!("account {} has {now}", account.id));
+    Ok(())
+}
+
+fn set_email(core: &Core, selector: &AccountSelector, email: &str, unverified: bool) -> Result<(), CommandError> {
+    let account = selector.find(core)?;
+    core.set_email(&account, email, !unverified)?;
+    let note = if unverified { ", unverified" } else { "" };
+    print_line(&format!("account {} has the email {}{note}", account.id, email.trim()));
+    Ok(())
+}
+
+/// The number is asked for because a name that was mistyped may be another account's.
+fn delete(core: &Core, selector: &AccountSelector, yes: bool) -> Result<(), CommandError> {
+    let account = selector.find(core)?;
+    if !yes {
+        list::show(&account, false);
+        let typed = read_line(&format!("Delete this account for good? Enter its number, {}: ", account.id))?;
+        if typed.trim() != account.id.to_string() {
+            return Err(CommandError::Other("the number differs; nothing was deleted".into()));
+        }
+    }
+    core.delete_account(&account)?;
+    print_line(&format!("account {} is deleted, and its sessions have ended", account.id));
+    Ok(())
+}
+
 fn verify_email(core: &Core, selector: &AccountSelector, withdraw: bool) -> Result<(), CommandError> {
     let account = selector.find(core)?;
     core.set_email_verified(&account, !withdraw)?;
@@ -224,61 +292,5 @@ impl AddAccount {
         let account = core.add_account(&hashed, &Client::operator())?;
         print_line(&format!("account {} added", account.id));
         Ok(())
-    }
-}
-
-fn list(core: &Core) -> Result<(), CommandError> {
-    let mut rows = Vec::new();
-    let mut after = AccountId(0);
-    loop {
-        let page = core.list_accounts(after, PAGE_SIZE)?;
-        let Some(last) = page.last() else { break };
-        after = last.id;
-        rows.extend(page.into_iter().map(row));
-    }
-    print_table(&["ID", "EMAIL", "USERNAME", "NAME", "ROLE", "STATUS", "LAST SIGN-IN"], &rows);
-    Ok(())
-}
-
-/// A note after the account's status in the list, and after its password in `account show`.
-fn must_change_note(account: &Account) -> &'static str {
-    if account.must_change_password { " (must change password)" } else { "" }
-}
-
-fn row(account: Account) -> Vec<String> {
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let status = format!("{}{}", account.status.as_str(), must_change_note(&account));
-    vec![
-        account.id.to_string(),
-        or_dash(account.email),
-        or_dash(account.username),
-        or_dash(account.name),
-        account.role,
-        status,
-        or_dash(account.last_sign_in_at.map(Timestamp::rfc3339)),
-    ]
-}
-
-fn show(account: &Account) {
-    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let has = |has: bool| if has { "set" } else { "none" }.to_owned();
-    for (name, value) in [
-        ("id", account.id.to_string()),
-        ("uuid", account.uuid.to_string()),
-        ("email", format!("{}{}", or_dash(&account.email), if account.email_verified { " (verified)" } else { "" })),
-        ("username", or_dash(&account.username)),
-        ("name", or_dash(&account.name)),
-        ("first name", or_dash(&account.first_name)),
-        ("last name", or_dash(&account.last_name)),
-        ("role", account.role.clone()),
-        ("permissions", account.permissions.join(" ")),
-        ("status", account.status.as_str().to_owned()),
-        ("password", format!("{}{}", has(account.has_password), must_change_note(account))),
-        ("PIN", has(account.has_pin)),
-        ("last sign-in", or_dash(&account.last_sign_in_at.map(Timestamp::rfc3339))),
-        ("created", account.created_at.rfc3339()),
-        ("updated", account.updated_at.rfc3339()),
-    ] {
-        print_line(format!("{name:13} {value}").trim_end());
     }
 }

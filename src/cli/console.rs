@@ -10,6 +10,11 @@ pub fn print_line(line: &str) {
     let _ = writeln!(stdout(), "{line}");
 }
 
+/// Prints a text as it is to standard output.
+pub fn print_text(text: &[u8]) {
+    let _ = stdout().write_all(text);
+}
+
 /// Prints an error message to standard error, each line with the program's name.
 pub fn print_error(lines: &str) {
     for line in lines.lines() {
@@ -30,17 +35,50 @@ pub fn print_progress(line: &str) {
 
 /// Prints a table whose columns are as wide as their widest cell.
 pub fn print_table(head: &[&str], rows: &[Vec<String>]) {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain(head.get(column).map(|cell| cell.len())).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |cells: &[String]| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        print_line(padded.collect::<Vec<_>>().join("  ").trim_end());
-    };
-    line(&head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>());
-    rows.iter().for_each(|row| line(row));
+    Table::new(head).print(rows);
+}
+
+/// A table that is printed page by page, so that its length takes no memory: a column is as wide as its widest cell so far.
+#[derive(Debug)]
+pub struct Table {
+    head: Vec<String>,
+    widths: Vec<usize>,
+    has_head: bool,
+}
+
+impl Table {
+    /// A table with this head, which is printed with the first page.
+    pub fn new(head: &[&str]) -> Self {
+        let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+        let widths = head.iter().map(String::len).collect();
+        Self { head, widths, has_head: false }
+    }
+
+    /// Prints a page.
+    pub fn print(&mut self, rows: &[Vec<String>]) {
+        for row in rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        let line = |cells: &[String]| {
+            let padded = cells.iter().zip(&self.widths).map(|(cell, width)| format!("{cell:width$}"));
+            print_line(padded.collect::<Vec<_>>().join("  ").trim_end());
+        };
+        if !std::mem::replace(&mut self.has_head, true) {
+            line(&self.head);
+        }
+        rows.iter().for_each(|row| line(row));
+    }
+}
+
+/// Prompts for a line at a terminal, or reads one from standard input.
+pub fn read_line(prompt: &str) -> Result<String, CommandError> {
+    let _ = write!(stderr(), "{prompt}");
+    let _ = stderr().flush();
+    let mut line = String::new();
+    stdin().read_line(&mut line).map_err(|error| CommandError::Other(format!("no answer can be read: {error}")))?;
+    Ok(line)
 }
 
 /// Reads a secret: from standard input with `from_stdin`, otherwise by two prompts at a terminal. Never from an argument,

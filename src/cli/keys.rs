@@ -2,6 +2,7 @@
 //! The effects of each step are decided in core/keys/rotation.rs.
 
 use clap::Subcommand;
+use serde_json::json;
 
 use super::console::{print_line, print_table};
 use crate::cli::error::CommandError;
@@ -12,7 +13,14 @@ use crate::settings::{Settings, TokenAlgorithm};
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
     /// List signing keys and peppers: the state of each, and how many live sessions or accounts need it.
-    List,
+    List {
+        /// Only signing keys, or only peppers.
+        #[arg(long, value_parser = ["signing", "pepper"])]
+        kind: Option<String>,
+        /// Print one JSON object per line.
+        #[arg(long)]
+        json: bool,
+    },
     /// Create a new signing key. Tokens of the old keys stay valid, so no session ends. Running services accept the new
     /// key immediately and sign with it once every node has read it; with a public key (eddsa, es256) a minute later, once
     /// every service that caches /.well-known/jwks.json has it too. Keys without live tokens are removed.
@@ -57,9 +65,15 @@ pub fn adopt(settings: &Settings) -> Result<(), CommandError> {
 impl KeysCommand {
     pub fn run(self, core: &Core) -> Result<(), CommandError> {
         match self {
-            Self::List => {
-                let rows: Vec<Vec<String>> = core.list_keys()?.iter().map(row).collect();
-                print_table(&["KEY", "KIND", "CREATED", "STATE", "NEEDED BY"], &rows);
+            Self::List { kind, json } => {
+                let mut keys = core.list_keys()?;
+                keys.retain(|key| kind.as_deref().is_none_or(|kind| (kind == "pepper") == (key.kind == "pepper")));
+                if json {
+                    keys.iter().for_each(|key| print_line(&json_line(key)));
+                } else {
+                    let rows: Vec<Vec<String>> = keys.iter().map(row).collect();
+                    print_table(&["KEY", "KIND", "CREATED", "STATE", "NEEDED BY"], &rows);
+                }
             }
             Self::Rotate { algorithm } => print_rotation(&core.rotate_signing_key(algorithm)?, "signs"),
             Self::Retire { key, dry_run } => retire(core, &key, dry_run)?,
@@ -81,6 +95,17 @@ fn row(key: &ListedKey) -> Vec<String> {
     let created = key.created_at.map_or_else(|| "-".to_owned(), crate::clock::Timestamp::rfc3339);
     let in_use_by = with_unit(key.in_use_by, if pepper { "account" } else { "session" });
     vec![key.id.clone(), key.kind.to_owned(), created, state, in_use_by]
+}
+
+fn json_line(key: &ListedKey) -> String {
+    let (state, from) = match key.state {
+        KeyState::Active => ("active", None),
+        KeyState::Pending(from) => ("pending", Some(from.rfc3339())),
+        KeyState::Trusted => ("accepted", None),
+    };
+    let created = key.created_at.map(crate::clock::Timestamp::rfc3339);
+    json!({ "id": key.id, "kind": key.kind, "createdAt": created, "state": state, "activeFrom": from, "neededBy": key.in_use_by })
+        .to_string()
 }
 
 fn print_rotation(rotation: &KeyRotation, use_of_key: &str) {

@@ -1,6 +1,8 @@
-//! Accounts: look-up, profile changes, and the operator's changes of role, status and secret. Decides which sessions a change
-//! ends: an operator's change ends all, a profile change none. A password change by the owner is credential/password_change.rs's.
+//! Accounts: look-up, and profile changes by their owners, which end no session. The operator's changes are administration.rs's,
+//! a password change by the owner credential/password_change.rs's.
 
+pub(in crate::core) mod administration;
+pub mod canonical_forms;
 pub mod demo;
 pub mod identifier;
 pub mod identity_cache;
@@ -9,7 +11,7 @@ pub mod reserved_names;
 
 use super::Core;
 use super::audit::{AuditEvent, EventKind};
-use super::credential::password::{GivenSecret, NewSecret, new_password, new_pin};
+use super::credential::password::{NewSecret, new_password};
 use super::error::{Error, Field, FieldError, FieldRule, Refusal, Taken};
 use super::session::caller::Client;
 use crate::core::defence::rate_limit::Writer;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::store::tables::accounts;
-use crate::store::tables::accounts::{AccountRow, IdentifierColumn, ProfileChange, SecretColumn};
+use crate::store::tables::accounts::{AccountRow, IdentifierColumn, ProfileChange};
 use crate::store::{self, AccountId, AccountStatus, AccountUuid, Db};
 use identity_cache::Identity;
 use reserved_names::ReservedNames;
@@ -178,86 +180,6 @@ impl Core {
             }
             Err(other) => Err(other.into()),
         }
-    }
-
-    /// Sets, as an operator, whether the account's owner reads its email. No session ends; the next check tells it.
-    pub fn set_email_verified(&self, account: &Account, verified: bool) -> Result<(), Error> {
-        if account.email.is_none() {
-            return Err(Refusal::InvalidFields(vec![FieldError::new(Field::Email, FieldRule::Missing)]).into());
-        }
-        let (id, now) = (account.id, self.now());
-        let event = AuditEvent::new(EventKind::ProfileChange, &Client::operator()).account(id);
-        let event = event.detail(if verified { "email_verified" } else { "email_unverified" });
-        let notice = self.store.write(|db| {
-            if !accounts::set_email_verified(db, id, verified, now)? {
-                return Ok(None);
-            }
-            event.write(db, now)?;
-            announce_change(db, account.uuid, now).map(Some)
-        })?;
-        self.revocation_cache.apply(&notice.ok_or(Refusal::AccountNotFound)?);
-        self.log_event(&event);
-        Ok(())
-    }
-
-    /// Sets the role; every session ends, so that no valid token carries the old one.
-    pub fn set_role(&self, id: AccountId, role: &str) -> Result<(), Error> {
-        let event = AuditEvent::new(EventKind::RoleChange, &Client::operator()).account(id).detail(role);
-        let now = self.now();
-        self.end_all_sessions(id, &event, |db| accounts::set_role(db, id, role, now))
-    }
-
-    /// Sets the status; every session ends.
-    pub fn set_status(&self, id: AccountId, status: AccountStatus) -> Result<(), Error> {
-        let event = AuditEvent::new(EventKind::StatusChange, &Client::operator()).account(id).detail(status.as_str());
-        let now = self.now();
-        self.end_all_sessions(id, &event, |db| accounts::set_status(db, id, status, now))
-    }
-
-    /// Sets whether the account must change its password before anything else (SP 800-63B-4 section 3.1.1.2, on compromise).
-    /// Every session ends either way, so that a token's claim about it is right for the token's lifetime.
-    pub fn require_password_change(&self, account: &Account, required: bool) -> Result<(), Error> {
-        if required && !account.has_password {
-            return Err(Refusal::InvalidFields(vec![FieldError::new(Field::Password, FieldRule::NoPassword)]).into());
-        }
-        let (id, now) = (account.id, self.now());
-        let event = AuditEvent::new(EventKind::PasswordChangeRequired, &Client::operator()).account(id);
-        let event = event.detail(if required { "required" } else { "lifted" });
-        self.end_all_sessions(id, &event, |db| accounts::set_must_change_password(db, id, required, now))
-    }
-
-    /// Sets a secret as an operator; every session ends. Takes one bcrypt. A required password change stays required: the
-    /// operator knows the new password too, so the order of the two commands must not matter.
-    pub fn set_secret(&self, account: &Account, secret: &GivenSecret) -> Result<(), Error> {
-        let names = [&account.email, &account.username, &account.name].map(|name| name.as_deref().unwrap_or_default());
-        let (column, field, new) = match secret {
-            GivenSecret::Password(secret) => {
-                (SecretColumn::Password, "password", self.apply_password_policy(secret, &names))
-            }
-            GivenSecret::Pin(secret) => (SecretColumn::Pin, "pin", new_pin(secret)),
-        };
-        let new = new.map_err(|rule| Refusal::InvalidFields(vec![FieldError::new(field, rule)]))?;
-        let stored = self.hasher.hash(&new)?;
-        let now = self.now();
-        let event = AuditEvent::new(EventKind::SecretChange, &Client::operator()).account(account.id).detail(field);
-        let id = account.id;
-        self.end_all_sessions(id, &event, |db| {
-            accounts::set_secret(db, id, column, &stored, now)?;
-            self.unlock_account(db, account.uuid)
-        })
-    }
-
-    /// Resets the account's failed sign-in counters: the free attempts start again. Counters of client addresses remain.
-    pub fn unlock(&self, id: AccountId) -> Result<(), Error> {
-        let event = AuditEvent::new(EventKind::ThrottleLifted, &Client::operator()).account(id);
-        let found = self.store.write(|db| {
-            let Some(account) = accounts::find(db, id)? else { return Ok(None) };
-            self.unlock_account(db, account.uuid)?;
-            event.write(db, self.now()).map(Some)
-        })?;
-        found.ok_or(Refusal::AccountNotFound)?;
-        self.log_event(&event);
-        Ok(())
     }
 }
 

@@ -37,6 +37,8 @@ pub enum EventKind {
     RefreshAnswerLost,
     /// A spent refresh token was presented to a check, which ends no session.
     SpentTokenAtCheck,
+    /// An account was deleted.
+    AccountDeletion,
     /// A password or PIN was changed.
     SecretChange,
     /// A change of a secret was refused.
@@ -70,6 +72,7 @@ impl EventKind {
         Self::RefreshReuse,
         Self::RefreshAnswerLost,
         Self::SpentTokenAtCheck,
+        Self::AccountDeletion,
         Self::SecretChange,
         Self::SecretChangeRefused,
         Self::ProfileChange,
@@ -94,6 +97,7 @@ impl EventKind {
             Self::RefreshReuse => "refresh_reuse",
             Self::RefreshAnswerLost => "refresh_answer_lost",
             Self::SpentTokenAtCheck => "spent_token_at_check",
+            Self::AccountDeletion => "account_deletion",
             Self::SecretChange => "secret_change",
             Self::SecretChangeRefused => "secret_change_refused",
             Self::ProfileChange => "profile_change",

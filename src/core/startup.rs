@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 mod database_diagnosis;
+pub mod open_error;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -11,7 +12,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use database_diagnosis::diagnose;
+pub use open_error::OpenError;
 
+use super::account::canonical_forms;
 use super::credential::password::Hasher;
 use super::defence::duplicate_cookies::DuplicateCookies;
 use super::defence::rate_limit::{RateLimiter, RateLimits};
@@ -31,94 +34,13 @@ use super::{Core, KeysSnapshot, Rules, state};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
-use crate::store::{self, BoxedError, DatabaseUrl, Store};
+use crate::store::{self, DatabaseUrl, Store};
 
 /// How long the command line's own store waits for the database.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The longest lifetime that a dialect of this service has by default: the command line opens no mounts, and revokes too.
 pub(crate) const BUILT_IN_ACCESS_TTL_MAX: Duration = Duration::from_hours(24);
-
-/// Why a service cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The database failed.
-    #[error("DATABASE_URL: {diagnosis}")]
-    Database {
-        /// Cause, place and way out.
-        diagnosis: String,
-        /// The error.
-        source: store::StoreError,
-    },
-    /// Its tables are those of an older version.
-    #[error(
-        "DATABASE_URL: the tables are {0} migrations behind this version; run `doorward migrate`, or set AUTO_MIGRATE=true"
-    )]
-    MigrationsPending(usize),
-    /// The database has accounts and there is no keys file: with a new pepper no password could be verified.
-    #[error(
-        "KEYS_FILE: there is no {} but the database has accounts, whose passwords need its pepper; \
-         set KEYS_FILE to where it is, or restore it", .0.display()
-    )]
-    KeysMissing(PathBuf),
-    /// The database has no tables, but there are keys: those of accounts that are somewhere else.
-    #[error(
-        "DATABASE_URL: {url} {problem}, but {} exists, so there was one with accounts; if it was moved or deleted, restore it or set \
-         DATABASE_URL to where it is; to begin with an empty database, run `doorward migrate` first", .keys.display()
-    )]
-    DatabaseMissing {
-        /// The database.
-        url: DatabaseUrl,
-        /// What is wrong with it.
-        problem: &'static str,
-        /// The keys file.
-        keys: PathBuf,
-    },
-    /// A command found nothing to work on.
-    #[error(
-        "{setting}: there is no {}; run the command in the folder of the service, or with its settings: doorward --config FILE …; \
-         `doorward serve` and `doorward migrate` create what is missing", .file.display()
-    )]
-    FileMissing {
-        /// The setting that names it.
-        setting: &'static str,
-        /// Its absolute path.
-        file: PathBuf,
-    },
-    /// Texts of some accounts could not be stored.
-    #[error(
-        "DATABASE_URL: the encoding of {url} is {encoding}, which cannot hold every name; create a database with \
-         CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and set DATABASE_URL to it"
-    )]
-    Encoding {
-        /// The database.
-        url: DatabaseUrl,
-        /// Its encoding.
-        encoding: String,
-    },
-    /// Other nodes of the database have other keys.
-    #[error(
-        "KEYS_FILE: {who} shares no {kind} with this one, so that each would refuse the other's {refused}; use the same KEYS_FILE, \
-         JWT_SECRET and PEPPER on every node. If you replaced them on purpose, stop every node and run `doorward keys adopt`"
-    )]
-    OtherKeys {
-        /// The node.
-        who: String,
-        /// What they do not share.
-        kind: UnsharedKey,
-        /// What each refuses of the other.
-        refused: &'static str,
-    },
-    /// The mail settings are unusable.
-    #[error("SMTP_URL: {0}")]
-    Mail(#[source] BoxedError),
-    /// The keys are unusable.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    /// A defect.
-    #[error(transparent)]
-    InternalError(#[from] InternalError),
-}
 
 /// What `Core::open` changed.
 #[derive(Debug, Clone)]
@@ -235,6 +157,7 @@ impl Core {
         let store = open_store_of(settings, &metrics)?;
         refuse_missing_database(&keys, &store)?;
         let migrations = ensure_migrated(&store, settings.database.auto_migrate)?;
+        ensure_canonical_forms(&store, settings.database.auto_migrate)?;
         refuse_missing_keys(&keys, &store)?;
         let (core, keys_created) = Self::with_store(settings, clock, store, keys, metrics)?;
         Ok((core, Opened { migrations, keys_created }))
@@ -323,6 +246,17 @@ fn ensure_migrated(store: &Store, auto_migrate: bool) -> Result<Vec<String>, Ope
     }
 }
 
+/// As `ensure_migrated`, for the canonical forms of identifiers.
+fn ensure_canonical_forms(store: &Store, auto_migrate: bool) -> Result<(), OpenError> {
+    let failed = failed(store.url());
+    if auto_migrate {
+        let adopted = store::retry_while_locked(|| canonical_forms::adopt(store)).map_err(failed)?;
+        return adopted.map(|_changed| ()).map_err(OpenError::AccountsCollide);
+    }
+    let is_pending = store::retry_while_locked(|| canonical_forms::is_pending(store)).map_err(failed)?;
+    if is_pending { Err(OpenError::OlderCanonicalForm) } else { Ok(()) }
+}
+
 /// Compares the keys and the clock of these settings with the running nodes of the database; changes nothing.
 pub fn compare_with_nodes(settings: &Settings) -> Result<Comparison, OpenError> {
     let (clock, keys) = (Clock::system(), key_source(settings));
@@ -346,6 +280,7 @@ pub fn migrate_database(url: &DatabaseUrl) -> Result<(Store, Vec<String>), OpenE
     let store = open_store(url)?;
     refuse_other_encoding(&store)?;
     let migrations = store.migrate().map_err(failed(url))?;
+    ensure_canonical_forms(&store, true)?;
     Ok((store, migrations))
 }
 

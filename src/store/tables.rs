@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod audit_events;
+pub mod canonical_forms;
 pub(crate) mod columns;
 pub mod nodes;
 pub mod opaque_tokens;

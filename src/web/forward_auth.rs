@@ -7,12 +7,13 @@
 //! The only statuses are 200, 401, 403 and 503, and 302 from `/auth/forward`: nginx passes on 2xx, 401 and 403, and turns every
 //! other status into its own 500. Every error leads to a status other than 200 (fail closed).
 
+pub(in crate::web) mod access_denied;
 pub(in crate::web) mod config;
 mod decision;
 mod fast_path;
 mod forwarded_request;
 mod identity_headers;
-mod navigation;
+pub(in crate::web) mod navigation;
 mod own_paths;
 mod protected_names;
 mod renewal;
@@ -21,7 +22,7 @@ mod rules;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
+use actix_web::http::header::{ACCEPT_LANGUAGE, LOCATION};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -31,6 +32,7 @@ use crate::core::account::identity_cache::Identity;
 use crate::core::error::{Error, Refusal};
 use crate::core::session::Issued;
 use crate::core::session::caller::Caller;
+use crate::web::pages::refusals;
 use crate::web::request::credentials::{access_cookie, own_bearer};
 use crate::web::response::error::{HandlerResult, WebError};
 use crate::web::response::routing::resource;
@@ -81,14 +83,25 @@ async fn verify(request: HttpRequest, service: Data<Doorward>) -> HttpResponse {
 async fn forward(request: HttpRequest, service: Data<Doorward>) -> HttpResponse {
     match check(&service, &request).await {
         Ok(allowed) => allow(&service, &request, &allowed),
-        Err(Denied::Error(error)) if has_remedy_page(&error) => {
+        Err(Denied::Error(error)) => {
             let forwarded = read_forwarded(&service, &request);
             let original = forwarded.as_ref().ok().and_then(Option::as_ref);
             let method = original.map_or(request.method().as_str(), |forwarded| &forwarded.method);
-            if navigation::is_navigation(request.headers(), method) {
+            if !navigation::is_navigation(request.headers(), method) {
+                return Denied::Error(error).response(&service, &request);
+            }
+            if has_remedy_page(&service, &error) {
                 return redirect_to_page(&service, &request, forwarded, &error);
             }
-            Denied::Error(error).response(&service, &request)
+            let page = match original {
+                Some(forwarded) if Denied::status(&error) == StatusCode::SERVICE_UNAVAILABLE => {
+                    let language = request.headers().get(ACCEPT_LANGUAGE);
+                    refusals::try_later(&service.forward_auth().theme, language, &error, forwarded.url()).ok()
+                }
+                _ => None,
+            };
+            let response = Denied::Error(error).response(&service, &request);
+            page.unwrap_or(response)
         }
         Err(denied) => denied.response(&service, &request),
     }
@@ -196,16 +209,22 @@ fn read_forwarded(
     ForwardedRequest::read(request, service.forward_auth().forwarded_headers, service.proxies())
 }
 
-/// Whether there is a page on which the user can resolve the error: by signing in, or by changing the password.
-fn has_remedy_page(error: &WebError) -> bool {
-    Denied::status(error) == StatusCode::UNAUTHORIZED || must_change_password(error)
+/// Whether there is a page on which the user can resolve the error: by signing in, by changing the password, or by switching to
+/// another account.
+fn has_remedy_page(service: &Doorward, error: &WebError) -> bool {
+    let is_resolvable = must_change_password(error) || (is_permission_denied(error) && service.theme().serves_pages);
+    Denied::status(error) == StatusCode::UNAUTHORIZED || is_resolvable
+}
+
+fn is_permission_denied(error: &WebError) -> bool {
+    matches!(error.refusal(), Some(Refusal::PermissionDenied))
 }
 
 fn must_change_password(error: &WebError) -> bool {
     matches!(error.refusal(), Some(Refusal::PasswordChangeRequired))
 }
 
-/// Redirects to `/account` if the password must be changed, to `/auth/continue`, which refreshes the tokens, if the refresh
+/// Redirects to `/access-denied` if the account lacks a role or permission, to `/account` if the password must be changed, to `/auth/continue`, which refreshes the tokens, if the refresh
 /// cookie may still be valid, and to `/login` otherwise. Only GET and HEAD requests can be repeated, so only they have a
 /// return URL.
 fn redirect_to_page(
@@ -221,7 +240,9 @@ fn redirect_to_page(
     let is_repeatable = |forwarded: &ForwardedRequest| matches!(forwarded.method.as_str(), "GET" | "HEAD");
     let return_url = forwarded.filter(is_repeatable).map(|forwarded| forwarded.url());
     let redirects = service.redirects();
-    let page = if must_change_password(error) {
+    let page = if is_permission_denied(error) {
+        redirects.access_denied_page(return_url.as_deref())
+    } else if must_change_password(error) {
         redirects.account_page(return_url.as_deref())
     } else if renewal::may_succeed(service, request) {
         redirects.continue_page(return_url.as_deref())

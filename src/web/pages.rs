@@ -4,11 +4,11 @@
 mod account;
 mod confirm;
 mod csrf_form;
-mod current_user;
+pub(in crate::web) mod current_user;
 mod device;
 pub(in crate::web) mod layout;
 mod redirect_loop;
-mod refusals;
+pub(in crate::web) mod refusals;
 mod register;
 mod sign_in;
 mod sign_in_fields;
@@ -27,6 +27,7 @@ use super::response::middleware::render_errors;
 use super::response::routing::resource;
 use crate::core::session::TokenPolicy;
 use crate::settings::Settings;
+use crate::web::forward_auth::access_denied;
 use crate::web::service::Doorward;
 use crate::web::service::mount::{Dialect, Mounted};
 
@@ -79,11 +80,13 @@ pub fn routes(service: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
         .service(wrap(confirm.route(web::post().to(confirm::submit))))
         .service(wrap(sign_out.route(web::post().to(sign_out::submit))))
         .service(wrap(account.route(web::head().to(account::show))));
+    let denied = resource("/access-denied", "GET, HEAD").route(web::get().to(access_denied::show));
+    app.service(wrap(denied.route(web::head().to(access_denied::show))));
     let action = |path: &str, route: Route| wrap(resource(path, "POST").route(route));
     app.service(action("/account/password", web::post().to(account::change_password)))
         .service(action("/account/sessions/{id}", web::post().to(account::end_session)))
         .service(action("/account/sign-out-everywhere", web::post().to(account::sign_out_everywhere)));
-    for page in ["/login", "/register", "/account", "/logout"] {
+    for page in ["/login", "/register", "/account", "/logout", "/access-denied"] {
         let slash = format!("{page}/");
         app.service(wrap(
             resource(&slash, "GET").route(web::get().to(move |context| ready(redirect_to_page(&context, page)))),

@@ -112,7 +112,7 @@ fn settings_that_documents_name_exist() {
 /// The values of the functions called `code`, in whatever file.
 fn codes_of_refusals() -> BTreeSet<String> {
     let texts = files("src", "rs").into_iter().map(|file| document(&file)).collect::<Vec<_>>();
-    let bodies = texts.iter().flat_map(|text| text.split(" fn code(").skip(1));
+    let bodies = texts.iter().flat_map(|text| text.split(" fn code(&self").skip(1));
     let bodies = bodies.filter_map(|rest| Some(rest.split_once("\n    }\n")?.0));
     let lines = bodies.flat_map(str::lines).filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\","));
     lines.map(ToOwned::to_owned).collect()
@@ -124,11 +124,36 @@ fn error_codes_are_documented() {
     assert!(codes.len() > 20 && codes.contains("token_invalid"), "{codes:?}");
     codes.extend(FURTHER_CODES.map(ToOwned::to_owned));
     let page = document("docs/errors.md");
-    let table = page.split_once("## Codes").unwrap().1;
+    let table = page.split_once("## Codes").unwrap().1.split("## Rules of fields").next().unwrap();
     let documented: BTreeSet<String> = first_cells(table).into_iter().map(ToOwned::to_owned).collect();
     let undocumented = codes.difference(&documented).map(|code| format!("{code} is not documented"));
     let unknown = documented.difference(&codes).map(|code| format!("{code} is documented, and no code"));
     assert_none(&undocumented.chain(unknown).collect::<Vec<_>>());
+}
+
+/// Every rule that a request's field can break; the others are of imports and of the command line.
+#[test]
+fn codes_of_field_rules_are_documented() {
+    const NOT_OF_REQUESTS: [&str; 7] = [
+        "no_password",
+        "without_password",
+        "beside_plain_secret",
+        "id_out_of_range",
+        "time_out_of_range",
+        "unknown_hash_format",
+        "hash_too_expensive",
+    ];
+    let source = document("src/web/response/field_error.rs");
+    let body = source.split_once(" fn code(").unwrap().1.split_once("\n}\n").unwrap().0;
+    let codes: BTreeSet<&str> =
+        body.lines().filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\",")).collect();
+    let codes: BTreeSet<&str> = codes.into_iter().filter(|code| !NOT_OF_REQUESTS.contains(code)).collect();
+    let page = document("docs/errors.md");
+    let table = page.split_once("## Rules of fields").unwrap().1.split("## Headers").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));
+    let documented: BTreeSet<&str> =
+        rows.flat_map(|cell| cell.split(',')).map(|code| code.trim().trim_matches('`')).collect();
+    assert_eq!(documented, codes);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Duplicate session cookies (cookie tossing) are recorded as aggregated audit events on every route, and cannot be
-//! used to flood the table: they need no account and arrive as fast as checks. That they are refused is cookies.rs's.
+//! used to flood the table: they need no account and arrive as fast as checks. That they are refused is cookies.rs's;
+//! how a browser gets rid of them, sign_in_and_out.rs's.
+
+mod sign_in_and_out;
 
 use std::time::Duration;
 
@@ -65,13 +68,14 @@ fn every_route_records_who_sent_them(backend: Backend) {
     let routes = [
         ("GET", "/auth/me", "accessToken", 400),
         ("POST", "/auth/refresh", "refreshToken", 400),
-        ("POST", "/auth/logout", "accessToken", 400),
+        ("POST", "/auth/logout", "accessToken", 200),
+        ("POST", "/auth/logout-all", "accessToken", 400),
         ("GET", "/auth/verify", "accessToken", 401),
         ("POST", "/auth/verify", "accessToken", 401),
         ("GET", "/auth/forward", "accessToken", 401),
-        ("GET", "/auth/continue", "refreshToken", 400),
-        ("GET", "/login", "accessToken", 400),
-        ("GET", "/account", "refreshToken", 400),
+        ("GET", "/auth/continue", "refreshToken", 303),
+        ("GET", "/login", "accessToken", 200),
+        ("GET", "/account", "refreshToken", 303),
         ("GET", "/pin/users/me", "accessToken", 400),
         ("POST", "/pin/auth/refresh", "refreshToken", 400),
         ("GET", "/flat/auth/me", "accessToken", 400),
@@ -143,7 +147,7 @@ fn without_the_database_they_are_refused_as_before_and_recorded_later(backend: B
     for round in 0..50 {
         let refused = with_two("GET", "/auth/verify", "accessToken", "192.0.2.1").send(service.address());
         assert_eq!((refused.status, code(&refused).as_str()), (401, "duplicate_cookie"), "{round}");
-        let refused = with_two("POST", "/auth/logout", "refreshToken", "192.0.2.1").send(service.address());
+        let refused = with_two("POST", "/auth/refresh", "refreshToken", "192.0.2.1").send(service.address());
         assert_eq!((refused.status, code(&refused).as_str()), (400, "duplicate_cookie"), "{round}");
     }
     // While the background thread is trying to write them, there is nothing left to write here.

@@ -11,6 +11,7 @@
 mod accounts;
 mod audit;
 mod browser;
+mod canonical_forms;
 mod client_address;
 mod client_samples;
 mod client_samples_shell;

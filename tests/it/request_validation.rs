@@ -3,6 +3,7 @@
 
 mod bodies;
 mod csrf_and_cors;
+mod forms;
 mod routing;
 mod security_headers;
 mod text_fields;

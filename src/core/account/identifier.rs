@@ -1,6 +1,10 @@
 //! Account identifiers (email, username, name): validation, and the canonical form that every look-up uses. Which kinds a
 //! sign-in accepts is decided by each dialect.
 
+use std::borrow::Cow;
+
+use idna::AsciiDenyList;
+use idna::uts46::{DnsLength, Hyphens, Uts46};
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::{GeneralSecurityProfile, MixedScript};
 
@@ -41,15 +45,39 @@ pub enum IdentifierKind {
     Name,
 }
 
-/// NFKC and case folding (upper, then lower: it joins ß and ss, ſ and s, the Kelvin sign and k), so that texts which people
-/// read as the same name are the same name, on both backends: neither database's own collation is involved. Of a text that is
-/// too long for any identifier the beginning, which is too long as well: U+FDFA alone becomes eighteen characters, and folding
-/// costs time for each.
+/// NFKC and case folding, so that texts which people read as the same name are the same name, on both backends: neither
+/// database's own collation is involved. The domain of an email has the form that DNS has (UTS 46, A-labels): the two spellings
+/// of a domain are one there, and folding alone would join domains that are two. Of a text that is too long for any identifier
+/// the beginning, which is too long as well: U+FDFA alone becomes eighteen characters, and folding costs time for each.
 pub fn canonical(text: &str) -> String {
-    let fold = |text: &str| text.to_uppercase().to_lowercase().nfkc().collect::<String>();
     let composed: String = text.chars().take(EMAIL_MAX + 1).nfkc().collect();
+    match composed.rsplit_once('@') {
+        Some((local, domain)) => {
+            format!("{}@{}", folded(local), ascii_domain(domain).unwrap_or_else(|| folded(domain)))
+        }
+        None => folded(&composed),
+    }
+}
+
+/// Upper, then lower case: it joins ß and ss, ſ and s, the Kelvin sign and k. The dotless ı has the upper case of i and is
+/// another letter.
+fn folded(text: &str) -> String {
+    let fold = |text: &str| text.to_uppercase().to_lowercase().nfkc().collect::<String>();
     // Twice: the capital sharp s has no longer upper case and becomes ss only by way of the small one.
-    fold(&fold(&composed))
+    let parts: Vec<String> = text.split('ı').map(|part| fold(&fold(part))).collect();
+    parts.join("ı")
+}
+
+/// A domain in A-labels (RFC 5890), as DNS and mail servers have it; `None` if it is no valid one.
+pub fn ascii_domain(domain: &str) -> Option<String> {
+    let (deny, hyphens, length) = (AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Verify);
+    Uts46::new().to_ascii(domain.as_bytes(), deny, hyphens, length).ok().map(Cow::into_owned)
+}
+
+/// An email with its domain in A-labels, for the mail server; unchanged if its domain is no valid one.
+pub fn mail_address(email: &str) -> String {
+    let with_domain = |(local, domain): (&str, &str)| Some(format!("{local}@{}", ascii_domain(domain)?));
+    email.rsplit_once('@').and_then(with_domain).unwrap_or_else(|| email.to_owned())
 }
 
 /// The canonical form of an identifier as somebody presents it, or `None` if no account can have it. Blanks around it do not
@@ -62,8 +90,9 @@ pub fn presented(text: &str) -> Option<String> {
     (!too_long && !text.chars().any(char::is_control)).then(|| canonical(text))
 }
 
-/// Validates a new email: `local@domain`, without characters that could be injected into a header or a page.
+/// Validates a new email, without the blanks around it: `local@domain`, without characters that could be injected into a header or a page.
 pub fn email(text: &str) -> Result<Identifier, FieldRule> {
+    let text = text.trim();
     if text.chars().count() > EMAIL_MAX {
         return Err(FieldRule::TooLong(EMAIL_MAX));
     }
@@ -73,33 +102,38 @@ pub fn email(text: &str) -> Result<Identifier, FieldRule> {
     }
     let Some((local, domain)) = canonical.rsplit_once('@') else { return Err(FieldRule::NotAnEmail) };
     let in_local = |c: char| plain_letter(c) || "!#$%&'*+/=?^_`{|}~.-".contains(c);
+    // The mapping of UTS 46 removes characters that nobody sees.
+    let composed: String = text.nfkc().collect();
+    let is_visible = |c: char| plain_letter(c) || "-.".contains(c);
+    let domain_shown = composed.rsplit_once('@').is_some_and(|(_, domain)| domain.chars().all(is_visible));
+    // Readable as well as valid: an A-label may hide letters of two scripts.
     let is_label = |label: &str| {
-        let inner = |c: char| plain_letter(c) || c == '-';
-        !label.is_empty()
-            && label.len() <= 63
-            && label.chars().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
+        let shown = Uts46::new().to_unicode(label.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast).0;
+        shown.is_single_script() && shown.chars().all(|c| plain_letter(c) || c == '-')
     };
     let local_fits = !local.is_empty() && local.len() <= 64 && local.chars().all(in_local);
     let dots_fit = !local.starts_with('.') && !local.ends_with('.') && !local.contains("..");
     // An address of the network is no domain (RFC 3696 section 2): a top-level domain has a letter.
     let has_letter = |label: &str| label.chars().any(char::is_alphabetic);
-    let domain_fits =
-        domain.contains('.') && domain.split('.').all(is_label) && domain.rsplit('.').next().is_some_and(has_letter);
-    if !(local_fits && dots_fit && domain_fits && local.is_single_script() && domain.is_single_script()) {
+    let domain_fits = domain_shown
+        && ascii_domain(domain).is_some()
+        && domain.contains('.')
+        && domain.split('.').all(is_label)
+        && domain.rsplit('.').next().is_some_and(has_letter);
+    if !(local_fits && dots_fit && domain_fits && local.is_single_script()) {
         return Err(FieldRule::NotAnEmail);
     }
     Ok(Identifier { shown: text.to_owned(), canonical })
 }
 
-/// Validates a new username: letters of one script, digits and `. _ -`.
+/// Validates a new username, without the blanks around it: letters of one script, digits and `. _ -`.
 pub fn username(text: &str) -> Result<Identifier, FieldRule> {
-    validate_name(text, |c| plain_letter(c) || "._-".contains(c))
+    validate_name(text.trim(), |c| plain_letter(c) || "._-".contains(c))
 }
 
-/// Validates a new name: as a username, with single spaces and apostrophes inside.
+/// Validates a new name, without the blanks around it: as a username, with single spaces and apostrophes inside.
 pub fn name(text: &str) -> Result<Identifier, FieldRule> {
+    let text = text.trim();
     let has_outer_or_double_spaces = |text: &str| text.starts_with(' ') || text.ends_with(' ') || text.contains("  ");
     // Some letters decompose into a space and a mark: U+037A, U+00B4.
     if has_outer_or_double_spaces(text) || has_outer_or_double_spaces(&canonical(text)) {
@@ -179,21 +213,9 @@ mod tests {
 
     #[test]
     fn username_refuses_invisible_and_lookalike_characters() {
-        for wrong in [
-            "",
-            " emily",
-            "em ily",
-            "a@b",
-            "раypal",
-            "a\u{200b}b",
-            "a\u{202e}b",
-            "a\nb",
-            "a\0b",
-            "<b>",
-            "a;b",
-            "...",
-            "a\u{a0}b",
-        ] {
+        for wrong in
+            ["", "em ily", "a@b", "раypal", "a\u{200b}b", "a\u{202e}b", "a\nb", "a\0b", "<b>", "a;b", "...", "a\u{a0}b"]
+        {
             assert!(username(wrong).is_err(), "{wrong:?}");
         }
         for right in ["emilys", "Emily.S-1_x", "юля", "用户", "müller", "0000"] {
@@ -224,6 +246,51 @@ mod tests {
         }
         assert_eq!(email("Emily.Johnson@X.dummyjson.com").unwrap().canonical, "emily.johnson@x.dummyjson.com");
         assert!(email("user+tag@sub.example.co").is_ok());
+        assert_eq!(email(" ada@example.com\n").unwrap().shown, "ada@example.com");
+    }
+
+    #[test]
+    fn email_domains_are_compared_as_dns_does() {
+        for (a, b) in [
+            ("ada@müller.de", "ada@xn--mller-kva.de"),
+            ("ADA@MÜLLER.de", "ada@mu\u{308}ller.de"),
+            ("ada@ｅxample.com", "ada@example.com"),
+            ("ada@почта.рф", "ada@xn--80a1acny.xn--p1ai"),
+            ("ada@例え.jp", "ada@xn--r8jz45g.jp"),
+        ] {
+            assert_eq!(email(a).unwrap().canonical, email(b).unwrap().canonical, "{a} {b}");
+            assert!(email(a).unwrap().canonical.is_ascii(), "{a}");
+        }
+        for (a, b) in [("a@straße.de", "a@strasse.de"), ("a@ıbm.com", "a@ibm.com"), ("a@ŉ.de", "a@n.de")] {
+            assert_ne!(canonical(a), canonical(b), "{a} {b}");
+        }
+        for wrong in [
+            "a@pаypal.com",
+            "a@xn--pypal-4ve.com",
+            "a@xn--.com",
+            "a@xn--a.com",
+            "a@a_b.com",
+            "a@b.c-",
+            "a@exa\u{200d}mple.com",
+            "a@☃.net",
+            "a@..com",
+            "a@b.com.",
+        ] {
+            assert!(email(wrong).is_err(), "{wrong:?}");
+        }
+        let label = "ü".repeat(60);
+        assert!(email(&format!("a@{label}.de")).is_err(), "longer than a label of DNS");
+        assert_eq!(mail_address("Ada.L@Müller.de"), "Ada.L@xn--mller-kva.de");
+        assert_eq!(mail_address("no address"), "no address");
+    }
+
+    #[test]
+    fn dotless_i_is_a_letter_of_its_own() {
+        for other in ["emilys", "EMILYS", "emİlys"] {
+            assert_ne!(canonical("emılys"), canonical(other), "{other}");
+        }
+        assert_eq!(canonical("EMıLYS"), canonical("emılys"));
+        assert_eq!(canonical("KAPıß"), "kapıss");
     }
 
     #[test]
@@ -239,7 +306,7 @@ mod tests {
     fn name_may_have_single_spaces_inside() {
         assert!(name("Emily O'Hara").is_ok());
         assert!(name("cooluser1").is_ok());
-        for wrong in [" x", "x ", "a  b", "\u{37a}", "\u{37a}β", "α \u{37a}β", "α\u{a0} β"] {
+        for wrong in ["a  b", "\u{37a}", "\u{37a}β", "α \u{37a}β", "α\u{a0} β"] {
             assert!(name(wrong).is_err(), "{wrong:?}");
         }
     }

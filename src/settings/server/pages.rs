@@ -20,7 +20,7 @@ pub struct PageSettings {
     #[arg(long, default_value = "/account", value_parser = default_page)]
     pub default_page: String,
 
-    /// Serve the pages /login, /register, /account and /logout.
+    /// Serve the pages /login, /register, /account, /logout and /access-denied.
     #[arg(long, default_value = "true", action = clap::ArgAction::Set, value_parser = boolean)]
     pub pages: bool,
 

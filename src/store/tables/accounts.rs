@@ -249,10 +249,35 @@ pub fn count_secrets_with_prefix(db: &mut Db, prefix: &str) -> Result<i64, Store
     Ok(accounts::table.filter(password.or(pin)).count().get_result(db)?)
 }
 
-/// Sets whether the email is verified. Returns the account's epoch, or `None` when there is no such account.
+/// Sets whether the email is verified. Returns whether there is such an account.
 pub fn set_email_verified(db: &mut Db, id: AccountId, verified: bool, at: Timestamp) -> Result<bool, StoreError> {
     let new = (accounts::email_verified.eq(verified), accounts::updated_at.eq(at));
     Ok(diesel::update(accounts::table.find(id)).set(new).execute(db)? == 1)
+}
+
+/// Sets the email. Returns whether there is such an account.
+pub fn set_email(
+    db: &mut Db,
+    id: AccountId,
+    shown: &str,
+    canonical: &str,
+    verified: bool,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let new = (accounts::email.eq(shown), accounts::email_canonical.eq(canonical));
+    let new = (new, accounts::email_verified.eq(verified), accounts::updated_at.eq(at));
+    Ok(diesel::update(accounts::table.find(id)).set(new).execute(db)? == 1)
+}
+
+/// Sets the permissions, one a line. Returns whether there is such an account.
+pub fn set_permissions(db: &mut Db, id: AccountId, permissions: &str, at: Timestamp) -> Result<bool, StoreError> {
+    let new = (accounts::permissions.eq(permissions), accounts::updated_at.eq(at));
+    Ok(diesel::update(accounts::table.find(id)).set(new).execute(db)? == 1)
+}
+
+/// Deletes the account, with the sessions that it still has. Returns whether there was one.
+pub fn delete(db: &mut Db, id: AccountId) -> Result<bool, StoreError> {
+    Ok(diesel::delete(accounts::table.find(id)).execute(db)? == 1)
 }
 
 /// Sets the role.

@@ -101,6 +101,12 @@ diesel::table! {
 }
 
 diesel::table! {
+    canonical_forms (version) {
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
     audit_events (id) {
         id -> BigInt,
         at -> BigInt,

@@ -279,6 +279,17 @@ pub fn end_signed_by_key(
     Ok(query.returning((sessions::id, sessions::account_id, sessions::access_expires_at)).get_results(db)?)
 }
 
+/// Deletes up to `limit` rows of sessions of an account, or of their opaque tokens; returns the number of deleted rows.
+pub fn delete_of_account(db: &mut Db, owner: AccountId, limit: i64) -> Result<usize, StoreError> {
+    let query = sessions::table.filter(sessions::account_id.eq(owner)).select(sessions::id).limit(limit);
+    let ids: Vec<SessionId> = query.load(db)?;
+    let tokens = opaque_tokens::delete_of_sessions(db, &ids, limit)?;
+    if tokens > 0 {
+        return Ok(tokens);
+    }
+    Ok(diesel::delete(sessions::table.filter(sessions::id.eq_any(ids))).execute(db)?)
+}
+
 /// Deletes up to `limit` rows of sessions that ended before `before`; returns the number of deleted rows. Their opaque tokens
 /// are deleted first, in batches too: a session of months has thousands, and the cascade would delete them in one statement.
 pub fn purge(db: &mut Db, before: Timestamp, limit: i64) -> Result<usize, StoreError> {

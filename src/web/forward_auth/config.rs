@@ -12,6 +12,7 @@ use super::protected_names::ProtectedNames;
 use crate::clock::Timestamp;
 use crate::settings::forward_rules::ForwardRules;
 use crate::settings::{ForwardedHeaders, Settings};
+use crate::web::pages::layout::theme::Theme;
 use crate::web::request::origin::VARY;
 use crate::web::response::log_limit::LogLimits;
 use crate::web::response::security_headers::security_header_lines;
@@ -33,6 +34,8 @@ pub struct ForwardAuthConfig {
     /// `CHECK_FAST_PATH`.
     pub(in crate::web) has_fast_path: bool,
     pub(super) fast_path_template: FastPathTemplate,
+    /// For pages that a proxy shows under the origin of an app.
+    pub(super) theme: Theme,
     /// Limits the log lines about checks whose headers or query are invalid, by reason.
     pub(super) invalid_checks: LogLimits,
 }
@@ -51,6 +54,7 @@ impl ForwardAuthConfig {
             renews: settings.forward_auth.verify_renew,
             has_fast_path: settings.forward_auth.check_fast_path,
             fast_path_template: FastPathTemplate::new(settings, prefix),
+            theme: Theme::for_other_origins(settings),
             invalid_checks: LogLimits::default(),
         }
     }

@@ -54,7 +54,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
         let error = Layout::of(&context).t.form_expired.to_owned();
         return form(&context, &csrf, &confirmation, remember, StatusCode::FORBIDDEN, Some(error));
     }
-    let first_session = sign_in_fields::new_session(&context, remember)?;
+    let first_session = sign_in_fields::new_session(&context, remember);
     let request = SignUpConfirmation { token: Secret::new(confirmation.as_str()), password };
     match context.confirm_sign_up(request, first_session).await {
         Ok(confirmed) => {

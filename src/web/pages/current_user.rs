@@ -28,8 +28,12 @@ impl CurrentUser {
     }
 
     /// As `find`, also if the password must be changed first. An error means that it cannot be decided who the user is: the
-    /// service is busy, or the cookies contradict each other.
+    /// service is busy. Cookies of one name with different values are nobody's: the sign-in page, to which that leads, clears
+    /// them.
     pub async fn find_restricted(context: &RequestContext) -> Result<Option<Self>, WebError> {
+        if context.has_duplicate_cookies() {
+            return Ok(None);
+        }
         if let Some(access) = context.access_cookie()? {
             match context.resolve_restricted(Some(access)).await {
                 Ok(caller) => return Ok(Some(Self { caller, refreshed: None })),
@@ -69,9 +73,8 @@ impl CurrentUser {
 /// Refreshes by the refresh cookie; `None` if there is no valid one. HEAD requests, which link
 /// checkers send, do not refresh, so that opening a page does not rotate the token.
 pub async fn refresh(context: &RequestContext) -> Result<Option<Issued>, WebError> {
-    let Some(token) = context.refresh_cookie()?.filter(|_| context.request.method() != Method::HEAD) else {
-        return Ok(None);
-    };
+    let cookie = context.refresh_cookie().ok().flatten();
+    let Some(token) = cookie.filter(|_| context.request.method() != Method::HEAD) else { return Ok(None) };
     match context.refresh_by_cookie(token, None).await {
         Ok(issued) => Ok(Some(issued)),
         Err(error) if is_undecided(&error) => Err(error.into()),

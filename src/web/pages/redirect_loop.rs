@@ -50,7 +50,8 @@ fn redirect_to(context: &RequestContext, return_url: Option<&str>, refreshed: Op
     let (target, now) = (context.service.redirects().target(return_url), context.service.core().now());
     let previous = context.redirect_loop_cookie().and_then(|text| RedirectLoopGuard::parse(&text));
     let guard = RedirectLoopGuard::after(previous, &target, now);
-    let is_loop = guard.count >= LOOP_THRESHOLD;
+    // A page of this service shows what it has, and redirects nobody back.
+    let is_loop = guard.count >= LOOP_THRESHOLD && !is_own_page(context, &target);
     let mut response = if is_loop { loop_detected(context, &target)? } else { redirect(&target) };
     // The page of the loop has a link to try again: then the count starts anew.
     let (value, lifetime) = if is_loop { (String::new(), Duration::ZERO) } else { (guard.to_text(), WINDOW) };
@@ -59,6 +60,11 @@ fn redirect_to(context: &RequestContext, return_url: Option<&str>, refreshed: Op
         Some(issued) => context.set_cookies(response, issued),
         None => Ok(response),
     }
+}
+
+fn is_own_page(context: &RequestContext, target: &str) -> bool {
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    context.service.theme().serves_pages && path == "/account"
 }
 
 fn loop_detected(context: &RequestContext, target: &str) -> HandlerResult {

@@ -3,11 +3,12 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{HeaderName, HeaderValue};
 
 use super::layout::{Layout, Message, with_return_url};
 use crate::core::error::{Error, FieldRule, InternalError, Refusal};
 use crate::web::pages::layout::texts::catalog::{Texts, count};
+use crate::web::pages::layout::theme::Theme;
 use crate::web::response::error::{ErrorContext, HandlerResult, RequestError, WebError};
 use crate::web::response::problem;
 use crate::web::response::redirect::back_in;
@@ -16,6 +17,7 @@ use crate::web::response::redirect::back_in;
 pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
     let layout = Layout::new(refused.theme, refused.accept_language);
     let (path, query) = refused.target.split_once('?').unwrap_or((refused.target, ""));
+    let is_unknown = matches!(refused.error, WebError::Request(RequestError::RouteNotFound));
     // The link to try again leads to the form's own page, which is a GET.
     let page = ["/login", "/register", "/logout", "/auth/continue"].into_iter().find(|page| *page == path);
     let back = back_in(query).and_then(|back| refused.redirects.allowed(&back));
@@ -24,7 +26,10 @@ pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
         layout,
         title: layout.t.problem,
         sentences: vec![error_text(refused.error, layout.t)],
-        link: (with_return_url(page.unwrap_or("/account"), back.as_deref()), layout.t.try_again),
+        link: (
+            with_return_url(page.unwrap_or("/account"), back.as_deref()),
+            if is_unknown { layout.t.account } else { layout.t.try_again },
+        ),
         request_id: is_defect.then_some(refused.id.as_str()),
         is_error: true,
     };
@@ -33,6 +38,29 @@ pub fn refuse(refused: &ErrorContext<'_>) -> HttpResponse {
         Ok(response) => response,
         Err(_unrendered) => problem::of(refused.error).answer(Some(refused.id)),
     }
+}
+
+/// An error that passes, as the page under an app's own URL, which the link loads again.
+pub fn try_later(theme: &Theme, accept_language: Option<&HeaderValue>, error: &WebError, url: String) -> HandlerResult {
+    let layout = Layout::new(theme, accept_language);
+    let message = Message {
+        layout,
+        title: layout.t.problem,
+        sentences: vec![error_text(error, layout.t)],
+        link: (url, layout.t.try_again),
+        request_id: None,
+        is_error: true,
+    };
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    insert_headers(layout.answer(status, &message), problem::headers_of(status, error))
+}
+
+/// Whether a browser that loads a page from this error gets a page, also on a path of the API: an unknown path, or an error
+/// that says nothing about the API.
+pub fn is_shown_to_browsers(error: &WebError) -> bool {
+    use RequestError::{CookiesTooLarge, HeadersTooLarge, RouteNotFound, UriTooLong};
+    let is_of_http = matches!(error, WebError::Request(RouteNotFound | CookiesTooLarge | HeadersTooLarge | UriTooLong));
+    is_of_http || matches!(error.refusal(), Some(Refusal::Busy(_))) || error.internal().is_some()
 }
 
 /// A form's response to a refusal, with the headers that its status requires: how long to wait, how to sign in.
@@ -71,6 +99,7 @@ const fn request_error_text(error: &RequestError, t: &Texts) -> &'static str {
         RequestError::DuplicateCookie => t.duplicate_cookie,
         RequestError::OriginNotAllowed => t.origin_not_allowed,
         RequestError::RouteNotFound => t.page_not_found,
+        RequestError::CookiesTooLarge | RequestError::HeadersTooLarge => t.cookies_too_large,
         _ => t.bad_request,
     }
 }
@@ -100,7 +129,7 @@ fn refusal_text(refusal: &Refusal, t: &Texts) -> String {
         Refusal::InvalidFields(_) => t.invalid_fields,
         Refusal::Busy(_) => t.busy,
         Refusal::PasswordChangeRequired => t.password_change_required,
-        Refusal::PermissionDenied => t.bad_request,
+        Refusal::PermissionDenied => t.access_denied,
     };
     text.to_owned()
 }

@@ -93,7 +93,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
             Err(error) => Err(error.into()),
         };
     }
-    let first_session = sign_in_fields::new_session(&context, input.remember)?;
+    let first_session = sign_in_fields::new_session(&context, input.remember);
     match context.sign_up(registration, first_session).await {
         Ok(signed_up) => {
             sign_in_fields::redirect_after_sign_in(&context, input.return_url.as_deref(), &signed_up.issued)

@@ -62,7 +62,7 @@ pub async fn submit(context: RequestContext, mut payload: Payload) -> HandlerRes
         return form(&context, &csrf, &input, StatusCode::FORBIDDEN, Some(error));
     }
     let identifiers = vec![(IdentifierKind::Any, input.identifier.clone())];
-    let request = sign_in_fields::sign_in_request(&context, identifiers, password, input.remember)?;
+    let request = sign_in_fields::sign_in_request(&context, identifiers, password, input.remember);
     match context.sign_in(request).await {
         Ok(signed_in) => {
             sign_in_fields::redirect_after_sign_in(&context, input.return_url.as_deref(), &signed_in.issued)

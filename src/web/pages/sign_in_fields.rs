@@ -7,7 +7,7 @@ use crate::core::credential::sign_in::{NewSession, SignIn};
 use crate::core::session::{Device, Issued};
 use crate::secret::Secret;
 use crate::web::request::context::RequestContext;
-use crate::web::response::error::{HandlerResult, RequestError};
+use crate::web::response::error::HandlerResult;
 
 /// A request for a session that replaces the one whose cookies the browser sends.
 pub fn sign_in_request(
@@ -15,17 +15,16 @@ pub fn sign_in_request(
     identifiers: Vec<(IdentifierKind, String)>,
     password: Secret,
     remember: bool,
-) -> Result<SignIn, RequestError> {
-    let session = new_session(context, remember)?;
-    Ok(SignIn { identifiers, secret: GivenSecret::Password(password), session })
+) -> SignIn {
+    SignIn { identifiers, secret: GivenSecret::Password(password), session: new_session(context, remember) }
 }
 
 /// A session in this browser, which replaces the one whose cookies it presents.
-pub fn new_session(context: &RequestContext, remember: bool) -> Result<NewSession, RequestError> {
-    Ok(NewSession {
+pub fn new_session(context: &RequestContext, remember: bool) -> NewSession {
+    NewSession {
         device: Device { id: None, name: None, persistent: remember },
-        replaces: context.presented_cookies()?,
-    })
+        replaces: context.replaced_by_sign_in(),
+    }
 }
 
 /// Sets the session cookies and redirects to the return URL, or to `/account` if the password must be changed first.

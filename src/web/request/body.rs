@@ -1,6 +1,8 @@
 //! Form and JSON body extractor: size limit, deadline, content type, and a strict parser whose fields are taken one by one.
 //! What the fields mean, and whether unknown ones are errors, is decided by each dialect's wire.rs.
 
+mod multipart;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
@@ -57,15 +59,29 @@ impl Fields {
         Self::form(request, payload).await
     }
 
+    /// As `json_or_form`, or as a form in the encoding of a script's FormData.
+    pub async fn json_or_any_form(request: &HttpRequest, payload: &mut Payload) -> Result<Self, WebError> {
+        if !multipart::is_multipart(request) {
+            return Self::json_or_form(request, payload).await;
+        }
+        let body = collect(request, payload).await?;
+        Self::of_form(multipart::fields(request, body).await?)
+    }
+
     /// Reads a form and no other format.
     pub async fn form(request: &HttpRequest, payload: &mut Payload) -> Result<Self, WebError> {
         let body = collect(request, payload).await?;
         if !has_content_type(request, "application/x-www-form-urlencoded") {
             return Err(RequestError::UnsupportedMediaType.into());
         }
+        let fields = url::form_urlencoded::parse(&body);
+        Self::of_form(fields.map(|(name, value)| (name.into_owned(), value.into_owned())))
+    }
+
+    fn of_form(fields: impl IntoIterator<Item = (String, String)>) -> Result<Self, WebError> {
         let mut entries = Map::new();
-        for (name, value) in url::form_urlencoded::parse(&body) {
-            if entries.insert(name.into_owned(), Value::String(value.into_owned())).is_some() {
+        for (name, value) in fields {
+            if entries.insert(name, Value::String(value)).is_some() {
                 return Err(RequestError::MalformedBody("a field of the form appears twice".to_owned()).into());
             }
         }

@@ -79,6 +79,11 @@ impl RequestContext {
         access_token(&self.service, &self.request)
     }
 
+    /// The access token of the header.
+    pub fn bearer(&self) -> Result<Option<AccessToken>, WebError> {
+        Ok(strict_bearer(self.request.headers())?.map(BearerToken::into_access_token))
+    }
+
     /// Both tokens, for a sign-out; a refresh token in the body has precedence over the cookie.
     pub fn presented(&self, in_body: Option<RefreshToken>) -> Result<PresentedTokens, WebError> {
         let refresh = match in_body {
@@ -88,9 +93,29 @@ impl RequestContext {
         Ok(PresentedTokens { access: self.access_token()?, refresh })
     }
 
-    /// Both tokens of the cookies, for a sign-in that replaces their session.
+    /// Both tokens of the cookies.
     pub fn presented_cookies(&self) -> Result<PresentedTokens, RequestError> {
         Ok(PresentedTokens { access: self.access_cookie()?, refresh: self.refresh_cookie()? })
+    }
+
+    /// As `presented_cookies`, for a sign-in that replaces their session. Cookies of one name with different values name no
+    /// session; the sign-in clears them, which is the browser's way out of them.
+    pub fn replaced_by_sign_in(&self) -> PresentedTokens {
+        self.presented_cookies().unwrap_or_default()
+    }
+
+    /// Whether cookies of one name have different values. Such a request is refused, but for a sign-in and a sign-out, which
+    /// clear them: a browser that has them can do nothing about it.
+    pub fn has_duplicate_cookies(&self) -> bool {
+        matches!(self.presented_cookies(), Err(RequestError::DuplicateCookie))
+    }
+
+    /// Each token of the cookies, of several of one name all.
+    pub fn tokens_of_duplicates(&self) -> Vec<PresentedTokens> {
+        let [access, refresh] = self.cookies().read_all(self.request.headers());
+        let access = access.into_iter().map(|token| (Some(AccessToken::new(token)), None));
+        let refresh = refresh.into_iter().map(|token| (None, Some(RefreshToken::new(token))));
+        access.chain(refresh).map(|(access, refresh)| PresentedTokens { access, refresh }).collect()
     }
 
     /// Whether the request authenticates with a bearer token.
@@ -134,6 +159,17 @@ impl RequestContext {
     pub async fn sign_out(&self, presented: PresentedTokens) -> Result<(), Error> {
         let (client, longest) = (self.client(), self.service.policies().longest_access_ttl());
         self.service.run_blocking(move |core| core.sign_out(&presented, longest, &client)).await
+    }
+
+    /// A sign-out with cookies of one name and different values: ends the session of each, and of the tokens that the request
+    /// names otherwise. A token that names none is no error: its cookie is cleared.
+    pub async fn sign_out_duplicates(&self, named: PresentedTokens) -> Result<(), Error> {
+        for presented in self.tokens_of_duplicates().into_iter().chain([named]) {
+            if let Err(error @ Error::InternalError(_)) = self.sign_out(presented).await {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Ends every session of the account that the presented tokens belong to.
@@ -204,6 +240,10 @@ impl RequestContext {
     /// Sets both cookies on a response; after a sign-in also the trusted device's.
     pub fn set_cookies(&self, mut response: HttpResponse, issued: &Issued) -> HandlerResult {
         let https = self.is_https();
+        // A sign-in; other responses go to browsers whose cookies agree.
+        if issued.device.is_some() && self.has_session_cookies() {
+            self.cookies().clear_other_domains(&mut response, https).map_err(Error::from)?;
+        }
         self.cookies().set(&mut response, issued, https).map_err(Error::from)?;
         if let Some(device) = &issued.device {
             self.cookies().set_device(&mut response, device, issued.persistent, https).map_err(Error::from)?;
@@ -211,8 +251,9 @@ impl RequestContext {
         Ok(response)
     }
 
-    /// Clears both cookies on a response.
+    /// Clears both cookies on a response, of every domain that they may have.
     pub fn clear_cookies(&self, mut response: HttpResponse) -> HandlerResult {
+        self.cookies().clear_other_domains(&mut response, self.is_https()).map_err(Error::from)?;
         self.cookies().clear(&mut response, self.is_https()).map_err(Error::from)?;
         Ok(response)
     }

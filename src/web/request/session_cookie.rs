@@ -7,6 +7,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use memchr::memchr;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::core::error::InternalError;
@@ -17,6 +18,9 @@ use crate::web::response::error::RequestError;
 
 /// The life of a trusted device's cookie: the longest that browsers keep one (RFC 6265bis section 5.5).
 const DEVICE_TTL: Duration = Duration::from_hours(400 * 24);
+
+/// How many values of one cookie are read: a header of the permitted size could hold hundreds.
+const VALUES_MAX: usize = 4;
 
 /// Attributes of the pages' own cookies: this host only, whatever the session's are. Lax, so that a page opened by a link of
 /// another site receives the cookie that forms in other tabs are bound to.
@@ -31,6 +35,9 @@ pub struct SessionCookies {
     csrf: String,
     redirect_loop: String,
     attributes: String,
+    /// The attributes of cookies that an earlier COOKIE_DOMAIN left in browsers. A cookie of another domain is another cookie: it
+    /// is sent beside the one set now, and cleared only with its own attributes.
+    other_domains: Vec<String>,
     secure: bool,
 }
 
@@ -45,14 +52,22 @@ impl SessionCookies {
             CookiePrefix::Auto if https => "__Host-",
             CookiePrefix::Auto | CookiePrefix::Plain => "",
         };
-        let domain = cookies.cookie_domain.as_ref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
+        let attributes = |domain: Option<&str>| {
+            let domain = domain.map(|domain| format!("; Domain={domain}")).unwrap_or_default();
+            format!("; Path=/{domain}; HttpOnly; SameSite={}", cookies.cookie_same_site.as_str())
+        };
+        let current = cookies.cookie_domain.as_deref();
+        // A cookie with the prefix __Host- has no domain (RFC 6265bis section 4.1.3.2).
+        let possible = if prefix == "__Host-" { Vec::new() } else { possible_domains(settings) };
+        let others = possible.iter().map(Option::as_deref).filter(|domain| *domain != current);
         Self {
             access: format!("{prefix}{}", cookies.cookie_access_name),
             refresh: format!("{prefix}{}", cookies.cookie_refresh_name),
             device: format!("{prefix}{}", cookies.cookie_device_name),
             csrf: format!("{}csrfToken", if https { "__Host-" } else { "" }),
             redirect_loop: format!("{}redirectCount", if https { "__Host-" } else { "" }),
-            attributes: format!("; Path=/{domain}; HttpOnly; SameSite={}", cookies.cookie_same_site.as_str()),
+            attributes: attributes(current),
+            other_domains: others.map(attributes).collect(),
             secure: https,
         }
     }
@@ -73,6 +88,23 @@ impl SessionCookies {
     /// The refresh token in its cookie.
     pub fn read_refresh(&self, headers: &HeaderMap) -> Result<Option<String>, RequestError> {
         read(headers, &self.refresh)
+    }
+
+    /// Every value of the cookie of the access token, and of the cookie of the refresh token: a browser has several of a name
+    /// after COOKIE_DOMAIN has changed, or when a sibling subdomain has planted one. Only for ending their sessions.
+    pub fn read_all(&self, headers: &HeaderMap) -> [Vec<String>; 2] {
+        [&self.access, &self.refresh].map(|name| {
+            let mut values: Vec<String> = Vec::new();
+            for_each_value(headers.get_all(COOKIE).map(HeaderValue::as_bytes), name, |value| {
+                let text = String::from_utf8_lossy(value);
+                if !value.is_empty() && values.len() < VALUES_MAX && !values.iter().any(|known| *known == text) {
+                    values.push(text.into_owned());
+                }
+                Ok(())
+            })
+            .unwrap_or_default();
+            values
+        })
     }
 
     /// The trusted-device token. Two that differ count as none.
@@ -147,6 +179,17 @@ impl SessionCookies {
         self.set_cookie(response, (&self.refresh, &self.attributes), "", Some(Duration::ZERO), https)
     }
 
+    /// Clears the session's cookies that an earlier COOKIE_DOMAIN may have left in the browser, and no others. A browser removes
+    /// only cookies of the response's own host and of domains above it.
+    pub fn clear_other_domains(&self, response: &mut HttpResponse, https: bool) -> Result<(), InternalError> {
+        for attributes in &self.other_domains {
+            for name in [&self.access, &self.refresh, &self.device] {
+                self.set_cookie(response, (name, attributes), "", Some(Duration::ZERO), https)?;
+            }
+        }
+        Ok(())
+    }
+
     fn set_cookie(
         &self,
         response: &mut HttpResponse,
@@ -197,23 +240,49 @@ pub(in crate::web) fn read_lines<'a>(
 
 fn find<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<&'a [u8]>, RequestError> {
     let mut found: Option<&[u8]> = None;
+    for_each_value(lines, name, |value| {
+        if found.is_some_and(|other| other != value) {
+            return Err(RequestError::DuplicateCookie);
+        }
+        found = Some(value);
+        Ok(())
+    })?;
+    Ok(found.filter(|value| !value.is_empty()))
+}
+
+/// Passes each value of the cookie of exactly this name to `visit`, in the order of the header.
+#[inline]
+fn for_each_value<'a>(
+    lines: impl Iterator<Item = &'a [u8]>,
+    name: &str,
+    mut visit: impl FnMut(&'a [u8]) -> Result<(), RequestError>,
+) -> Result<(), RequestError> {
     for mut line in lines {
         while !line.is_empty() {
             let (pair, rest) = line.split_at(memchr(b';', line).unwrap_or(line.len()));
             line = rest.get(1..).unwrap_or_default();
             let Some(equals) = memchr(b'=', pair) else { continue };
             let (key, value) = pair.split_at(equals);
-            if trim(key) != name.as_bytes() {
-                continue;
+            if trim(key) == name.as_bytes() {
+                visit(trim(value.get(1..).unwrap_or_default()))?;
             }
-            let value = trim(value.get(1..).unwrap_or_default());
-            if found.is_some_and(|other| other != value) {
-                return Err(RequestError::DuplicateCookie);
-            }
-            found = Some(value);
         }
     }
-    Ok(found.filter(|value| !value.is_empty()))
+    Ok(())
+}
+
+/// The domains that a cookie for the service's host can have or have had: none (`None`), the configured one, the host, and
+/// every domain above it but its top level.
+fn possible_domains(settings: &Settings) -> Vec<Option<String>> {
+    let mut domains = vec![None, settings.cookies.cookie_domain.clone()];
+    if let Some(url::Host::Domain(host)) = settings.web.public_url.as_ref().and_then(url::Url::host) {
+        let starts = std::iter::once(0).chain(host.match_indices('.').map(|(dot, _)| dot + 1));
+        let above = starts.filter_map(|start| host.get(start..)).filter(|domain| domain.contains('.'));
+        domains.extend(above.map(|domain| Some(domain.to_owned())));
+    }
+    let mut seen = HashSet::new();
+    domains.retain(|domain| seen.insert(domain.clone()));
+    domains
 }
 
 /// Space and tab only (RFC 6265 section 5.2): other white space is part of a name, which is then another cookie's.

@@ -28,6 +28,41 @@ pub fn wire_name(field: &Field) -> &str {
     }
 }
 
+/// The stable name of the rule, by which a client chooses a text of its own.
+pub const fn code(rule: FieldRule) -> &'static str {
+    match rule {
+        FieldRule::Missing => "required",
+        FieldRule::OneOf(_) => "one_required",
+        FieldRule::Type(_) => "wrong_type",
+        FieldRule::TooShort(_) => "too_short",
+        FieldRule::TooLong(_) => "too_long",
+        FieldRule::ControlCharacter => "control_character",
+        FieldRule::NotAnEmail => "not_an_email",
+        FieldRule::NotAName => "not_a_name",
+        FieldRule::Reserved => "reserved",
+        FieldRule::NotAUrl => "not_a_url",
+        FieldRule::NotAPin => "not_a_pin",
+        FieldRule::TooCommon => "too_common",
+        FieldRule::LikeIdentifier => "like_identifier",
+        FieldRule::NoPassword => "no_password",
+        FieldRule::WithoutPassword => "without_password",
+        FieldRule::BesidePlainSecret => "beside_plain_secret",
+        FieldRule::IdOutOfRange(_) => "id_out_of_range",
+        FieldRule::TimeOutOfRange => "time_out_of_range",
+        FieldRule::UnknownHashFormat => "unknown_hash_format",
+        FieldRule::HashTooExpensive => "hash_too_expensive",
+        FieldRule::Unknown => "unknown_field",
+    }
+}
+
+/// The number that a rule about a length names, in characters.
+pub const fn limit(rule: FieldRule) -> Option<usize> {
+    match rule {
+        FieldRule::TooShort(limit) | FieldRule::TooLong(limit) => Some(limit),
+        _ => None,
+    }
+}
+
 /// The rule as words that follow the field's name.
 pub fn message(rule: FieldRule) -> String {
     let text = match rule {

@@ -19,6 +19,9 @@ use super::error::{ClearCookies, ErrorContext, RequestError, WebError, log_error
 use super::problem;
 use super::security_headers::{set_security_headers, strip_cors_headers};
 use crate::core::error::InternalError;
+use crate::web::dialects::native;
+use crate::web::forward_auth::navigation;
+use crate::web::pages::refusals;
 use crate::web::request::credentials::request_id_of;
 use crate::web::request::limits;
 use crate::web::request::request_id::RequestId;
@@ -34,6 +37,8 @@ struct ErrorRenderer {
     method: Method,
     uri: Uri,
     accept_language: Option<HeaderValue>,
+    /// Whether a browser loads a page from here, and pages are served.
+    is_page_load: bool,
 }
 
 /// Middleware of every mount: checks head limits and origin, catches panics, renders errors in the dialect's format.
@@ -48,7 +53,11 @@ pub async fn render_errors(
     };
     let (id, method, uri) = (request_id_of(&request), request.method().clone(), request.uri().clone());
     let accept_language = request.headers().get(ACCEPT_LANGUAGE).cloned();
-    let renderer = ErrorRenderer { service, mounted, id, method, uri, accept_language };
+    // Other contracts say what their clients get at an unknown path.
+    let is_native = mounted.dialect.name == native::DIALECT.name && service.theme().serves_pages;
+    let is_page_load =
+        is_native && method == Method::GET && navigation::is_navigation(request.headers(), method.as_str());
+    let renderer = ErrorRenderer { service, mounted, id, method, uri, accept_language, is_page_load };
     let result = check_and_call(&renderer, request, next).await;
     let status = match &result {
         Ok(response) => response.status(),
@@ -122,7 +131,9 @@ impl ErrorRenderer {
         }
         let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
         let at = self.service.core().now();
-        (self.mounted.dialect.refuse)(&ErrorContext {
+        let is_page = self.is_page_load && refusals::is_shown_to_browsers(error);
+        let refuse = if is_page { refusals::refuse } else { self.mounted.dialect.refuse };
+        refuse(&ErrorContext {
             error,
             id: &self.id,
             method: &self.method,

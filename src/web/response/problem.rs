@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
 use super::error::{RequestError, WebError};
-use super::field_error::{sentence, wire_name};
+use super::field_error::{code, limit, sentence, wire_name};
 use crate::core::error::{Error, FieldError, InternalError, Refusal, Taken};
 use crate::web::request::bearer::BearerChallenge;
 use crate::web::request::request_id::RequestId;
@@ -48,6 +48,9 @@ struct ProblemBody<'a> {
 #[derive(Serialize)]
 struct FieldErrorBody<'a> {
     field: &'a str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<usize>,
     message: String,
 }
 
@@ -80,7 +83,12 @@ fn insert_headers(response: &mut HttpResponse, headers: &[(HeaderName, String)])
 
 impl<'a> From<&'a FieldError> for FieldErrorBody<'a> {
     fn from(error: &'a FieldError) -> Self {
-        Self { field: wire_name(&error.field), message: sentence(error) }
+        Self {
+            field: wire_name(&error.field),
+            code: code(error.rule),
+            limit: limit(error.rule),
+            message: sentence(error),
+        }
     }
 }
 

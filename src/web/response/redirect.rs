@@ -13,7 +13,7 @@ pub const RETURN_PARAMETER: &str = "rd";
 const RETURN_MAX: usize = 4096;
 
 /// The service's own pages that redirect onwards: a return target among them would be a redirect loop.
-const REDIRECTING_PAGES: [&str; 4] = ["/login", "/register", "/logout", "/auth"];
+const REDIRECTING_PAGES: [&str; 5] = ["/login", "/register", "/logout", "/auth", "/access-denied"];
 
 /// Placeholder for the service's own origin without a PUBLIC_URL: paths are resolved against it, and no host can have it
 /// (RFC 2606).
@@ -52,6 +52,11 @@ impl Redirects {
     /// The page that renews the tokens of a navigation by its refresh cookie, or leads to the sign-in page.
     pub fn continue_page(&self, back: Option<&str>) -> String {
         self.page_with_return("/auth/continue", back)
+    }
+
+    /// The page for a signed-in user whose account lacks a role or permission.
+    pub fn access_denied_page(&self, back: Option<&str>) -> String {
+        self.page_with_return("/access-denied", back)
     }
 
     /// The account page, which redirects onwards once the password is changed.

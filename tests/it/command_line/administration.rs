@@ -23,9 +23,9 @@ on_both_backends!(
 const PASSWORD: &str = "quiet-harbour-lantern";
 
 /// REVOCATION_MAX_STALE is 2 s; the rest is for a busy machine.
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(10);
 
-fn add(workdir: &WorkDir, arguments: &[&str], secret: &str) -> String {
+pub fn add(workdir: &WorkDir, arguments: &[&str], secret: &str) -> String {
     let output = workdir.succeed(&[&["account", "add"], arguments].concat(), secret);
     let number = output.trim_end().strip_prefix("account ").and_then(|rest| rest.strip_suffix(" added"));
     number.unwrap_or_else(|| panic!("{output:?}")).to_owned()

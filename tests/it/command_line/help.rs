@@ -2,7 +2,7 @@
 
 use crate::support::process::WorkDir;
 
-const COMMANDS: [&[&str]; 25] = [
+const COMMANDS: [&[&str]; 32] = [
     &[],
     &["serve"],
     &["migrate"],
@@ -14,6 +14,11 @@ const COMMANDS: [&[&str]; 25] = [
     &["account", "set-status"],
     &["account", "set-password"],
     &["account", "set-pin"],
+    &["account", "set-permissions"],
+    &["account", "set-email"],
+    &["account", "delete"],
+    &["account", "verify-email"],
+    &["account", "require-password-change"],
     &["account", "unlock"],
     &["import"],
     &["session"],
@@ -27,6 +32,8 @@ const COMMANDS: [&[&str]; 25] = [
     &["keys", "rotate-pepper"],
     &["settings"],
     &["audit"],
+    &["completions"],
+    &["man"],
     &["doctor"],
 ];
 
@@ -47,6 +54,32 @@ fn every_command_has_help() {
     assert!(top.contains("serve --help"), "it says where the settings are: {top}");
     assert_eq!(workdir.run(&["--version"]).stdout, format!("doorward {}\n", env!("CARGO_PKG_VERSION")));
     assert_eq!(std::fs::read_dir(workdir.path()).unwrap().count(), 0, "asking for help makes no file");
+}
+
+/// Both are generated from the definition that parses the command line.
+#[test]
+fn the_man_page_and_completions_have_every_command() {
+    let workdir = WorkDir::new().unprepared().set("BCRYPT_COST", "no number");
+    let page = workdir.run(&["man"]).stdout;
+    assert!(page.starts_with(".ie") || page.starts_with(".TH"), "{page}");
+    for command in COMMANDS.iter().filter(|command| !command.is_empty()) {
+        let heading = format!(".SH \"DOORWARD {}\"\n", command.join(" ").to_uppercase());
+        assert!(page.contains(&heading), "{heading}");
+    }
+    for option in ["\\-\\-password\\-stdin", "\\-\\-config", "SMTP_URL"].iter().take(2) {
+        assert!(page.contains(option), "{option}");
+    }
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = workdir.run(&["completions", shell]).stdout;
+        for word in ["set-permissions", "require-password-change", "rotate-pepper", "--dry-run"] {
+            let word = if shell == "fish" { word.trim_start_matches("--") } else { word };
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    let script = workdir.path().join("completions");
+    std::fs::write(&script, workdir.run(&["completions", "bash"]).stdout).unwrap();
+    let check = std::process::Command::new("bash").arg("-n").arg(&script).status().unwrap();
+    assert!(check.success());
 }
 
 #[test]

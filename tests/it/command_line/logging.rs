@@ -121,7 +121,7 @@ fn no_log_contains_a_secret(backend: Backend) {
         );
         secrets.push("$2b$".to_owned());
         let (stdout, stderr) = stop(node);
-        assert!(secrets.len() > 20, "{}", secrets.len());
+        assert!(secrets.len() >= 20, "{}", secrets.len());
         for secret in secrets {
             // A token's signature or payload alone would be a leak.
             let parts = secret

@@ -34,7 +34,7 @@ fn a_first_start_creates_private_files_and_prints_its_address() {
     let lines: Vec<&str> = output.lines().collect();
     assert_eq!(lines[0], format!("doorward {}", env!("CARGO_PKG_VERSION")), "{output}");
     assert_eq!(lines[1], format!("listening on http://{}", node.address()), "{output}");
-    for part in ["SQLite doorward.db (6 migrations applied)", "doorward.keys (created;", "native at /"] {
+    for part in ["SQLite doorward.db (7 migrations applied)", "doorward.keys (created;", "native at /"] {
         assert!(output.contains(part), "{part}: {output}");
     }
     assert_eq!(node.get("/healthz").status, 200);

@@ -8,6 +8,8 @@ use crate::support::http::{Request, Response};
 use crate::support::{Backend, Tokens, code, on_both_backends, register};
 
 on_both_backends!(
+    a_denied_navigation_gets_the_page_that_says_who_is_signed_in,
+    an_undecided_navigation_gets_a_page,
     a_navigation_is_redirected_to_sign_in_and_anything_else_is_refused,
     the_return_url_comes_from_a_trusted_proxy_and_names_listed_hosts_only,
     contradictory_forwarded_headers_are_refused,
@@ -139,4 +141,76 @@ fn a_websockets_scheme_is_that_of_its_request(backend: Backend) {
     let ftp =
         ftp.header("X-Forwarded-Proto", "ftp").header("X-Forwarded-Host", "a.test").header("X-Forwarded-Uri", "/");
     assert_eq!(ftp.send(service.address()).status, 403);
+}
+
+fn a_denied_navigation_gets_the_page_that_says_who_is_signed_in(backend: Backend) {
+    let service = behind_a_proxy(backend.service()).start();
+    let body = r#"{"email":"emily@example.com","username":"emily","password":"correct-horse-battery"}"#;
+    let made = Request::new("POST", "/auth/register").json(body).send(service.address());
+    let cookie = |answer: &Response| {
+        let access = answer.set_cookies().into_iter().find(|cookie| cookie.name == "__Host-accessToken").unwrap();
+        format!("__Host-accessToken={}", access.value)
+    };
+    let cookie = cookie(&made);
+    let denied = |accept: &str| {
+        let request = forwarded("/auth/forward?role=ADMIN", "GET", "app.example.com", "/admin?a=b");
+        request.header("Accept", accept).cookie_header(&cookie).send(service.address())
+    };
+    let led = denied("text/html,*/*");
+    let target = "https://auth.example.com/access-denied?rd=https%3A%2F%2Fapp.example.com%2Fadmin%3Fa%3Db";
+    assert_eq!(location(&led), target);
+    let script = denied("application/json");
+    assert_eq!((script.status, code(&script).as_str()), (403, "permission_denied"));
+
+    let show = |request: Request| request.cookie_header(&cookie).send(service.address());
+    let path = target.strip_prefix("https://auth.example.com").unwrap();
+    let load = |path: &str| Request::new("GET", path).header("Accept", "text/html,*/*");
+    let page = show(load(path));
+    assert_eq!(page.status, 403, "{}", page.text());
+    let switch = "href=\"/logout?rd=https%3A%2F%2Fapp.example.com%2Fadmin%3Fa%3Db\"";
+    for words in ["Access denied", "signed in as emily@example.com", "Switch account", switch] {
+        assert!(page.text().contains(words), "{words}: {}", page.text());
+    }
+    assert!(show(load(path).header("Accept-Language", "es")).text().contains("Cambiar de cuenta"));
+    // As nginx asks for it in place of its own page: the URL is in the forwarded headers.
+    let forwarded_page =
+        forwarded("/access-denied", "GET", "app.example.com", "/admin?a=b").header("Accept", "text/html");
+    assert!(show(forwarded_page).text().contains(switch));
+    let elsewhere = show(load("/access-denied?rd=https%3A%2F%2Fevil.test%2F"));
+    assert!(elsewhere.status == 403 && !elsewhere.text().contains("evil"), "{}", elsewhere.text());
+    for script in [Request::new("GET", path), load(path).header("Sec-Fetch-Mode", "cors")] {
+        let answer = show(script);
+        assert_eq!((answer.status, answer.header("location")), (403, None));
+    }
+    let stranger = load(path).send(service.address());
+    assert_eq!(stranger.status, 303);
+    assert!(stranger.header("location").is_some_and(|target| target.starts_with(SIGN_IN)));
+    let without = behind_a_proxy(backend.service()).set("PAGES", "false").start();
+    assert_eq!(load("/access-denied").send(without.address()).status, 404);
+}
+
+fn an_undecided_navigation_gets_a_page(backend: Backend) {
+    let (builder, tables) = backend.service_and_tables();
+    let service = behind_a_proxy(builder).start();
+    let made = register(&service, "emily");
+    let access = made.cookie("__Host-accessToken").unwrap();
+    tables.run(&service, "ALTER TABLE accounts RENAME TO out_of_reach");
+    let ask = |accept: &str| {
+        let request = forwarded("/auth/forward", "GET", "app.example.com", "/deep?a=b").header("Accept", accept);
+        request.cookie_header(&format!("__Host-accessToken={access}")).send(service.address())
+    };
+    let page = ask("text/html,*/*");
+    assert_eq!(page.status, 503, "{}", page.text());
+    assert!(page.header("retry-after").is_some());
+    for words in [
+        "An internal error occurred",
+        "href=\"https://app.example.com/deep?a=b\"",
+        "href=\"https://auth.example.com/pages/style-",
+    ] {
+        assert!(page.text().contains(words), "{words}: {}", page.text());
+    }
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("style-src 'self' https://auth.example.com;"), "{policy}");
+    let script = ask("application/json");
+    assert_eq!((script.status, code(&script).as_str()), (503, "internal_error"));
 }

@@ -8,6 +8,8 @@ use crate::support::http::{Request, Response};
 use crate::support::{Backend, PASSWORD, code, on_both_backends};
 
 on_both_backends!(
+    each_field_error_has_the_code_of_its_rule,
+    blanks_around_an_identifier_do_not_count,
     no_text_field_accepts_control_characters_or_unbounded_length,
     lone_surrogates_are_refused,
     unusual_texts_cause_no_server_error,
@@ -239,5 +241,64 @@ fn unusual_secrets_are_checked_and_break_nothing(backend: Backend) {
         let cut = post(&fixture, "/auth/login", &json!({ "username": "newcomer", "password": "quiet" }));
         assert_eq!(cut.status, 401, "nothing is cut at NUL");
         assert_eq!(post(&fixture, "/auth/login", &nul).status, 200);
+    }
+}
+
+/// Clients choose a text of their own by the code, and by the number that the rule names.
+fn each_field_error_has_the_code_of_its_rule(backend: Backend) {
+    let fixture = fixture(backend);
+    let (long, control) = ("a".repeat(300), "a\u{7}b");
+    for (field, value, code, limit) in [
+        ("email", json!("x"), "not_an_email", None),
+        ("username", json!("a b"), "not_a_name", None),
+        ("username", json!("admin"), "reserved", None),
+        ("username", json!(long), "too_long", Some(64)),
+        ("password", json!("a"), "too_short", Some(8)),
+        ("password", json!("password"), "too_common", None),
+        ("password", json!(null), "required", None),
+        ("image", json!("javascript:x"), "not_a_url", None),
+        ("firstName", json!(1), "wrong_type", None),
+        ("deviceName", json!(control), "control_character", None),
+        ("role", json!("ADMIN"), "unknown_field", None),
+        ("tokens", json!("both"), "wrong_type", None),
+    ] {
+        let answer = post(&fixture, "/auth/register", &registration(&json!({ field: value })));
+        let shown = answer.json();
+        let error = &shown["errors"][0];
+        let found = (error["field"].as_str(), error["code"].as_str(), error["limit"].as_u64());
+        assert_eq!(found, (Some(field), Some(code), limit), "{shown}");
+        assert!(error["message"].as_str().is_some_and(|text| text.starts_with(field)), "{shown}");
+    }
+    let nameless = post(&fixture, "/auth/login", &json!({ "password": PASSWORD }));
+    assert_eq!(nameless.json()["errors"][0]["code"], "one_required");
+}
+
+fn blanks_around_an_identifier_do_not_count(backend: Backend) {
+    let service = backend.service().start();
+    let send = |path: &str, body: &Value| Request::new("POST", path).json(&body.to_string()).send(service.address());
+    let made =
+        send("/auth/register", &json!({ "username": " bob\t", "email": " Bob@example.com ", "password": PASSWORD }));
+    assert_eq!(made.status, 201, "{}", made.text());
+    let user = &made.json()["user"];
+    assert_eq!((&user["username"], &user["email"]), (&json!("bob"), &json!("Bob@example.com")));
+    let taken = send("/auth/register", &json!({ "username": "bob ", "password": PASSWORD }));
+    assert_eq!(code(&taken), "identifier_taken");
+    for (path, body) in [
+        ("/auth/login", json!({ "identifier": "bob ", "password": PASSWORD })),
+        ("/auth/login", json!({ "email": "\u{a0}bob@example.com", "password": PASSWORD })),
+        ("/flat/auth/login", json!({ "username": " bob", "password": PASSWORD })),
+        ("/signin/api/v1/auths/sign-in", json!({ "email": "bob@example.com ", "password": PASSWORD })),
+        ("/envelope/auth/login", json!({ "email": " bob@example.com", "password": PASSWORD })),
+    ] {
+        assert_eq!(send(path, &body).status, 200, "{path} {body}");
+    }
+    for (path, body) in [
+        ("/envelope/auth/register", json!({ "email": " carol@example.com ", "password": PASSWORD })),
+        (
+            "/signin/api/v1/auths/sign-up",
+            json!({ "email": "dan@example.com ", "password": PASSWORD, "first_name": "D", "last_name": "N" }),
+        ),
+    ] {
+        assert!([200, 201].contains(&send(path, &body).status), "{path} {body}");
     }
 }

@@ -63,7 +63,11 @@ async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult
 /// By the refresh token, or by a live access token alone. An unknown refresh token counts as signed out.
 async fn logout(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let access = context.bearer_only().unwrap_or_default();
-    let refresh = wire::refresh_token(Fields::optional(&context.request, &mut payload).await?).ok();
+    let refresh = match wire::refresh_token(Fields::optional(&context.request, &mut payload).await?) {
+        Ok(token) => Some(token),
+        Err(_missing) if access.is_some() => None,
+        Err(missing) => return Err(missing.into()),
+    };
     match context.sign_out_live(PresentedTokens { access, refresh }).await {
         Ok(()) | Err(Error::Refusal(Refusal::TokenInvalid)) => Ok(wire::done(&context, "Logged out successfully")),
         Err(error) => Err(error.into()),

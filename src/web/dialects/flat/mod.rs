@@ -10,6 +10,7 @@ use actix_web::web::{self, Payload, ServiceConfig};
 
 use crate::core::error::{Error, Refusal};
 use crate::core::session::TokenPolicy;
+use crate::core::session::presented_tokens::PresentedTokens;
 use crate::secret::AccessToken;
 use crate::web::request::bearer::AuthorizationHeader;
 use crate::web::request::body::Fields;
@@ -52,7 +53,7 @@ async fn me(context: RequestContext) -> HandlerResult {
 }
 
 async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let fields = match Fields::optional(&context.request, &mut payload).await {
+    let fields = match Fields::json_or_form(&context.request, &mut payload).await {
         // A body that is no JSON object counts as absent.
         Err(WebError::Core(Error::Refusal(Refusal::InvalidFields(_)))) => Fields::default(),
         other => other?,
@@ -72,9 +73,13 @@ async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult
 }
 
 async fn logout(context: RequestContext) -> HandlerResult {
-    let mut presented = context.presented_cookies()?;
-    presented.access = access_token(&context)?;
-    context.sign_out_live(presented).await?;
+    if context.has_duplicate_cookies() {
+        context.sign_out_duplicates(PresentedTokens { access: named_token(&context)?, refresh: None }).await?;
+    } else {
+        let mut presented = context.presented_cookies()?;
+        presented.access = access_token(&context)?;
+        context.sign_out_live(presented).await?;
+    }
     context.clear_cookies(wire::message("Logged out successfully"))
 }
 
@@ -83,11 +88,18 @@ fn with_ttl(context: &RequestContext, access_ttl: Option<Duration>) -> TokenPoli
     TokenPolicy { access_ttl: access_ttl.unwrap_or(policy.access_ttl), ..policy }
 }
 
-/// The header, with or without `Bearer ` before the token, and only without a header the cookie: a wrong header is not rescued
-/// by a cookie.
+/// The header, and only without a header the cookie: a wrong header is not rescued by a cookie.
 fn access_token(context: &RequestContext) -> Result<Option<AccessToken>, WebError> {
+    match named_token(context)? {
+        Some(token) => Ok(Some(token)),
+        None => Ok(context.access_cookie()?),
+    }
+}
+
+/// The token of the header, with or without `Bearer ` before it.
+fn named_token(context: &RequestContext) -> Result<Option<AccessToken>, WebError> {
     match context.authorization() {
-        AuthorizationHeader::Absent => Ok(context.access_cookie()?),
+        AuthorizationHeader::Absent => Ok(None),
         AuthorizationHeader::Bearer(token) => Ok(Some(token.into_access_token())),
         AuthorizationHeader::OtherScheme(token) => Ok(Some(AccessToken::new(token))),
         AuthorizationHeader::MissingToken | AuthorizationHeader::Malformed => Err(Refusal::TokenInvalid.into()),

@@ -58,7 +58,7 @@ async fn register(context: RequestContext, mut payload: Payload) -> HandlerResul
         context.sign_up_with_confirmation(parsed.registration, None).await?;
         return Ok(wire::accepted("If this address can have an account, a mail is on its way to it"));
     }
-    parsed.session.replaces = replaced_tokens(&context, parsed.tokens)?;
+    parsed.session.replaces = replaced_tokens(&context, parsed.tokens);
     let signed_up = context.sign_up(parsed.registration, parsed.session).await?;
     wire::signed_in(&context, StatusCode::CREATED, "Registration successful", &signed_up, parsed.tokens)
 }
@@ -69,24 +69,24 @@ async fn confirm_registration(context: RequestContext, mut payload: Payload) -> 
         return Err(RequestError::RouteNotFound.into());
     }
     let mut parsed = wire::confirmation(Fields::required(&context.request, &mut payload).await?)?;
-    parsed.session.replaces = replaced_tokens(&context, parsed.tokens)?;
+    parsed.session.replaces = replaced_tokens(&context, parsed.tokens);
     let confirmed = context.confirm_sign_up(parsed.sign_up, parsed.session).await?;
     wire::signed_in(&context, StatusCode::CREATED, "Registration successful", &confirmed.signed_in, parsed.tokens)
 }
 
 async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut parsed = wire::login(Fields::required(&context.request, &mut payload).await?)?;
-    parsed.sign_in.session.replaces = replaced_tokens(&context, parsed.tokens)?;
+    parsed.sign_in.session.replaces = replaced_tokens(&context, parsed.tokens);
     let signed_in = context.sign_in(parsed.sign_in).await?;
     wire::signed_in(&context, StatusCode::OK, "Login successful", &signed_in, parsed.tokens)
 }
 
 /// The tokens in the cookies, whose session a sign-in replaces (ASVS 7.2.4) where the new tokens take their place in the
 /// cookies. With tokens in the body they stay, and so does their session.
-fn replaced_tokens(context: &RequestContext, tokens: TokenDelivery) -> Result<PresentedTokens, RequestError> {
+fn replaced_tokens(context: &RequestContext, tokens: TokenDelivery) -> PresentedTokens {
     match tokens {
-        TokenDelivery::Cookies => context.presented_cookies(),
-        TokenDelivery::Body => Ok(PresentedTokens::default()),
+        TokenDelivery::Cookies => context.replaced_by_sign_in(),
+        TokenDelivery::Body => PresentedTokens::default(),
     }
 }
 
@@ -108,6 +108,10 @@ async fn refresh(context: RequestContext, mut payload: Payload) -> HandlerResult
 
 async fn logout(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let parsed = wire::refresh(Fields::optional(&context.request, &mut payload).await?)?;
+    if context.has_duplicate_cookies() {
+        context.sign_out_duplicates(PresentedTokens { access: context.bearer()?, refresh: parsed.token }).await?;
+        return context.clear_cookies(wire::message("Logout successful"));
+    }
     match context.sign_out(context.presented(parsed.token)?).await {
         // No tokens: a browser that signs out twice has no cookies the second time, and is signed out.
         Ok(()) | Err(Error::Refusal(Refusal::TokenMissing)) => signed_out(&context, "Logout successful"),

@@ -266,23 +266,9 @@ pub fn signed_in(
     issued(context, status, message, user, &signed_in.issued, tokens)
 }
 
-/// New tokens of a refreshed session. With cookies the access token is also in the body, for clients that read it there.
+/// New tokens of a refreshed session.
 pub fn refreshed(context: &RequestContext, issued_tokens: &Issued, tokens: TokenDelivery) -> HandlerResult {
-    let message = "Access token refreshed successfully";
-    match tokens {
-        TokenDelivery::Body => issued(context, StatusCode::OK, message, None, issued_tokens, tokens),
-        TokenDelivery::Cookies => {
-            let body = TokenResponse {
-                message,
-                user: None,
-                expires_in: issued_tokens.access_ttl.as_secs(),
-                access_token: Some(issued_tokens.access.expose()),
-                refresh_token: None,
-                token_type: None,
-            };
-            context.set_cookies(HttpResponse::Ok().json(body), issued_tokens)
-        }
-    }
+    issued(context, StatusCode::OK, "Access token refreshed successfully", None, issued_tokens, tokens)
 }
 
 /// New tokens after a change of password.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix_web::web::{self, Payload, ServiceConfig};
 
 use crate::core::error::Refusal;
+use crate::core::session::presented_tokens::PresentedTokens;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
 use crate::web::response::error::HandlerResult;
@@ -35,7 +36,7 @@ fn routes(mount: &mut ServiceConfig) {
 
 async fn login(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut request = wire::login(Fields::optional(&context.request, &mut payload).await?)?;
-    request.session.replaces = context.presented_cookies()?;
+    request.session.replaces = context.replaced_by_sign_in();
     let signed_in = context.sign_in(request).await?;
     context.set_cookies(wire::logged_in(&signed_in.account), &signed_in.issued)
 }
@@ -48,7 +49,11 @@ async fn refresh(context: RequestContext) -> HandlerResult {
 }
 
 async fn logout(context: RequestContext) -> HandlerResult {
-    context.sign_out_live(context.presented_cookies()?).await?;
+    if context.has_duplicate_cookies() {
+        context.sign_out_duplicates(PresentedTokens::default()).await?;
+    } else {
+        context.sign_out_live(context.presented_cookies()?).await?;
+    }
     context.clear_cookies(wire::logged_out())
 }
 

@@ -23,7 +23,11 @@ const PASSWORD_MIN: usize = 6;
 pub fn sign_in(mut fields: Fields) -> Result<SignIn, Refusal> {
     let given = [("email", IdentifierKind::Email), ("username", IdentifierKind::Username)];
     let given = given.map(|(field, kind)| (kind, fields.text(field).filter(|text| !text.is_empty())));
-    let identifiers: Vec<_> = given.into_iter().filter_map(|(kind, text)| Some((kind, text?))).collect();
+    let identifiers: Vec<_> = given
+        .into_iter()
+        .filter_map(|(kind, text)| Some((kind, text?)))
+        .map(|(kind, text)| (kind, if kind == IdentifierKind::Username { without_blanks(&text) } else { text }))
+        .collect();
     if identifiers.is_empty() && !fields.has_errors() {
         fields.add_error::<()>("email", FieldRule::OneOf("email, username"));
     }
@@ -36,7 +40,7 @@ pub fn sign_up(mut fields: Fields) -> Result<Registration, Refusal> {
     let email = required(&mut fields, "email");
     let secret = password(&mut fields);
     let (first_name, last_name) = (required(&mut fields, "first_name"), required(&mut fields, "last_name"));
-    let username = fields.text("username").filter(|text| !text.is_empty());
+    let username = fields.text("username").filter(|text| !text.is_empty()).map(|text| without_blanks(&text));
     let phone = fields.text("phone").filter(|text| !text.is_empty());
     fields.finish()?;
     let profile = Profile {
@@ -61,6 +65,11 @@ pub fn sign_out(mut fields: Fields) -> Option<RefreshToken> {
         Some(Value::String(token)) if !token.is_empty() => Some(RefreshToken::new(token)),
         _ => None,
     }
+}
+
+/// Clients of this contract generate usernames from people's names, "Ada Lovelace"; a username here has no blanks.
+fn without_blanks(username: &str) -> String {
+    username.split_whitespace().collect::<Vec<_>>().join(".")
 }
 
 fn required(fields: &mut Fields, field: &str) -> String {

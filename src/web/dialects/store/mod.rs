@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::web::{self, Payload, Query, ServiceConfig};
 
 use crate::core::credential::sign_in::NewSession;
-use crate::core::error::Refusal;
+use crate::core::error::{FieldError, FieldRule, Refusal};
 use crate::secret::RefreshToken;
 use crate::web::request::body::Fields;
 use crate::web::request::context::RequestContext;
@@ -35,18 +35,22 @@ fn routes(mount: &mut ServiceConfig) {
 }
 
 async fn sign_up(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let registration = wire::sign_up(Fields::json_or_form(&context.request, &mut payload).await?)?;
+    let registration = wire::sign_up(Fields::json_or_any_form(&context.request, &mut payload).await?)?;
     Ok(wire::tokens(&context.sign_up(registration, NewSession::default()).await?.issued))
 }
 
 async fn sign_in(context: RequestContext, mut payload: Payload) -> HandlerResult {
-    let request = wire::sign_in(Fields::json_or_form(&context.request, &mut payload).await?)?;
+    let request = wire::sign_in(Fields::json_or_any_form(&context.request, &mut payload).await?)?;
     Ok(wire::tokens(&context.sign_in(request).await?.issued))
 }
 
 async fn refresh(context: RequestContext, query: Query<Vec<(String, String)>>) -> HandlerResult {
-    let token = query.iter().find(|(name, _)| name == "rt").map(|(_, token)| token.trim());
-    let token = token.filter(|token| !token.is_empty()).ok_or(Refusal::RefreshTokenMissing)?;
+    let mut tokens = query.iter().filter(|(name, _)| name == "rt").map(|(_, token)| token.trim());
+    let token = tokens.next().filter(|token| !token.is_empty()).ok_or(Refusal::RefreshTokenMissing)?;
+    // A query with two is read as an array there, which is no string.
+    if tokens.next().is_some() {
+        return Err(Refusal::InvalidFields(vec![FieldError::new("rt", FieldRule::Type("a string"))]).into());
+    }
     Ok(wire::tokens(&context.refresh(RefreshToken::new(token), None).await?))
 }
 

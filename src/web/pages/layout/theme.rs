@@ -68,6 +68,19 @@ impl Theme {
         }
     }
 
+    /// For a page that a proxy shows under the origin of an app: stylesheet and logo are those of the service's own origin.
+    pub fn for_other_origins(settings: &Settings) -> Self {
+        let mut theme = Self::new(settings);
+        if let Some(url) = &settings.web.public_url {
+            let origin = url.origin().ascii_serialization();
+            for file in [&mut theme.style, &mut theme.logo] {
+                file.path = format!("{origin}{}", file.path);
+            }
+            theme.policy = theme.policy.replace("-src 'self'", &format!("-src 'self' {origin}"));
+        }
+        theme
+    }
+
     /// The files of the pages.
     pub fn files(&self) -> [&StaticFile; 2] {
         [&self.style, &self.logo]

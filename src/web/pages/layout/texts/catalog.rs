@@ -176,6 +176,14 @@ pub struct Texts {
     pub bad_request: &'static str,
     /// Error.
     pub page_not_found: &'static str,
+    /// The browser sends more cookies than are read.
+    pub cookies_too_large: &'static str,
+    /// The title of the page for a signed-in user whom an app's rules refuse.
+    pub access_denied: &'static str,
+    /// The page's text; `{}` is the user.
+    pub signed_in_as: &'static str,
+    /// The link to sign in as another user.
+    pub switch_account: &'static str,
     /// Error; the request ID is shown below it.
     pub internal_error: &'static str,
     /// Error.

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::console::print_line;
+use crate::cli::console::print_line;
 use crate::settings::describe;
 use crate::web::dialects;
 
