@@ -2,24 +2,29 @@
 //! hashes. Lines are parsed in import/fields.rs; whether an account can be imported is decided in core/account/import.rs.
 
 mod fields;
+mod json_objects;
 mod line;
 mod records;
+mod vendor_formats;
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::console::{is_terminal, print_line, print_progress};
 use crate::cli::error::{CommandError, explain};
 use crate::core::Core;
 use crate::core::account::import;
 use crate::core::account::import::{ImportMode, ImportOutcome, ImportRecord};
+use crate::secret::Secret;
 use crate::settings::values::role;
 use fields::RecordParser;
 use line::{ImportLine, LineError};
 use records::RecordReader;
+use vendor_formats::{HashSecret, ImportFormat};
 
 /// Accounts per transaction.
 const IMPORT_BATCH_SIZE: usize = 200;
@@ -32,6 +37,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Import accounts. An import can be repeated: it adds missing accounts and leaves existing ones unchanged.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct ImportCommand {
     /// The file; `-` reads standard input.
     file: String,
@@ -50,14 +56,12 @@ pub struct ImportCommand {
     /// Give all accounts new numbers instead of keeping those of the file.
     #[arg(long)]
     new_ids: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ImportFormat {
-    /// One JSON object per line, with the fields of GET /auth/me, and passwordHash or password, pinHash or pin.
-    Lines,
-    /// The JSON user list of the system whose API the `flat` mount speaks, with plain passwords.
-    Flat,
+    /// A file with what the hashes need beside the export: Firebase's hash_config, Devise's pepper, Ambrosia's secret.
+    #[arg(long, value_name = "FILE")]
+    hash_secret_file: Option<PathBuf>,
+    /// The Devise app has no pepper.
+    #[arg(long, conflicts_with = "hash_secret_file")]
+    no_pepper: bool,
 }
 
 /// The counts of the report.
@@ -74,13 +78,14 @@ struct ImportSummary {
 impl ImportCommand {
     pub fn run(self, core: &Core) -> Result<(), CommandError> {
         let parser = RecordParser {
-            flat: self.format == ImportFormat::Flat,
+            hash_secret: self.hash_secret()?,
+            format: self.format,
             plain_secrets: self.plain_secrets || self.format == ImportFormat::Flat,
             role: self.role,
             new_ids: self.new_ids,
         };
         let mode = if self.dry_run { ImportMode::DryRun } else { ImportMode::Write };
-        let mut records = RecordReader::open(&self.file, parser.flat)?;
+        let mut records = RecordReader::open(&self.file, parser.format)?;
         let mut import = import::Importer::new(core, mode);
         let mut summary = ImportSummary::default();
         loop {
@@ -90,6 +95,35 @@ impl ImportCommand {
             import_batch(&mut import, batch, &mut summary).map_err(|error| interrupted(first, &error))?;
         }
         summary.finish(self.dry_run)
+    }
+}
+
+impl ImportCommand {
+    /// Reads the secret that the format may need. Without the right one every password would be wrong, and nobody would know
+    /// before the first sign-in.
+    fn hash_secret(&self) -> Result<HashSecret, CommandError> {
+        let file = self.hash_secret_file.as_ref();
+        let needs = |what: &str| CommandError::Other(format!("--format {what}"));
+        match (self.format, file) {
+            (ImportFormat::Devise, None) if !self.no_pepper => Err(needs(
+                "devise needs --hash-secret-file with the pepper (config.pepper in config/initializers/devise.rb), or --no-pepper \
+                 if the app has none",
+            )),
+            (ImportFormat::Firebase, None) => Err(needs(
+                "firebase needs --hash-secret-file with the project's hash_config: Firebase console, Authentication, Users, \
+                 Password hash parameters",
+            )),
+            (ImportFormat::Firebase | ImportFormat::Devise | ImportFormat::Ambrosia, Some(file)) => {
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| CommandError::Other(format!("{} cannot be read: {error}", file.display())))?;
+                let text = text.strip_suffix('\n').unwrap_or(&text);
+                Ok(HashSecret(Some(Secret::new(text.strip_suffix('\r').unwrap_or(text)))))
+            }
+            (_, Some(_)) => {
+                Err(CommandError::Other("--hash-secret-file is for firebase, devise and ambrosia".to_owned()))
+            }
+            (_, None) => Ok(HashSecret::default()),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod flat_format;
 mod hash_schemes;
 mod rejected_lines;
 mod repeated_runs;
+mod vendor_formats;
 
 use serde_json::{Value, json};
 

@@ -35,6 +35,7 @@ mod forward_auth;
 mod fuzz_seeds;
 mod housekeeping;
 mod import;
+mod migrating;
 mod model_checking;
 mod mounts;
 mod multi_node;

@@ -5,7 +5,7 @@
 mod access_control;
 mod authorization;
 mod check_paths;
-mod configurations;
+pub mod configurations;
 mod doctor_walk;
 mod fastcgi;
 mod header_spellings;

@@ -4,7 +4,8 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::records::Record;
+use super::line::Record;
+use super::vendor_formats::{HashSecret, ImportFormat, translate};
 use crate::cli::account::permission;
 use crate::cli::import::line::{ImportLine, LineError};
 use crate::clock::Timestamp;
@@ -26,8 +27,10 @@ const DROPPED_FIELDS: [&str; 7] = ["bank", "crypto", "ein", "ip", "macAddress", 
 
 /// Parses records by the options of the command.
 pub struct RecordParser {
-    /// Whether the file is in the flat format.
-    pub flat: bool,
+    /// The format of the file.
+    pub format: ImportFormat,
+    /// What its hashes need beside it.
+    pub hash_secret: HashSecret,
     /// Whether plain passwords and PINs are accepted.
     pub plain_secrets: bool,
     /// The role of accounts without one.
@@ -43,23 +46,33 @@ impl RecordParser {
         let Some(bytes) = record.bytes else {
             return ImportLine { number, label: None, result: Err(LineError::new("it is longer than 64 KiB")) };
         };
-        match Fields::parse(&bytes) {
+        match Fields::parse(&bytes).map_err(|error| parse_error(&error)).and_then(|fields| self.translate(fields)) {
             Ok(mut fields) => {
                 let person = self.person(&mut fields);
                 let label = label(&person);
                 ImportLine { number, label, result: self.account(number, fields, person) }
             }
-            Err(error) => ImportLine { number, label: None, result: Err(parse_error(&error)) },
+            Err(error) => ImportLine { number, label: None, result: Err(error) },
         }
+    }
+
+    /// The fields in doorward's own format.
+    fn translate(&self, mut fields: Fields) -> Result<Fields, LineError> {
+        let translated = translate(self.format, &fields.take_rest(), &self.hash_secret)?;
+        Ok(Fields::of(translated))
+    }
+
+    fn is_flat(&self) -> bool {
+        self.format == ImportFormat::Flat
     }
 
     /// Identifiers, profile and plain secrets.
     fn person(&self, fields: &mut Fields) -> Registration {
         let mut non_empty = |field: &str| fields.text(field).filter(|text| !text.is_empty());
         let (email, username) = (non_empty("email"), non_empty("username"));
-        let name = if self.flat { None } else { non_empty("name") };
+        let name = if self.is_flat() { None } else { non_empty("name") };
         let password = self.plain_secret(fields, "password");
-        let pin = if self.flat { None } else { self.plain_secret(fields, "pin") };
+        let pin = if self.is_flat() { None } else { self.plain_secret(fields, "pin") };
         let profile = Profile {
             name: None,
             first_name: fields.text_or_null("firstName"),
@@ -101,7 +114,7 @@ impl RecordParser {
             created_at: None,
             updated_at: None,
         };
-        if self.flat {
+        if self.is_flat() {
             person.profile.further = Some(Value::Object(without_dropped_fields(fields.take_rest())).to_string());
         } else {
             self.own_format_fields(&mut fields, &mut account);

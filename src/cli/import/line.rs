@@ -1,10 +1,21 @@
-//! A parsed line of an import file, and the messages for lines with errors.
+//! A line of an import file as it is read, and as it is parsed; and the messages for lines with errors.
 
 use std::fmt;
 
 use crate::core::account::import::ImportRecord;
 use crate::core::error::{FieldError, FieldRule};
 use crate::web::response::field_error::{message, wire_name};
+
+/// The maximum length of a line: four times the maximum request body. It bounds the memory that a file can use.
+pub const LINE_MAX_BYTES: u64 = 64 * 1024;
+
+/// The bytes of one account.
+pub struct Record {
+    /// The number of its first line, from 1.
+    pub line: usize,
+    /// The JSON text; `None` when the line is too long.
+    pub bytes: Option<Vec<u8>>,
+}
 
 /// A line of the file, valid or not.
 pub struct ImportLine {

@@ -1,52 +1,115 @@
-//! Reader of import files: splits a file into records, one per account, with their line numbers. Fields are parsed in
-//! fields.rs.
+//! Reader of import files: splits a file into records, one per account, with their line numbers: lines, JSON lists, CSV and
+//! password files. Fields are parsed in fields.rs.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, stdin};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
+use super::json_objects::JsonObjects;
+use super::line::{LINE_MAX_BYTES, Record};
+use super::vendor_formats::ImportFormat;
 use crate::cli::error::CommandError;
 
-/// The maximum length of a line: four times the maximum request body. It bounds the memory that a file can use.
-const LINE_MAX_BYTES: u64 = 64 * 1024;
-
-/// The bytes of one account.
-pub struct Record {
-    /// The number of its first line, from 1.
-    pub line: usize,
-    /// The JSON text; `None` when the line is too long.
-    pub bytes: Option<Vec<u8>>,
+/// Reads the records of a file, one at a time.
+pub enum RecordReader {
+    /// One JSON object a line.
+    Lines(FileLines),
+    /// A JSON list of objects.
+    Objects(String, JsonObjects),
+    /// CSV with a line of names, whose values are texts.
+    Csv(String, csv::StringRecord, csv::Reader<Box<dyn BufRead>>),
+    /// `name:hash` lines.
+    Htpasswd(FileLines),
 }
 
-/// Reads the records of a file: line by line, or from a JSON list, which is parsed as a whole.
-pub enum RecordReader {
-    Lines { name: String, reader: Box<dyn BufRead>, line: usize },
-    List(std::vec::IntoIter<Record>),
+/// Lines of a file, with its name.
+pub struct FileLines {
+    name: String,
+    reader: Box<dyn BufRead>,
+    line: usize,
 }
 
 impl RecordReader {
-    /// Opens a file; `-` is standard input.
-    pub fn open(name: &str, list: bool) -> Result<Self, CommandError> {
-        let reader: Box<dyn BufRead> = if name == "-" {
+    /// Opens a file; `-` is standard input. Exports that have no documented file form are read by what they begin with: a list, an
+    /// object a line, or CSV.
+    pub fn open(name: &str, format: ImportFormat) -> Result<Self, CommandError> {
+        let mut reader: Box<dyn BufRead> = if name == "-" {
             Box::new(stdin().lock())
         } else {
             Box::new(BufReader::new(File::open(name).map_err(|error| unreadable(name, &error))?))
         };
-        if list { read_list(name, reader) } else { Ok(Self::Lines { name: name.to_owned(), reader, line: 0 }) }
+        let first = reader.fill_buf().map_err(|error| unreadable(name, &error))?;
+        let first =
+            first.iter().find(|byte| !matches!(byte, 0xef | 0xbb | 0xbf | b' ' | b'\n' | b'\r' | b'\t')).copied();
+        let lines = |reader| FileLines { name: name.to_owned(), reader, line: 0 };
+        match (format, first) {
+            (ImportFormat::Htpasswd, _) => Ok(Self::Htpasswd(lines(reader))),
+            (ImportFormat::Lines, _) => Ok(Self::Lines(lines(reader))),
+            (ImportFormat::Flat | ImportFormat::Keycloak | ImportFormat::Firebase, _) | (_, Some(b'[')) => {
+                let objects = JsonObjects::open(reader).map_err(|error| unreadable(name, &error))?;
+                Ok(Self::Objects(name.to_owned(), objects))
+            }
+            (_, Some(b'{') | None) => Ok(Self::Lines(lines(reader))),
+            _ => Self::csv(name, reader),
+        }
+    }
+
+    fn csv(name: &str, reader: Box<dyn BufRead>) -> Result<Self, CommandError> {
+        let mut rows = csv::ReaderBuilder::new().flexible(false).from_reader(reader);
+        let head = rows.headers().map_err(|error| unreadable_csv(name, &error))?;
+        let head = head.iter().map(|cell| cell.trim_start_matches('\u{feff}')).collect();
+        Ok(Self::Csv(name.to_owned(), head, rows))
     }
 
     /// The next `count` records; fewer at the end of the file.
     pub fn take(&mut self, count: usize) -> Result<Vec<Record>, CommandError> {
+        let next = || self.next().transpose();
+        std::iter::from_fn(next).take(count).collect()
+    }
+
+    fn next(&mut self) -> Result<Option<Record>, CommandError> {
         match self {
-            Self::List(records) => Ok(records.take(count).collect()),
-            Self::Lines { name, reader, line } => {
-                let records = std::iter::from_fn(|| next_line(reader, line).transpose());
-                records.take(count).collect::<Result<_, _>>().map_err(|error| unreadable(name, &error))
+            Self::Lines(FileLines { name, reader, line }) => {
+                next_line(reader, line).map_err(|error| unreadable(name, &error))
             }
+            Self::Objects(name, objects) => objects.next().map_err(|error| unreadable(name, &error)),
+            Self::Csv(name, head, rows) => {
+                let mut row = csv::StringRecord::new();
+                if !rows.read_record(&mut row).map_err(|error| unreadable_csv(name, &error))? {
+                    return Ok(None);
+                }
+                let line = row.position().map_or(0, csv::Position::line);
+                let fields: Map<String, Value> =
+                    head.iter().zip(&row).map(|(name, cell)| (name.to_owned(), Value::from(cell))).collect();
+                let bytes = Value::Object(fields).to_string().into_bytes();
+                Ok(Some(Record { line: usize::try_from(line).unwrap_or(0), bytes: Some(bytes) }))
+            }
+            Self::Htpasswd(FileLines { name, reader, line }) => loop {
+                let Some(record) = next_line(reader, line).map_err(|error| unreadable(name, &error))? else {
+                    return Ok(None);
+                };
+                let text = record.bytes.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+                if text.starts_with('#') {
+                    continue;
+                }
+                let (user, hash) = text.split_once(':').unwrap_or((&text, ""));
+                let account = json!({ "username": user, "passwordHash": hash.split(':').next() });
+                return Ok(Some(Record { bytes: Some(account.to_string().into_bytes()), ..record }));
+            },
         }
     }
+}
+
+fn unreadable_csv(name: &str, error: &csv::Error) -> CommandError {
+    let place = error.position().map(|position| format!(" (line {})", position.line())).unwrap_or_default();
+    let why = match error.kind() {
+        csv::ErrorKind::UnequalLengths { .. } => "a line has another number of columns than the first".to_owned(),
+        csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
+        csv::ErrorKind::Io(error) => error.to_string(),
+        _ => "it is no valid CSV".to_owned(),
+    };
+    CommandError::Other(format!("{name} cannot be read: {why}{place}"))
 }
 
 fn unreadable(name: &str, error: &io::Error) -> CommandError {
@@ -84,34 +147,4 @@ fn skip_rest(reader: &mut impl BufRead) -> io::Result<bool> {
             return Ok(skipped);
         }
     }
-}
-
-/// The response of the other system's user list.
-#[derive(Deserialize)]
-struct UserList<'a> {
-    #[serde(borrow)]
-    users: Vec<&'a RawValue>,
-}
-
-/// Reads a list of users: bare, or as the member `users` of an object.
-fn read_list(name: &str, mut reader: impl Read) -> Result<RecordReader, CommandError> {
-    let mut text = String::new();
-    reader.read_to_string(&mut text).map_err(|error| unreadable(name, &error))?;
-    let text = text.trim_start_matches('\u{feff}');
-    let is_bare = text.trim_start().starts_with('[');
-    let users =
-        if is_bare { serde_json::from_str(text) } else { serde_json::from_str(text).map(|UserList { users }| users) };
-    let users: Vec<&RawValue> = users.map_err(|error| {
-        let place = format!("line {} column {}", error.line(), error.column());
-        CommandError::Other(format!("{name} is not a JSON list of users ({place})"))
-    })?;
-    let (mut records, mut line, mut counted) = (Vec::new(), 1, 0);
-    for user in users {
-        // Each user borrows from the text, so its address gives its position, and by it its line.
-        let position = user.get().as_ptr().addr() - text.as_ptr().addr();
-        line += text.get(counted..position).unwrap_or_default().matches('\n').count();
-        counted = position;
-        records.push(Record { line, bytes: Some(user.get().as_bytes().to_vec()) });
-    }
-    Ok(RecordReader::List(records.into_iter()))
 }

@@ -102,6 +102,11 @@ impl Fields {
         }
     }
 
+    /// Fields that were read elsewhere.
+    pub fn of(entries: Map<String, Value>) -> Self {
+        Self { entries, errors: Vec::new() }
+    }
+
     /// An optional text; `null` counts as absent.
     pub fn text(&mut self, field: &str) -> Option<String> {
         match self.entries.shift_remove(field)? {

@@ -85,9 +85,7 @@ pub fn message(rule: FieldRule) -> String {
         FieldRule::WithoutPassword => "must be omitted if there is no password",
         FieldRule::BesidePlainSecret => "must be omitted if the plain secret is given",
         FieldRule::TimeOutOfRange => "must be a time between 1970 and now",
-        FieldRule::UnknownHashFormat => {
-            "must be a hash of bcrypt ($2a$, $2b$, $2y$), argon2i or argon2id, PBKDF2 or scrypt, in the PHC form or Django's"
-        }
+        FieldRule::UnknownHashFormat => "must be a password hash of a scheme that docs/import.md lists",
         FieldRule::HashTooExpensive => {
             "must be a hash that one sign-in can check: argon2 and scrypt with 256 MiB and 1 GiB over all passes at most, \
              PBKDF2 with 5,000,000 rounds, bcrypt with cost 16"

@@ -23,7 +23,10 @@ const REFUSED: [(&str, &str); 32] = [
         r#"a member appears twice (in "password", column "#,
     ),
     (r#"{"passwordHash":"HASH"}"#, "email is missing; one of email, username is required"),
-    (r#"{"username":"a5","passwordHash":"canary$42"}"#, "(a5) passwordHash must be a hash of bcrypt"),
+    (
+        r#"{"username":"a5","passwordHash":"canary$42"}"#,
+        "(a5) passwordHash must be a password hash of a scheme that docs/import.md lists",
+    ),
     (r#"{"username":"a6","pasword":"canary$42"}"#, "(a6) pasword is not a field of an account"),
     (r#"{"username":"canary 42","passwordHash":"HASH"}"#, "username may hold letters"),
     (r#"{"email":"a8@mail","passwordHash":"HASH"}"#, "email must be an email address"),
@@ -184,7 +187,7 @@ fn an_unreadable_file_is_reported(backend: Backend) {
     );
     std::fs::write(workspace.workdir.file("users.json"), "[{\"username\":\"a\"},\n {\"password\":\"canary\"").unwrap();
     let cut = workspace.workdir.run(&["import", "--format", "flat", "users.json"]);
-    assert_eq!(cut.stderr, "doorward: users.json is not a JSON list of users (line 2 column 21)\n", "{cut:?}");
+    assert_eq!(cut.stderr, "doorward: users.json cannot be read: the file ends within an object (line 2)\n", "{cut:?}");
     let role = workspace.workdir.run(&["import", "users.json", "--role", "two words"]);
     assert!(!role.status.success() && role.stderr.contains("is not a valid role"), "{role:?}");
     assert_eq!(workspace.count("TRUE"), 0);

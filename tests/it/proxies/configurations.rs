@@ -69,7 +69,7 @@ fn nginx_site(listen: SocketAddr, doorward: &str, app: &str, query: &str) -> Str
     )
 }
 
-fn nginx_command(folder: &Path, site: &str) -> Command {
+pub fn nginx_command(folder: &Path, site: &str) -> Command {
     let path = folder.display();
     std::fs::write(folder.join("doorward.conf"), site).unwrap();
     let around = format!(
@@ -93,6 +93,10 @@ fn caddy(folder: &Path, listen: SocketAddr, doorward: &str, app: &str, query: &s
             ("rewrite /auth/forward?\n", &format!("rewrite /auth/forward?{}\n", query.trim_start_matches('?'))),
         ],
     );
+    caddy_command(folder, &site)
+}
+
+pub fn caddy_command(folder: &Path, site: &str) -> Command {
     std::fs::write(folder.join("Caddyfile"), format!("{{\n\tadmin off\n\tauto_https off\n}}\n{site}")).unwrap();
     let mut command = Command::new(find("caddy", "caddy"));
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(folder.join("Caddyfile"));

@@ -149,7 +149,6 @@ fn imported_hash_of_unknown_format_is_refused() {
         "correct horse",
         "5f4dcc3b5aa765d61d8327deb882cf99",
         "md5$salt$5f4dcc3b5aa765d61d8327deb882cf99",
-        "$1$salt$qJH7.N4xYta3aEG/dfqo/0",
         "$2x$04$mFHPM7IeXN4lhvu/tHkFH.5YRKmSkf54XuCJE7s2AZulxxk0uHBD2",
         "$2$04$mFHPM7IeXN4lhvu/tHkFH.5YRKmSkf54XuCJE7s2AZulxxk0uHBD2",
         "$2b$03$mFHPM7IeXN4lhvu/tHkFH.5YRKmSkf54XuCJE7s2AZulxxk0uHBD",
