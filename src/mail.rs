@@ -1,13 +1,14 @@
 //! SMTP client: transmits an email to the mail server, and classifies its reply for the next attempt. Texts are
 //! core/registration/mail_text.rs's; when a mail is sent is decided by core/registration/confirmation_mail.rs.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{SmtpTransport, Transport};
 
@@ -36,8 +37,22 @@ impl std::fmt::Debug for Email {
 
 /// The settings describe no usable connection to the mail server.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct MailerError(#[from] smtp::Error);
+pub enum MailerError {
+    /// The server's name cannot be verified by TLS.
+    #[error("SMTP_URL: {0}")]
+    Tls(#[from] smtp::Error),
+    /// The file of trusted certificates cannot be read.
+    #[error("SMTP_CA_FILE: {} cannot be read: {source}", .file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file holds no certificate.
+    #[error("SMTP_CA_FILE: {} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)", .0.display())]
+    NoCertificate(PathBuf),
+}
 
 /// Why an email was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +116,12 @@ impl Mailer {
     /// The mailer that the settings describe; `None` if they have no server or no sender.
     pub fn new(settings: &MailSettings) -> Result<Option<Self>, MailerError> {
         let Some((url, from)) = settings.smtp_url.as_ref().zip(settings.mail_from.clone()) else { return Ok(None) };
-        Ok(Some(Self { transport: transport(url, &from)?, from, server: url.to_string() }))
+        let trusted = settings.smtp_ca_file.as_deref().map(certificates).transpose()?.unwrap_or_default();
+        let transport = transport(url, &from, &trusted).map_err(|error| match &settings.smtp_ca_file {
+            Some(file) => MailerError::NoCertificate(file.clone()),
+            None => MailerError::Tls(error),
+        })?;
+        Ok(Some(Self { transport, from, server: url.to_string() }))
     }
 
     /// Sends an email. `id` is the same for each attempt, so that a mailbox shows one copy if the server accepted an earlier
@@ -151,8 +171,24 @@ impl Mailer {
     }
 }
 
-fn transport(url: &SmtpUrl, from: &Mailbox) -> Result<SmtpTransport, smtp::Error> {
-    let verified = || TlsParameters::new(url.host.clone());
+/// The certificates of a PEM file.
+fn certificates(file: &Path) -> Result<Vec<Certificate>, MailerError> {
+    let unreadable = |source| MailerError::Unreadable { file: file.to_owned(), source };
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let end = "-----END CERTIFICATE-----";
+    let blocks = text.split_inclusive(end).filter_map(|part| part.get(part.find("-----BEGIN CERTIFICATE-----")?..));
+    let found: Vec<Certificate> = blocks
+        .map(|block| Certificate::from_pem(block.as_bytes()))
+        .collect::<Result<_, _>>()
+        .map_err(|_unparsable| MailerError::NoCertificate(file.to_owned()))?;
+    if found.is_empty() { Err(MailerError::NoCertificate(file.to_owned())) } else { Ok(found) }
+}
+
+fn transport(url: &SmtpUrl, from: &Mailbox, trusted: &[Certificate]) -> Result<SmtpTransport, smtp::Error> {
+    let verified = || {
+        let builder = TlsParameters::builder(url.host.clone());
+        trusted.iter().fold(builder, |builder, one| builder.add_root_certificate(one.clone())).build()
+    };
     let tls = match url.tls {
         MailTls::Implicit => Tls::Wrapper(verified()?),
         MailTls::StartTls => Tls::Required(verified()?),

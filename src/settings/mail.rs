@@ -2,8 +2,10 @@
 //! core/registration/mail_text.rs.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
+use lettre::Address;
 use lettre::message::Mailbox;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
@@ -20,6 +22,11 @@ pub struct MailSettings {
     /// 587). Connections without TLS only to this machine, or with ?tls=none.
     #[arg(long)]
     pub smtp_url: Option<SmtpUrl>,
+
+    /// A PEM file of certificates to trust for the mail server, beside Mozilla's: of a private certificate authority, or the
+    /// server's own.
+    #[arg(long)]
+    pub smtp_ca_file: Option<PathBuf>,
 
     /// The sender of mails: Example <no-reply@example.com>.
     #[arg(long, value_parser = sender)]
@@ -122,10 +129,19 @@ impl FromStr for SmtpUrl {
     }
 }
 
+/// The domain in A-labels: a server that has no SMTPUTF8 (RFC 6531) would refuse every mail otherwise, and so would one asked
+/// by a HELO with other letters.
 fn sender(text: &str) -> Result<Mailbox, InvalidValue> {
-    text.parse().map_err(|error: lettre::address::AddressError| {
-        InvalidValue::caused_by(format!("{text:?} is not a valid sender; write Example <no-reply@example.com>"), error)
-    })
+    let advice = || format!("{text:?} is not a valid sender; write Example <no-reply@example.com>");
+    let sender: Mailbox =
+        text.parse().map_err(|error: lettre::address::AddressError| InvalidValue::caused_by(advice(), error))?;
+    let domain = sender.email.domain();
+    if domain.is_ascii() {
+        return Ok(sender);
+    }
+    let domain = Host::parse(domain).map_err(|error| InvalidValue::caused_by(advice(), error))?.to_string();
+    let address = Address::new(sender.email.user(), domain);
+    Ok(Mailbox::new(sender.name, address.map_err(|error| InvalidValue::caused_by(advice(), error))?))
 }
 
 fn confirm_page(text: &str) -> Result<Url, InvalidValue> {
@@ -159,6 +175,15 @@ mod tests {
             let url = parse(text);
             assert_eq!((url.host.as_str(), url.port, url.tls, url.credentials), (host, port, tls, None), "{text}");
         }
+    }
+
+    #[test]
+    fn a_senders_domain_is_sent_as_dns_has_it() {
+        let address = |text: &str| sender(text).map(|sender| sender.email.to_string());
+        assert_eq!(address("Müller <post@müller.example>").unwrap(), "post@xn--mller-kva.example");
+        assert_eq!(address("post@xn--mller-kva.example").unwrap(), "post@xn--mller-kva.example");
+        assert_eq!(sender("Müller <post@müller.example>").unwrap().name.as_deref(), Some("Müller"));
+        assert!(address("post@").is_err() && address("Müller").is_err());
     }
 
     #[test]

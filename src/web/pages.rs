@@ -85,6 +85,7 @@ pub fn routes(service: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
     let action = |path: &str, route: Route| wrap(resource(path, "POST").route(route));
     app.service(action("/account/password", web::post().to(account::change_password)))
         .service(action("/account/sessions/{id}", web::post().to(account::end_session)))
+        .service(action("/account/sessions/{id}/name", web::post().to(account::name_device)))
         .service(action("/account/sign-out-everywhere", web::post().to(account::sign_out_everywhere)));
     for page in ["/login", "/register", "/account", "/logout", "/access-denied"] {
         let slash = format!("{page}/");

@@ -11,6 +11,7 @@ use crate::support::http::{Browser, Request};
 use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, register, sign_in};
 
 on_both_backends!(
+    a_device_is_named_by_its_owner_alone,
     a_second_sign_in_of_a_device_replaces_its_session,
     the_same_device_of_another_account_keeps_its_session,
     a_sign_in_replaces_the_session_of_the_cookies_it_presents,
@@ -170,4 +171,43 @@ fn a_refresh_keeps_the_device_and_updates_its_last_use(backend: Backend) {
     for key in ["lastSeenAt", "expiresAt"] {
         assert!(after[key].as_str() > before[key].as_str(), "{key}: {before} {after}");
     }
+}
+
+fn a_device_is_named_by_its_owner_alone(backend: Backend) {
+    let service = backend.service().start();
+    let mut phone = register(&service, "emily");
+    let mut laptop = sign_in(&service, "emily");
+    let mut bob = register(&service, "bob");
+    let shown = |browser: &mut Browser| {
+        let current = list(browser).into_iter().filter(|session| session["current"] == true);
+        current.map(|session| session["deviceName"].clone()).collect::<Vec<_>>()
+    };
+    let others = list(&mut laptop).into_iter().find(|session| session["current"] == false).unwrap();
+    let id = others["id"].as_str().unwrap().to_owned();
+    let path = format!("/auth/sessions/{id}");
+    let rename = |browser: &mut Browser, path: &str, body: &Value| {
+        let answer = browser.patch(path, &body.to_string());
+        (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(rename(&mut laptop, &path, &json!({ "deviceName": "Kitchen tablet" })).0, 200);
+    assert_eq!(shown(&mut phone), [json!("Kitchen tablet")]);
+    assert_eq!(rename(&mut phone, &path, &json!({ "deviceName": null })).0, 200);
+    assert_eq!(shown(&mut phone), [Value::Null]);
+    for (body, status) in [
+        (json!({}), 422),
+        (json!({ "deviceName": "" }), 422),
+        (json!({ "deviceName": 7 }), 422),
+        (json!({ "deviceName": "x".repeat(201) }), 422),
+        (json!({ "deviceName": "a\nb" }), 422),
+        (json!({ "deviceName": "a", "userAgent": "b" }), 422),
+    ] {
+        assert_eq!(rename(&mut laptop, &path, &body).0, status, "{body}");
+    }
+    let theirs = json!({ "deviceName": "mine now" });
+    for path in [&path, "/auth/sessions/rubbish", "/auth/sessions/00000000-0000-0000-0000-000000000000"] {
+        assert_eq!(rename(&mut bob, path, &theirs), (404, "session_not_found".to_owned()), "{path}");
+    }
+    assert_eq!(phone.post_empty("/auth/logout").status, 200);
+    assert_eq!(rename(&mut laptop, &path, &theirs), (404, "session_not_found".to_owned()), "it has ended");
+    assert_eq!(rename(&mut phone, &path, &theirs).0, 401);
 }

@@ -51,9 +51,13 @@ pub fn sign_in_by_page(browser: &mut Browser, page: &str, username: &str) -> Res
 
 /// Signs in by the page to an account that it registers; returns the browser.
 pub fn signed_in(service: &TestService) -> Browser {
-    register_by_api(service, "emily");
+    signed_in_as(service, "emily")
+}
+
+pub fn signed_in_as(service: &TestService, username: &str) -> Browser {
+    register_by_api(service, username);
     let mut browser = Browser::new(service.address());
-    assert_eq!(sign_in_by_page(&mut browser, "/login", "emily").status, 303);
+    assert_eq!(sign_in_by_page(&mut browser, "/login", username).status, 303);
     browser
 }
 

@@ -164,7 +164,7 @@ fn mail(settings: &Settings) -> Vec<Finding> {
     let mailer = match Mailer::new(&settings.mail) {
         Ok(Some(mailer)) => mailer,
         Ok(None) => return Vec::new(),
-        Err(error) => return vec![Failed(format!("SMTP_URL: {error}"))],
+        Err(error) => return vec![Failed(error.to_string())],
     };
     let mut findings = vec![match mailer.test_connection() {
         Ok(server) => Passed(format!("SMTP_URL: {server} accepts mail")),

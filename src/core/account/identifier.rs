@@ -69,15 +69,9 @@ fn folded(text: &str) -> String {
 }
 
 /// A domain in A-labels (RFC 5890), as DNS and mail servers have it; `None` if it is no valid one.
-pub fn ascii_domain(domain: &str) -> Option<String> {
+fn ascii_domain(domain: &str) -> Option<String> {
     let (deny, hyphens, length) = (AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Verify);
     Uts46::new().to_ascii(domain.as_bytes(), deny, hyphens, length).ok().map(Cow::into_owned)
-}
-
-/// An email with its domain in A-labels, for the mail server; unchanged if its domain is no valid one.
-pub fn mail_address(email: &str) -> String {
-    let with_domain = |(local, domain): (&str, &str)| Some(format!("{local}@{}", ascii_domain(domain)?));
-    email.rsplit_once('@').and_then(with_domain).unwrap_or_else(|| email.to_owned())
 }
 
 /// The canonical form of an identifier as somebody presents it, or `None` if no account can have it. Blanks around it do not
@@ -280,8 +274,6 @@ mod tests {
         }
         let label = "ü".repeat(60);
         assert!(email(&format!("a@{label}.de")).is_err(), "longer than a label of DNS");
-        assert_eq!(mail_address("Ada.L@Müller.de"), "Ada.L@xn--mller-kva.de");
-        assert_eq!(mail_address("no address"), "no address");
     }
 
     #[test]

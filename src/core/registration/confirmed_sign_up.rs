@@ -79,12 +79,14 @@ impl Core {
         }
         // A missing address becomes an empty one, whose error is reported together with the others.
         let email = registration.email.unwrap_or_default();
-        let mailbox = email.trim().to_lowercase();
+        let local_part = |email: &str| email.rsplit_once('@').map(|(local, _)| local.to_lowercase());
+        let mailbox = local_part(email.trim());
         let registration = Registration { email: Some(email), ..registration };
         let validated = self.validate(registration, Privileges::default(), NamedBy::Client)?;
-        // Canonical forms join `ı` and `i`, mailboxes do not: the owner of the one mailbox must neither get mails about the other
-        // nor prove its ownership.
-        if validated.canonical().first() != Some(&Some(mailbox.as_str())) {
+        // Canonical forms join `ß` and `ss`, mailboxes do not: the owner of the one mailbox must neither get mails about the other
+        // nor prove its ownership. The two forms of a domain are one in DNS.
+        let canonical = validated.canonical().first().copied().flatten().and_then(local_part);
+        if mailbox.is_none() || canonical != mailbox {
             return Err(Refusal::InvalidFields(vec![FieldError::new("email", FieldRule::NotAnEmail)]).into());
         }
         Ok(validated)

@@ -37,6 +37,16 @@ impl Core {
         self.end_owned(caller.account, session, reason, client)
     }
 
+    /// Names the device of one of the account's sessions, for the list of devices; `None` removes the name.
+    pub fn name_device(&self, caller: &Caller, session: SessionId, name: Option<&str>) -> Result<(), Error> {
+        self.check_write_rate(Writer::Session(caller.session))?;
+        let named = self.store.write(|db| {
+            let Some(account) = accounts::find_by_uuid(db, caller.account)? else { return Ok(false) };
+            sessions::set_device_name(db, session, account.id, account.epoch, name)
+        })?;
+        if named { Ok(()) } else { Err(Refusal::SessionNotFound.into()) }
+    }
+
     /// Ends any session, for an operator.
     pub fn end_session_as_operator(&self, session: SessionId) -> Result<(), Error> {
         let found = self.store.read(|db| sessions::find(db, session))?;

@@ -92,7 +92,7 @@ pub enum OpenError {
         refused: &'static str,
     },
     /// The mail settings are unusable.
-    #[error("SMTP_URL: {0}")]
+    #[error("{0}")]
     Mail(#[source] BoxedError),
     /// The keys are unusable.
     #[error(transparent)]

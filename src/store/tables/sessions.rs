@@ -196,6 +196,19 @@ pub fn end(
     Ok(query.returning(ended).cached().get_result(db).optional()?)
 }
 
+/// Names the device of a live session of the account. Returns whether there is one.
+pub fn set_device_name(
+    db: &mut Db,
+    id: SessionId,
+    owner: AccountId,
+    epoch: i64,
+    name: Option<&str>,
+) -> Result<bool, StoreError> {
+    let live = sessions::account_id.eq(owner).and(sessions::ended_at.is_null()).and(sessions::epoch.ge(epoch));
+    let query = diesel::update(sessions::table.find(id).filter(live)).set(sessions::device_name.eq(name));
+    Ok(query.execute(db)? == 1)
+}
+
 /// Whether the account has not ended all its sessions since this one began.
 #[diesel::dsl::auto_type]
 pub(super) fn is_in_epoch() -> _ {

@@ -23,6 +23,9 @@ use crate::web::response::redirect::RETURN_PARAMETER;
 
 const PATH: &str = "/account";
 
+/// The longest name of a device.
+const DEVICE_NAME_MAX: usize = 60;
+
 /// Devices on one page.
 const PAGE_SIZE: i64 = 20;
 
@@ -50,10 +53,17 @@ struct DeviceRow {
     session: String,
     is_current: bool,
     name: String,
+    /// The name that its owner has given it.
+    given_name: String,
+    /// Browser and system, beside a given name.
+    client: Option<String>,
     address: Option<String>,
     last_seen: String,
     last_seen_at: String,
+    signed_in: String,
+    signed_in_at: String,
     sign_out_label: String,
+    rename_label: String,
 }
 
 /// The outcome that the page shows: status 200 without errors by default.
@@ -134,6 +144,36 @@ pub async fn end_session(context: RequestContext, mut payload: Payload) -> Handl
     }
 }
 
+/// `POST /account/sessions/{id}/name`: names a device.
+pub async fn name_device(context: RequestContext, mut payload: Payload) -> HandlerResult {
+    let mut fields = Fields::form(&context.request, &mut payload).await?;
+    let Some(user) = CurrentUser::find(&context).await? else { return redirect_to_sign_in(&context) };
+    if !verify_session_token(&context, &[user.caller.session], &mut fields) {
+        return form_expired(&context, &user, None).await;
+    }
+    let name = fields.short_text("name", DEVICE_NAME_MAX);
+    if let Err(refusal) = fields.finish() {
+        let error = Error::from(refusal);
+        let error = WebError::from(error);
+        let message = Some(refusals::error_text(&error, Layout::of(&context).t));
+        let outcome = Outcome { status: refusals::status(&error), error: message, password_error: None };
+        return page(&context, &user, None, outcome).await;
+    }
+    let id = context.request.match_info().get("id").and_then(|id| uuid::Uuid::try_parse(id).ok()).map(SessionId);
+    let caller = user.caller.clone();
+    let named = context.service.run_blocking(move |core| match id {
+        Some(id) => core.name_device(&caller, id, name.as_deref()),
+        None => Err(Refusal::SessionNotFound.into()),
+    });
+    match named.await {
+        // A session that is not found has ended: the list shows it no more.
+        Ok(()) | Err(Error::Refusal(Refusal::SessionNotFound)) => {
+            user.set_cookies(&context, redirect("/account?done=name#devices"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// `POST /account/sign-out-everywhere`: ends all sessions of the account.
 pub async fn sign_out_everywhere(context: RequestContext, mut payload: Payload) -> HandlerResult {
     let mut fields = Fields::form(&context.request, &mut payload).await?;
@@ -200,6 +240,7 @@ fn confirmation(context: &RequestContext, layout: Layout<'_>) -> Option<&'static
     match context.request.query_string() {
         "done=password" => Some(layout.t.password_changed),
         "done=device" => Some(layout.t.device_signed_out),
+        "done=name" => Some(layout.t.device_renamed),
         _ => None,
     }
 }
@@ -221,15 +262,22 @@ fn profile<'a>(account: &Account, layout: Layout<'a>) -> Vec<(&'a str, String)> 
 
 fn device_row(session: &Session, user: &CurrentUser, context: &RequestContext, layout: Layout<'_>) -> DeviceRow {
     let t = layout.t;
-    let known = session.device_name.clone().or_else(|| device::device_name(session.user_agent.as_deref()?, t.on));
-    let name = known.unwrap_or_else(|| t.unknown_device.to_owned());
+    let client = session.user_agent.as_deref().and_then(|agent| device::device_name(agent, t.on));
+    let given_name = session.device_name.clone().unwrap_or_default();
+    let name = session.device_name.clone().or_else(|| client.clone()).unwrap_or_else(|| t.unknown_device.to_owned());
+    let now = context.service.core().now();
     DeviceRow {
         session: session.id.to_string(),
         is_current: session.id == user.caller.session,
         sign_out_label: t.sign_out_device.replace("{}", &name),
+        rename_label: t.rename_device.replace("{}", &name),
+        client: client.filter(|client| *client != name),
+        given_name,
         name,
+        signed_in: t.ago(now.since(session.created_at)),
+        signed_in_at: session.created_at.rfc3339(),
         address: session.address.clone(),
-        last_seen: t.ago(context.service.core().now().since(session.last_seen_at)),
+        last_seen: t.ago(now.since(session.last_seen_at)),
         last_seen_at: session.last_seen_at.rfc3339(),
     }
 }

@@ -128,6 +128,11 @@ impl Fields {
         Some(text)
     }
 
+    /// Whether a field is there and `null`.
+    pub fn is_null(&self, field: &str) -> bool {
+        self.entries.get(field) == Some(&Value::Null)
+    }
+
     /// A text or `null`: `None` when the field is absent, `Some(None)` when it is to be cleared.
     pub fn text_or_null(&mut self, field: &str) -> Option<Option<String>> {
         match self.entries.shift_remove(field)? {

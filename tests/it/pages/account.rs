@@ -7,6 +7,7 @@ use crate::support::http::{Browser, Request};
 use crate::support::{Backend, PASSWORD, Tokens, on_both_backends, post, register, sessions_of, sign_in};
 
 on_both_backends!(
+    two_browsers_of_one_kind_are_told_apart_and_named,
     a_password_change_signs_every_other_device_out,
     a_refused_change_says_what_is_wrong,
     another_device_is_signed_out_by_its_button,
@@ -137,4 +138,43 @@ fn signing_out_works_with_an_expired_access_token(backend: Backend) {
     assert_eq!(location(&send(&mut browser, &form_page, "/logout", &[])), "/bye");
     session_tokens.assert_invalid(&service);
     assert_eq!(browser.cookie("refreshToken"), None);
+}
+
+fn two_browsers_of_one_kind_are_told_apart_and_named(backend: Backend) {
+    let service = backend.service().start();
+    let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    register(&service, "emily");
+    let mut browsers = [Browser::new(service.address()), Browser::new(service.address())];
+    for browser in &mut browsers {
+        let body = serde_json::json!({ "username": "emily", "password": PASSWORD }).to_string();
+        let login = Request::new("POST", "/auth/login").json(&body).header("User-Agent", agent);
+        assert_eq!(browser.send(login).status, 200);
+        service.advance(Duration::from_mins(3));
+    }
+    let [first, second] = &mut browsers;
+    let page = second.get("/account");
+    let shown = page.text();
+    for words in ["Firefox on Linux", "Signed in <time", "6 minutes ago</time>", "3 minutes ago</time>", "This device"]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let listed = first.get("/auth/sessions").json();
+    let own = listed["sessions"].as_array().unwrap().iter().find(|session| session["current"] == true).unwrap();
+    let path = format!("/account/sessions/{}/name", own["id"].as_str().unwrap());
+    let named = send(second, &page, &path, &[("name", "Desk <b>at work</b>")]);
+    assert_eq!(location(&named), "/account?done=name#devices");
+    let page = second.get("/account?done=name");
+    for words in ["Desk &#60;b&#62;at work&#60;/b&#62;", "Firefox on Linux · Last active", "The device has a new name."]
+    {
+        assert!(page.text().contains(words), "{words}: {}", page.text());
+    }
+    let long = "x".repeat(61);
+    assert_eq!(send(second, &page, &path, &[("name", &long)]).status, 422);
+    assert_eq!(location(&send(second, &page, &path, &[("name", " ")])), "/account?done=name#devices");
+    let forged = form(&path, &[("token", "forged"), ("name", "x")]);
+    assert_eq!(second.send(forged).status, 403);
+    let mut bob = super::signed_in_as(&service, "bob");
+    let page = bob.get("/account");
+    assert_eq!(location(&send(&mut bob, &page, &path, &[("name", "mine")])), "/account?done=name#devices");
+    assert!(!second.get("/account").text().contains("mine"), "another account's list stays as it is");
 }

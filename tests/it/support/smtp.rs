@@ -40,6 +40,7 @@ pub struct MailServer {
 struct Shared {
     offer: Offer,
     tls: Arc<ServerConfig>,
+    certificate: String,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -63,6 +64,11 @@ struct State {
 }
 
 impl MailServer {
+    /// Its certificate, in PEM.
+    pub fn certificate(&self) -> &str {
+        &self.shared.certificate
+    }
+
     /// A server that accepts every mail, without TLS and without a password.
     pub fn start() -> Self {
         Self::offering(Offer::default())
@@ -72,7 +78,8 @@ impl MailServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Mutex::new(State::default());
-        let shared = Arc::new(Shared { offer, tls: Arc::new(self_signed()), state, changed: Condvar::new() });
+        let (config, certificate) = self_signed();
+        let shared = Arc::new(Shared { offer, tls: Arc::new(config), certificate, state, changed: Condvar::new() });
         let theirs = Arc::clone(&shared);
         let listener = std::thread::spawn(move || {
             for client in listener.incoming() {
@@ -280,12 +287,12 @@ impl Shared {
     }
 }
 
-/// A self-signed certificate for every name of this machine.
-fn self_signed() -> ServerConfig {
+/// A self-signed certificate for every name of this machine, and its PEM.
+fn self_signed() -> (ServerConfig, String) {
     let names = ["localhost", "127.0.0.1", "0.0.0.0"].map(ToOwned::to_owned).to_vec();
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap()
+    (config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap(), made.cert.pem())
 }

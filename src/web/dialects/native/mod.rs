@@ -49,7 +49,11 @@ fn routes(mount: &mut ServiceConfig) {
                 .route(web::get().to(list_sessions))
                 .route(web::head().to(list_sessions)),
         )
-        .service(resource("/auth/sessions/{id}", "DELETE").route(web::delete().to(end_session)));
+        .service(
+            resource("/auth/sessions/{id}", "DELETE, PATCH")
+                .route(web::delete().to(end_session))
+                .route(web::patch().to(name_device)),
+        );
 }
 
 async fn register(context: RequestContext, mut payload: Payload) -> HandlerResult {
@@ -177,9 +181,25 @@ async fn list_sessions(context: RequestContext, caller: Caller) -> HandlerResult
     Ok(wire::sessions(&context.service.run_blocking(list).await?, caller.session))
 }
 
-async fn end_session(context: RequestContext, caller: Caller, request: HttpRequest) -> HandlerResult {
+fn session_in_path(request: &HttpRequest) -> Result<SessionId, Refusal> {
     let id = request.match_info().get("id").and_then(|id| uuid::Uuid::try_parse(id).ok());
-    let id = SessionId(id.ok_or(Refusal::SessionNotFound)?);
+    id.map(SessionId).ok_or(Refusal::SessionNotFound)
+}
+
+async fn name_device(
+    context: RequestContext,
+    caller: Caller,
+    request: HttpRequest,
+    mut payload: Payload,
+) -> HandlerResult {
+    let name = wire::device_name(Fields::required(&context.request, &mut payload).await?)?;
+    let id = session_in_path(&request)?;
+    context.service.run_blocking(move |core| core.name_device(&caller, id, name.as_deref())).await?;
+    Ok(wire::message("Device named"))
+}
+
+async fn end_session(context: RequestContext, caller: Caller, request: HttpRequest) -> HandlerResult {
+    let id = session_in_path(&request)?;
     let (client, current) = (context.client(), id == caller.session);
     context.service.run_blocking(move |core| core.end_session(&caller, id, &client)).await?;
     let answer = wire::message("Session ended");

@@ -150,6 +150,17 @@ fn device(fields: &mut Fields) -> Device {
     }
 }
 
+/// `PATCH /auth/sessions/{id}`: the name, or `None` to remove it.
+pub fn device_name(mut fields: Fields) -> Result<Option<String>, Refusal> {
+    let is_null = fields.is_null("deviceName");
+    let name = fields.short_text("deviceName", DEVICE_TEXT_MAX);
+    if name.is_none() && !is_null && !fields.has_errors() {
+        fields.add_error::<()>("deviceName", FieldRule::Missing);
+    }
+    fields.deny_unknown_fields()?;
+    Ok(name)
+}
+
 fn tokens(fields: &mut Fields) -> Option<TokenDelivery> {
     match fields.text("tokens")?.as_str() {
         "body" => Some(TokenDelivery::Body),

@@ -10,6 +10,9 @@ use crate::support::smtp::{MailServer, Offer};
 use crate::support::{Backend, PASSWORD, on_both_backends, secret_scanner};
 
 on_both_backends!(
+    a_certificate_of_the_ca_file_is_trusted_and_no_other,
+    mail_goes_to_the_domain_as_dns_has_it,
+    an_unusable_ca_file_stops_the_start,
     a_server_without_starttls_gets_neither_mail_nor_password,
     a_server_with_an_untrusted_certificate_gets_neither_mail_nor_password,
     tls_is_not_required_on_loopback_or_where_the_url_disables_it,
@@ -76,6 +79,64 @@ fn a_server_with_an_untrusted_certificate_gets_neither_mail_nor_password(backend
     let setup = SignUpService::over(backend, mails, url, |builder| builder);
     setup.must_sign_up("emily@mail.example", &json!({}));
     assert_received_nothing(&setup, "smtps on this machine");
+}
+
+fn a_certificate_of_the_ca_file_is_trusted_and_no_other(backend: Backend) {
+    let (auth, starttls, tls) = (true, true, true);
+    for (scheme, offer) in
+        [("smtp", Offer { auth, starttls, ..Offer::default() }), ("smtps", Offer { auth, tls, ..Offer::default() })]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem").display().to_string();
+        let (mails, stranger) = (MailServer::offering(offer), MailServer::offering(offer));
+        // With texts around and between, as bundles have them.
+        let bundle = format!("# ours\n{}\n# another\n{}", stranger.certificate(), mails.certificate());
+        std::fs::write(&file, bundle).unwrap();
+        let url = elsewhere(scheme, &mails, "");
+        let setup = SignUpService::over(backend, mails, url, |builder| builder.set("SMTP_CA_FILE", file.clone()));
+        setup.must_sign_up("emily@mail.example", &json!({}));
+        setup.wait_for_outcome("sent", 1);
+        assert_eq!(setup.mails.mails().len(), 1, "{scheme}");
+
+        let untrusted = MailServer::offering(offer);
+        let url = elsewhere(scheme, &untrusted, "");
+        let setup = SignUpService::over(backend, untrusted, url, |builder| builder.set("SMTP_CA_FILE", file.clone()));
+        setup.must_sign_up("emily@mail.example", &json!({}));
+        assert_received_nothing(&setup, scheme);
+    }
+}
+
+/// The server has no SMTPUTF8.
+fn mail_goes_to_the_domain_as_dns_has_it(backend: Backend) {
+    let mails = MailServer::offering(Offer::default());
+    let url = format!("smtp://127.0.0.1:{}", mails.port());
+    let sender = "Müller <post@müller.example>";
+    let setup = SignUpService::over(backend, mails, url, |builder| builder.set("MAIL_FROM", sender));
+    setup.must_sign_up("ada@müller.example", &json!({}));
+    setup.wait_for_outcome("sent", 1);
+    let commands = setup.mails.commands();
+    for part in
+        ["RCPT TO:<ada@xn--mller-kva.example>", "MAIL FROM:<post@xn--mller-kva.example>", "EHLO xn--mller-kva.example"]
+    {
+        assert!(commands.iter().any(|command| command.starts_with(part)), "{part}: {commands:?}");
+    }
+}
+
+fn an_unusable_ca_file_stops_the_start(backend: Backend) {
+    let workdir = WorkDir::on(backend).set("SIGNUP_CONFIRM_EMAIL", "true").set("SMTP_URL", "smtps://mail.example.com");
+    let workdir =
+        workdir.set("MAIL_FROM", "no-reply@mail.example").set("PUBLIC_URL", URL).set("SMTP_CA_FILE", "ca.pem");
+    for (content, words) in [
+        (None, "SMTP_CA_FILE: ca.pem cannot be read"),
+        (Some(""), "SMTP_CA_FILE: ca.pem holds no certificate in PEM"),
+        (Some("-----BEGIN CERTIFICATE-----\nrubbish\n-----END CERTIFICATE-----\n"), "holds no certificate in PEM"),
+    ] {
+        if let Some(content) = content {
+            std::fs::write(workdir.file("ca.pem"), content).unwrap();
+        }
+        let ran = workdir.run(&["serve"]);
+        assert!(!ran.status.success() && ran.stderr.contains(words), "{words}: {ran:?}");
+    }
 }
 
 fn tls_is_not_required_on_loopback_or_where_the_url_disables_it(backend: Backend) {

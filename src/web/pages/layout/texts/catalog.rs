@@ -74,6 +74,16 @@ pub struct Texts {
     pub on: &'static str,
     /// Before a time in the past.
     pub last_seen: &'static str,
+    /// Before the time of a device's sign-in.
+    pub signed_in_on: &'static str,
+    /// Opens the form that names a device.
+    pub rename: &'static str,
+    /// The field of that form, for screen readers; `{}` is the device.
+    pub rename_device: &'static str,
+    /// Submits that form.
+    pub save: &'static str,
+    /// Confirms that a device has a new name.
+    pub device_renamed: &'static str,
     /// Title and button.
     pub sign_out: &'static str,
     /// Accessible name of the button beside a device; `{}` is the device.
