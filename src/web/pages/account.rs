@@ -168,7 +168,7 @@ pub async fn name_device(context: RequestContext, mut payload: Payload) -> Handl
     match named.await {
         // A session that is not found has ended: the list shows it no more.
         Ok(()) | Err(Error::Refusal(Refusal::SessionNotFound)) => {
-            user.set_cookies(&context, redirect("/account?done=name#devices"))
+            user.set_cookies(&context, redirect("/account?done=name"))
         }
         Err(error) => Err(error.into()),
     }

@@ -162,7 +162,7 @@ fn two_browsers_of_one_kind_are_told_apart_and_named(backend: Backend) {
     let own = listed["sessions"].as_array().unwrap().iter().find(|session| session["current"] == true).unwrap();
     let path = format!("/account/sessions/{}/name", own["id"].as_str().unwrap());
     let named = send(second, &page, &path, &[("name", "Desk <b>at work</b>")]);
-    assert_eq!(location(&named), "/account?done=name#devices");
+    assert_eq!(location(&named), "/account?done=name");
     let page = second.get("/account?done=name");
     for words in ["Desk &#60;b&#62;at work&#60;/b&#62;", "Firefox on Linux · Last active", "The device has a new name."]
     {
@@ -170,11 +170,11 @@ fn two_browsers_of_one_kind_are_told_apart_and_named(backend: Backend) {
     }
     let long = "x".repeat(61);
     assert_eq!(send(second, &page, &path, &[("name", &long)]).status, 422);
-    assert_eq!(location(&send(second, &page, &path, &[("name", " ")])), "/account?done=name#devices");
+    assert_eq!(location(&send(second, &page, &path, &[("name", " ")])), "/account?done=name");
     let forged = form(&path, &[("token", "forged"), ("name", "x")]);
     assert_eq!(second.send(forged).status, 403);
     let mut bob = super::signed_in_as(&service, "bob");
     let page = bob.get("/account");
-    assert_eq!(location(&send(&mut bob, &page, &path, &[("name", "mine")])), "/account?done=name#devices");
+    assert_eq!(location(&send(&mut bob, &page, &path, &[("name", "mine")])), "/account?done=name");
     assert!(!second.get("/account").text().contains("mine"), "another account's list stays as it is");
 }
