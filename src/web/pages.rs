@@ -58,10 +58,13 @@ pub fn language_of(context: &RequestContext) -> &'static str {
     layout::Layout::of(context).t.lang
 }
 
-/// Adds `/auth/continue` and the static files, and the pages unless PAGES is `false`.
+/// Adds `/auth/continue`, `/access-denied` and the static files, and the pages unless PAGES is `false`.
 pub fn routes(service: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
     let wrap = |resource: Resource| wrap(resource, mounted);
     app.service(wrap(resource("/auth/continue", "GET").route(web::get().to(redirect_loop::continue_to_target))));
+    // A proxy shows it in place of its own 403, so that without pages it must be a 403 too.
+    let denied = resource("/access-denied", "GET, HEAD").route(web::get().to(access_denied::show));
+    app.service(wrap(denied.route(web::head().to(access_denied::show))));
     for file in service.theme().files() {
         let serve = resource(&file.path, "GET, HEAD").route(web::get().to(layout::static_files::file));
         app.service(wrap(serve.route(web::head().to(layout::static_files::file))));
@@ -80,8 +83,6 @@ pub fn routes(service: &Doorward, mounted: &Mounted, app: &mut ServiceConfig) {
         .service(wrap(confirm.route(web::post().to(confirm::submit))))
         .service(wrap(sign_out.route(web::post().to(sign_out::submit))))
         .service(wrap(account.route(web::head().to(account::show))));
-    let denied = resource("/access-denied", "GET, HEAD").route(web::get().to(access_denied::show));
-    app.service(wrap(denied.route(web::head().to(access_denied::show))));
     let action = |path: &str, route: Route| wrap(resource(path, "POST").route(route));
     app.service(action("/account/password", web::post().to(account::change_password)))
         .service(action("/account/sessions/{id}", web::post().to(account::end_session)))

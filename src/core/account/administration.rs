@@ -51,17 +51,8 @@ impl Core {
         let ended = AuditEvent::new(EventKind::StatusChange, &client).account(id).detail("deleting");
         self.end_all_sessions(id, &ended, |db| accounts::set_status(db, id, AccountStatus::Inactive, now))?;
         while self.store.write(|db| sessions::delete_of_account(db, id, DELETE_BATCH))? > 0 {}
-        let event = AuditEvent::new(EventKind::AccountDeletion, &client).account(id);
-        let notice = self.store.write(|db| {
-            if !accounts::delete(db, id)? {
-                return Ok(None);
-            }
-            event.write(db, now)?;
-            announce_change(db, account.uuid, now).map(Some)
-        })?;
-        self.revocation_cache.apply(&notice.ok_or(Refusal::AccountNotFound)?);
-        self.log_event(&event);
-        Ok(())
+        let deleted = AuditEvent::new(EventKind::AccountDeletion, &client);
+        self.change_and_announce(account, deleted, |db, _now| accounts::delete(db, id))
     }
 
     /// A change of what apps are told about the account, which the next check shows.
@@ -71,8 +62,18 @@ impl Core {
         detail: &str,
         set: impl Fn(&mut Db, Timestamp) -> Result<bool, store::StoreError>,
     ) -> Result<(), Error> {
-        let now = self.now();
-        let event = AuditEvent::new(EventKind::ProfileChange, &Client::operator()).account(account.id).detail(detail);
+        let event = AuditEvent::new(EventKind::ProfileChange, &Client::operator()).detail(detail);
+        self.change_and_announce(account, event, set)
+    }
+
+    /// Makes a change with its event, and has every node drop what it has cached of the account.
+    fn change_and_announce(
+        &self,
+        account: &Account,
+        event: AuditEvent,
+        set: impl Fn(&mut Db, Timestamp) -> Result<bool, store::StoreError>,
+    ) -> Result<(), Error> {
+        let (now, event) = (self.now(), event.account(account.id));
         let notice = self.store.write(|db| {
             if !set(db, now)? {
                 return Ok(None);

@@ -16,7 +16,7 @@ use crate::web::response::error::HandlerResult;
 pub async fn show(context: RequestContext) -> HandlerResult {
     let method = context.request.method().as_str();
     // A redirect, or a page with another status, would look like the app's own answer to a script.
-    if !navigation::is_navigation(context.request.headers(), method) {
+    if !context.service.theme().serves_pages || !navigation::is_navigation(context.request.headers(), method) {
         return Err(Refusal::PermissionDenied.into());
     }
     let return_url = return_url(&context).or_else(|| refused_url(&context));

@@ -4,6 +4,7 @@
 //! forward_auth.rs. Which connection state permits an answer from here is decided by server/connection.rs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use actix_web::http::{Method, StatusCode};
@@ -73,7 +74,7 @@ fn decide_in_memory(service: &Doorward, head: RequestHead<'_>) -> Option<Allowed
     // Rules need the forwarded headers, and a response while draining needs `connection: close`: the handler has both.
     if !is_check
         || !query.bytes().all(is_plain_in_query)
-        || settings.rules.load().is_some()
+        || settings.has_rules.load(Ordering::Acquire)
         || service.is_draining()
         || !has_plain_headers(service, head)
     {
