@@ -40,7 +40,7 @@ const SESSION: &str = "/auth/sessions/0198c0de-0000-7000-8000-000000000000";
 /// Exists only with confirmed sign-up.
 const CONFIRM: &str = "/auth/register/confirm";
 
-const ROUTES: [Route; 12] = [
+const ROUTES: [Route; 13] = [
     route("POST", "/auth/register", Body::Required, r#"{"username":"emily","password":"quiet-harbour-lantern"}"#),
     route("POST", CONFIRM, Body::Required, r#"{"token":"x","password":"quiet-harbour-lantern"}"#),
     route("POST", "/auth/login", Body::Required, r#"{"username":"nobody","password":"quiet-harbour-lantern"}"#),
@@ -53,6 +53,7 @@ const ROUTES: [Route; 12] = [
     route("POST", "/auth/change-password", Body::Required, r#"{"currentPassword":"x","newPassword":"y"}"#),
     route("GET", "/auth/sessions", Body::None, ""),
     route("DELETE", SESSION, Body::None, ""),
+    route("PATCH", SESSION, Body::Required, r#"{"deviceName":"Desk"}"#),
 ];
 
 const fn route(method: &'static str, path: &'static str, body: Body, json: &'static str) -> Route {

@@ -137,10 +137,10 @@ fn the_account_page_links_to_the_next_page_of_devices(backend: Backend) {
         service.advance(Duration::from_millis(2));
     }
     let first = browser.get("/account").text();
-    assert_eq!(first.matches("<time ").count(), 20);
+    assert_eq!(first.matches("<li>").count(), 20);
     let link = first.split("href=\"/account?after=").nth(1).and_then(|rest| rest.split('#').next()).unwrap();
     let second = browser.get(&format!("/account?after={link}")).text();
-    assert_eq!(second.matches("<time ").count(), 6);
+    assert_eq!(second.matches("<li>").count(), 6);
     assert!(!second.contains("/account?after="), "the last page");
 }
 
