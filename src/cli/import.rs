@@ -99,8 +99,8 @@ impl ImportCommand {
 }
 
 impl ImportCommand {
-    /// Reads the secret that the format may need. Without the right one every password would be wrong, and nobody would know
-    /// before the first sign-in.
+    /// Reads the secret that the format may need. Without the right one every password would be wrong, which only the
+    /// first sign-in would show.
     fn hash_secret(&self) -> Result<HashSecret, CommandError> {
         let file = self.hash_secret_file.as_ref();
         let needs = |what: &str| CommandError::Other(format!("--format {what}"));

@@ -224,9 +224,9 @@ fn must_change_password(error: &WebError) -> bool {
     matches!(error.refusal(), Some(Refusal::PasswordChangeRequired))
 }
 
-/// Redirects to `/access-denied` if the account lacks a role or permission, to `/account` if the password must be changed, to `/auth/continue`, which refreshes the tokens, if the refresh
-/// cookie may still be valid, and to `/login` otherwise. Only GET and HEAD requests can be repeated, so only they have a
-/// return URL.
+/// Redirects to the page that resolves the error: `/access-denied` if the account lacks a role or permission, `/account` if the
+/// password must be changed, `/auth/continue`, which refreshes the tokens, if the refresh cookie may still be valid, and `/login`
+/// otherwise. Only GET and HEAD requests can be repeated, so only they have a return URL.
 fn redirect_to_page(
     service: &Doorward,
     request: &HttpRequest,

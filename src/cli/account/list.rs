@@ -1,5 +1,4 @@
-//! `doorward account list` and `account show`: accounts as a table or as JSON, page by page, so that a million of them take no
-//! memory.
+//! `doorward account list` and `account show`: accounts as a table or as JSON, page by page, in constant memory.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -10,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::core::account::Account;
 use crate::core::{AccountId, AccountStatus, Core};
 
-/// Accounts read at once.
+/// Accounts per query.
 const PAGE_SIZE: i64 = 500;
 
 /// Which accounts are listed, and how.

@@ -55,7 +55,7 @@ impl Core {
         self.change_and_announce(account, deleted, |db, _now| accounts::delete(db, id))
     }
 
-    /// A change of what apps are told about the account, which the next check shows.
+    /// A change of the identity that apps receive, which the next check shows.
     fn change_identity(
         &self,
         account: &Account,

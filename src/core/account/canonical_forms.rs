@@ -14,7 +14,7 @@ use crate::store::{AccountId, Db, Store, StoreError};
 /// dotless ı of its own.
 const VERSION: i64 = 2;
 
-/// Accounts that are read at once.
+/// Accounts per query.
 const PAGE: i64 = 1000;
 
 /// Collisions that a message names.

@@ -96,7 +96,7 @@ pub fn email(text: &str) -> Result<Identifier, FieldRule> {
     }
     let Some((local, domain)) = canonical.rsplit_once('@') else { return Err(FieldRule::NotAnEmail) };
     let in_local = |c: char| plain_letter(c) || "!#$%&'*+/=?^_`{|}~.-".contains(c);
-    // The mapping of UTS 46 removes characters that nobody sees.
+    // The mapping of UTS 46 removes invisible characters, which a sender of mail would keep.
     let composed: String = text.nfkc().collect();
     let is_visible = |c: char| plain_letter(c) || "-.".contains(c);
     let domain_shown = composed.rsplit_once('@').is_some_and(|(_, domain)| domain.chars().all(is_visible));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::sign_up::{AccountFields, HashedRegistration, NamedBy, Privileges, Registration, ValidatedRegistration};
 use crate::core::Core;
 use crate::core::account::Profile;
-use crate::core::account::identifier::Identifier;
+use crate::core::account::identifier::{self, Identifier};
 use crate::core::audit::{AuditEvent, EventKind};
 use crate::core::credential::password::SecretCheck;
 use crate::core::credential::sign_in::{NewSession, SignedIn};
@@ -220,10 +220,8 @@ impl Core {
 
 /// The fields of the account that a pending registration becomes.
 pub(in crate::core) fn account_fields(row: &PendingSignUpRow) -> AccountFields {
-    let identifier = |shown: &Option<String>, canonical: &Option<String>| {
-        let (shown, canonical) = shown.clone().zip(canonical.clone())?;
-        Some(Identifier { shown, canonical })
-    };
+    // By the rule of this version: the row may be from the one before.
+    let identifier = |shown: &str| Identifier { canonical: identifier::canonical(shown), shown: shown.to_owned() };
     let profile = Profile {
         name: None,
         first_name: Some(row.first_name.clone()),
@@ -234,9 +232,9 @@ pub(in crate::core) fn account_fields(row: &PendingSignUpRow) -> AccountFields {
         further: Some(row.profile.clone()),
     };
     AccountFields {
-        email: Some(Identifier { shown: row.email.clone(), canonical: row.email_canonical.clone() }),
-        username: identifier(&row.username, &row.username_canonical),
-        name: identifier(&row.name, &row.name_canonical),
+        email: Some(identifier(&row.email)),
+        username: row.username.as_deref().map(identifier),
+        name: row.name.as_deref().map(identifier),
         profile,
         privileges: Privileges::default(),
     }

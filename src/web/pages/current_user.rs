@@ -28,7 +28,7 @@ impl CurrentUser {
     }
 
     /// As `find`, also if the password must be changed first. An error means that it cannot be decided who the user is: the
-    /// service is busy. Cookies of one name with different values are nobody's: the sign-in page, to which that leads, clears
+    /// service is busy. Cookies of one name with different values identify no user: the sign-in, to which that leads, clears
     /// them.
     pub async fn find_restricted(context: &RequestContext) -> Result<Option<Self>, WebError> {
         if context.has_duplicate_cookies() {

@@ -50,7 +50,7 @@ fn redirect_to(context: &RequestContext, return_url: Option<&str>, refreshed: Op
     let (target, now) = (context.service.redirects().target(return_url), context.service.core().now());
     let previous = context.redirect_loop_cookie().and_then(|text| RedirectLoopGuard::parse(&text));
     let guard = RedirectLoopGuard::after(previous, &target, now);
-    // A page of this service shows what it has, and redirects nobody back.
+    // A page of this service never redirects back.
     let is_loop = guard.count >= LOOP_THRESHOLD && !is_own_page(context, &target);
     let mut response = if is_loop { loop_detected(context, &target)? } else { redirect(&target) };
     // The page of the loop has a link to try again: then the count starts anew.
